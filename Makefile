@@ -1,0 +1,211 @@
+# lorac: LoRA fine-tuning of Llama models on CPUs.  `make help` lists the targets.
+#
+# CC CFLAGS CPPFLAGS LDFLAGS LDLIBS PREFIX DESTDIR are yours. SAN=address,undefined builds with
+# sanitizers, V=1 shows the commands, BUILD=dir puts everything elsewhere.
+
+VERSION  = 0.1.0
+BUILD   ?= build
+PREFIX  ?= /usr/local
+CFLAGS  ?= -O2 -g
+PKG_CONFIG ?= pkg-config
+SHELL    = /bin/bash
+.DEFAULT_GOAL = all
+
+# ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ----------------------------
+PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libcrypto
+probe    = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
+HDF5_PC := $(shell for p in hdf5 hdf5-serial; do $(PKG_CONFIG) --exists $$p 2>/dev/null && echo $$p && break; done)
+OPENBLAS_CFLAGS ?= $(call probe,--cflags,openblas)
+OPENBLAS_LIBS   ?= $(call probe,--libs,openblas)
+HDF5_CFLAGS     ?= $(call probe,--cflags,$(HDF5_PC))
+HDF5_LIBS       ?= $(call probe,--libs,$(HDF5_PC))
+YAML_CFLAGS     ?= $(call probe,--cflags,yaml-0.1)
+YAML_LIBS       ?= $(call probe,--libs,yaml-0.1)
+JANSSON_CFLAGS  ?= $(call probe,--cflags,jansson)
+JANSSON_LIBS    ?= $(call probe,--libs,jansson)
+PCRE2_CFLAGS    ?= $(call probe,--cflags,libpcre2-8)
+PCRE2_LIBS      ?= $(call probe,--libs,libpcre2-8)
+CRYPTO_CFLAGS   ?= $(call probe,--cflags,libcrypto)
+CRYPTO_LIBS     ?= $(call probe,--libs,libcrypto)
+CMOCKA_LIBS     ?= -lcmocka
+
+DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) $(CRYPTO_CFLAGS)
+DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS)
+
+# ---- flags -------------------------------------------------------------------------------------
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
+       -Wwrite-strings -Wformat=2 -Wundef
+STD  = -std=gnu11 -ffp-contract=fast -fopenmp -pthread
+ifdef SAN
+SANFLAGS = -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+endif
+GIT_HASH := $(shell git -C . rev-parse --short HEAD 2>/dev/null)
+ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DH5_USE_110_API -DLORAC_VERSION='"$(VERSION)"' $(DEP_CFLAGS) $(CPPFLAGS)
+ALL_CFLAGS   = $(STD) $(WARN) $(CFLAGS) $(SANFLAGS)
+ALL_LDFLAGS  = -fopenmp -pthread $(SANFLAGS) $(LDFLAGS)
+ALL_LIBS     = $(DEP_LIBS) -lm -ldl $(LDLIBS)
+
+# ---- instruction sets: kernels/all.c is compiled once for each ---------------------------------
+ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
+ifneq ($(filter x86_64 amd64,$(ARCH)),)
+ISAS = base avx2 avx512
+else
+ISAS = base
+endif
+ISA_FLAGS_base   =
+ISA_FLAGS_avx2   = -mavx2 -mfma -mf16c
+ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
+KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
+
+# ---- files -------------------------------------------------------------------------------------
+SOURCES   = $(sort $(wildcard src/*/*.c))
+KERNELS_C = $(filter-out kernels/all.c,$(sort $(wildcard kernels/*.c)))
+DISPATCH  = kernels/isa.c
+OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(BUILD)/f32/kernels/isa.o
+OBJECTS64 = $(patsubst %.c,$(BUILD)/f64/%.o,$(filter src/base/% src/model/% src/formats/% src/tokenizer/% src/data/%,$(SOURCES))) \
+            $(BUILD)/f64/kernels/all_base.o $(BUILD)/f64/kernels/isa.o
+LIB       = $(BUILD)/liblorac.a
+LIB64     = $(BUILD)/liblorac_f64.a
+TESTS_C   = $(sort $(wildcard tests/test_*.c))
+TESTS64_C = $(sort $(wildcard tests/f64_*.c))
+TEST_BINS = $(TESTS_C:tests/%.c=$(BUILD)/tests/%) $(TESTS64_C:tests/%.c=$(BUILD)/tests/%)
+TEST_SH   = $(sort $(wildcard tests/cli_*.sh))
+
+ifeq ($(V),1)
+Q =
+say = @:
+else
+Q = @
+say = @printf '  %-5s %s\n'
+endif
+
+.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full FORCE
+
+all: check-deps $(BUILD)/lorac
+
+# A missing library is one line that names it and the remedy, not a page of compiler errors.
+check-deps:
+	@missing=; for p in openblas:"$(OPENBLAS_LIBS)" hdf5:"$(HDF5_LIBS)" libyaml:"$(YAML_LIBS)" \
+	    jansson:"$(JANSSON_LIBS)" pcre2:"$(PCRE2_LIBS)" libcrypto:"$(CRYPTO_LIBS)"; do \
+	  [ -n "$${p#*:}" ] || missing="$$missing $${p%%:*}"; done; \
+	if [ -n "$$missing" ]; then echo "✗ not found:$$missing"; \
+	  echo "  run 'make deps' (Debian, Ubuntu, Fedora), or see README.md for Spack and conda"; exit 1; fi
+
+deps:
+	scripts/install-deps
+
+# ---- rules -------------------------------------------------------------------------------------
+# The stamp changes when compiler or flags do; every object depends on it.
+STAMP = $(BUILD)/flags
+FLAGS_NOW = $(CC) | $(ALL_CPPFLAGS) | $(ALL_CFLAGS) | $(ALL_LDFLAGS) | $(ALL_LIBS)
+$(STAMP): FORCE
+	@mkdir -p $(@D); printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || \
+	  printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' >$@
+FORCE:
+
+$(BUILD)/f32/src/%.o: src/%.c $(STAMP)
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/f32/kernels/all_%.o: kernels/all.c $(STAMP)
+	$(say) CC "$< ($*)"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_OPT) $(ISA_FLAGS_$*) -DISA=$* -MMD -MP -c $< -o $@
+
+$(BUILD)/f32/kernels/isa.o: kernels/isa.c $(STAMP)
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ISAS:%=-DHAVE_ISA_%) -MMD -MP -c $< -o $@
+
+# The same sources in double precision, for gradient checks by finite differences.
+$(BUILD)/f64/kernels/all_base.o: kernels/all.c $(STAMP)
+	$(say) CC "$< (f64)"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) $(KERNEL_OPT) -DISA=base -MMD -MP -c $< -o $@
+
+$(BUILD)/f64/kernels/isa.o: kernels/isa.c $(STAMP)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) -DHAVE_ISA_base -MMD -MP -c $< -o $@
+
+$(BUILD)/f64/src/%.o: src/%.c $(STAMP)
+	$(say) CC "$< (f64)"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(LIB): $(OBJECTS)
+	$(say) AR $@
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(LIB64): $(OBJECTS64)
+	$(say) AR $@
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+# main.c alone knows the git hash, so that a commit does not rebuild everything.
+$(BUILD)/f32/src/main.o: src/main.c $(STAMP)
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -DLORAC_GIT='"$(GIT_HASH)"' -MMD -MP -c $< -o $@
+
+$(BUILD)/lorac: $(BUILD)/f32/src/main.o $(LIB)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(ALL_LIBS) -o $@
+
+$(BUILD)/tests/test_%: tests/test_%.c $(LIB)
+	$(say) TEST $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP $< $(LIB) $(ALL_LDFLAGS) $(CMOCKA_LIBS) $(ALL_LIBS) -o $@
+
+$(BUILD)/tests/f64_%: tests/f64_%.c $(LIB64)
+	$(say) TEST "$< (f64)"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) -MMD -MP $< $(LIB64) $(ALL_LDFLAGS) $(CMOCKA_LIBS) $(ALL_LIBS) -o $@
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# ---- what people type --------------------------------------------------------------------------
+test:
+	@scripts/install-deps --for test
+	@$(MAKE) --no-print-directory all tests-run
+
+.PHONY: tests-run tests-build
+tests-build: $(TEST_BINS)
+tests-run: $(BUILD)/lorac $(TEST_BINS)
+	@LORAC=$(BUILD)/lorac tests/run $(TEST_BINS) $(TEST_SH)
+
+demo:
+	@scripts/install-deps --for demo
+	@$(MAKE) --no-print-directory all
+	@LORAC=$(BUILD)/lorac scripts/demo
+
+bench: all
+	@$(BUILD)/lorac bench
+
+interop: all
+	@LORAC=$(BUILD)/lorac scripts/interop
+
+lint:
+	@scripts/lint
+
+ci-full: test lint interop
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/lorac $(DESTDIR)$(PREFIX)/bin/lorac
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make            build $(BUILD)/lorac'
+	@echo 'make demo       install what is missing, build, train an adapter on a small real model, show the gain'
+	@echo 'make test       install what is missing, build, run every test'
+	@echo 'make deps       install the libraries (apt or dnf)'
+	@echo 'make bench      kernels and whole steps of this machine, as shares of its limits'
+	@echo 'make interop    compare with PyTorch, transformers, PEFT in a virtual environment'
+	@echo 'make lint       style, layers, banned functions, generated documents'
+	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make clean'
+	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...'

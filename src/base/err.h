@@ -1,0 +1,48 @@
+/* One error, told once.
+ *
+ * A function that can fail for reasons outside the program (a file, a number in it, the disk, the
+ * user) returns 0 or an ERR_* code and takes `struct err *e` last. The lowest function that knows
+ * what went wrong writes the line: where (file:line, key, tensor, byte), what was found, what was
+ * wanted, the remedy. Callers pass it up unchanged or prefix context once with err_prefix().
+ * Broken invariants of our own are CHECK()s, not errors. */
+#ifndef LORAC_BASE_ERR_H
+#define LORAC_BASE_ERR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    ERR_NONE = 0,
+    ERR_FAIL = 1,     /* the world: a bad file, a full disk, a model we cannot run */
+    ERR_USAGE = 2,    /* the user: a wrong option, key or value */
+    ERR_STOPPED = 85, /* stopped by a signal or a time limit with a checkpoint written: resume me */
+};
+
+struct err {
+    int code;
+    char msg[1200];
+};
+
+/* Write a message and return its code (ERR_FAIL, or ERR_USAGE), so that callers can
+ * `return err_set(e, ...)`. The message holds one line; text that came from a file goes through
+ * err_quote() first. */
+int err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int err_usage(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* As err_set(), with ": " and the text of errno at the end. */
+int err_errno(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Put context in front of a message that is already there; returns e->code. */
+int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Untrusted text made fit for one line of a terminal: quoted, control characters, invalid UTF-8
+ * and bidirectional marks escaped as \xNN, cut with "..." to at most 60 shown characters.
+ * Writes into one of eight rotating buffers of the calling thread and returns it. */
+const char *err_quote(const char *text, size_t n);
+const char *err_quotez(const char *text);
+
+/* The program's own mistakes: prints file, line and condition and aborts. */
+#define CHECK(cond) ((cond) ? (void)0 : check_failed(#cond, __FILE__, __LINE__))
+void check_failed(const char *cond, const char *file, int line) __attribute__((noreturn));
+
+#endif

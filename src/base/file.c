@@ -1,0 +1,232 @@
+#include "src/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Open a regular file for reading; st describes what was opened. O_NONBLOCK: a FIFO must be
+ * refused, not waited for. */
+static int open_regular(const char *path, struct stat *st, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        err_errno(e, "%s", path);
+        return -1;
+    }
+    if (fstat(fd, st) != 0) {
+        err_errno(e, "%s", path);
+    } else if (!S_ISREG(st->st_mode)) {
+        err_set(e, "%s: is %s, wanted a regular file", path,
+                S_ISDIR(st->st_mode) ? "a directory" : "not a regular file");
+    } else {
+        return fd;
+    }
+    close(fd);
+    return -1;
+}
+
+int map_open(struct map *m, const char *path, struct err *e)
+{
+    *m = (struct map){ 0 };
+    int fd = open_regular(path, &m->st, e);
+    if (fd < 0) return e->code;
+    m->size = (size_t)m->st.st_size;
+    void *p = m->size ? mmap(NULL, m->size, PROT_READ, MAP_SHARED, fd, 0) : NULL;
+    int failed = errno;
+    close(fd);
+    if (p == MAP_FAILED) {
+        errno = failed;
+        return err_errno(e, "%s: cannot map %zu bytes", path, m->size);
+    }
+    m->data = p;
+    return 0;
+}
+
+void map_close(struct map *m)
+{
+    if (m->data) munmap((void *)(uintptr_t)m->data, m->size);
+    m->data = NULL;
+    m->size = 0;
+}
+
+int file_read(struct str *out, const char *path, size_t most, struct err *e)
+{
+    struct stat st;
+    int fd = open_regular(path, &st, e);
+    if (fd < 0) return e->code;
+    int code = 0;
+    char buf[16384];
+    for (size_t total = 0;;) {
+        ssize_t n = read(fd, buf, sizeof buf);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) code = err_errno(e, "%s", path);
+        if (n <= 0) break;
+        total += (size_t)n;
+        if (total > most) {
+            code = err_set(e, "%s: larger than %zu bytes, which is too large for this kind of file",
+                           path, most);
+            break;
+        }
+        str_add(out, buf, (size_t)n);
+    }
+    close(fd);
+    return code ? code : str_error(out, e);
+}
+
+bool file_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool dir_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int path_join(char out[PATH_BYTES], const char *dir, const char *name, struct err *e)
+{
+    size_t n = strlen(dir);
+    const char *slash = n && dir[n - 1] == '/' ? "" : "/";
+    int len = snprintf(out, PATH_BYTES, "%s%s%s", n ? dir : ".", slash, name);
+    if (len < 0 || len >= PATH_BYTES) {
+        return err_set(e, "%s: path too long with %s", err_quotez(dir), err_quotez(name));
+    }
+    return 0;
+}
+
+const char *path_base(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+int dir_make(const char *path, mode_t mode, struct err *e)
+{
+    char part[PATH_BYTES];
+    int len = snprintf(part, sizeof part, "%s", path);
+    if (len <= 0 || len >= PATH_BYTES) return err_set(e, "%s: path too long", err_quotez(path));
+    for (char *p = part + 1;; p++) {
+        if (*p != '/' && *p != 0) continue;
+        char end = *p;
+        *p = 0;
+        if (mkdir(part, mode) != 0 && errno != EEXIST) return err_errno(e, "%s", part);
+        *p = end;
+        if (!end) break;
+    }
+    return dir_exists(path) ? 0 : err_set(e, "%s: is a file, wanted a directory", path);
+}
+
+bool path_within(const char *inner, const char *outer)
+{
+    char a[PATH_MAX], b[PATH_MAX];
+    if (!realpath(inner, a) || !realpath(outer, b)) return false;
+    size_t n = strlen(b);
+    return strncmp(a, b, n) == 0 && (a[n] == 0 || a[n] == '/' || n == 1);
+}
+
+/* fsync the directory that holds `path`, so that a rename in it survives a power cut. */
+static int sync_parent(const char *path, struct err *e)
+{
+    char dir[PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    int n = slash ? (int)(slash - path) : 1;
+    snprintf(dir, sizeof dir, "%.*s", n ? n : 1, slash ? path : ".");
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return err_errno(e, "%s", dir);
+    int code = 0;
+    if (fsync(fd) != 0 && errno != EINVAL) code = err_errno(e, "%s: cannot make it durable", dir);
+    close(fd);
+    return code;
+}
+
+int save_begin(struct save *s, const char *path, mode_t mode, struct err *e)
+{
+    *s = (struct save){ .fd = -1, .mode = mode };
+    int n = snprintf(s->path, sizeof s->path, "%s", path);
+    if (n <= 0 || n >= PATH_BYTES) return err_set(e, "%s: path too long", err_quotez(path));
+    snprintf(s->tmp, sizeof s->tmp, "%s.tmp.%ld", path, (long)getpid());
+    s->fd = open(s->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    if (s->fd < 0) return err_errno(e, "%s: cannot write", path);
+    return 0;
+}
+
+static int write_all(struct save *s, uint64_t offset, const char *p, size_t n, struct err *e)
+{
+    while (n) {
+        size_t chunk = n < (1u << 30) ? n : 1u << 30;
+        ssize_t done = pwrite(s->fd, p, chunk, (off_t)offset);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return err_errno(e, "%s: cannot write", s->path);
+        p += done;
+        n -= (size_t)done;
+        offset += (uint64_t)done;
+    }
+    return 0;
+}
+
+int save_write(struct save *s, const void *bytes, size_t n, struct err *e)
+{
+    int code = write_all(s, s->written, bytes, n, e);
+    s->written += n;
+    return code;
+}
+
+int save_write_at(struct save *s, uint64_t offset, const void *bytes, size_t n, struct err *e)
+{
+    CHECK(offset + n <= s->written);
+    return write_all(s, offset, bytes, n, e);
+}
+
+int save_commit(struct save *s, struct err *e)
+{
+    int code = 0;
+    if (fsync(s->fd) != 0) code = err_errno(e, "%s: cannot make it durable", s->path);
+    if (close(s->fd) != 0 && !code) code = err_errno(e, "%s: cannot write", s->path);
+    s->fd = -1;
+    if (!code && rename(s->tmp, s->path) != 0) code = err_errno(e, "%s: cannot rename", s->path);
+    if (code) {
+        unlink(s->tmp);
+        return code;
+    }
+    return sync_parent(s->path, e);
+}
+
+void save_abort(struct save *s)
+{
+    if (s->fd < 0) return;
+    close(s->fd);
+    unlink(s->tmp);
+    s->fd = -1;
+}
+
+int file_replace(const char *path, const void *bytes, size_t n, mode_t mode, struct err *e)
+{
+    struct save s;
+    int code = save_begin(&s, path, mode, e);
+    if (!code) code = save_write(&s, bytes, n, e);
+    if (!code) return save_commit(&s, e);
+    save_abort(&s);
+    return code;
+}
+
+int file_publish(const char *tmp, const char *path, struct err *e)
+{
+    int fd = open(tmp, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return err_errno(e, "%s", tmp);
+    int code = 0;
+    if (fsync(fd) != 0) code = err_errno(e, "%s: cannot make it durable", path);
+    close(fd);
+    if (!code && rename(tmp, path) != 0) code = err_errno(e, "%s: cannot rename", path);
+    if (code) {
+        unlink(tmp);
+        return code;
+    }
+    return sync_parent(path, e);
+}

@@ -1,0 +1,69 @@
+/* Files: reading through maps, writing by replacement.
+ *
+ * Whatever lorac publishes goes through struct save: a temporary file beside the target, written,
+ * fsynced, renamed over it, the directory fsynced. A kill or an error at any point leaves the old
+ * file or the new one, never a piece. A failed fsync is a failed save. */
+#ifndef LORAC_BASE_FILE_H
+#define LORAC_BASE_FILE_H
+
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "src/base/err.h"
+#include "src/base/str.h"
+
+enum { PATH_BYTES = 4096 };
+
+/* A regular file mapped read-only. An empty file has data == NULL and size 0. */
+struct map {
+    const uint8_t *data;
+    size_t size;
+    struct stat st; /* device, inode, size, mtime: the identity that hash caches use */
+};
+
+/* Errors name the path; directories, FIFOs and devices are refused. */
+int map_open(struct map *m, const char *path, struct err *e);
+void map_close(struct map *m);
+
+/* The whole of a regular file of at most `most` bytes appended to out. */
+int file_read(struct str *out, const char *path, size_t most, struct err *e);
+
+bool file_exists(const char *path); /* a regular file, symbolic links followed */
+bool dir_exists(const char *path);
+
+/* out = dir/name; an error when it does not fit PATH_BYTES. */
+int path_join(char out[PATH_BYTES], const char *dir, const char *name, struct err *e);
+/* The part after the last slash. */
+const char *path_base(const char *path);
+
+/* Make a directory and its missing parents. */
+int dir_make(const char *path, mode_t mode, struct err *e);
+
+/* True when path `inner` is `outer` or lies below it, symbolic links resolved. Both must exist. */
+bool path_within(const char *inner, const char *outer);
+
+struct save {
+    int fd;
+    mode_t mode;
+    char path[PATH_BYTES], tmp[PATH_BYTES + 32];
+    uint64_t written;
+};
+
+/* Begin replacing `path`. mode 0600 stays private; any other mode is masked by the umask. */
+int save_begin(struct save *s, const char *path, mode_t mode, struct err *e);
+int save_write(struct save *s, const void *bytes, size_t n, struct err *e);
+/* Write at an offset that was written before (a header that is known last). */
+int save_write_at(struct save *s, uint64_t offset, const void *bytes, size_t n, struct err *e);
+/* Flush, rename, make durable. On failure the temporary file is gone and the target untouched. */
+int save_commit(struct save *s, struct err *e);
+/* Give up: remove the temporary file. Harmless after save_commit(). */
+void save_abort(struct save *s);
+
+/* save_begin + write + commit for content that is in memory. */
+int file_replace(const char *path, const void *bytes, size_t n, mode_t mode, struct err *e);
+
+/* Publish a finished temporary file that a library wrote: fsync it, rename it to `path`, fsync the
+ * directory. */
+int file_publish(const char *tmp, const char *path, struct err *e);
+
+#endif

@@ -1,0 +1,166 @@
+#include "src/base/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/file.h"
+
+/* jansson recurses; a scan beforehand keeps hostile nesting from it. */
+static bool too_deep(const char *text, size_t n)
+{
+    int depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (quoted) {
+            if (c == '\\') i++;
+            if (c == '"') quoted = false;
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > JSON_DEPTH) return true;
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+    return false;
+}
+
+json_t *json_parse(const char *text, size_t n, enum json_dup dup, const char *where, struct err *e)
+{
+    if (too_deep(text, n)) {
+        err_set(e, "%s: JSON nested deeper than %d levels", where, JSON_DEPTH);
+        return NULL;
+    }
+    size_t flags = JSON_ALLOW_NUL | (dup == JSON_DUP_REFUSED ? JSON_REJECT_DUPLICATES : 0);
+    json_error_t je;
+    json_t *v = json_loadb(text, n, flags | JSON_DECODE_ANY, &je);
+    if (!v) {
+        /* jansson quotes the text near the error, which may be training data: keep only its
+         * reason, which ends before " near". */
+        char *near = strstr(je.text, " near ");
+        if (near) *near = 0;
+        err_set(e, "%s: not valid JSON at byte %d: %s", where, je.position, je.text);
+    }
+    return v;
+}
+
+json_t *json_read(const char *path, size_t most, struct err *e)
+{
+    struct str s = { 0 };
+    json_t *v = NULL;
+    if (!file_read(&s, path, most, e)) {
+        size_t skip = s.n >= 3 && memcmp(s.p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+        v = json_parse(s.n ? s.p + skip : "", s.n - skip, JSON_DUP_REFUSED, path, e);
+    }
+    str_free(&s);
+    return v;
+}
+
+const char *json_kind(const json_t *v)
+{
+    if (!v) return "nothing";
+    switch (json_typeof(v)) {
+    case JSON_OBJECT: return "an object";
+    case JSON_ARRAY: return "an array";
+    case JSON_STRING: return "a string";
+    case JSON_INTEGER: return "an integer";
+    case JSON_REAL: return "a number";
+    case JSON_TRUE: return "true";
+    case JSON_FALSE: return "false";
+    case JSON_NULL: return "null";
+    }
+    return "something else";
+}
+
+static const json_t *member(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return json_is_null(v) ? NULL : v;
+}
+
+static int unwanted(const json_t *v, const char *key, const char *wanted, const char *where,
+                    struct err *e)
+{
+    return err_set(e, "%s: %s: found %s, wanted %s", where, key, json_kind(v), wanted);
+}
+
+bool json_has(const json_t *o, const char *key) { return member(o, key) != NULL; }
+
+int json_get_size(size_t *out, const json_t *o, const char *key, const char *where, struct err *e)
+{
+    const json_t *v = member(o, key);
+    if (!v) return 0;
+    if (!json_is_integer(v) || json_integer_value(v) < 0) {
+        return unwanted(v, key, "an integer of 0 or more", where, e);
+    }
+    *out = (size_t)json_integer_value(v);
+    return 0;
+}
+
+int json_get_double(double *out, const json_t *o, const char *key, const char *where, struct err *e)
+{
+    const json_t *v = member(o, key);
+    if (!v) return 0;
+    if (!json_is_number(v)) return unwanted(v, key, "a number", where, e);
+    *out = json_number_value(v);
+    return 0;
+}
+
+int json_get_bool(bool *out, const json_t *o, const char *key, const char *where, struct err *e)
+{
+    const json_t *v = member(o, key);
+    if (!v) return 0;
+    if (!json_is_boolean(v)) return unwanted(v, key, "true or false", where, e);
+    *out = json_is_true(v);
+    return 0;
+}
+
+int json_get_string(const char **out, const json_t *o, const char *key, const char *where,
+                    struct err *e)
+{
+    const json_t *v = member(o, key);
+    if (!v) return 0;
+    if (!json_is_string(v)) return unwanted(v, key, "a string", where, e);
+    *out = json_string_value(v);
+    return 0;
+}
+
+void json_add_string(struct str *out, const char *text, size_t n)
+{
+    str_addc(out, '"');
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '"' || c == '\\') {
+            str_addc(out, '\\');
+            str_addc(out, (char)c);
+        } else if (c == '\n') {
+            str_addz(out, "\\n");
+        } else if (c == '\t') {
+            str_addz(out, "\\t");
+        } else if (c == '\r') {
+            str_addz(out, "\\r");
+        } else if (c < 0x20) {
+            str_addf(out, "\\u%04x", c);
+        } else {
+            str_addc(out, (char)c);
+        }
+    }
+    str_addc(out, '"');
+}
+
+void json_add_double(struct str *out, double v)
+{
+    if (!isfinite(v)) {
+        str_addz(out, "null");
+        return;
+    }
+    char buf[40];
+    for (int digits = 1; digits <= 17; digits++) { /* the shortest that reads back the same */
+        snprintf(buf, sizeof buf, "%.*g", digits, v);
+        if (strtod(buf, NULL) == v) break;
+    }
+    str_addz(out, buf);
+}

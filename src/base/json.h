@@ -1,0 +1,46 @@
+/* JSON from strangers: jansson behind limits.
+ *
+ * json_parse() refuses what parsers disagree on: invalid UTF-8, lone surrogates, NaN, trailing
+ * text, nesting deeper than JSON_DEPTH, and, where asked, duplicate keys. The tree is jansson's
+ * json_t, to be released with json_decref(). The getters below name file and key in their errors. */
+#ifndef LORAC_BASE_JSON_H
+#define LORAC_BASE_JSON_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "src/base/err.h"
+#include "src/base/str.h"
+
+enum { JSON_DEPTH = 64 };
+enum json_dup { JSON_DUP_REFUSED, JSON_DUP_LAST_WINS };
+
+/* Parse the n bytes at text. `where` (a file name, or file:line) begins the error message.
+ * NULL with a message in e on failure. */
+json_t *json_parse(const char *text, size_t n, enum json_dup dup, const char *where, struct err *e);
+
+/* Read and parse a file of at most `most` bytes (a byte order mark in front is skipped). */
+json_t *json_read(const char *path, size_t most, struct err *e);
+
+/* Members of an object. Each returns 0, or an error "where: key: found ..., wanted ...".
+ * An absent key or null leaves *out as it was, so defaults are set before the call;
+ * json_has() tells whether a key is there and not null. */
+bool json_has(const json_t *o, const char *key);
+int json_get_size(size_t *out, const json_t *o, const char *key, const char *where, struct err *e);
+int json_get_double(double *out, const json_t *o, const char *key, const char *where,
+                    struct err *e);
+int json_get_bool(bool *out, const json_t *o, const char *key, const char *where, struct err *e);
+/* *out points into the tree. */
+int json_get_string(const char **out, const json_t *o, const char *key, const char *where,
+                    struct err *e);
+
+/* "a string", "an object", ... for messages. */
+const char *json_kind(const json_t *v);
+
+/* Append a string as a JSON literal, quotes included. The bytes must be valid UTF-8. */
+void json_add_string(struct str *out, const char *text, size_t n);
+
+/* Append a double so that it reads back as the same bits; non-finite values become null. */
+void json_add_double(struct str *out, double v);
+
+#endif

@@ -1,0 +1,90 @@
+#include "src/base/str.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+
+static bool grow(struct str *s, size_t extra)
+{
+    if (s->failed) return false;
+    size_t need = s->n + extra + 1;
+    if (need <= s->cap) return true;
+    size_t cap = s->cap ? s->cap : 64;
+    while (cap < need) cap += cap / 2 + 64;
+    struct err ignored;
+    char *p = need > extra ? mem_resize(s->p, cap, 1, &ignored) : NULL;
+    if (!p) {
+        s->failed = true;
+        return false;
+    }
+    s->p = p;
+    s->cap = cap;
+    return true;
+}
+
+void str_add(struct str *s, const char *bytes, size_t n)
+{
+    if (!grow(s, n)) return;
+    if (n) memcpy(s->p + s->n, bytes, n);
+    s->n += n;
+    s->p[s->n] = 0;
+}
+
+void str_addz(struct str *s, const char *text) { str_add(s, text, strlen(text)); }
+
+void str_addc(struct str *s, char c) { str_add(s, &c, 1); }
+
+void str_addf(struct str *s, const char *fmt, ...)
+{
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (n >= 0 && grow(s, (size_t)n)) {
+        vsnprintf(s->p + s->n, (size_t)n + 1, fmt, again);
+        s->n += (size_t)n;
+    }
+    va_end(again);
+}
+
+void str_clear(struct str *s)
+{
+    s->n = 0;
+    if (s->p) s->p[0] = 0;
+}
+
+void str_free(struct str *s)
+{
+    mem_free(s->p);
+    *s = (struct str){ 0 };
+}
+
+int str_error(const struct str *s, struct err *e)
+{
+    return s->failed ? err_set(e, "out of memory: a text of %zu bytes", s->n) : 0;
+}
+
+size_t str_distance(const char *a, const char *b)
+{
+    enum { MOST = 63 };
+    size_t n = strlen(a), m = strlen(b);
+    if (n > MOST || m > MOST) return MOST;
+    size_t rows[3][MOST + 1], *before = rows[0], *prev = rows[1], *cur = rows[2];
+    for (size_t j = 0; j <= m; j++) prev[j] = before[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        cur[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t d = prev[j - 1] + (a[i - 1] != b[j - 1]);
+            if (prev[j] + 1 < d) d = prev[j] + 1;
+            if (cur[j - 1] + 1 < d) d = cur[j - 1] + 1;
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (swapped && before[j - 2] + 1 < d) d = before[j - 2] + 1;
+            cur[j] = d;
+        }
+        size_t *t = before;
+        before = prev, prev = cur, cur = t;
+    }
+    return prev[m];
+}

@@ -1,0 +1,33 @@
+/* A growable byte string; always NUL-terminated once something was added, NULs inside allowed.
+ *
+ * Errors are sticky: after a failed growth every further add is a no-op and str_error() tells, so
+ * that builders need one check at the end. */
+#ifndef LORAC_BASE_STR_H
+#define LORAC_BASE_STR_H
+
+#include <stdarg.h>
+
+#include "src/base/err.h"
+
+struct str {
+    char *p;
+    size_t n, cap;
+    bool failed;
+};
+
+void str_add(struct str *s, const char *bytes, size_t n);
+void str_addz(struct str *s, const char *text);
+void str_addc(struct str *s, char c);
+void str_addf(struct str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Keep the buffer, forget the content. */
+void str_clear(struct str *s);
+void str_free(struct str *s);
+
+/* 0, or the out-of-memory error of an earlier add. */
+int str_error(const struct str *s, struct err *e);
+
+/* Words close to each other (Damerau-Levenshtein distance, capped): for "did you mean". */
+size_t str_distance(const char *a, const char *b);
+
+#endif
