@@ -1,0 +1,102 @@
+/* GGUF version 3: llama.cpp's container of metadata and tensors.
+ * Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+ *
+ * The reader takes nothing on trust: every count is held against the bytes that are left before
+ * anything is allocated, keys and names are unique, at most 4 dimensions, alignment a power of two,
+ * offsets equal to the running padded sum, and the file ends where the last tensor ends (padding
+ * apart). Arrays of arrays are refused. */
+#ifndef LORAC_FORMATS_GGUF_H
+#define LORAC_FORMATS_GGUF_H
+
+#include "src/base/file.h"
+#include "src/formats/tensor.h"
+
+enum gguf_type {
+    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING,
+    GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64,
+};
+
+/* One metadata value; `raw` points at its bytes inside the map. */
+struct gguf_kv {
+    char *key;
+    enum gguf_type type;
+    enum gguf_type item;  /* of an array */
+    uint64_t n;           /* items of an array, bytes of a string, else 1 */
+    const uint8_t *raw;   /* first item or first byte */
+    size_t raw_bytes;
+};
+
+struct gguf {
+    struct map map;
+    struct gguf_kv *kv;     /* in file order */
+    size_t n_kv;
+    struct tensor *tensors; /* in file order; dims slowest first (reversed from the file) */
+    size_t n_tensors;
+    char *names;
+    char *path;
+};
+
+/* Errors: "path: key or tensor NAME: ..." */
+int gguf_open(struct gguf *g, const char *path, struct err *e);
+void gguf_close(struct gguf *g);
+
+const struct tensor *gguf_find(const struct gguf *g, const char *name);
+const struct gguf_kv *gguf_key(const struct gguf *g, const char *key);
+
+/* Typed access. An absent key leaves *out untouched and returns 0 unless `required`; a value of
+ * another type (any integer type serves an integer, F32 and F64 a number) is an error that names
+ * the key. Negative or too large integers are errors. */
+int gguf_get_size(size_t *out, const struct gguf *g, const char *key, bool required, struct err *e);
+int gguf_get_double(double *out, const struct gguf *g, const char *key, bool required,
+                    struct err *e);
+int gguf_get_bool(bool *out, const struct gguf *g, const char *key, bool required, struct err *e);
+/* *text points into the map and is not NUL-terminated. */
+int gguf_get_string(const char **text, size_t *n, const struct gguf *g, const char *key,
+                    bool required, struct err *e);
+
+/* Walk an array of strings; the reader validated the lengths when the file was opened.
+ * gguf_strings_next() is false at the end. */
+struct gguf_strings {
+    const uint8_t *p, *end;
+};
+/* An error when the key is absent or not an array of strings; *n is the count. */
+int gguf_strings(struct gguf_strings *it, uint64_t *n, const struct gguf *g, const char *key,
+                 struct err *e);
+bool gguf_strings_next(struct gguf_strings *it, const char **text, size_t *n);
+
+/* A numeric array as raw little-endian items, with its count; an error unless its item type is
+ * `item`. Absent: *raw = NULL and 0 is returned. The pointer may be unaligned. */
+int gguf_numbers(const uint8_t **raw, uint64_t *n, const struct gguf *g, const char *key,
+                 enum gguf_type item, struct err *e);
+
+/* Writing: metadata first, then the tensor list, then the bytes in the order of the list. */
+struct gguf_writer {
+    struct save save;
+    struct str kv, infos;
+    uint64_t n_kv, n_tensors;
+    uint64_t data_bytes, expected, data_start;
+};
+
+int gguf_writer_begin(struct gguf_writer *w, const char *path, mode_t mode, struct err *e);
+void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v);
+void gguf_put_f32(struct gguf_writer *w, const char *key, float v);
+void gguf_put_bool(struct gguf_writer *w, const char *key, bool v);
+void gguf_put_string(struct gguf_writer *w, const char *key, const char *text, size_t n);
+/* An array: the head, then exactly n items through the item functions. */
+void gguf_put_array(struct gguf_writer *w, const char *key, enum gguf_type item, uint64_t n);
+void gguf_item_string(struct gguf_writer *w, const char *text, size_t n);
+void gguf_item_f32(struct gguf_writer *w, float v);
+void gguf_item_i32(struct gguf_writer *w, int32_t v);
+/* Copy one value as it stands in another file. */
+void gguf_put_copy(struct gguf_writer *w, const struct gguf_kv *kv);
+/* dims slowest first. */
+void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, unsigned rank,
+                     const uint64_t *dims);
+/* Ends the header; afterwards bytes are added tensor by tensor, each closed by gguf_writer_pad(). */
+int gguf_writer_data(struct gguf_writer *w, struct err *e);
+int gguf_writer_add(struct gguf_writer *w, const void *bytes, size_t n, struct err *e);
+int gguf_writer_pad(struct gguf_writer *w, struct err *e);
+int gguf_writer_commit(struct gguf_writer *w, struct err *e);
+void gguf_writer_abort(struct gguf_writer *w);
+
+#endif

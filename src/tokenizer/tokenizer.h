@@ -1,0 +1,93 @@
+/* Text to token ids and back, for the tokenizers that Llama models come with.
+ *
+ * One BPE encoder behind four containers: SentencePiece's tokenizer.model (BPE with byte fallback and
+ * the identity normaliser), Hugging Face's tokenizer.json (SentencePiece-style, and byte-level with
+ * the pre-tokenisers of GPT-2, SmolLM2 and Llama 3), and the tokenizers embedded in GGUF files
+ * ("llama" and "gpt2"). Unigram, other normalisers and unknown pre-tokenisers are refused: a
+ * tokenizer that is almost right trains a model that is quietly wrong.
+ *
+ * Text is only ever text. `<s>`, `</s>`, `<|im_start|>` or `<0x0A>` inside it never become control
+ * tokens or byte pieces; templates place special tokens by id (tokenizer_special()). */
+#ifndef LORAC_TOKENIZER_TOKENIZER_H
+#define LORAC_TOKENIZER_TOKENIZER_H
+
+#include <stdint.h>
+
+#include "src/base/err.h"
+#include "src/base/str.h"
+
+struct tokenizer;
+
+/* Open a tokenizer.model, a tokenizer.json, a .gguf, or a directory that holds one of the first two.
+ * A directory with both: tokenizer.json, which knows the added tokens, unless it is a kind we refuse.
+ * Next to either, tokenizer_config.json, special_tokens_map.json, generation_config.json and
+ * added_tokens.json are read for bos, eos, added tokens and the chat template. The tokenizer is
+ * immutable afterwards and may be used from many threads. */
+int tokenizer_open(struct tokenizer **out, const char *path, struct err *e);
+void tokenizer_free(struct tokenizer *t);
+
+/* Find the tokenizer of a model as the command line promises: `named` when it is not NULL, else in
+ * the model itself (GGUF), in its directory, then in the directory's parent. */
+int tokenizer_find(struct tokenizer **out, const char *model_path, const char *named,
+                   struct err *e);
+
+/* Ids with the bytes of the text that each covers: [start, end) offsets into the text passed to
+ * tokenizer_encode() (plus `base`). A piece that stands for nothing in the text (the dummy prefix
+ * alone) covers start == end. A byte-fallback piece covers its one byte. Spans never decrease. */
+struct tokens {
+    int32_t *ids;
+    uint32_t *start, *end;
+    size_t n, cap;
+};
+void tokens_free(struct tokens *t);
+/* Append one id with a span. */
+int tokens_add(struct tokens *t, int32_t id, size_t start, size_t end, struct err *e);
+
+/* Append the ids of the n bytes at `text`, without BOS or EOS. Span offsets are shifted by `base`.
+ * SentencePiece-style tokenizers put their dummy prefix in front of each call's text, as
+ * SentencePiece does for each string. Invalid UTF-8 is an error that names the byte. The time is
+ * O(n log n) whatever the text. */
+int tokenizer_encode(const struct tokenizer *t, struct tokens *out, const char *text, size_t n,
+                     size_t base, struct err *e);
+
+/* Append the text of ids, special tokens skipped unless `special`. SentencePiece-style: the dummy
+ * prefix's space is removed from the front when the first id carries it (`strip_prefix`). Bytes may
+ * be incomplete UTF-8 when the ids end inside a character. Ids out of range are CHECKed. */
+void tokenizer_decode(const struct tokenizer *t, struct str *out, const int32_t *ids, size_t n,
+                      bool special, bool strip_prefix);
+
+size_t tokenizer_size(const struct tokenizer *t); /* ids are 0 .. size-1 */
+int32_t tokenizer_bos(const struct tokenizer *t); /* -1: none */
+int32_t tokenizer_eos(const struct tokenizer *t); /* the first of the list; -1: none */
+/* Any id that ends generation: every eos of the files, and eot where a GGUF names one. */
+bool tokenizer_is_eos(const struct tokenizer *t, int32_t id);
+/* Whether the model's own files put BOS in front of every sequence. */
+bool tokenizer_adds_bos(const struct tokenizer *t);
+/* The id of a special (control or added) token by its exact text, or -1. */
+int32_t tokenizer_special(const struct tokenizer *t, const char *text);
+/* The model's chat template text, or NULL. Never executed, only recognised. */
+const char *tokenizer_chat_template(const struct tokenizer *t);
+
+/* What a writer of another container needs (merge to GGUF, GGUF to Hugging Face). */
+enum tokenizer_kind { TOKENIZER_SPM, TOKENIZER_BYTE_BPE };
+enum token_type { /* SentencePiece's and GGUF's numbers */
+    TOKEN_NORMAL = 1, TOKEN_UNKNOWN = 2, TOKEN_CONTROL = 3, TOKEN_USER = 4, TOKEN_UNUSED = 5,
+    TOKEN_BYTE = 6,
+};
+enum pretokenizer { PRE_NONE, PRE_GPT2, PRE_SMOLLM, PRE_LLAMA3 };
+enum tokenizer_kind tokenizer_kind(const struct tokenizer *t);
+enum pretokenizer tokenizer_pre(const struct tokenizer *t);
+/* The piece as stored (SentencePiece: with U+2581; byte-level: in GPT-2's printable alphabet). */
+const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n);
+float tokenizer_score(const struct tokenizer *t, int32_t id);
+enum token_type tokenizer_type(const struct tokenizer *t, int32_t id);
+/* Merge number i as its two parts' ids; false past the last (SPM without a merge list: none). */
+bool tokenizer_merge(const struct tokenizer *t, size_t i, int32_t *left, int32_t *right);
+bool tokenizer_adds_prefix(const struct tokenizer *t); /* SPM's dummy prefix */
+
+/* Write files from which transformers (and lorac) load this tokenizer into a directory:
+ * tokenizer.model for SPM kinds, tokenizer.json for byte-level ones, and tokenizer_config.json with
+ * bos, eos, special tokens and the chat template. */
+int tokenizer_export(const struct tokenizer *t, const char *dir, struct err *e);
+
+#endif
