@@ -58,12 +58,11 @@ ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
 # ---- files -------------------------------------------------------------------------------------
+KERNEL_GLUE = isa blas narrow
 SOURCES   = $(sort $(wildcard src/*/*.c))
-KERNELS_C = $(filter-out kernels/all.c,$(sort $(wildcard kernels/*.c)))
-DISPATCH  = kernels/isa.c
-OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(BUILD)/f32/kernels/isa.o
+OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(KERNEL_GLUE:%=$(BUILD)/f32/kernels/%.o)
 OBJECTS64 = $(patsubst %.c,$(BUILD)/f64/%.o,$(filter src/base/% src/model/% src/formats/% src/tokenizer/% src/data/%,$(SOURCES))) \
-            $(BUILD)/f64/kernels/all_base.o $(BUILD)/f64/kernels/isa.o
+            $(BUILD)/f64/kernels/all_base.o $(KERNEL_GLUE:%=$(BUILD)/f64/kernels/%.o)
 LIB       = $(BUILD)/liblorac.a
 LIB64     = $(BUILD)/liblorac_f64.a
 TESTS_C   = $(sort $(wildcard tests/test_*.c))
@@ -113,7 +112,7 @@ $(BUILD)/f32/kernels/all_%.o: kernels/all.c $(STAMP)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_OPT) $(ISA_FLAGS_$*) -DISA=$* -MMD -MP -c $< -o $@
 
-$(BUILD)/f32/kernels/isa.o: kernels/isa.c $(STAMP)
+$(BUILD)/f32/kernels/%.o: kernels/%.c $(STAMP)
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ISAS:%=-DHAVE_ISA_%) -MMD -MP -c $< -o $@
@@ -124,7 +123,8 @@ $(BUILD)/f64/kernels/all_base.o: kernels/all.c $(STAMP)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) $(KERNEL_OPT) -DISA=base -MMD -MP -c $< -o $@
 
-$(BUILD)/f64/kernels/isa.o: kernels/isa.c $(STAMP)
+$(BUILD)/f64/kernels/%.o: kernels/%.c $(STAMP)
+	$(say) CC "$< (f64)"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) -DHAVE_ISA_base -MMD -MP -c $< -o $@
 
