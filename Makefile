@@ -10,6 +10,7 @@ CFLAGS  ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 SHELL    = /bin/bash
 .DEFAULT_GOAL = all
+MAKEFLAGS += --no-builtin-rules
 
 # ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ----------------------------
 PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libcrypto
@@ -107,7 +108,7 @@ $(BUILD)/f32/src/%.o: src/%.c $(STAMP)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/f32/kernels/all_%.o: kernels/all.c $(STAMP)
+$(ISAS:%=$(BUILD)/f32/kernels/all_%.o): $(BUILD)/f32/kernels/all_%.o: kernels/all.c $(STAMP)
 	$(say) CC "$< ($*)"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_OPT) $(ISA_FLAGS_$*) -DISA=$* -MMD -MP -c $< -o $@
