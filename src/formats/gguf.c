@@ -250,17 +250,14 @@ static int refuse_split(const struct gguf *g, struct err *e)
                    g->path, no + 1, count);
 }
 
-/* The bytes of a tensor whose rows are dims[rank - 1] long; false when no file can hold them. */
+/* The bytes of a tensor; false when no file can hold them. */
 static bool tensor_bytes(struct tensor *t, const struct ggml_type *type)
 {
-    size_t blocks = 1;
+    size_t bytes = type->bytes;
     for (unsigned i = 0; i < t->rank; i++) {
         uint64_t n = i == t->rank - 1 ? t->dims[i] / type->values : t->dims[i];
-        if (!mem_mul(&blocks, blocks, n)) return false;
+        if (!mem_mul(&bytes, bytes, n)) return false;
     }
-    size_t bytes = 0, values = 0;
-    if (!mem_mul(&bytes, blocks, type->bytes) || !mem_mul(&values, blocks, type->values))
-        return false;
     t->bytes = bytes;
     return true;
 }
