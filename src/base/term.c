@@ -140,9 +140,10 @@ const char *human_count(char buf[HUMAN_BYTES], double n)
         n /= 1000;
         i++;
     }
+    int decimals = n < 9.995 ? 2 : n < 99.95 ? 1 : 0;
     if (i == 0)
         snprintf(buf, HUMAN_BYTES, "%.3g", n);
     else
-        three_digits(buf, n, prefixes[i]);
+        snprintf(buf, HUMAN_BYTES, "%.*f %s", decimals, n, prefixes[i]);
     return buf;
 }

@@ -230,6 +230,10 @@ int yaml_tree_parse(struct yaml_node **root, const char *text, size_t n, const c
 {
     struct builder b = { .where = where, .text = text, .n = n, .lines = lines, .e = e };
     *root = NULL;
+    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) { /* a byte order mark would shift column 0 */
+        b.text = text += 3;
+        b.n = n -= 3;
+    }
     if (n > YAML_BYTES)
         return err_usage(e, "%s: %zu bytes, wanted at most %d", where, n, YAML_BYTES);
     if (!yaml_parser_initialize(&b.parser)) return err_set(e, "%s: out of memory", where);
