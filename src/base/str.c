@@ -31,9 +31,15 @@ void str_add(struct str *s, const char *bytes, size_t n)
     s->p[s->n] = 0;
 }
 
-void str_addz(struct str *s, const char *text) { str_add(s, text, strlen(text)); }
+void str_addz(struct str *s, const char *text)
+{
+    str_add(s, text, strlen(text));
+}
 
-void str_addc(struct str *s, char c) { str_add(s, &c, 1); }
+void str_addc(struct str *s, char c)
+{
+    str_add(s, &c, 1);
+}
 
 void str_addf(struct str *s, const char *fmt, ...)
 {
