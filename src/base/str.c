@@ -94,3 +94,13 @@ size_t str_distance(const char *a, const char *b)
     }
     return prev[m];
 }
+
+void str_nearest_try(struct str_nearest *s, const char *candidate)
+{
+    size_t longest = strlen(s->word), n = strlen(candidate);
+    if (n > longest) longest = n;
+    size_t d = str_distance(s->word, candidate);
+    if (d * 3 > longest || (s->best && d >= s->distance)) return;
+    s->best = candidate;
+    s->distance = d;
+}
