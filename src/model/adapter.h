@@ -37,6 +37,9 @@ static inline bool adapter_has(const struct adapter *a, enum module m)
 void adapter_layout(struct adapter *a, const struct shape *s, size_t r, double lora_alpha,
                     unsigned targets);
 
+/* Allocate params, zeroed; freed by adapter_free(). */
+int adapter_place(struct adapter *a, struct err *e);
+
 /* A or B of a module in any array that has the layout of the parameters (weights, gradients, ...).
  */
 real *adapter_a(const struct adapter *a, real *flat, size_t layer, enum module m);
