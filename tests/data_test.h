@@ -81,4 +81,64 @@ static inline void assert_text(const char *text, size_t n, const char *want)
     }
 }
 
+/* A byte-level tokenizer with ChatML's tokens and a handful of merges, made here. GPT-2's alphabet:
+ * printable bytes stand for themselves, the others for U+0100 onwards in order. Returns the path of
+ * its tokenizer.json; tokenizer_config.json lies beside it. */
+static inline const char *byte_tokenizer(void)
+{
+    static const char *const merges[][2] = {
+        { "\xc4\xa0", "t" },
+        { "h", "e" },
+        { "\xc4\xa0\x74", "he" },
+        { "l", "l" },
+        { "ll", "o" },
+        { "he", "llo" },
+        { "\xc4\xa0", "hello" },
+        { "\xc4\x8a", "\xc4\x8a" },
+        { "\xc4\xa0", "\xc4\xa0" },
+        { ":", "h" },
+        { "c", "d" },
+    };
+    struct str s = { 0 };
+    str_addz(&s, "{\"version\":\"1.0\",\"added_tokens\":[");
+    static const char *const special[] = { "<|endoftext|>", "<|im_start|>", "<|im_end|>" };
+    for (int i = 0; i < 3; i++) {
+        str_addf(&s,
+                 "%s{\"id\":%d,\"content\":\"%s\",\"single_word\":false,\"lstrip\":false,"
+                 "\"rstrip\":false,\"normalized\":false,\"special\":true}",
+                 i ? "," : "", i, special[i]);
+    }
+    str_addz(&s, "],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+                 "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
+                 "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\","
+                 "\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":true},"
+                 "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,"
+                 "\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,"
+                 "\"fuse_unk\":false,\"byte_fallback\":false,\"vocab\":{");
+    for (int i = 0; i < 3; i++) str_addf(&s, "\"%s\":%d,", special[i], i);
+    int other = 0, id = 3;
+    for (int b = 0; b < 256; b++) {
+        bool shown = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+        str_addf(&s, "%s\"\\u%04x\":%d", b ? "," : "", shown ? b : 256 + other++, id++);
+    }
+    for (size_t i = 0; i < sizeof merges / sizeof *merges; i++) {
+        str_addf(&s, ",\"%s%s\":%d", merges[i][0], merges[i][1], id++);
+    }
+    str_addz(&s, "},\"merges\":[");
+    for (size_t i = 0; i < sizeof merges / sizeof *merges; i++) {
+        str_addf(&s, "%s\"%s %s\"", i ? "," : "", merges[i][0], merges[i][1]);
+    }
+    str_addz(&s, "]}}");
+    temp_file(
+        "tokenizer_config.json",
+        "{\"tokenizer_class\":\"GPT2Tokenizer\",\"add_bos_token\":false,"
+        "\"bos_token\":\"<|im_start|>\",\"eos_token\":\"<|im_end|>\",\"chat_template\":"
+        "\"{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
+        "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}"
+        "{{ '<|im_start|>assistant\\n' }}{% endif %}\"}");
+    const char *path = temp_file_n("tokenizer.json", s.p, s.n);
+    str_free(&s);
+    return path;
+}
+
 #endif
