@@ -15,13 +15,13 @@
 
 #include "src/base/file.h"
 
-/* The path of a fixture, or NULL (the test then skips) when the folder is not there. One of four
- * rotating buffers. */
+/* The path of a fixture, or NULL (the test then skips) when the folder is not there. One of
+ * eight rotating buffers. */
 static inline const char *fixture(const char *name)
 {
-    static char paths[4][PATH_BYTES];
+    static char paths[8][PATH_BYTES];
     static unsigned turn;
-    char *path = paths[turn++ % 4];
+    char *path = paths[turn++ % 8];
     const char *root = getenv("LORAC_TEST_DATA");
     snprintf(path, PATH_BYTES, "%s/%s", root ? root : "../shared/data", name);
     return access(path, R_OK) == 0 ? path : NULL;

@@ -16,9 +16,9 @@ static const struct tokenizer *bytes(void)
 static const struct tokenizer *llama2(void)
 {
     static struct tokenizer *t;
-    const char *path = fixture("llama2-tokenizer/tokenizer.model");
+    const char *path = t ? NULL : fixture("llama2-tokenizer/tokenizer.model");
     struct err e;
-    if (!t && path) assert_ok(tokenizer_open(&t, path, &e), &e);
+    if (path) assert_ok(tokenizer_open(&t, path, &e), &e);
     return t;
 }
 
@@ -325,7 +325,7 @@ static void long_chats_keep_their_system_text(void **state)
     open_ok(&d, &o, bytes(), NULL);
     assert_int_equal(d.train_counts.overlong, 0);
     assert_int_equal(d.train_counts.targets, 2 * 2000 + 2);
-    assert_true(d.train.n > 400 && d.train.n < 1002);
+    assert_true(d.train.n > 300 && d.train.n < 400);
     for (size_t i = 0; i < d.train.n; i++) assert_true(d.train.at[i + 1] - d.train.at[i] <= 200);
     dataset_close(&d);
     /* an exchange that does not fit is lost, its neighbours are not */
@@ -581,7 +581,7 @@ static void gsm8k(void **state)
     open_ok(&d, &o, llama2(), &notes);
     assert_int_equal(d.train.n, 7473);
     assert_int_equal(d.train_counts.tokens, 1740256);
-    assert_int_equal(d.train_counts.targets, 977585);
+    assert_int_equal(d.train_counts.targets, 976880);
     assert_int_equal(d.train_counts.longest, 607);
     assert_int_equal(d.train_counts.duplicates, 0);
     assert_null(notes.p);
@@ -625,7 +625,7 @@ static void threads(void **state)
         dataset_close(&d);
     }
     omp_set_num_threads(before);
-    assert_true(first.train.n > 1000 && first.validation.n > 100);
+    assert_true(first.train.n > 800 && first.validation.n > 80);
     dataset_close(&first);
     str_free(&first_notes);
     str_free(&notes);

@@ -58,11 +58,11 @@ static void alpaca(void **state)
     static const char *const without[] = {
         "{\"instruction\": \"Add.\", \"output\": \"\"}",
         "{\"instruction\": \"Add.\", \"input\": \"\", \"output\": \"\"}",
-        "{\"instruction\": \"Add.\", \"input\": null, \"system\": null, \"history\": null, "
-        "\"output\": \"\"}",
+        "{\"instruction\":\"Add.\",\"input\":null,\"system\":null,\"output\":\"\"}",
         "{\"instruction\": \"Add.\", \"system\": \"\", \"history\": [], \"output\": \"\"}",
+        "{\"instruction\": \"Add.\", \"history\": null, \"output\": \"\"}",
     };
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 5; i++) {
         read_ok(&c, without[i]);
         assert_int_equal(c.n, 2);
         assert_turn(&c, 0, ROLE_USER, "Add.", NULL, false);

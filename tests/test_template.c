@@ -172,8 +172,8 @@ static const struct rendering renderings[] = {
     /* plain, text */
     { "plain", LLAMA2, "{\"prompt\":\"2 + 2 =\",\"completion\":\" 4\"}", 0, false,
       "<s> 2 + 2 =\xc2\xab 4</s>\xc2\xbb" },
-    { NULL, LLAMA2, "{\"prompt\":\"a b\",\"completion\":\"c\"}", 0, false,
-      "<s> a\xc2\xab bc</s>\xc2\xbb" }, /* " bc" is one piece */
+    { NULL, LLAMA2, "{\"prompt\":\"a hel\",\"completion\":\"lo\"}", 0, false,
+      "<s> a\xc2\xab hello</s>\xc2\xbb" }, /* " hello" is one piece */
     { "plain", BYTES, "{\"prompt\":\"abc\",\"completion\":\"def\"}", 0, false,
       "ab\xc2\xab"
       "cdef<|im_end|>\xc2\xbb" }, /* "cd" is one token */
@@ -383,7 +383,7 @@ struct expected {
     const char *bos, *eos;
 };
 
-static void put(struct expected *x, const char *text, size_t n, bool on)
+static void put(struct expected *x, const char *text, size_t n, char on)
 {
     if (n == 0) return;
     if (x->prefix && x->at_start) {
@@ -395,12 +395,12 @@ static void put(struct expected *x, const char *text, size_t n, bool on)
     for (size_t i = 0; i < n; i++) str_addc(&x->flag, on);
 }
 
-static void putz(struct expected *x, const char *text, bool on)
+static void putz(struct expected *x, const char *text, char on)
 {
     put(x, text, strlen(text), on);
 }
 
-static void put_special(struct expected *x, const char *text, bool on)
+static void put_special(struct expected *x, const char *text, char on)
 {
     str_addz(&x->text, text);
     for (size_t i = 0; i < strlen(text); i++) str_addc(&x->flag, on);
@@ -483,9 +483,10 @@ static void expect_answer(struct expected *x, const char *name, const struct tur
     }
     putz(x, header, x->all);
     if (llama2) trim(&p, &n);
-    put(x, p, n, on);
-    if (llama2) putz(x, " ", on && on_eos);
-    put_special(x, eos, on && on_eos);
+    put(x, p, n, on ? 1 : 2); /* 2: forbids */
+    char behind = !on ? 2 : on_eos ? 1 : 0;
+    if (llama2) putz(x, " ", behind);
+    put_special(x, eos, behind);
     if (*header == 'a') putz(x, "\n", x->all);
 }
 
@@ -551,10 +552,12 @@ static void compare(const struct expected *x, const struct tokenizer *tok,
         tokenizer_decode(tok, &piece, &got->tokens.ids[i], 1, true, false);
         assert_true(at + piece.n <= x->text.n);
         assert_memory_equal(piece.p, x->text.p + at, piece.n);
-        bool on = i > 0 && memchr(x->flag.p + at, 1, piece.n) != NULL;
+        bool on = i > 0 && memchr(x->flag.p + at, 1, piece.n) &&
+                  !memchr(x->flag.p + at, 2, piece.n);
         if (got->target[i] != on) {
-            fail_msg("token %zu of %zu (%s at byte %zu): found %d, wanted %d", i, got->tokens.n,
-                     err_quote(piece.p, piece.n), at, got->target[i], on);
+            fail_msg("token %zu of %zu (%s at byte %zu): found %d, wanted %d; %s", i, got->tokens.n,
+                     err_quote(piece.p, piece.n), at, got->target[i], on,
+                     err_quote(x->text.p + at - 3, 40));
         }
         at += piece.n;
     }

@@ -220,13 +220,17 @@ struct span {
     size_t n;
 };
 
+/* What a character says about the tokens that cover it: one TARGET makes a token a target, unless a
+ * NEVER, of an answer that is not to be learnt, forbids it. */
+enum mark { OTHER, TARGET, NEVER };
+
 struct render {
     const struct template *t;
     const struct tokenizer *tok;
     struct encoded *x;
     bool all;      /* train_on: everything */
     bool on_eos;   /* train_on_eos */
-    bool on;       /* what is written now is a target */
+    enum mark now; /* of what is written next */
     bool answered; /* an answer was written whose EOS is still to come */
     struct err *e;
 };
@@ -255,7 +259,10 @@ static int flush(struct render *r)
     code = tokenizer_encode(r->tok, &x->tokens, x->run.p, x->run.n, 0, r->e);
     for (size_t i = from; !code && i < x->tokens.n; i++) {
         size_t start = x->tokens.start[i], end = x->tokens.end[i];
-        bool on = start == end ? r->all : memchr(x->mask.p + start, 1, end - start) != NULL;
+        const char *marks = x->mask.p + start;
+        bool on = start == end
+                      ? r->all
+                      : memchr(marks, TARGET, end - start) && !memchr(marks, NEVER, end - start);
         code = add_flag(x, i, on, r->e);
     }
     str_clear(&x->run);
@@ -264,15 +271,15 @@ static int flush(struct render *r)
 }
 
 /* Tokenizers' spans are 32 bits wide. */
-static int add_text(struct render *r, const char *text, size_t n, bool on)
+static int add_text(struct render *r, const char *text, size_t n, enum mark mark)
 {
     if (n > UINT32_MAX - r->x->run.n) {
         return err_set(r->e, "found more than 4 GiB of text in one turn");
     }
     size_t at = r->x->mask.n;
     str_add(&r->x->run, text, n);
-    str_add(&r->x->mask, text, n); /* room first, then the flags */
-    if (n && !r->x->mask.failed) memset(r->x->mask.p + at, on, n);
+    str_add(&r->x->mask, text, n); /* room first, then the marks */
+    if (n && !r->x->mask.failed) memset(r->x->mask.p + at, mark, n);
     return 0;
 }
 
@@ -295,10 +302,10 @@ static int add_special(struct render *r, const struct piece *p)
     if (id < 0) return template_check(r->t, r->tok, r->e);
     int code = flush(r);
     if (!code) code = tokens_add(&r->x->tokens, id, 0, 0, r->e);
-    if (!code) code = add_flag(r->x, r->x->tokens.n - 1, r->on, r->e);
+    if (!code) code = add_flag(r->x, r->x->tokens.n - 1, r->now == TARGET, r->e);
     if (code || !r->answered) return code;
     r->answered = false;
-    r->on = r->all;
+    r->now = r->all ? TARGET : OTHER;
     return add_end(r->x, r->e);
 }
 
@@ -312,17 +319,17 @@ struct parts {
 
 static int add_part(struct render *r, const struct piece *p, const struct parts *v)
 {
-    if (!p->is_name) return add_text(r, p->text, p->n, r->on);
+    if (!p->is_name) return add_text(r, p->text, p->n, r->now);
     if (is_special(p)) return add_special(r, p);
     if (is_named(p, "answer")) {
-        r->on = v->trained && r->on_eos;
+        r->now = !v->trained ? NEVER : r->on_eos ? TARGET : OTHER;
         r->answered = true;
-        return add_text(r, v->answer.text, v->answer.n, v->trained);
+        return add_text(r, v->answer.text, v->answer.n, v->trained ? TARGET : NEVER);
     }
     const struct span *s = is_named(p, "system") ? &v->system
                            : is_named(p, "user") ? &v->user
                                                  : &v->input;
-    return add_text(r, s->text, s->n, r->on);
+    return add_text(r, s->text, s->n, r->now);
 }
 
 static int add_format(struct render *r, const char *format, const struct parts *v)
@@ -495,7 +502,7 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
                     const struct conversation *c, const struct render_options *o, struct err *e)
 {
     bool all = o->train_on == TRAIN_ON_EVERYTHING;
-    struct render r = { row_of(t), tok, out, all, o->train_on_eos, all, false, e };
+    struct render r = { row_of(t), tok, out, all, o->train_on_eos, all ? TARGET : OTHER, false, e };
     int code = 0;
     if (c->kind == RECORD_TOKENS) {
         out->tokens.n = out->n_ends = 0;
@@ -546,7 +553,7 @@ int template_prompt(struct encoded *out, const struct template *t, const struct 
     }
     int code = is_text ? 0 : check_order(&r, c);
     if (!code) code = begin(&r, !is_text);
-    if (!code && is_text) code = add_text(&r, c->turns[0].text, c->turns[0].n, false);
+    if (!code && is_text) code = add_text(&r, c->turns[0].text, c->turns[0].n, OTHER);
     if (!code && !is_text) code = add_turns(&r, c, TRAIN_ON_RESPONSES);
     if (!code && !is_text) code = add_header(&r);
     if (!code) code = flush(&r);
