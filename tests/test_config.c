@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "src/base/file.h"
+#include "src/base/rng.h"
 #include "src/base/utf8.h"
 #include "src/config/keys.h"
 #include "src/config/scalar.h"
@@ -492,17 +493,23 @@ static void values_survive(void **state)
     config_free(&c);
 }
 
+/* A number below n, the same in every run of the tests. */
+static uint32_t below(size_t n)
+{
+    static uint64_t drawn;
+    return rng_u32(1, RNG_TEST, 0, drawn++) % (uint32_t)n;
+}
+
 /* Random texts, so that no character was forgotten. */
 static void random_texts_survive(void **state)
 {
     (void)state;
     static const uint32_t ranges[] = { 0x7e, 0x7e, 0xff, 0x2fff, 0xffff, 0x10ffff };
-    srand(1);
     for (int i = 0; i < 2000; i++) {
         char text[200];
         size_t n = 0;
-        for (int len = 1 + rand() % 30; len; len--) {
-            uint32_t c = 1 + (uint32_t)rand() % ranges[rand() % 6];
+        for (uint32_t len = 1 + below(30); len; len--) {
+            uint32_t c = 1 + below(ranges[below(6)]);
             if (c >= 0xd800 && c < 0xe000) c = 'x';
             n += utf8_encode(text + n, c);
         }
@@ -602,13 +609,12 @@ static void mutations_are_survived(void **state)
         config_parse(&c, full, n, "c.yaml", NULL, 0, &e);
         config_free(&c);
     }
-    srand(2);
     static const char special[] = "{}[]:,-*&!|>'\"%@`#?\n\t \\\0\xff~=.<";
     for (int i = 0; i < 20000; i++) {
         memcpy(text, full, sizeof full);
-        for (int j = 1 + rand() % 4; j; j--)
-            text[(size_t)rand() % (sizeof full - 1)] =
-                rand() % 2 ? special[(size_t)rand() % (sizeof special - 1)] : (char)rand();
+        for (uint32_t j = 1 + below(4); j; j--)
+            text[below(sizeof full - 1)] = below(2) ? special[below(sizeof special - 1)]
+                                                    : (char)below(256);
         int code = config_parse(&c, text, sizeof full - 1, "c.yaml", NULL, 0, &e);
         if (code) assert_true(strncmp(e.msg, "c.yaml", 6) == 0 && !strchr(e.msg, '\n'));
         config_free(&c);

@@ -233,7 +233,9 @@ static int read_source_member(struct config_source *s, const struct reading *r,
                               const struct yaml_node *m, bool weighted)
 {
     static const struct key weight = { .type = VALUE_INT, .allowed = "[1, 1000000]" };
-    static const struct key format = { .type = VALUE_CHOICE, .words = config_format_words, .allowed = "" };
+    static const struct key format = { .type = VALUE_CHOICE,
+                                       .words = config_format_words,
+                                       .allowed = "" };
     struct reading of_weight = { &weight, r->line, r->e }, of_format = { &format, r->line, r->e };
     int code, word;
     if (!strcmp(m->key, "path")) {
