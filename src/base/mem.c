@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static bool guarded;
+static _Thread_local bool guarded; /* background threads hash and may allocate */
 
 void mem_guard(bool on)
 {

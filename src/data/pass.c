@@ -90,9 +90,10 @@ int batch_init(struct batch *b, const struct examples *x, size_t batch_size, siz
     struct pass *p = &b->pass;
     b->order = mem_alloc(batch_size, sizeof *b->order, e);
     b->first = mem_alloc(batch_size + 1, sizeof *b->first, e);
+    b->leaf = mem_alloc(batch_size, sizeof *b->leaf, e);
     uint32_t **rows[] = { &p->pos,       &p->example,    &p->target_row, &p->weight,
                           &b->parent_row, &b->children, &b->path };
-    bool ok = b->order && b->first;
+    bool ok = b->order && b->first && b->leaf;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         ok &= (*rows[i] = mem_alloc(b->rows_max, sizeof **rows[i], e)) != NULL;
     p->ids = mem_alloc(b->rows_max, sizeof *p->ids, e);
@@ -106,17 +107,16 @@ int batch_init(struct batch *b, const struct examples *x, size_t batch_size, siz
 void batch_free(struct batch *b)
 {
     struct pass *p = &b->pass;
-    void *all[] = { b->order,   b->first,      b->parent_row, b->children, b->path,   p->ids,
+    void *all[] = { b->order,   b->first, b->leaf,       b->parent_row, b->children, b->path,   p->ids,
                     p->pos,     p->example,    p->seg,        p->target_row, p->target, p->weight };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
     *b = (struct batch){ 0 };
 }
 
-void batch_begin(struct batch *b, const uint32_t *which, size_t n)
+/* Sort b->order and cut it. */
+static void cut(struct batch *b, size_t n)
 {
     const struct examples *x = b->examples;
-    CHECK(n <= b->batch_size);
-    memcpy(b->order, which, n * sizeof *which);
     qsort_r(b->order, n, sizeof *b->order, compare_examples, (void *)(uintptr_t)x);
     b->n = n;
     b->n_passes = b->tokens = b->targets = b->rows = 0;
@@ -138,6 +138,20 @@ void batch_begin(struct batch *b, const uint32_t *which, size_t n)
     }
     b->rows += rows;
     b->first[b->n_passes] = n;
+}
+
+void batch_begin(struct batch *b, const uint32_t *which, size_t n)
+{
+    CHECK(n <= b->batch_size);
+    memcpy(b->order, which, n * sizeof *which);
+    cut(b, n);
+}
+
+void batch_begin_range(struct batch *b, uint32_t first, size_t n)
+{
+    CHECK(n <= b->batch_size);
+    for (size_t i = 0; i < n; i++) b->order[i] = first + (uint32_t)i;
+    cut(b, n);
 }
 
 /* ---- building a pass -------------------------------------------------------------------------- */
@@ -213,14 +227,47 @@ static void find_targets(struct pass *p)
 const struct pass *batch_pass(struct batch *b, size_t p)
 {
     CHECK(p < b->n_passes);
+    b->pass_number = p;
     b->pass.T = 0;
     struct walk walk = { 0 };
     for (size_t i = b->first[p]; i < b->first[p + 1]; i++) {
         uint32_t ex = b->order[i];
         insert(b, ex, walk_shared(&walk, b->examples, ex, b->share));
+        size_t rows = rows_of(b->examples, ex);
+        b->leaf[i - b->first[p]] = rows ? b->path[rows - 1] : NO_ROW;
         walk_insert(&walk, b->examples, ex, b->share);
     }
     find_segments(b);
     find_targets(&b->pass);
     return &b->pass;
+}
+
+/* Targets are in row order: the one of a row, by bisection. */
+static bool row_hit(const struct pass *p, const uint8_t *hit, uint32_t row)
+{
+    size_t low = 0, high = p->n_targets;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (p->target_row[middle] < row) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    CHECK(low < p->n_targets && p->target_row[low] == row);
+    return hit[low];
+}
+
+size_t batch_count_exact(const struct batch *b, const uint8_t *hit)
+{
+    size_t first = b->first[b->pass_number], exact = 0;
+    for (size_t i = first; i < b->first[b->pass_number + 1]; i++) {
+        const uint8_t *flag = flags_of(b->examples, b->order[i]);
+        size_t j = rows_of(b->examples, b->order[i]);
+        bool all = j > 0;
+        for (uint32_t row = b->leaf[i - first]; j > 0; row = b->parent_row[row], j--)
+            if (flag[j]) all &= row_hit(&b->pass, hit, row);
+        exact += all;
+    }
+    return exact;
 }

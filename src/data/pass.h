@@ -45,7 +45,9 @@ struct batch {
     size_t rows;      /* of all passes */
 
     struct pass pass; /* the one last built */
+    uint32_t *leaf;   /* (n) for each example of it, in order, its last row */
     uint32_t *parent_row, *children, *path; /* scratch for building it */
+    size_t pass_number;
 };
 
 /* Room for batches of at most batch_size of these examples: everything a step needs is allocated
@@ -57,7 +59,14 @@ void batch_free(struct batch *b);
 /* Take the n examples numbered in `which`, sort them and cut them into passes. */
 void batch_begin(struct batch *b, const uint32_t *which, size_t n);
 
+/* The same for examples first .. first + n - 1. */
+void batch_begin_range(struct batch *b, uint32_t first, size_t n);
+
 /* Build pass number p; valid until the next call. */
 const struct pass *batch_pass(struct batch *b, size_t p);
+
+/* How many examples of the pass last built have every target right; hit[i] is about target i of the
+ * pass. */
+size_t batch_count_exact(const struct batch *b, const uint8_t *hit);
 
 #endif

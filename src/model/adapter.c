@@ -6,7 +6,6 @@
 
 #include "src/base/mem.h"
 #include "src/base/rng.h"
-#include "src/formats/peft.h"
 
 enum group module_group(enum module m)
 {

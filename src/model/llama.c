@@ -51,21 +51,24 @@ struct binder {
     int code;
 };
 
-static const struct tensor *all_tensors(const struct llama_files *f, size_t *n)
+static size_t count_tensors(const struct llama_files *f)
 {
-    *n = f->is_gguf ? f->gguf.n_tensors : f->shards.n;
-    return f->is_gguf ? f->gguf.tensors : f->shards.tensors;
+    return f->is_gguf ? f->gguf.n_tensors : f->shards.n_tensors;
+}
+
+static const struct tensor *nth_tensor(const struct llama_files *f, size_t i)
+{
+    return f->is_gguf ? &f->gguf.tensors[i] : f->shards.tensors[i];
 }
 
 static const struct tensor *find(struct binder *b, const char *name)
 {
-    const struct tensor *t =
-        b->f->is_gguf ? gguf_find(&b->f->gguf, name) : shards_find(&b->f->shards, name);
-    if (t) {
-        size_t n;
-        b->f->bound[t - all_tensors(b->f, &n)] = 1;
-        b->m->weight_bytes += t->bytes;
-    }
+    struct llama_files *f = b->f;
+    const struct tensor *t = f->is_gguf ? gguf_find(&f->gguf, name) : shards_find(&f->shards, name);
+    if (!t) return NULL;
+    b->m->weight_bytes += t->bytes;
+    for (size_t i = 0; i < count_tensors(f); i++)
+        if (nth_tensor(f, i) == t) f->bound[i] = 1;
     return t;
 }
 
@@ -157,12 +160,11 @@ static bool is_ignored(const char *name)
 
 static void refuse_unbound(struct binder *b)
 {
-    size_t n;
-    const struct tensor *t = all_tensors(b->f, &n);
-    for (size_t i = 0; i < n && !b->code; i++) {
-        if (b->f->bound[i] || is_ignored(t[i].name)) continue;
+    for (size_t i = 0; i < count_tensors(b->f) && !b->code; i++) {
+        const char *name = nth_tensor(b->f, i)->name;
+        if (b->f->bound[i] || is_ignored(name)) continue;
         b->code = err_set(b->e, "%s: tensor %s is not part of a Llama of this configuration",
-                          b->path, err_quotez(t[i].name));
+                          b->path, err_quotez(name));
     }
 }
 
@@ -209,7 +211,7 @@ static int open_directory(struct llama *m, struct llama_files *f, const char *pa
     }
     if (!code) code = shape_from_config(&m->shape, config, e);
     if (!code) code = shards_open(&f->shards, path, e);
-    for (size_t i = 0; !code && i < f->shards.n_files; i++) code = add_file(m, f->shards.files[i].path, e);
+    for (size_t i = 0; !code && i < f->shards.n_files; i++) code = add_file(m, f->shards.paths[i], e);
     return code;
 }
 
@@ -240,10 +242,8 @@ int llama_open(struct llama *m, const char *path, struct err *e)
     if (!f) return e->code;
     m->storage = f;
     int code = open_files(m, f, path, e);
-    size_t n = 0;
     if (!code) {
-        all_tensors(f, &n);
-        f->bound = mem_alloc(n, 1, e);
+        f->bound = mem_alloc(count_tensors(f), 1, e);
         f->norms = mem_alloc((2 * m->shape.layers + 1) * m->shape.C, sizeof(real), e);
         m->layer = mem_alloc(m->shape.layers, sizeof *m->layer, e);
         code = f->bound && f->norms && m->layer ? bind_all(m, f, path, e) : e->code;
