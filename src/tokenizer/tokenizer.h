@@ -1,8 +1,8 @@
 /* Text to token ids and back, for the tokenizers that Llama models come with.
  *
- * One BPE encoder behind four containers: SentencePiece's tokenizer.model (BPE with byte fallback and
- * the identity normaliser), Hugging Face's tokenizer.json (SentencePiece-style, and byte-level with
- * the pre-tokenisers of GPT-2, SmolLM2 and Llama 3), and the tokenizers embedded in GGUF files
+ * One BPE encoder behind four containers: SentencePiece's tokenizer.model (BPE with byte fallback
+ * and the identity normaliser), Hugging Face's tokenizer.json (SentencePiece-style, and byte-level
+ * with the pre-tokenisers of GPT-2, SmolLM2 and Llama 3), and the tokenizers embedded in GGUF files
  * ("llama" and "gpt2"). Unigram, other normalisers and unknown pre-tokenisers are refused: a
  * tokenizer that is almost right trains a model that is quietly wrong.
  *
@@ -18,10 +18,10 @@
 
 struct tokenizer;
 
-/* Open a tokenizer.model, a tokenizer.json, a .gguf, or a directory that holds one of the first two.
- * A directory with both: tokenizer.json, which knows the added tokens, unless it is a kind we refuse.
- * Next to either, tokenizer_config.json, special_tokens_map.json, generation_config.json and
- * added_tokens.json are read for bos, eos, added tokens and the chat template. The tokenizer is
+/* Open a tokenizer.model, a tokenizer.json, a .gguf, or a directory that holds one of the first
+ * two. A directory with both: tokenizer.json, which knows the added tokens, unless it is a kind we
+ * refuse. Next to either, tokenizer_config.json, special_tokens_map.json, generation_config.json
+ * and added_tokens.json are read for bos, eos, added tokens and the chat template. The tokenizer is
  * immutable afterwards and may be used from many threads. */
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *e);
 void tokenizer_free(struct tokenizer *t);
@@ -71,8 +71,12 @@ const char *tokenizer_chat_template(const struct tokenizer *t);
 /* What a writer of another container needs (merge to GGUF, GGUF to Hugging Face). */
 enum tokenizer_kind { TOKENIZER_SPM, TOKENIZER_BYTE_BPE };
 enum token_type { /* SentencePiece's and GGUF's numbers */
-    TOKEN_NORMAL = 1, TOKEN_UNKNOWN = 2, TOKEN_CONTROL = 3, TOKEN_USER = 4, TOKEN_UNUSED = 5,
-    TOKEN_BYTE = 6,
+                  TOKEN_NORMAL = 1,
+                  TOKEN_UNKNOWN = 2,
+                  TOKEN_CONTROL = 3,
+                  TOKEN_USER = 4,
+                  TOKEN_UNUSED = 5,
+                  TOKEN_BYTE = 6,
 };
 enum pretokenizer { PRE_NONE, PRE_GPT2, PRE_SMOLLM, PRE_LLAMA3 };
 enum tokenizer_kind tokenizer_kind(const struct tokenizer *t);
