@@ -290,11 +290,8 @@ static const char full[] = "\xef\xbb\xbf" /* a byte order mark */
                            "  save_steps: \"1.5h\"\n"
                            "output: {dir: /o, private: false}\n";
 
-static void all_kinds(void **state)
+static void check_full(struct config c)
 {
-    (void)state;
-    struct config c;
-    parse_ok(&c, full);
     assert_string_equal(c.model.path, "a \"b\" \xc3\xbc/\x01");
     assert_null(c.model.tokenizer);
     assert_int_equal(c.adapter.r, 16);
@@ -320,7 +317,21 @@ static void all_kinds(void **state)
     assert_int_equal(c.train.memory_budget, 1610612736);
     assert_int_equal(c.train.save_steps.seconds, 5400);
     assert_false(c.output.private);
+}
+
+static void all_kinds(void **state)
+{
+    (void)state;
+    struct config c, again;
+    struct str s = { 0 };
+    parse_ok(&c, full);
+    check_full(c);
+    config_print(&s, &c);
+    parse_ok(&again, s.p);
+    check_full(again); /* what was not printed would now be missing */
     config_free(&c);
+    config_free(&again);
+    str_free(&s);
 }
 
 static void overrides_win(void **state)
@@ -409,6 +420,51 @@ static void round_trips(void **state)
     }
 }
 
+/* Values of each type, at least one of them not the default. */
+static const char *const *samples_of(const struct key *k)
+{
+    static const char *const samples[][4] = {
+        [VALUE_TEXT] = { "x", "y z" },
+        [VALUE_BOOL] = { "true", "false" },
+        [VALUE_INT] = { "7", "8" },
+        [VALUE_AUTO_INT] = { "auto", "7" },
+        [VALUE_NULL_INT] = { "null", "7" },
+        [VALUE_AUTO_BYTES] = { "auto", "3MiB" },
+        [VALUE_REAL] = { "0.125", "0.25" },
+        [VALUE_MODULES] = { "all-linear", "[o_proj]" },
+        [VALUE_SOURCES] = { "x", "[x, y]" },
+        [VALUE_VALIDATION] = { "0.0", "0.5", "[x, y]" },
+        [VALUE_COLUMNS] = { "null", "{prompt: x}", "{completion: x}" },
+        [VALUE_INTERVAL] = { "null", "7", "5min" },
+    };
+    return k->type == VALUE_CHOICE ? k->words : samples[k->type];
+}
+
+/* Each value of each key is printed, and as something else than the other values. */
+static void every_key_is_printed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < CONFIG_KEYS; i++) {
+        struct str last = { 0 };
+        for (const char *const *v = samples_of(&config_keys[i]); *v; v++) {
+            struct config c;
+            struct err e;
+            struct str override = { 0 }, printed = { 0 };
+            str_addf(&override, "%s=%s", config_keys[i].name, *v);
+            if (config_parse(&c, LEAST, strlen(LEAST), "c.yaml", &override.p, 1, &e))
+                fail_msg("%s", e.msg);
+            check_round_trip(&c);
+            config_print(&printed, &c);
+            if (last.p && !strcmp(last.p, printed.p)) fail_msg("%s is not printed", override.p);
+            config_free(&c);
+            str_free(&override);
+            str_free(&last);
+            last = printed;
+        }
+        str_free(&last);
+    }
+}
+
 /* Texts that YAML would take for something else, and numbers of every size, survive. */
 static void values_survive(void **state)
 {
@@ -449,6 +505,8 @@ static void values_survive(void **state)
                                          "\x7f",
                                          "\xc2\x85",
                                          "\xe2\x80\xa8",
+                                         "a \xe2\x80\xa9 b",
+                                         "a \xc2\x85 b",
                                          "\xe2\x80\xae",
                                          "\xef\xbb\xbf",
                                          "\xf0\x9f\xa6\x99",
@@ -656,6 +714,7 @@ int main(void)
         cmocka_unit_test(overrides_win),
         cmocka_unit_test(from_a_file),
         cmocka_unit_test(round_trips),
+        cmocka_unit_test(every_key_is_printed),
         cmocka_unit_test(values_survive),
         cmocka_unit_test(random_texts_survive),
         cmocka_unit_test(differences),
