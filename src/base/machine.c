@@ -61,9 +61,13 @@ static size_t file_number(const char *path)
     return ok && text[0] >= '0' && text[0] <= '9' ? (size_t)strtoull(text, NULL, 10) : (size_t)-1;
 }
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
-/* What one control group leaves. Its page cache of files can be dropped, so it does not count as used. */
+/* What one control group leaves. Its page cache of files can be dropped, so it does not count as
+ * used. */
 static size_t group_left(const char *dir, const char *limit, const char *usage, const char *cache)
 {
     char path[1200];
@@ -132,8 +136,14 @@ size_t machine_memory_available(const char **why)
     return left;
 }
 
-size_t machine_memory_resident(void) { return proc_kib("/proc/self/status", "VmRSS"); }
-size_t machine_memory_peak(void) { return proc_kib("/proc/self/status", "VmHWM"); }
+size_t machine_memory_resident(void)
+{
+    return proc_kib("/proc/self/status", "VmRSS");
+}
+size_t machine_memory_peak(void)
+{
+    return proc_kib("/proc/self/status", "VmHWM");
+}
 
 int machine_threads(const char **why)
 {

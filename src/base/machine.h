@@ -16,8 +16,8 @@ size_t machine_memory_available(const char **why);
 size_t machine_memory_resident(void);
 size_t machine_memory_peak(void);
 
-/* Threads OpenMP will use, and where the number comes from: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, the
- * cores this process may run on. Calls omp_set_num_threads() when Slurm's number decides. */
+/* Threads OpenMP will use, and where the number comes from: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK,
+ * the cores this process may run on. Calls omp_set_num_threads() when Slurm's number decides. */
 int machine_threads(const char **why);
 
 #endif

@@ -26,18 +26,29 @@ void stop_install(void)
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &sa, NULL);
 }
 
-bool stop_requested(void) { return stop_signal != 0; }
+bool stop_requested(void)
+{
+    return stop_signal != 0;
+}
 
-void stop_for_time(void) { stop_signal = TIME_LIMIT; }
+void stop_for_time(void)
+{
+    stop_signal = TIME_LIMIT;
+}
 
 const char *stop_reason(void)
 {
     switch (stop_signal) {
-    case SIGINT: return "interrupt (SIGINT)";
-    case SIGTERM: return "SIGTERM";
-    case SIGUSR1: return "SIGUSR1";
-    case TIME_LIMIT: return "the time limit";
-    default: return "nothing";
+    case SIGINT:
+        return "interrupt (SIGINT)";
+    case SIGTERM:
+        return "SIGTERM";
+    case SIGUSR1:
+        return "SIGUSR1";
+    case TIME_LIMIT:
+        return "the time limit";
+    default:
+        return "nothing";
     }
 }
 

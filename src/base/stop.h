@@ -1,5 +1,5 @@
-/* Being asked to stop: SIGINT, SIGTERM and SIGUSR1 set a flag that the work looks at between blocks.
- * A second SIGINT or SIGTERM ends the process at once. SIGUSR2 asks for a checkpoint. */
+/* Being asked to stop: SIGINT, SIGTERM and SIGUSR1 set a flag that the work looks at between
+ * blocks. A second SIGINT or SIGTERM ends the process at once. SIGUSR2 asks for a checkpoint. */
 #ifndef LORAC_BASE_STOP_H
 #define LORAC_BASE_STOP_H
 

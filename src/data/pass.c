@@ -7,12 +7,18 @@
 
 enum { NO_ROW = UINT32_MAX };
 
-static const int32_t *ids_of(const struct examples *x, uint32_t i) { return x->ids + x->at[i]; }
+static const int32_t *ids_of(const struct examples *x, uint32_t i)
+{
+    return x->ids + x->at[i];
+}
 static const uint8_t *flags_of(const struct examples *x, uint32_t i)
 {
     return x->target + x->at[i];
 }
-static size_t length_of(const struct examples *x, uint32_t i) { return x->at[i + 1] - x->at[i]; }
+static size_t length_of(const struct examples *x, uint32_t i)
+{
+    return x->at[i + 1] - x->at[i];
+}
 
 /* Rows of an example: up to the one that predicts its last target. */
 static size_t rows_of(const struct examples *x, uint32_t i)
@@ -42,8 +48,8 @@ static int compare_examples(const void *pa, const void *pb, void *examples)
     return i < j ? -1 : i > j;
 }
 
-/* The path through the trie along the example inserted last: how many rows of it a following example
- * in sorted order could walk on. Rows that an earlier, longer example left count too. */
+/* The path through the trie along the example inserted last: how many rows of it a following
+ * example in sorted order could walk on. Rows that an earlier, longer example left count too. */
 struct walk {
     size_t length;
     uint32_t last;
@@ -74,8 +80,9 @@ static void walk_insert(struct walk *w, const struct examples *x, uint32_t i, bo
 int batch_init(struct batch *b, const struct examples *x, size_t batch_size, size_t pass_tokens,
                bool share, struct err *e)
 {
-    *b = (struct batch){ .examples = x, .batch_size = batch_size, .pass_tokens = pass_tokens,
-                         .share = share };
+    *b = (struct batch){
+        .examples = x, .batch_size = batch_size, .pass_tokens = pass_tokens, .share = share
+    };
     b->rows_max = pass_tokens;
     size_t total = 0;
     for (size_t i = 0; i < x->n; i++) {
@@ -91,7 +98,7 @@ int batch_init(struct batch *b, const struct examples *x, size_t batch_size, siz
     b->order = mem_alloc(batch_size, sizeof *b->order, e);
     b->first = mem_alloc(batch_size + 1, sizeof *b->first, e);
     b->leaf = mem_alloc(batch_size, sizeof *b->leaf, e);
-    uint32_t **rows[] = { &p->pos,       &p->example,    &p->target_row, &p->weight,
+    uint32_t **rows[] = { &p->pos,        &p->example,  &p->target_row, &p->weight,
                           &b->parent_row, &b->children, &b->path };
     bool ok = b->order && b->first && b->leaf;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -107,8 +114,8 @@ int batch_init(struct batch *b, const struct examples *x, size_t batch_size, siz
 void batch_free(struct batch *b)
 {
     struct pass *p = &b->pass;
-    void *all[] = { b->order,   b->first, b->leaf,       b->parent_row, b->children, b->path,   p->ids,
-                    p->pos,     p->example,    p->seg,        p->target_row, p->target, p->weight };
+    void *all[] = { b->order, b->first,   b->leaf, b->parent_row, b->children, b->path,  p->ids,
+                    p->pos,   p->example, p->seg,  p->target_row, p->target,   p->weight };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
     *b = (struct batch){ 0 };
 }
@@ -154,7 +161,8 @@ void batch_begin_range(struct batch *b, uint32_t first, size_t n)
     cut(b, n);
 }
 
-/* ---- building a pass -------------------------------------------------------------------------- */
+/* ---- building a pass --------------------------------------------------------------------------
+ */
 
 /* Add the rows of one example that are not there yet; path[j] is the row of depth j. */
 static void insert(struct batch *b, uint32_t ex, size_t shared)

@@ -3,13 +3,14 @@
  * These rules decide the bits of a result and are fixed (they are part of what a checkpoint means):
  * - The examples of a batch are sorted by their token ids (then length, then number), so that those
  *   that begin alike are neighbours.
- * - Row j of an example reads token j and predicts token j + 1. Rows behind the one that predicts the
- *   last target do nothing and are left out.
- * - With sharing, rows of one pass whose tokens so far and next token agree are one row: a pass is a
- *   forest of tries, cut into segments (kernels/kernels.h). The last token that two examples share
+ * - Row j of an example reads token j and predicts token j + 1. Rows behind the one that predicts
+ * the last target do nothing and are left out.
+ * - With sharing, rows of one pass whose tokens so far and next token agree are one row: a pass is
+ * a forest of tries, cut into segments (kernels/kernels.h). The last token that two examples share
  *   belongs to each of them, as its successor differs. A shared target counts once per example
  *   through it.
- * - A pass closes before its rows would exceed pass_tokens; a longer example is a pass of its own. */
+ * - A pass closes before its rows would exceed pass_tokens; a longer example is a pass of its own.
+ */
 #ifndef LORAC_DATA_PASS_H
 #define LORAC_DATA_PASS_H
 
@@ -17,10 +18,10 @@
 #include "src/data/dataset.h"
 
 struct pass {
-    size_t T;           /* rows */
-    int32_t *ids;       /* (T) token of each row */
-    uint32_t *pos;      /* (T) its position in its text */
-    uint32_t *example;  /* (T) the lowest example through it: names its dropout mask */
+    size_t T;          /* rows */
+    int32_t *ids;      /* (T) token of each row */
+    uint32_t *pos;     /* (T) its position in its text */
+    uint32_t *example; /* (T) the lowest example through it: names its dropout mask */
     struct segment *seg;
     size_t n_seg;
     uint32_t *target_row; /* (n_targets) rows with loss, ascending */
@@ -36,16 +37,16 @@ struct batch {
     bool share;
     size_t rows_max, seg_max; /* no pass of this data has more */
 
-    uint32_t *order;  /* sorted example numbers */
-    size_t n;         /* of them */
-    size_t *first;    /* (n_passes + 1) index into order */
+    uint32_t *order; /* sorted example numbers */
+    size_t n;        /* of them */
+    size_t *first;   /* (n_passes + 1) index into order */
     size_t n_passes;
-    size_t tokens;    /* of the examples, as given */
-    size_t targets;   /* of the examples */
-    size_t rows;      /* of all passes */
+    size_t tokens;  /* of the examples, as given */
+    size_t targets; /* of the examples */
+    size_t rows;    /* of all passes */
 
-    struct pass pass; /* the one last built */
-    uint32_t *leaf;   /* (n) for each example of it, in order, its last row */
+    struct pass pass;                       /* the one last built */
+    uint32_t *leaf;                         /* (n) for each example of it, in order, its last row */
     uint32_t *parent_row, *children, *path; /* scratch for building it */
     size_t pass_number;
 };

@@ -10,11 +10,15 @@
 enum group module_group(enum module m)
 {
     switch (m) {
-    case O_PROJ: return GROUP_O;
+    case O_PROJ:
+        return GROUP_O;
     case GATE_PROJ:
-    case UP_PROJ: return GROUP_GATE_UP;
-    case DOWN_PROJ: return GROUP_DOWN;
-    default: return GROUP_QKV;
+    case UP_PROJ:
+        return GROUP_GATE_UP;
+    case DOWN_PROJ:
+        return GROUP_DOWN;
+    default:
+        return GROUP_QKV;
     }
 }
 

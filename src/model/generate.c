@@ -53,7 +53,8 @@ static size_t cache_at(const struct generator *g, size_t layer, size_t i, size_t
     return ((layer * g->n_seq + i) * g->max_keys + at) * s->G * s->D;
 }
 
-/* ---- prompts ---------------------------------------------------------------------------------- */
+/* ---- prompts ----------------------------------------------------------------------------------
+ */
 
 /* One segment per prompt. The arrays are the caller's, for one pass. */
 static void prompt_pass(struct pass *p, const int32_t *const *prompt, const size_t *n, size_t n_seq)
@@ -61,8 +62,9 @@ static void prompt_pass(struct pass *p, const int32_t *const *prompt, const size
     p->T = 0;
     p->n_seg = n_seq;
     for (size_t i = 0; i < n_seq; i++) {
-        p->seg[i] = (struct segment){ .start = (uint32_t)p->T, .len = (uint32_t)n[i], .parent = -1,
-                                      .tree = (uint32_t)i };
+        p->seg[i] = (struct segment){
+            .start = (uint32_t)p->T, .len = (uint32_t)n[i], .parent = -1, .tree = (uint32_t)i
+        };
         for (size_t j = 0; j < n[i]; j++, p->T++) {
             p->ids[p->T] = prompt[i][j];
             p->pos[p->T] = (uint32_t)j;
@@ -101,7 +103,8 @@ void generator_begin(struct generator *g, const int32_t *const *prompt, const si
     mem_free(p.seg);
 }
 
-/* ---- single tokens ---------------------------------------------------------------------------- */
+/* ---- single tokens ----------------------------------------------------------------------------
+ */
 
 /* Block l for the newest token of every sequence; h (n_seq, C) in place. */
 static void step_layer(struct generator *g, size_t l, real *h, bool matvec)
@@ -165,7 +168,8 @@ void generator_step(struct generator *g, const int32_t *token)
     }
 }
 
-/* ---- choosing a token ------------------------------------------------------------------------- */
+/* ---- choosing a token -------------------------------------------------------------------------
+ */
 
 static int by_logit(const void *pa, const void *pb, void *logits)
 {

@@ -1,7 +1,7 @@
 /* Text from a model, token by token, with the keys and values of earlier tokens kept.
  *
- * Several sequences go side by side; each step appends one token to each. The prompts run through the
- * same products as training; single tokens through products that read each weight once. */
+ * Several sequences go side by side; each step appends one token to each. The prompts run through
+ * the same products as training; single tokens through products that read each weight once. */
 #ifndef LORAC_MODEL_GENERATE_H
 #define LORAC_MODEL_GENERATE_H
 
@@ -24,7 +24,8 @@ int generator_init(struct generator *g, const struct llama *base, const struct a
                    struct err *e);
 void generator_free(struct generator *g);
 
-/* Start over with one prompt per sequence (prompt i: n[i] >= 1 tokens). Afterwards g->logits is valid. */
+/* Start over with one prompt per sequence (prompt i: n[i] >= 1 tokens). Afterwards g->logits is
+ * valid. */
 void generator_begin(struct generator *g, const int32_t *const *prompt, const size_t *n);
 
 /* Append token[i] to sequence i; g->logits is then about what follows. */
@@ -37,8 +38,8 @@ struct sampling {
     uint64_t seed;
 };
 
-/* Choose from logits (V), which are overwritten unless greedy. number: of this token, so that a seed
- * gives a text. scratch: V numbers. */
+/* Choose from logits (V), which are overwritten unless greedy. number: of this token, so that a
+ * seed gives a text. scratch: V numbers. */
 int32_t sample_token(real *logits, size_t V, const struct sampling *s, uint32_t sequence,
                      uint64_t number, uint32_t *scratch);
 

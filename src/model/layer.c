@@ -1,6 +1,7 @@
 #include "src/model/layer.h"
 
-/* ---- LoRA around the frozen products ---------------------------------------------------------- */
+/* ---- LoRA around the frozen products ----------------------------------------------------------
+ */
 
 /* Which mask a group's input gets; q,k,v share one, as do gate,up. */
 static void drop(struct network *n, size_t layer, enum group g, const struct pass *p, real *y,
@@ -27,8 +28,12 @@ static void group_u(struct network *n, size_t layer, enum group g, const real *x
 {
     const struct adapter *a = n->adapter;
     size_t width = group_width(a, g), K = group_cols(&a->shape, g);
-    struct term t = { .a = x, .lda = K, .b = adapter_group_a(a, a->params, layer, g), .ldb = K,
-                      .K = K, .b_rows = true };
+    struct term t = { .a = x,
+                      .lda = K,
+                      .b = adapter_group_a(a, a->params, layer, g),
+                      .ldb = K,
+                      .K = K,
+                      .b_rows = true };
     n->k->matmul(u, width, &t, 1, M, width, false, n->product_work);
     n->k->scale(u, (real)a->scale, M * width);
 }
@@ -44,9 +49,12 @@ static void project_one(struct network *n, size_t layer, const struct projection
     size_t first = 0, terms = 1;
     if (lora) {
         size_t width = group_width(a, module_group(out->m));
-        t[terms++] = (struct term){ .a = u + a->slot[out->m] * a->r, .lda = width,
-                                    .b = adapter_b(a, a->params, layer, out->m), .ldb = a->r,
-                                    .K = a->r, .b_rows = true };
+        t[terms++] = (struct term){ .a = u + a->slot[out->m] * a->r,
+                                    .lda = width,
+                                    .b = adapter_b(a, a->params, layer, out->m),
+                                    .ldb = a->r,
+                                    .K = a->r,
+                                    .b_rows = true };
     }
     if (matvec) {
         n->k->matvec(out->y, w->rows, x, w->cols, w, M, accumulate);
@@ -102,11 +110,15 @@ static void project_backward(struct network *n, size_t layer, enum group g, cons
         t[terms++] = (struct term){ .a = in[i].dy, .lda = w->rows, .w = w, .K = w->rows };
         if (!adapter_has(a, m)) continue;
         size_t at = a->slot[m] * a->r;
-        struct term du = { .a = in[i].dy, .lda = w->rows, .K = w->rows,
-                           .b = adapter_b(a, a->params, layer, m), .ldb = a->r };
+        struct term du = { .a = in[i].dy,
+                           .lda = w->rows,
+                           .K = w->rows,
+                           .b = adapter_b(a, a->params, layer, m),
+                           .ldb = a->r };
         n->k->matmul(n->du + at, width, &du, 1, T, a->r, false, n->product_work);
-        struct term db = { .a = in[i].dy, .lda = w->rows, .a_cols = true, .b = u + at, .ldb = width,
-                           .K = T };
+        struct term db = {
+            .a = in[i].dy, .lda = w->rows, .a_cols = true, .b = u + at, .ldb = width, .K = T
+        };
         n->k->matmul(adapter_b(a, grad, layer, m), a->r, &db, 1, w->rows, a->r, false,
                      n->product_work);
     }
@@ -115,8 +127,12 @@ static void project_backward(struct network *n, size_t layer, enum group g, cons
         n->k->scale(n->du, (real)a->scale, T * width);
         bool dropping = n->drop.p > 0;
         if (dropping) drop(n, layer, g, p, n->dropped, x, K, false);
-        struct term da = { .a = n->du, .lda = width, .a_cols = true,
-                           .b = dropping ? n->dropped : x, .ldb = K, .K = T };
+        struct term da = { .a = n->du,
+                           .lda = width,
+                           .a_cols = true,
+                           .b = dropping ? n->dropped : x,
+                           .ldb = K,
+                           .K = T };
         n->k->matmul(adapter_group_a(a, grad, layer, g), K, &da, 1, width, K, false,
                      n->product_work);
     }
@@ -130,7 +146,8 @@ static void project_backward(struct network *n, size_t layer, enum group g, cons
     }
 }
 
-/* ---- forward ---------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------------
+ */
 
 static void norm(struct network *n, real *y, real *rstd, const real *x, const real *w, size_t T)
 {
@@ -195,13 +212,17 @@ void layer_recompute_mlp(struct network *n, size_t layer, const struct pass *p, 
     mlp_inputs(n, layer, p, a);
 }
 
-/* ---- backward --------------------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------------------
+ */
 
-static bool any_target(const struct adapter *a, enum group g) { return a->group_targets[g] > 0; }
+static bool any_target(const struct adapter *a, enum group g)
+{
+    return a->group_targets[g] > 0;
+}
 
 /* dh: gradient of out -> of mid */
-static void mlp_backward(struct network *n, size_t layer, const struct pass *p,
-                         struct layer_act *a, bool need_mid, real *grad)
+static void mlp_backward(struct network *n, size_t layer, const struct pass *p, struct layer_act *a,
+                         bool need_mid, real *grad)
 {
     const struct shape *s = &n->base->shape;
     const struct layer_weights *w = &n->base->layer[layer];
@@ -248,7 +269,8 @@ static void attention_part_backward(struct network *n, size_t layer, const struc
 void layer_backward(struct network *n, size_t layer, const struct pass *p, struct layer_act *a,
                     bool lowest, real *grad)
 {
-    bool attention = !lowest || any_target(n->adapter, GROUP_QKV) || any_target(n->adapter, GROUP_O);
+    bool attention = !lowest || any_target(n->adapter, GROUP_QKV) ||
+                     any_target(n->adapter, GROUP_O);
     mlp_backward(n, layer, p, a, attention, grad);
     if (attention) attention_part_backward(n, layer, p, a, !lowest, grad);
 }

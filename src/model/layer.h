@@ -9,8 +9,8 @@
 
 #include "src/model/network.h"
 
-/* out (T, C) = the block's output; everything the backward needs into `a` (its h is the input; out may
- * be h itself when no backward follows). */
+/* out (T, C) = the block's output; everything the backward needs into `a` (its h is the input; out
+ * may be h itself when no backward follows). */
 void layer_forward(struct network *n, size_t layer, const struct pass *p, struct layer_act *a,
                    real *out);
 
@@ -20,15 +20,15 @@ void layer_recompute(struct network *n, size_t layer, const struct pass *p, stru
 void layer_recompute_mlp(struct network *n, size_t layer, const struct pass *p,
                          struct layer_act *a);
 
-/* n->dh (T, C): in, the gradient of `out`; out, that of h, unless `lowest`: nothing below needs it, and
- * only what this block's adapters need is computed. Gradients of the block's pairs = into grad.
+/* n->dh (T, C): in, the gradient of `out`; out, that of h, unless `lowest`: nothing below needs it,
+ * and only what this block's adapters need is computed. Gradients of the block's pairs = into grad.
  * Overwrites gate and up. */
 void layer_backward(struct network *n, size_t layer, const struct pass *p, struct layer_act *a,
                     bool lowest, real *grad);
 
-/* y (M, module's rows; ldy = rows) = or += x W^T + u B^T for every module of a group that is in `which`;
- * u = s x A^T is computed and left in `u`. Shared with generation, which passes few rows and
- * matvec = true. */
+/* y (M, module's rows; ldy = rows) = or += x W^T + u B^T for every module of a group that is in
+ * `which`; u = s x A^T is computed and left in `u`. Shared with generation, which passes few rows
+ * and matvec = true. */
 struct projection {
     enum module m;
     real *y;

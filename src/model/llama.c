@@ -10,7 +10,7 @@ struct llama_files {
     struct gguf gguf;
     struct shards shards;
     bool is_gguf;
-    real *norms; /* (2 * layers + 1, C) */
+    real *norms;    /* (2 * layers + 1, C) */
     uint8_t *bound; /* per tensor of the file: a weight was bound to it */
 };
 
@@ -27,12 +27,16 @@ const struct module_info module_table[MODULES] = {
 size_t module_rows(const struct shape *s, enum module m)
 {
     switch (m) {
-    case Q_PROJ: return s->H * s->D;
+    case Q_PROJ:
+        return s->H * s->D;
     case K_PROJ:
-    case V_PROJ: return s->G * s->D;
+    case V_PROJ:
+        return s->G * s->D;
     case GATE_PROJ:
-    case UP_PROJ: return s->F;
-    default: return s->C;
+    case UP_PROJ:
+        return s->F;
+    default:
+        return s->C;
     }
 }
 
@@ -41,7 +45,8 @@ size_t module_cols(const struct shape *s, enum module m)
     return m == O_PROJ ? s->H * s->D : m == DOWN_PROJ ? s->F : s->C;
 }
 
-/* ---- binding ---------------------------------------------------------------------------------- */
+/* ---- binding ----------------------------------------------------------------------------------
+ */
 
 struct binder {
     struct llama *m;
@@ -88,10 +93,9 @@ static const struct tensor *want(struct binder *b, const char *name, size_t rows
                           found.p ? found.p : "", rows, cols ? ", " : "", cols);
         str_free(&found);
     } else if (t->type == DTYPE_OTHER) {
-        b->code = err_set(b->e, "%s: tensor %s: type %s is not supported; %s are", b->path, name,
-                          t->type_name,
-                          b->f->is_gguf ? "F32, F16, BF16, Q8_0, Q4_0 and Q4_1"
-                                        : "F32, F16 and BF16");
+        b->code = err_set(
+            b->e, "%s: tensor %s: type %s is not supported; %s are", b->path, name, t->type_name,
+            b->f->is_gguf ? "F32, F16, BF16, Q8_0, Q4_0 and Q4_1" : "F32, F16 and BF16");
     }
     return b->code ? NULL : t;
 }
@@ -189,7 +193,8 @@ static int bind_all(struct llama *m, struct llama_files *f, const char *path, st
     return b.code;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------------------
+ */
 
 static int add_file(struct llama *m, const char *path, struct err *e)
 {
@@ -207,11 +212,13 @@ static int open_directory(struct llama *m, struct llama_files *f, const char *pa
     char config[PATH_BYTES];
     int code = path_join(config, path, "config.json", e);
     if (!code && !file_exists(config)) {
-        code = err_set(e, "%s: no config.json in this directory; wanted a Hugging Face model", path);
+        code = err_set(e, "%s: no config.json in this directory; wanted a Hugging Face model",
+                       path);
     }
     if (!code) code = shape_from_config(&m->shape, config, e);
     if (!code) code = shards_open(&f->shards, path, e);
-    for (size_t i = 0; !code && i < f->shards.n_files; i++) code = add_file(m, f->shards.paths[i], e);
+    for (size_t i = 0; !code && i < f->shards.n_files; i++)
+        code = add_file(m, f->shards.paths[i], e);
     return code;
 }
 

@@ -1,8 +1,9 @@
 /* A Llama: its shape and its frozen weights, mapped from the files where they lie.
  *
- * A model is a Hugging Face directory (config.json with one or many .safetensors files; F32, F16, BF16)
- * or a GGUF file (F32, F16, BF16, Q8_0, Q4_0, Q4_1). Every tensor is bound by name with its exact
- * shape; one that is missing, unknown, misshapen or of another type is an error that names it. */
+ * A model is a Hugging Face directory (config.json with one or many .safetensors files; F32, F16,
+ * BF16) or a GGUF file (F32, F16, BF16, Q8_0, Q4_0, Q4_1). Every tensor is bound by name with its
+ * exact shape; one that is missing, unknown, misshapen or of another type is an error that names
+ * it. */
 #ifndef LORAC_MODEL_LLAMA_H
 #define LORAC_MODEL_LLAMA_H
 
@@ -43,7 +44,8 @@ struct llama {
 int llama_open(struct llama *m, const char *path, struct err *e);
 void llama_close(struct llama *m);
 
-/* The most common storage type of the linear layers, for reports and for the type of a merged model. */
+/* The most common storage type of the linear layers, for reports and for the type of a merged
+ * model. */
 enum dtype llama_dtype(const struct llama *m);
 
 /* The GGUF this model came from, or NULL. */

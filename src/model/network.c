@@ -6,11 +6,18 @@
 #include "src/base/stop.h"
 #include "src/model/layer.h"
 
-/* ---- the plan --------------------------------------------------------------------------------- */
+/* ---- the plan ---------------------------------------------------------------------------------
+ */
 
-static size_t largest(size_t a, size_t b) { return a > b ? a : b; }
+static size_t largest(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
 
-static real *reals(struct arena *a, size_t n) { return arena_take(a, n, sizeof(real)); }
+static real *reals(struct arena *a, size_t n)
+{
+    return arena_take(a, n, sizeof(real));
+}
 
 static size_t u_width(const struct network *n, enum group g)
 {
@@ -101,8 +108,8 @@ static void carve_scratch(struct network *n, struct arena *a)
     n->loss = arena_take(a, T, sizeof(double));
     n->hit = arena_take(a, T, 1);
     n->product_work = arena_take(a, n->k->matmul_work_bytes(), 1);
-    n->attention_work =
-        arena_take(a, n->k->attention_work_bytes(T, n->limits.seg_max, s->H, s->G, s->D), 1);
+    n->attention_work = arena_take(
+        a, n->k->attention_work_bytes(T, n->limits.seg_max, s->H, s->G, s->D), 1);
 }
 
 /* Logits are made for some rows at a time, so that they never fill more than this. */
@@ -203,7 +210,8 @@ void network_free(struct network *n)
     *n = (struct network){ 0 };
 }
 
-/* ---- forward ---------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------------
+ */
 
 void network_embed(struct network *n, const struct pass *p)
 {
@@ -286,7 +294,8 @@ void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real
     }
 }
 
-/* ---- backward --------------------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------------------
+ */
 
 bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad)
 {

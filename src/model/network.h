@@ -1,8 +1,8 @@
 /* The model at work on a pass: embedding, blocks, head, and back.
  *
  * A network owns the plan of everything large: what each block keeps for its backward, scratch,
- * workspace of the kernels. network_plan() decides and counts; network_map() places it in one arena;
- * nothing is allocated afterwards. */
+ * workspace of the kernels. network_plan() decides and counts; network_map() places it in one
+ * arena; nothing is allocated afterwards. */
 #ifndef LORAC_MODEL_NETWORK_H
 #define LORAC_MODEL_NETWORK_H
 
@@ -31,9 +31,9 @@ struct layer_act {
 
 struct network_limits {
     size_t rows_max, seg_max;
-    bool train;            /* backward follows; otherwise blocks share one set of values */
+    bool train; /* backward follows; otherwise blocks share one set of values */
     bool dropout;
-    size_t budget_bytes;   /* for the arena; 0: no limit */
+    size_t budget_bytes; /* for the arena; 0: no limit */
 };
 
 struct network {
@@ -48,10 +48,10 @@ struct network {
     real *out;             /* (T, C) output of the last block */
 
     /* scratch */
-    real *x, *dx;          /* (T, C) normalised input, its gradient */
-    real *y;               /* (T, F) the MLP's inner value */
-    real *wide;            /* (T, max(F, H D)) gradients of inner values */
-    real *dh;              /* (T, C) gradient of the residual stream */
+    real *x, *dx; /* (T, C) normalised input, its gradient */
+    real *y;      /* (T, F) the MLP's inner value */
+    real *wide;   /* (T, max(F, H D)) gradients of inner values */
+    real *dh;     /* (T, C) gradient of the residual stream */
     real *dq, *dk, *dv;
     real *du;              /* (T, 3 r) */
     real *dropped;         /* (T, max(C, F, H D)) */
@@ -59,12 +59,12 @@ struct network {
     double *frequency;     /* (D/2) */
     real *head_h, *head_x, *logits, *head_dx, *head_rstd, *head_weight;
     size_t head_rows;
-    double *loss;          /* (T) of each target of the pass */
-    uint8_t *hit;          /* (T) whether the target was the largest logit */
+    double *loss; /* (T) of each target of the pass */
+    uint8_t *hit; /* (T) whether the target was the largest logit */
     void *product_work, *attention_work;
 
     struct arena arena;
-    size_t bytes;          /* of the arena, as planned */
+    size_t bytes; /* of the arena, as planned */
 };
 
 /* Decide what is kept so that the arena fits the budget, and count. An error when even keeping

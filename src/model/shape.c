@@ -114,8 +114,9 @@ static int refuse_what_differs(const json_t *config, const char *where, struct e
                        attention_bias ? "attention_bias" : "mlp_bias");
     }
     if (json_has(config, "quantization_config")) {
-        return err_set(e, "%s: quantization_config: weights quantised for bitsandbytes, GPTQ or AWQ "
-                          "are not supported; use the original weights or a GGUF file",
+        return err_set(e,
+                       "%s: quantization_config: weights quantised for bitsandbytes, GPTQ or AWQ "
+                       "are not supported; use the original weights or a GGUF file",
                        where);
     }
     return 0;
@@ -132,10 +133,14 @@ static int read_config(struct shape *s, const json_t *config, const char *where,
         size_t *to;
         bool required;
     } sizes[] = {
-        { "num_hidden_layers", &s->layers, true }, { "hidden_size", &s->C, true },
-        { "intermediate_size", &s->F, true },      { "num_attention_heads", &s->H, true },
-        { "num_key_value_heads", &s->G, false },   { "head_dim", &s->D, false },
-        { "vocab_size", &s->V, true },             { "max_position_embeddings", &s->context, false },
+        { "num_hidden_layers", &s->layers, true },
+        { "hidden_size", &s->C, true },
+        { "intermediate_size", &s->F, true },
+        { "num_attention_heads", &s->H, true },
+        { "num_key_value_heads", &s->G, false },
+        { "head_dim", &s->D, false },
+        { "vocab_size", &s->V, true },
+        { "max_position_embeddings", &s->context, false },
     };
     for (size_t i = 0; !code && i < sizeof sizes / sizeof *sizes; i++) {
         code = json_get_size(sizes[i].to, config, sizes[i].key, where, e);
@@ -186,8 +191,8 @@ static int read_gguf_rope(struct shape *s, const struct gguf *g, struct err *e)
     if (!code) code = gguf_get_size(&rotated, g, "llama.rope.dimension_count", false, e);
     if (code) return code;
     if (rotated && rotated != s->D) {
-        return err_set(e, "%s: llama.rope.dimension_count is %zu, wanted the head size %zu", g->path,
-                       rotated, s->D);
+        return err_set(e, "%s: llama.rope.dimension_count is %zu, wanted the head size %zu",
+                       g->path, rotated, s->D);
     }
     bool linear = type ? n == 6 && memcmp(type, "linear", 6) == 0 : s->factor != 1;
     if (type && !linear && !(n == 4 && memcmp(type, "none", 4) == 0)) {
@@ -263,8 +268,8 @@ void shape_to_config(struct str *out, const struct shape *s, const char *dtype, 
     str_addf(out, "  \"attention_bias\": false,\n  \"attention_dropout\": 0.0,\n");
     if (bos >= 0) str_addf(out, "  \"bos_token_id\": %d,\n", bos);
     if (eos >= 0) str_addf(out, "  \"eos_token_id\": %d,\n", eos);
-    str_addf(out, "  \"head_dim\": %zu,\n  \"hidden_act\": \"silu\",\n  \"hidden_size\": %zu,\n", s->D,
-             s->C);
+    str_addf(out, "  \"head_dim\": %zu,\n  \"hidden_act\": \"silu\",\n  \"hidden_size\": %zu,\n",
+             s->D, s->C);
     str_addf(out, "  \"intermediate_size\": %zu,\n  \"max_position_embeddings\": %zu,\n", s->F,
              s->context);
     str_addf(out, "  \"mlp_bias\": false,\n  \"model_type\": \"llama\",\n");

@@ -1,5 +1,5 @@
-/* The numbers that make a Llama: read from config.json or a GGUF's metadata, checked, nothing assumed
- * that a file can say. */
+/* The numbers that make a Llama: read from config.json or a GGUF's metadata, checked, nothing
+ * assumed that a file can say. */
 #ifndef LORAC_MODEL_SHAPE_H
 #define LORAC_MODEL_SHAPE_H
 
@@ -7,8 +7,8 @@
 #include "src/base/err.h"
 #include "src/formats/gguf.h"
 
-/* ROPE_DIVISORS: one number per plane by which its frequency is divided, which is how llama.cpp stores
- * llama3 scaling (the tensor rope_freqs.weight). */
+/* ROPE_DIVISORS: one number per plane by which its frequency is divided, which is how llama.cpp
+ * stores llama3 scaling (the tensor rope_freqs.weight). */
 enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_DIVISORS };
 
 /* Dimension letters as in kernels/kernels.h. */
@@ -24,11 +24,12 @@ struct shape {
 };
 
 /* Hugging Face's config.json. Refused, naming the key: architectures other than Llama, activations
- * other than silu, biases, rope types other than default, linear and llama3, sizes that do not divide. */
+ * other than silu, biases, rope types other than default, linear and llama3, sizes that do not
+ * divide. */
 int shape_from_config(struct shape *s, const char *path, struct err *e);
 
-/* llama.cpp's metadata, architecture "llama". Whether the head is tied is for the caller to find out
- * from the tensors. */
+/* llama.cpp's metadata, architecture "llama". Whether the head is tied is for the caller to find
+ * out from the tensors. */
 int shape_from_gguf(struct shape *s, const struct gguf *g, struct err *e);
 
 /* The inverse: a config.json that transformers reads; dtype: float32, float16 or bfloat16.

@@ -6,8 +6,8 @@
 
 struct evaluation {
     size_t examples, tokens, targets;
-    size_t rows;      /* computed, after sharing */
-    double loss;      /* mean over all targets */
+    size_t rows;           /* computed, after sharing */
+    double loss;           /* mean over all targets */
     double token_accuracy; /* targets that are the largest logit given what truly came before */
     double exact_match;    /* examples of which every target is: exactly those that greedy
                               generation reproduces to the last token */

@@ -13,10 +13,13 @@ void gradsum_carve(struct gradsum *s, struct arena *a, size_t n, size_t passes,
     s->leaf = passes > 1 ? arena_take(a, n, sizeof(real)) : s->buffer[0];
 }
 
-void gradsum_begin(struct gradsum *s) { memset(s->full, 0, sizeof s->full); }
+void gradsum_begin(struct gradsum *s)
+{
+    memset(s->full, 0, sizeof s->full);
+}
 
-/* The node in `leaf` meets full digits as its left siblings; it then takes the place of the first empty
- * digit, whose buffer becomes the new leaf. */
+/* The node in `leaf` meets full digits as its left siblings; it then takes the place of the first
+ * empty digit, whose buffer becomes the new leaf. */
 void gradsum_add(struct gradsum *s)
 {
     size_t l = 0;

@@ -1,8 +1,8 @@
 /* The sum of the passes' gradients, along the binary tree over pass numbers.
  *
- * The order of additions is fixed by the number of passes alone: leaf p is pass p, a node adds its left
- * and its right half, absent leaves at the right end are left out. Any contiguous division of the
- * passes over processes can form the same nodes, so the sum has the same bits for any number of
+ * The order of additions is fixed by the number of passes alone: leaf p is pass p, a node adds its
+ * left and its right half, absent leaves at the right end are left out. Any contiguous division of
+ * the passes over processes can form the same nodes, so the sum has the same bits for any number of
  * them. Walked as a binary counter it needs log2(passes) + 1 buffers. */
 #ifndef LORAC_TRAIN_GRADSUM_H
 #define LORAC_TRAIN_GRADSUM_H
@@ -17,7 +17,7 @@ struct gradsum {
     size_t levels; /* buffers */
     real *buffer[GRADSUM_LEVELS];
     bool full[GRADSUM_LEVELS]; /* level l holds the sum of 2^l passes */
-    real *leaf;    /* where the next pass writes its gradient */
+    real *leaf;                /* where the next pass writes its gradient */
     const struct kernels *k;
 };
 
