@@ -79,6 +79,9 @@ run "$LORAC" help keys
 is "help keys: exit code" "$status" 0
 like "help keys: Markdown of all sections" "$out" "# Configuration*## model*## data*## adapter*## train*"
 
+run env LORAC="$LORAC" scripts/write-docs --check
+is "configs/README.md is what help keys prints" "$status$out" 0
+
 # Results that cannot be written are a failure.
 run bash -c "'$LORAC' --help >/dev/full"
 is "full disk: exit code" "$status" 1

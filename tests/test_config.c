@@ -172,6 +172,7 @@ static const struct wrong {
     { "model: {path: m}\noutput: {dir: o}\n", "c.yaml: data.train:", "missing" },
     { "model: {path: m}\ndata: {train: d}\n", "c.yaml: output.dir:", "missing" },
     { "model: {path: null}\n", "c.yaml:1: model.path:", "found \"null\", wanted a path" },
+    { "model: {path: ~/m}\n", "c.yaml:1: model.path:", "~ is not expanded here" },
     { "model: {path: ''}\n", "c.yaml:1: model.path:", "found an empty text" },
 };
 

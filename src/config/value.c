@@ -125,6 +125,7 @@ static int read_text(char **out, const struct reading *r, const struct yaml_node
                      const char *wanted)
 {
     if (v->kind != YAML_SCALAR || !*v->text || is_null(v)) return unwanted(r, v, wanted, "");
+    if (!strncmp(v->text, "~/", 2)) return unwanted(r, v, wanted, "~ is not expanded here");
     *out = mem_strdup(v->text, r->e);
     return *out ? 0 : r->e->code;
 }
