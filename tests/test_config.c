@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "src/base/file.h"
+#include "src/base/rng.h"
 #include "src/base/utf8.h"
 #include "src/config/keys.h"
 #include "src/config/scalar.h"
@@ -171,6 +172,7 @@ static const struct wrong {
     { "model: {path: m}\noutput: {dir: o}\n", "c.yaml: data.train:", "missing" },
     { "model: {path: m}\ndata: {train: d}\n", "c.yaml: output.dir:", "missing" },
     { "model: {path: null}\n", "c.yaml:1: model.path:", "found \"null\", wanted a path" },
+    { "model: {path: ~/m}\n", "c.yaml:1: model.path:", "~ is not expanded here" },
     { "model: {path: ''}\n", "c.yaml:1: model.path:", "found an empty text" },
 };
 
@@ -289,11 +291,8 @@ static const char full[] = "\xef\xbb\xbf" /* a byte order mark */
                            "  save_steps: \"1.5h\"\n"
                            "output: {dir: /o, private: false}\n";
 
-static void all_kinds(void **state)
+static void check_full(struct config c)
 {
-    (void)state;
-    struct config c;
-    parse_ok(&c, full);
     assert_string_equal(c.model.path, "a \"b\" \xc3\xbc/\x01");
     assert_null(c.model.tokenizer);
     assert_int_equal(c.adapter.r, 16);
@@ -319,7 +318,21 @@ static void all_kinds(void **state)
     assert_int_equal(c.train.memory_budget, 1610612736);
     assert_int_equal(c.train.save_steps.seconds, 5400);
     assert_false(c.output.private);
+}
+
+static void all_kinds(void **state)
+{
+    (void)state;
+    struct config c, again;
+    struct str s = { 0 };
+    parse_ok(&c, full);
+    check_full(c);
+    config_print(&s, &c);
+    parse_ok(&again, s.p);
+    check_full(again); /* what was not printed would now be missing */
     config_free(&c);
+    config_free(&again);
+    str_free(&s);
 }
 
 static void overrides_win(void **state)
@@ -408,6 +421,51 @@ static void round_trips(void **state)
     }
 }
 
+/* Values of each type, at least one of them not the default. */
+static const char *const *samples_of(const struct key *k)
+{
+    static const char *const samples[][4] = {
+        [VALUE_TEXT] = { "x", "y z" },
+        [VALUE_BOOL] = { "true", "false" },
+        [VALUE_INT] = { "7", "8" },
+        [VALUE_AUTO_INT] = { "auto", "7" },
+        [VALUE_NULL_INT] = { "null", "7" },
+        [VALUE_AUTO_BYTES] = { "auto", "3MiB" },
+        [VALUE_REAL] = { "0.125", "0.25" },
+        [VALUE_MODULES] = { "all-linear", "[o_proj]" },
+        [VALUE_SOURCES] = { "x", "[x, y]" },
+        [VALUE_VALIDATION] = { "0.0", "0.5", "[x, y]" },
+        [VALUE_COLUMNS] = { "null", "{prompt: x}", "{completion: x}" },
+        [VALUE_INTERVAL] = { "null", "7", "5min" },
+    };
+    return k->type == VALUE_CHOICE ? k->words : samples[k->type];
+}
+
+/* Each value of each key is printed, and as something else than the other values. */
+static void every_key_is_printed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < CONFIG_KEYS; i++) {
+        struct str last = { 0 };
+        for (const char *const *v = samples_of(&config_keys[i]); *v; v++) {
+            struct config c;
+            struct err e;
+            struct str override = { 0 }, printed = { 0 };
+            str_addf(&override, "%s=%s", config_keys[i].name, *v);
+            if (config_parse(&c, LEAST, strlen(LEAST), "c.yaml", &override.p, 1, &e))
+                fail_msg("%s", e.msg);
+            check_round_trip(&c);
+            config_print(&printed, &c);
+            if (last.p && !strcmp(last.p, printed.p)) fail_msg("%s is not printed", override.p);
+            config_free(&c);
+            str_free(&override);
+            str_free(&last);
+            last = printed;
+        }
+        str_free(&last);
+    }
+}
+
 /* Texts that YAML would take for something else, and numbers of every size, survive. */
 static void values_survive(void **state)
 {
@@ -448,6 +506,8 @@ static void values_survive(void **state)
                                          "\x7f",
                                          "\xc2\x85",
                                          "\xe2\x80\xa8",
+                                         "a \xe2\x80\xa9 b",
+                                         "a \xc2\x85 b",
                                          "\xe2\x80\xae",
                                          "\xef\xbb\xbf",
                                          "\xf0\x9f\xa6\x99",
@@ -492,17 +552,23 @@ static void values_survive(void **state)
     config_free(&c);
 }
 
+/* A number below n, the same in every run of the tests. */
+static uint32_t below(size_t n)
+{
+    static uint64_t drawn;
+    return rng_u32(1, RNG_TEST, 0, drawn++) % (uint32_t)n;
+}
+
 /* Random texts, so that no character was forgotten. */
 static void random_texts_survive(void **state)
 {
     (void)state;
     static const uint32_t ranges[] = { 0x7e, 0x7e, 0xff, 0x2fff, 0xffff, 0x10ffff };
-    srand(1);
     for (int i = 0; i < 2000; i++) {
         char text[200];
         size_t n = 0;
-        for (int len = 1 + rand() % 30; len; len--) {
-            uint32_t c = 1 + (uint32_t)rand() % ranges[rand() % 6];
+        for (uint32_t len = 1 + below(30); len; len--) {
+            uint32_t c = 1 + below(ranges[below(6)]);
             if (c >= 0xd800 && c < 0xe000) c = 'x';
             n += utf8_encode(text + n, c);
         }
@@ -602,13 +668,12 @@ static void mutations_are_survived(void **state)
         config_parse(&c, full, n, "c.yaml", NULL, 0, &e);
         config_free(&c);
     }
-    srand(2);
     static const char special[] = "{}[]:,-*&!|>'\"%@`#?\n\t \\\0\xff~=.<";
     for (int i = 0; i < 20000; i++) {
         memcpy(text, full, sizeof full);
-        for (int j = 1 + rand() % 4; j; j--)
-            text[(size_t)rand() % (sizeof full - 1)] =
-                rand() % 2 ? special[(size_t)rand() % (sizeof special - 1)] : (char)rand();
+        for (uint32_t j = 1 + below(4); j; j--)
+            text[below(sizeof full - 1)] = below(2) ? special[below(sizeof special - 1)]
+                                                    : (char)below(256);
         int code = config_parse(&c, text, sizeof full - 1, "c.yaml", NULL, 0, &e);
         if (code) assert_true(strncmp(e.msg, "c.yaml", 6) == 0 && !strchr(e.msg, '\n'));
         config_free(&c);
@@ -650,6 +715,7 @@ int main(void)
         cmocka_unit_test(overrides_win),
         cmocka_unit_test(from_a_file),
         cmocka_unit_test(round_trips),
+        cmocka_unit_test(every_key_is_printed),
         cmocka_unit_test(values_survive),
         cmocka_unit_test(random_texts_survive),
         cmocka_unit_test(differences),

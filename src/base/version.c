@@ -11,18 +11,27 @@
     void *function##_at = dlsym(RTLD_DEFAULT, symbol);                                             \
     memcpy(&(function), &function##_at, sizeof function##_at)
 
+/* One line; none for a library that is not in the program. */
 static void add_text(struct str *out, const char *indent, const char *name, const char *version)
 {
-    str_addf(out, "%s%s %s\n", indent, name, version ? version : "(version unknown)");
+    if (version) str_addf(out, "%s%s %s\n", indent, name, version);
+}
+
+/* Without a first word that repeats the library's name. */
+static const char *after(const char *text, const char *name)
+{
+    size_t n = strlen(name);
+    return text && !strncmp(text, name, n) ? text + n : text;
 }
 
 static void add_blas(struct str *out, const char *indent)
 {
     char *(*config)(void);
     ASK(config, "openblas_get_config");
-    const char *text = config ? config() : NULL; /* it begins with "OpenBLAS" by itself */
-    if (text && !strncmp(text, "OpenBLAS ", 9)) text += 9;
-    add_text(out, indent, config ? "OpenBLAS" : "BLAS", text);
+    if (config)
+        add_text(out, indent, "OpenBLAS", after(config(), "OpenBLAS "));
+    else if (dlsym(RTLD_DEFAULT, "cblas_sgemm"))
+        add_text(out, indent, "BLAS", "(not OpenBLAS)");
 }
 
 static void add_hdf5(struct str *out, const char *indent)
@@ -32,8 +41,6 @@ static void add_hdf5(struct str *out, const char *indent)
     unsigned major, minor, release;
     if (get && get(&major, &minor, &release) >= 0)
         str_addf(out, "%sHDF5 %u.%u.%u\n", indent, major, minor, release);
-    else
-        add_text(out, indent, "HDF5", NULL);
 }
 
 static void add_pcre2(struct str *out, const char *indent)
@@ -41,10 +48,9 @@ static void add_pcre2(struct str *out, const char *indent)
     int (*config)(uint32_t, void *);
     ASK(config, "pcre2_config_8");
     enum { PCRE2_VERSION_QUERY = 11 }; /* PCRE2_CONFIG_VERSION of its ABI */
-    char text[64] = "";
-    bool told = config && config(PCRE2_VERSION_QUERY, NULL) <= (int)sizeof text &&
-                config(PCRE2_VERSION_QUERY, text) > 0;
-    add_text(out, indent, "PCRE2", told ? text : NULL);
+    char text[64];
+    if (!config || config(PCRE2_VERSION_QUERY, NULL) > (int)sizeof text) return;
+    if (config(PCRE2_VERSION_QUERY, text) > 0) add_text(out, indent, "PCRE2", text);
 }
 
 void version_add_libraries(struct str *out, const char *indent)
@@ -58,7 +64,5 @@ void version_add_libraries(struct str *out, const char *indent)
     add_text(out, indent, "libyaml", yaml ? yaml() : NULL);
     add_text(out, indent, "jansson", jansson ? jansson() : NULL);
     add_pcre2(out, indent);
-    const char *text = openssl ? openssl(0) : NULL;
-    if (text && !strncmp(text, "OpenSSL ", 8)) text += 8;
-    add_text(out, indent, "OpenSSL", text);
+    add_text(out, indent, "OpenSSL", openssl ? after(openssl(0), "OpenSSL ") : NULL);
 }

@@ -125,6 +125,7 @@ static int read_text(char **out, const struct reading *r, const struct yaml_node
                      const char *wanted)
 {
     if (v->kind != YAML_SCALAR || !*v->text || is_null(v)) return unwanted(r, v, wanted, "");
+    if (!strncmp(v->text, "~/", 2)) return unwanted(r, v, wanted, "~ is not expanded here");
     *out = mem_strdup(v->text, r->e);
     return *out ? 0 : r->e->code;
 }
@@ -233,7 +234,9 @@ static int read_source_member(struct config_source *s, const struct reading *r,
                               const struct yaml_node *m, bool weighted)
 {
     static const struct key weight = { .type = VALUE_INT, .allowed = "[1, 1000000]" };
-    static const struct key format = { .type = VALUE_CHOICE, .words = config_format_words, .allowed = "" };
+    static const struct key format = { .type = VALUE_CHOICE,
+                                       .words = config_format_words,
+                                       .allowed = "" };
     struct reading of_weight = { &weight, r->line, r->e }, of_format = { &format, r->line, r->e };
     int code, word;
     if (!strcmp(m->key, "path")) {
