@@ -181,7 +181,8 @@ int adapter_load(struct adapter *a, const struct shape *s, const char *dir, doub
     if (!code) code = adapter_place(a, e);
     for (size_t l = 0; !code && l < s->layers; l++)
         for (int m = 0; !code && m < MODULES; m++)
-            if (adapter_has(a, (enum module)m)) code = load_pair(a, &p, l, (enum module)m, weight, e);
+            if (adapter_has(a, (enum module)m))
+                code = load_pair(a, &p, l, (enum module)m, weight, e);
     if (!code) code = peft_check_all_read(&p, e);
     if (!code) code = check_finite(a, p.path, e);
     peft_close(&p);
@@ -200,11 +201,15 @@ static size_t list_outputs(const struct adapter *a, const float *params, struct 
             if (!adapter_has(a, m)) continue;
             const float *layer = params + l * a->layer_params;
             module_path(paths[n / 2], l, m);
-            out[n] = (struct peft_output){ .module = paths[n / 2], .part = PEFT_A, .rows = a->r,
+            out[n] = (struct peft_output){ .module = paths[n / 2],
+                                           .part = PEFT_A,
+                                           .rows = a->r,
                                            .cols = module_cols(&a->shape, m),
                                            .data = layer + a->a_at[m] };
-            out[n + 1] = (struct peft_output){ .module = paths[n / 2], .part = PEFT_B,
-                                               .rows = module_rows(&a->shape, m), .cols = a->r,
+            out[n + 1] = (struct peft_output){ .module = paths[n / 2],
+                                               .part = PEFT_B,
+                                               .rows = module_rows(&a->shape, m),
+                                               .cols = a->r,
                                                .data = layer + a->b_at[m] };
             n += 2;
         }
@@ -222,7 +227,9 @@ int adapter_save(const struct adapter *a, const char *dir, const char *base_name
     if (!code) {
         for (size_t i = 0; i < a->n_params; i++) params[i] = (float)a->params[i];
         char *names[MODULES];
-        struct peft_config c = { .r = a->r, .lora_alpha = a->lora_alpha, .lora_dropout = dropout,
+        struct peft_config c = { .r = a->r,
+                                 .lora_alpha = a->lora_alpha,
+                                 .lora_dropout = dropout,
                                  .base_model = (char *)(uintptr_t)base_name,
                                  .target_modules = names };
         for (int m = 0; m < MODULES; m++)
@@ -253,8 +260,8 @@ int adapter_combine(struct adapter *out, const struct adapter *parts, size_t n, 
             size_t at = 0, cols = module_cols(&out->shape, m), rows = module_rows(&out->shape, m);
             for (const struct adapter *p = parts; p < parts + n; at += p->r, p++) {
                 if (!adapter_has(p, m)) continue;
-                memcpy(adapter_a(out, out->params, l, m) + at * cols,
-                       adapter_a(p, p->params, l, m), p->r * cols * sizeof(real));
+                memcpy(adapter_a(out, out->params, l, m) + at * cols, adapter_a(p, p->params, l, m),
+                       p->r * cols * sizeof(real));
                 const real *from = adapter_b(p, p->params, l, m);
                 real *to = adapter_b(out, out->params, l, m) + at;
                 for (size_t j = 0; j < rows; j++)

@@ -8,7 +8,10 @@
 
 enum { PASS_TOKENS_AUTO = 2048 };
 
-static size_t largest(size_t a, size_t b) { return a > b ? a : b; }
+static size_t largest(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
 
 /* A bound on the passes of a batch: two neighbours together hold more than pass_tokens rows, or they
  * would be one. */
@@ -48,8 +51,10 @@ int learner_plan(struct learner *l, const struct config *c, const struct llama *
                  const struct examples *validation, const struct kernels *k, size_t budget_bytes,
                  struct err *e)
 {
-    *l = (struct learner){ .beta1 = c->train.adam_beta1, .beta2 = c->train.adam_beta2,
-                           .eps = c->train.adam_epsilon, .weight_decay = c->train.weight_decay,
+    *l = (struct learner){ .beta1 = c->train.adam_beta1,
+                           .beta2 = c->train.adam_beta2,
+                           .eps = c->train.adam_epsilon,
+                           .weight_decay = c->train.weight_decay,
                            .max_grad_norm = c->train.max_grad_norm };
     if (from) {
         l->adapter = *from;
@@ -106,7 +111,10 @@ void learner_free(struct learner *l)
     *l = (struct learner){ 0 };
 }
 
-size_t learner_bytes(const struct learner *l) { return l->state_bytes + l->net.bytes; }
+size_t learner_bytes(const struct learner *l)
+{
+    return l->state_bytes + l->net.bytes;
+}
 
 /* One pass forward and back; its gradient into the tree. False when stopped. */
 static bool run_pass(struct learner *l, struct step_result *out, size_t number)
@@ -154,8 +162,9 @@ int learner_step(struct learner *l, struct step_result *out, const uint32_t *whi
 {
     struct batch *b = &l->batch;
     batch_begin(b, which, n);
-    *out = (struct step_result){ .passes = b->n_passes, .tokens = b->tokens, .rows = b->rows,
-                                 .targets = b->targets };
+    *out = (struct step_result){
+        .passes = b->n_passes, .tokens = b->tokens, .rows = b->rows, .targets = b->targets
+    };
     l->net.drop.step = (uint32_t)step;
     gradsum_begin(&l->sum);
     for (size_t p = 0; p < b->n_passes; p++)

@@ -12,10 +12,10 @@ struct learner {
     struct adapter adapter; /* its params lie in the arena */
     struct batch batch;     /* over the training examples */
     struct gradsum sum;
-    real *m, *v;            /* AdamW's moments */
+    real *m, *v; /* AdamW's moments */
     size_t passes_max;
     struct arena arena;
-    size_t state_bytes;     /* adapter, moments, gradients */
+    size_t state_bytes; /* adapter, moments, gradients */
     double beta1, beta2, eps, weight_decay, max_grad_norm;
 };
 

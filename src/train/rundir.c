@@ -16,8 +16,9 @@ static int refuse_locked(const struct rundir *r, struct err *e)
     char who[256] = "";
     ssize_t n = pread(r->lock, who, sizeof who - 1, 0);
     if (n > 0) who[strcspn(who, "\n")] = 0;
-    return err_set(e, "%s: another run is writing here (%s); wait for it, or choose another "
-                      "output.dir",
+    return err_set(e,
+                   "%s: another run is writing here (%s); wait for it, or choose another "
+                   "output.dir",
                    r->path, n > 0 ? who : "unknown process");
 }
 
@@ -58,7 +59,10 @@ int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, 
     return path_join(out, r->path, name, e);
 }
 
-mode_t rundir_mode(const struct rundir *r) { return r->is_private ? 0600 : 0666; }
+mode_t rundir_mode(const struct rundir *r)
+{
+    return r->is_private ? 0600 : 0666;
+}
 
 /* The step of a checkpoint's name, or -1. */
 static int64_t step_of(const char *name)
@@ -179,4 +183,7 @@ int rundir_replace_commit(const char *tmp, const struct rundir *r, const char *n
     return sync_directory(r->path, e);
 }
 
-void rundir_replace_abort(const char *tmp) { remove_directory(tmp); }
+void rundir_replace_abort(const char *tmp)
+{
+    remove_directory(tmp);
+}

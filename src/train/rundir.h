@@ -40,8 +40,7 @@ int rundir_prune(const struct rundir *r, size_t keep, struct err *e);
  * (tmp), commit puts it in place in one step where the file system can, abort removes it. */
 int rundir_replace_begin(char tmp[PATH_BYTES], const struct rundir *r, const char *name,
                          struct err *e);
-int rundir_replace_commit(const char *tmp, const struct rundir *r, const char *name,
-                          struct err *e);
+int rundir_replace_commit(const char *tmp, const struct rundir *r, const char *name, struct err *e);
 void rundir_replace_abort(const char *tmp);
 
 #endif

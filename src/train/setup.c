@@ -87,8 +87,9 @@ static int open_tokenizer(struct setup *s, const struct config *c, struct err *e
     int code = tokenizer_find(&s->tok, c->model.path, c->model.tokenizer, e);
     if (code) return code;
     if (tokenizer_size(s->tok) > s->model.shape.V) {
-        return err_set(e, "%s: the tokenizer has %zu ids, the model's vocabulary %zu; they do not "
-                          "belong together (added tokens need a base with a larger embedding)",
+        return err_set(e,
+                       "%s: the tokenizer has %zu ids, the model's vocabulary %zu; they do not "
+                       "belong together (added tokens need a base with a larger embedding)",
                        c->model.path, tokenizer_size(s->tok), s->model.shape.V);
     }
     return c->data.template ? setup_template(&s->template, c->data.template, s->tok, e) : 0;
