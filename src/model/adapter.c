@@ -226,7 +226,7 @@ int adapter_save(const struct adapter *a, const char *dir, const char *base_name
     int code = out && paths && params ? 0 : e->code;
     if (!code) {
         for (size_t i = 0; i < a->n_params; i++) params[i] = (float)a->params[i];
-        char *names[MODULES];
+        const char *names[MODULES];
         struct peft_config c = { .r = a->r,
                                  .lora_alpha = a->lora_alpha,
                                  .lora_dropout = dropout,
@@ -234,7 +234,7 @@ int adapter_save(const struct adapter *a, const char *dir, const char *base_name
                                  .target_modules = names };
         for (int m = 0; m < MODULES; m++)
             if (adapter_has(a, (enum module)m))
-                names[c.n_targets++] = (char *)(uintptr_t)module_table[m].name;
+                names[c.n_targets++] = module_table[m].name;
         code = check_finite(a, "the adapter to be saved", e);
         if (!code) code = peft_write(dir, &c, out, list_outputs(a, params, out, paths), e);
     }
