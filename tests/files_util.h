@@ -25,7 +25,7 @@ static int make_test_dir(void **state)
 {
     (void)state;
     const char *base = getenv("TMPDIR");
-    snprintf(test_dir, sizeof test_dir, "%s/lorac-test-XXXXXX", base && *base ? base : "/tmp");
+    snprintf(test_dir, sizeof test_dir, "%s/lorac-files-XXXXXX", base && *base ? base : "/tmp");
     return mkdtemp(test_dir) ? 0 : -1;
 }
 
@@ -41,12 +41,12 @@ static int remove_test_dir(void **state)
     return nftw(test_dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* test_dir/name, in one of four rotating buffers. */
+/* test_dir/name, in one of sixteen rotating buffers. */
 static inline const char *temp_path(const char *name)
 {
-    static char paths[4][PATH_BYTES];
+    static char paths[16][PATH_BYTES];
     static unsigned turn;
-    char *out = paths[turn++ % 4];
+    char *out = paths[turn++ % 16];
     snprintf(out, PATH_BYTES, "%s/%s", test_dir, name);
     return out;
 }

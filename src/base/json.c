@@ -63,14 +63,22 @@ const char *json_kind(const json_t *v)
 {
     if (!v) return "nothing";
     switch (json_typeof(v)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a number";
-    case JSON_TRUE: return "true";
-    case JSON_FALSE: return "false";
-    case JSON_NULL: return "null";
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+        return "true";
+    case JSON_FALSE:
+        return "false";
+    case JSON_NULL:
+        return "null";
     }
     return "something else";
 }
@@ -87,7 +95,10 @@ static int unwanted(const json_t *v, const char *key, const char *wanted, const 
     return err_set(e, "%s: %s: found %s, wanted %s", where, key, json_kind(v), wanted);
 }
 
-bool json_has(const json_t *o, const char *key) { return member(o, key) != NULL; }
+bool json_has(const json_t *o, const char *key)
+{
+    return member(o, key) != NULL;
+}
 
 int json_get_size(size_t *out, const json_t *o, const char *key, const char *where, struct err *e)
 {

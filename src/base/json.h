@@ -2,7 +2,8 @@
  *
  * json_parse() refuses what parsers disagree on: invalid UTF-8, lone surrogates, NaN, trailing
  * text, nesting deeper than JSON_DEPTH, and, where asked, duplicate keys. The tree is jansson's
- * json_t, to be released with json_decref(). The getters below name file and key in their errors. */
+ * json_t, to be released with json_decref(). The getters below name file and key in their errors.
+ */
 #ifndef LORAC_BASE_JSON_H
 #define LORAC_BASE_JSON_H
 

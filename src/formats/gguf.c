@@ -79,6 +79,10 @@ static int read_counts(struct scan *s, struct err *e)
 {
     struct gguf *g = s->g;
     const uint8_t *magic = reader_take(&s->r, 4);
+    if (map_is_lfs_pointer(&g->map)) {
+        return err_set(e, "%s: found a Git LFS pointer, wanted the file itself; run 'git lfs pull'",
+                       g->path);
+    }
     if (!magic || memcmp(magic, "GGUF", 4) != 0) {
         return err_set(e, "%s: not a GGUF file: found %s, wanted it to begin with \"GGUF\"",
                        g->path, err_quote((const char *)g->map.data, magic ? 4 : g->map.size));
