@@ -130,7 +130,7 @@ static void as_given(void **state)
                         "train: 2 records without a target dropped (data.train_on: responses)\n");
     uint8_t digest[SHA256_BYTES];
     struct err e;
-    assert_ok(sha256_file(digest, s.path, &e), &e);
+    assert_ok(sha256_file(digest, s.path, NULL, &e), &e);
     assert_memory_equal(digest, d.sha256, SHA256_BYTES);
     dataset_close(&d);
     str_free(&notes);

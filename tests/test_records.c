@@ -298,7 +298,7 @@ static void hash(void **state)
     records_hash(r, &h);
     sha256_end(&h, read);
     records_close(r);
-    assert_ok(sha256_file(whole, path, &e), &e);
+    assert_ok(sha256_file(whole, path, NULL, &e), &e);
     assert_memory_equal(whole, read, SHA256_BYTES);
 }
 
