@@ -298,8 +298,25 @@ static void hash(void **state)
     records_hash(r, &h);
     sha256_end(&h, read);
     records_close(r);
-    assert_ok(sha256_file(whole, path, &e), &e);
+    assert_ok(sha256_file(whole, path, NULL, &e), &e);
     assert_memory_equal(whole, read, SHA256_BYTES);
+}
+
+/* A backslash in front of a line end is malformed, and a line end all the same. */
+static void lines_behind_malformed(void **state)
+{
+    (void)state;
+    struct records *r;
+    struct conversation c = { 0 };
+    struct err e;
+    bool more;
+    const char *path = temp_file("lines", "[{\"prompt\":\"\\\n\"},\n" P(a) "]");
+    assert_ok(records_open(&r, path, &auto_options, &e), &e);
+    assert_int_equal(records_next(r, &c, &more, &e), ERR_FAIL);
+    assert_ok(records_next(r, &c, &more, &e), &e);
+    assert_int_equal(records_line(r), 3);
+    records_close(r);
+    conversation_free(&c);
 }
 
 /* ---- what is refused ---------------------------------------------------------------------------
@@ -626,6 +643,7 @@ int main(void)
         cmocka_unit_test(names),
         cmocka_unit_test(containers),
         cmocka_unit_test(going_on),
+        cmocka_unit_test(lines_behind_malformed),
         cmocka_unit_test(hash),
         cmocka_unit_test(refusals),
         cmocka_unit_test(refused_options),

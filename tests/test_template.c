@@ -190,7 +190,6 @@ static const struct rendering renderings[] = {
 static void goldens(void **state)
 {
     (void)state;
-    if (!tokenizer(LLAMA2)) skip();
     struct conversation c = { 0 };
     struct encoded x = { 0 };
     struct str text = { 0 };
@@ -200,6 +199,7 @@ static void goldens(void **state)
         const struct template *t = r->template ? template_named(r->template) : NULL;
         struct render_options o = { r->train_on, !r->without_eos };
         struct err e;
+        if (!tok) continue;
         conversation_of(&c, r->record);
         assert_ok(template_encode(&x, t, tok, &c, &o, &e), &e);
         show(&text, tok, &x);
@@ -644,7 +644,6 @@ static void prompts(void **state)
           "<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n"
           "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n" },
     };
-    if (!tokenizer(LLAMA2)) skip();
     struct conversation c = { 0 };
     struct encoded x = { 0 };
     struct str text = { 0 };
@@ -652,6 +651,7 @@ static void prompts(void **state)
         const struct tokenizer *tok = tokenizer(rows[i].tokenizer);
         const struct template *t = rows[i].template ? template_named(rows[i].template) : NULL;
         struct err e;
+        if (!tok) continue;
         conversation_of(&c, rows[i].record);
         assert_ok(template_prompt(&x, t, tok, &c, &e), &e);
         show(&text, tok, &x);
