@@ -162,6 +162,19 @@ void json_add_string(struct str *out, const char *text, size_t n)
     str_addc(out, '"');
 }
 
+static int add_bytes(const char *bytes, size_t n, void *out)
+{
+    str_add(out, bytes, n);
+    return 0;
+}
+
+void json_add_tree(struct str *out, const json_t *v)
+{
+    if (json_dump_callback(v, add_bytes, out, JSON_INDENT(2) | JSON_SORT_KEYS) != 0) {
+        out->failed = true;
+    }
+}
+
 void json_add_double(struct str *out, double v)
 {
     if (!isfinite(v)) {

@@ -41,6 +41,9 @@ const char *json_kind(const json_t *v);
 /* Append a string as a JSON literal, quotes included. The bytes must be valid UTF-8. */
 void json_add_string(struct str *out, const char *text, size_t n);
 
+/* Append a tree as text with sorted keys and an indentation of 2. */
+void json_add_tree(struct str *out, const json_t *v);
+
 /* Append a double so that it reads back as the same bits; non-finite values become null. */
 void json_add_double(struct str *out, double v);
 
