@@ -503,6 +503,17 @@ static void test_tensor_in_two_shards(void **state)
     assert_refused(shards_open(&s, dir, &e), &e, dir, "twice", "model-2.safetensors: tensor \"x\"");
 }
 
+static void test_damaged_shard(void **state)
+{
+    (void)state;
+    const char *dir = make_model("damaged", "{\"weight_map\":" GOOD_MAP "}");
+    build("damaged/model-2.safetensors", U8("y"), 2);
+    struct shards s;
+    struct err e;
+    assert_refused(shards_open(&s, dir, &e), &e, dir, "damaged",
+                   "model-2.safetensors: found 1 bytes");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -523,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_bad_indexes),
         cmocka_unit_test(test_no_safetensors),
         cmocka_unit_test(test_tensor_in_two_shards),
+        cmocka_unit_test(test_damaged_shard),
     };
     return cmocka_run_group_tests_name("safetensors", tests, make_test_dir, remove_test_dir);
 }
