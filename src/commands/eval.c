@@ -75,8 +75,9 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
         if (isfinite(v.loss)) {
             print_result(&v);
         } else {
-            code = err_set(e, "the loss is not finite (%g): the model's or the adapter's numbers "
-                              "overflow",
+            code = err_set(e,
+                           "the loss is not finite (%g): the model's or the adapter's numbers "
+                           "overflow",
                            v.loss);
         }
     }
@@ -98,7 +99,8 @@ static int run_data(struct err *e)
     struct str notes = { 0 };
     struct data_source source = { .path = data, .repeat = 1 };
     if (!data) return err_usage(e, "--data is missing: which records?");
-    if (format && strcmp(format, "auto") != 0 && !data_format_named(&source.records.format, format)) {
+    if (format && strcmp(format, "auto") != 0 &&
+        !data_format_named(&source.records.format, format)) {
         return err_usage(e, "--format %s: unknown; there are auto %s", err_quotez(format),
                          data_format_names());
     }
@@ -177,11 +179,13 @@ const struct command command_eval = {
     .min_args = 0,
     .max_args = 256,
     .options = options,
-    .about = "With a configuration: its validation records, with the best adapter of its run.\n"
-             "exact match: the examples of which every target token is the likeliest one, which are\n"
-             "those that greedy generation reproduces to the last token.",
-    .examples = "lorac eval --model models/base --adapter checkpoints/runs/demo/best --data held.jsonl\n"
-                "lorac eval --model model.gguf --data held.jsonl --template chatml --json\n"
-                "lorac eval configs/demo.yaml\n",
+    .about =
+        "With a configuration: its validation records, with the best adapter of its run.\n"
+        "exact match: the examples of which every target token is the likeliest one, which are\n"
+        "those that greedy generation reproduces to the last token.",
+    .examples =
+        "lorac eval --model models/base --adapter checkpoints/runs/demo/best --data held.jsonl\n"
+        "lorac eval --model model.gguf --data held.jsonl --template chatml --json\n"
+        "lorac eval configs/demo.yaml\n",
     .run = run,
 };

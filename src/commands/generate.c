@@ -98,8 +98,9 @@ static int generate(const struct inference *x, const struct encoded *in, struct 
         return err_set(e, "the prompt has %zu tokens, the model's context is %zu", n, s->context);
     }
     struct generator g;
-    struct sampling how = { .temperature = temperature, .top_p = top_p, .top_k = (size_t)top_k,
-                            .seed = (uint64_t)seed };
+    struct sampling how = {
+        .temperature = temperature, .top_p = top_p, .top_k = (size_t)top_k, .seed = (uint64_t)seed
+    };
     uint32_t *scratch = mem_alloc(s->V, sizeof *scratch, e);
     int32_t *ids = mem_alloc(most, sizeof *ids, e);
     int code = scratch && ids ? 0 : e->code;
@@ -151,9 +152,12 @@ const struct command command_generate = {
     .min_args = 0,
     .max_args = 0,
     .options = options,
-    .about = "Greedy when the temperature is 0, which is the default. The template is the one the adapter\n"
+    .about = "Greedy when the temperature is 0, which is the default. The template is the one the "
+             "adapter\n"
              "was trained with (its lorac.json) unless --template names another.",
-    .examples = "lorac generate --model models/base --adapter checkpoints/runs/demo/best --prompt \"Hi\"\n"
-                "lorac generate --model model.gguf --prompt - --temperature 0.7 --top-p 0.9 <question.txt\n",
+    .examples =
+        "lorac generate --model models/base --adapter checkpoints/runs/demo/best --prompt \"Hi\"\n"
+        "lorac generate --model model.gguf --prompt - --temperature 0.7 --top-p 0.9 "
+        "<question.txt\n",
     .run = run,
 };

@@ -87,7 +87,10 @@ static size_t likeliest(const real *z, size_t V)
 
 /* What rounding the weights to the type may do to the logits, relative to their size: about the square
  * root of the number of roundings times half a unit in the last place, seen to be well below these. */
-static double allowed_error(enum dtype t) { return t == DTYPE_F32 ? 1e-4 : t == DTYPE_F16 ? 0.02 : 0.1; }
+static double allowed_error(enum dtype t)
+{
+    return t == DTYPE_F32 ? 1e-4 : t == DTYPE_F16 ? 0.02 : 0.1;
+}
 
 static int compare(const real *want, const real *got, size_t T, size_t V, enum dtype t,
                    struct err *e)
@@ -103,8 +106,9 @@ static int compare(const real *want, const real *got, size_t T, size_t V, enum d
         }
     }
     double error = sqrt(diff / (size > 0 ? size : 1));
-    fprintf(stderr, "verified: logits differ by %.2e of their size (%.0e allowed for %s); the likeliest "
-                    "token is the same at %zu of %zu positions\n",
+    fprintf(stderr,
+            "verified: logits differ by %.2e of their size (%.0e allowed for %s); the likeliest "
+            "token is the same at %zu of %zu positions\n",
             error, allowed_error(t), dtype_name(t), same, T);
     if (error <= allowed_error(t)) return 0;
     return err_set(e, "%s: the merged model's logits differ by %.2e from those of base and adapter",
@@ -183,10 +187,12 @@ const struct command command_merge = {
     .min_args = 0,
     .max_args = 0,
     .options = options,
-    .about = "W' = W + weight * scale * B A, formed in float32 and rounded once. Licence files of the base\n"
+    .about = "W' = W + weight * scale * B A, formed in float32 and rounded once. Licence files of "
+             "the base\n"
              "are copied along.",
-    .examples = "lorac merge --model models/base --adapter checkpoints/runs/demo/best -o merged --verify\n"
-                "lorac merge --model models/base --adapter a=0.7 --adapter b=0.3 -o both --dtype bf16\n"
-                "lorac merge --model model.gguf --adapter checkpoints/runs/demo/best -o merged.gguf\n",
+    .examples =
+        "lorac merge --model models/base --adapter checkpoints/runs/demo/best -o merged --verify\n"
+        "lorac merge --model models/base --adapter a=0.7 --adapter b=0.3 -o both --dtype bf16\n"
+        "lorac merge --model model.gguf --adapter checkpoints/runs/demo/best -o merged.gguf\n",
     .run = run,
 };

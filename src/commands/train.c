@@ -9,8 +9,9 @@ static const char *resume = "never";
 static double max_hours;
 
 static const struct option options[] = {
-    { "resume", 0, "HOW", "never: refuse a directory that holds a run; auto: go on from its newest "
-                          "valid checkpoint, or start; or a checkpoint's file",
+    { "resume", 0, "HOW",
+      "never: refuse a directory that holds a run; auto: go on from its newest "
+      "valid checkpoint, or start; or a checkpoint's file",
       .text = &resume },
     { "max-hours", 0, "H", "stop early enough to be done, checkpoint written, within H hours",
       .allowed = "[0, 1e6]", .real = &max_hours },
@@ -20,7 +21,8 @@ static const struct option options[] = {
 static int run(int n, char **args, struct err *e)
 {
     struct config c;
-    struct train_options o = { .resume = RESUME_FILE, .resume_file = resume,
+    struct train_options o = { .resume = RESUME_FILE,
+                               .resume_file = resume,
                                .max_hours = max_hours };
     if (strcmp(resume, "never") == 0) o.resume = RESUME_NEVER;
     if (strcmp(resume, "auto") == 0) o.resume = RESUME_AUTO;
@@ -38,7 +40,8 @@ const struct command command_train = {
     .min_args = 1,
     .max_args = 256,
     .options = options,
-    .about = "Keys of the configuration can be given behind it, as section.key=value; `lorac help keys`\n"
+    .about = "Keys of the configuration can be given behind it, as section.key=value; `lorac help "
+             "keys`\n"
              "lists them. Exit code 85: stopped by a signal or by --max-hours with a checkpoint\n"
              "written; the same command with --resume auto goes on and ends with the same bits.",
     .examples = "lorac train configs/demo.yaml\n"

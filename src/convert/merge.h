@@ -10,8 +10,8 @@
 #include "src/tokenizer/tokenizer.h"
 
 struct merge_options {
-    const char *base_path;  /* as given: config and licence files lie beside it */
-    enum dtype dtype;       /* F32, F16, BF16 */
+    const char *base_path;       /* as given: config and licence files lie beside it */
+    enum dtype dtype;            /* F32, F16, BF16 */
     const struct tokenizer *tok; /* NULL: none is written */
 };
 

@@ -7,7 +7,10 @@
 #include "src/convert/weights.h"
 
 /* llama.cpp's numbers for general.file_type. */
-static uint32_t file_type(enum dtype t) { return t == DTYPE_F32 ? 0 : t == DTYPE_F16 ? 1 : 32; }
+static uint32_t file_type(enum dtype t)
+{
+    return t == DTYPE_F32 ? 0 : t == DTYPE_F16 ? 1 : 32;
+}
 
 /* ---- metadata --------------------------------------------------------------------------------- */
 
@@ -76,8 +79,10 @@ static int put_merges(struct gguf_writer *w, const struct tokenizer *t, struct e
 
 static int put_tokenizer(struct gguf_writer *w, const struct tokenizer *t, size_t V, struct err *e)
 {
-    static const char *const pre[] = { [PRE_NONE] = "default", [PRE_GPT2] = "gpt-2",
-                                       [PRE_SMOLLM] = "smollm", [PRE_LLAMA3] = "llama-bpe" };
+    static const char *const pre[] = { [PRE_NONE] = "default",
+                                       [PRE_GPT2] = "gpt-2",
+                                       [PRE_SMOLLM] = "smollm",
+                                       [PRE_LLAMA3] = "llama-bpe" };
     bool spm = tokenizer_kind(t) == TOKENIZER_SPM;
     const char *name = pre[tokenizer_pre(t)], *chat = tokenizer_chat_template(t);
     gguf_put_string(w, "tokenizer.ggml.model", spm ? "llama" : "gpt2", spm ? 5 : 4);
@@ -101,7 +106,8 @@ static void copy_metadata(struct gguf_writer *w, const struct gguf *g)
 {
     for (size_t i = 0; i < g->n_kv; i++) {
         const char *key = g->kv[i].key;
-        if (strcmp(key, "general.file_type") == 0 || strcmp(key, "general.quantization_version") == 0 ||
+        if (strcmp(key, "general.file_type") == 0 ||
+            strcmp(key, "general.quantization_version") == 0 ||
             strcmp(key, "general.alignment") == 0) {
             continue;
         }

@@ -32,7 +32,8 @@ static int write_shard(struct weights *w, size_t first, size_t last, const char 
     if (!entries) return e->code;
     for (size_t i = first; i < last; i++) {
         const struct weight *t = &w->at[i];
-        entries[i - first] = (struct st_entry){ .name = t->name, .type = t->type,
+        entries[i - first] = (struct st_entry){ .name = t->name,
+                                                .type = t->type,
                                                 .rank = t->norm ? 1 : 2,
                                                 .dims = { t->norm ? t->cols : t->rows, t->cols } };
     }
@@ -75,7 +76,8 @@ static int write_weights(struct weights *w, const char *dir, struct err *e)
         code = path_join(path, dir, shards == 1 ? "model.safetensors" : name, e);
         if (!code) code = write_shard(w, i, end, path, e);
         for (size_t j = i; j < end; j++)
-            str_addf(&index, "    \"%s\": \"%s\"%s\n", w->at[j].name, name, j + 1 < w->n ? "," : "");
+            str_addf(&index, "    \"%s\": \"%s\"%s\n", w->at[j].name, name,
+                     j + 1 < w->n ? "," : "");
     }
     str_addz(&index, "  }\n}\n");
     if (!code) code = str_error(&index, e);
@@ -113,8 +115,9 @@ static int write_config(const struct llama *m, const char *dir, const struct mer
     if (!llama_gguf(m)) {
         code = adapt_config(&s, o->base_path, o->dtype, e);
     } else if (m->shape.scaling == ROPE_DIVISORS) {
-        code = err_set(e, "%s: its rope scaling (rope_freqs.weight) has no form in config.json; use "
-                          "--format gguf, or the Hugging Face directory of this model as the base",
+        code = err_set(e,
+                       "%s: its rope scaling (rope_freqs.weight) has no form in config.json; use "
+                       "--format gguf, or the Hugging Face directory of this model as the base",
                        o->base_path);
     } else {
         shape_to_config(&s, &m->shape, dtype_torch(o->dtype), o->tok ? tokenizer_bos(o->tok) : -1,
@@ -130,9 +133,9 @@ static int write_config(const struct llama *m, const char *dir, const struct mer
 /* A Hugging Face base's tokenizer files go along as they are. */
 static int copy_tokenizer(const char *base_dir, const char *dir, bool *any, struct err *e)
 {
-    static const char *const files[] = { "tokenizer.model",         "tokenizer.json",
-                                         "tokenizer_config.json",   "special_tokens_map.json",
-                                         "added_tokens.json",       "chat_template.jinja",
+    static const char *const files[] = { "tokenizer.model",       "tokenizer.json",
+                                         "tokenizer_config.json", "special_tokens_map.json",
+                                         "added_tokens.json",     "chat_template.jinja",
                                          "generation_config.json" };
     char from[PATH_BYTES], to[PATH_BYTES];
     int code = 0;

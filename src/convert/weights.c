@@ -32,7 +32,8 @@ static void add_layer(struct weights *w, size_t l, bool gguf, enum dtype dtype, 
         if (m == Q_PROJ || m == GATE_PROJ) {
             bool first = m == Q_PROJ;
             if (gguf) {
-                snprintf(name, sizeof name, "blk.%zu.%s.weight", l, first ? "attn_norm" : "ffn_norm");
+                snprintf(name, sizeof name, "blk.%zu.%s.weight", l,
+                         first ? "attn_norm" : "ffn_norm");
             } else {
                 snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l,
                          first ? "input_layernorm" : "post_attention_layernorm");
@@ -102,7 +103,10 @@ void weights_free(struct weights *w)
     *w = (struct weights){ 0 };
 }
 
-size_t weight_bytes(const struct weight *t) { return dtype_bytes(t->type, t->rows * t->cols); }
+size_t weight_bytes(const struct weight *t)
+{
+    return dtype_bytes(t->type, t->rows * t->cols);
+}
 
 /* ---- values ----------------------------------------------------------------------------------- */
 
@@ -124,7 +128,10 @@ static void add_adapter(struct weights *w, const struct weight *t, size_t first,
         const real *from = B + source_row(t, a->shape.D, first + i) * a->r;
         for (size_t j = 0; j < a->r; j++) w->b[i * a->r + j] = (real)a->scale * from[j];
     }
-    struct term product = { .a = w->b, .lda = a->r, .K = a->r, .ldb = t->cols,
+    struct term product = { .a = w->b,
+                            .lda = a->r,
+                            .K = a->r,
+                            .ldb = t->cols,
                             .b = adapter_a(a, a->params, t->layer, module) };
     w->k->matmul(w->wide, t->cols, &product, 1, m, t->cols, true, w->work);
 }

@@ -9,11 +9,11 @@ struct weight {
     char name[96];               /* Hugging Face's or GGUF's */
     const struct matrix *matrix; /* NULL: a norm */
     const real *norm;
-    size_t rows, cols;           /* a norm: 1 row of C */
+    size_t rows, cols; /* a norm: 1 row of C */
     size_t layer;
-    int module;                  /* enum module when an adapter may change it, else -1 */
-    bool meta_rows;              /* written in the row order that rotates neighbouring pairs */
-    enum dtype type;             /* what it is written as */
+    int module;      /* enum module when an adapter may change it, else -1 */
+    bool meta_rows;  /* written in the row order that rotates neighbouring pairs */
+    enum dtype type; /* what it is written as */
 };
 
 struct weights {
@@ -33,8 +33,7 @@ enum weight_names { WEIGHT_NAMES_HF, WEIGHT_NAMES_GGUF };
 
 /* Matrices are written as `dtype`; norms likewise for Hugging Face, as F32 for GGUF. */
 int weights_init(struct weights *w, const struct llama *m, const struct adapter *a,
-                 const struct kernels *k, enum weight_names names, enum dtype dtype,
-                 struct err *e);
+                 const struct kernels *k, enum weight_names names, enum dtype dtype, struct err *e);
 void weights_free(struct weights *w);
 
 size_t weight_bytes(const struct weight *t);

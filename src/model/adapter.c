@@ -233,8 +233,7 @@ int adapter_save(const struct adapter *a, const char *dir, const char *base_name
                                  .base_model = (char *)(uintptr_t)base_name,
                                  .target_modules = names };
         for (int m = 0; m < MODULES; m++)
-            if (adapter_has(a, (enum module)m))
-                names[c.n_targets++] = module_table[m].name;
+            if (adapter_has(a, (enum module)m)) names[c.n_targets++] = module_table[m].name;
         code = check_finite(a, "the adapter to be saved", e);
         if (!code) code = peft_write(dir, &c, out, list_outputs(a, params, out, paths), e);
     }

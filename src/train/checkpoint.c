@@ -17,9 +17,12 @@ static int put_texts(struct h5_writer *w, const struct checkpoint *c, struct err
     const struct {
         const char *name, *text;
     } texts[] = {
-        { "format", format_name },         { "version", LORAC_VERSION },
-        { "config", c->config },           { "base_sha256", c->base_sha256 },
-        { "data_sha256", c->data_sha256 }, { "isa", c->isa },
+        { "format", format_name },
+        { "version", LORAC_VERSION },
+        { "config", c->config },
+        { "base_sha256", c->base_sha256 },
+        { "data_sha256", c->data_sha256 },
+        { "isa", c->isa },
         { "gemm", c->gemm },
     };
     int code = 0;
@@ -69,7 +72,8 @@ static int check_finite(const struct checkpoint *c, struct err *e)
     for (size_t k = 0; k < 3; k++)
         for (size_t i = 0; i < c->adapter->n_params; i++)
             if (!isfinite(arrays[k][i])) {
-                return err_set(e, "step %llu: the %s holds NaN or infinity; no checkpoint is written",
+                return err_set(e,
+                               "step %llu: the %s holds NaN or infinity; no checkpoint is written",
                                (unsigned long long)c->step, names[k]);
             }
     return 0;
@@ -173,8 +177,8 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
     if (!code) code = get_u64(&rank, &r, "adapter/r", e);
     if (!code) code = get_u64(&targets, &r, "adapter/targets", e);
     if (!code && (rank != c->adapter->r || targets != c->adapter->targets)) {
-        code = err_set(e, "%s: holds an adapter of rank %llu on other modules, wanted rank %zu", path,
-                       (unsigned long long)rank, c->adapter->r);
+        code = err_set(e, "%s: holds an adapter of rank %llu on other modules, wanted rank %zu",
+                       path, (unsigned long long)rank, c->adapter->r);
     }
     if (!code && c->step > c->total_steps) {
         code = err_set(e, "%s: step is %llu, the run has %llu", path, (unsigned long long)c->step,

@@ -23,7 +23,7 @@ struct checkpoint {
     uint64_t best_step;
     const struct adapter *adapter; /* its layout; params below */
     real *params, *m, *v;
-    double *loss;                  /* (total_steps), the first `step` valid */
+    double *loss; /* (total_steps), the first `step` valid */
     const char *config, *base_sha256, *data_sha256, *isa, *gemm;
 };
 

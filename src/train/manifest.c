@@ -40,10 +40,11 @@ static void add_count(struct str *s, const char *key, uint64_t value)
 
 static void add_counts(struct str *s, const char *key, const struct data_counts *c, size_t examples)
 {
-    str_addf(s, "  \"%s\": {\"records\": %zu, \"examples\": %zu, \"tokens\": %zu, \"targets\": %zu, ",
+    str_addf(s,
+             "  \"%s\": {\"records\": %zu, \"examples\": %zu, \"tokens\": %zu, \"targets\": %zu, ",
              key, c->records, examples, c->tokens, c->targets);
-    str_addf(s, "\"malformed\": %zu, \"overlong\": %zu, \"truncated\": %zu, \"split\": %zu, ", c->bad,
-             c->overlong, c->truncated, c->split);
+    str_addf(s, "\"malformed\": %zu, \"overlong\": %zu, \"truncated\": %zu, \"split\": %zu, ",
+             c->bad, c->overlong, c->truncated, c->split);
     str_addf(s, "\"without_targets\": %zu, \"duplicates\": %zu},\n", c->without_targets,
              c->duplicates);
 }

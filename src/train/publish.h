@@ -8,13 +8,13 @@
 
 /* What lorac.json says; strings NULL where unknown. */
 struct adapter_notes {
-    char *template;    /* its name in the table, never "model" */
+    char *template; /* its name in the table, never "model" */
     char *train_on;
     char *base_sha256; /* of the base's files, see base_digest() */
     char *base_path;
     char *data_sha256;
     uint64_t step;
-    double eval_loss;  /* NaN: none */
+    double eval_loss; /* NaN: none */
 };
 
 /* Write adapter and notes as directory `name` of the run, replacing what was there. */

@@ -50,7 +50,8 @@ void report_header(const struct trainer *t)
             human_count(trained, (double)a->n_params));
     for (int m = 0; m < MODULES; m++)
         if (adapter_has(a, (enum module)m)) fprintf(stderr, " %s", module_table[m].name);
-    fprintf(stderr, "\ndata      %zu examples, %zu tokens, %zu of them targets; %zu for validation\n",
+    fprintf(stderr,
+            "\ndata      %zu examples, %zu tokens, %zu of them targets; %zu for validation\n",
             t->setup.data.train.n, c->tokens, c->targets, t->setup.data.validation.n);
     print_notes(&t->setup.notes);
     print_memory(t);
@@ -74,12 +75,12 @@ void report_step(struct trainer *t, const struct step_metrics *s)
 
 void report_eval(struct trainer *t, const struct evaluation *v)
 {
-    progress_note(&t->progress,
-                  "step %llu: validation loss %.4f, %.1f %% of target tokens and %.1f %% of examples "
-                  "exact%s",
-                  (unsigned long long)t->step, v->loss, 100 * v->token_accuracy,
-                  100 * v->exact_match,
-                  !isfinite(t->best_loss) || v->loss < t->best_loss ? "; the best so far" : "");
+    progress_note(
+        &t->progress,
+        "step %llu: validation loss %.4f, %.1f %% of target tokens and %.1f %% of examples "
+        "exact%s",
+        (unsigned long long)t->step, v->loss, 100 * v->token_accuracy, 100 * v->exact_match,
+        !isfinite(t->best_loss) || v->loss < t->best_loss ? "; the best so far" : "");
 }
 
 static void print_time(const char *what, double seconds, double total)
@@ -104,11 +105,11 @@ void report_end(const struct trainer *t)
         print_time("validation", s->evaluation, total);
         print_time("checkpoints", s->checkpoints, total);
         print_time("start", rest, total);
-        fprintf(stderr, "  %.0f tokens/s; %llu tokens given, %llu computed (%.0f %% saved by shared "
-                        "prefixes and unused ends)\n",
+        fprintf(stderr,
+                "  %.0f tokens/s; %llu tokens given, %llu computed (%.0f %% saved by shared "
+                "prefixes and unused ends)\n",
                 (double)t->tokens / busy, (unsigned long long)t->tokens,
-                (unsigned long long)t->rows,
-                100 - 100 * (double)t->rows / (double)t->tokens);
+                (unsigned long long)t->rows, 100 - 100 * (double)t->rows / (double)t->tokens);
         fprintf(stderr, "  peak memory %s\n", human_bytes(text, (double)machine_memory_peak()));
     }
     const char *dir = t->dir.path, *which = t->best_step ? "best" : "adapter";

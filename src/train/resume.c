@@ -20,15 +20,19 @@ static int check_config(const struct trainer *t, const struct checkpoint_head *h
     if (n == 0) return 0;
     struct str list = { 0 };
     for (size_t i = 0; i < n; i++) str_addf(&list, "%s%s", i ? ", " : "", names[i]);
-    err_usage(e, "%s: the run was begun with another %s; a resumed run must agree with it (only "
-                 "memory_budget, save_* and eval_* may change); give it back its value, or begin a "
-                 "new run in another output.dir",
+    err_usage(e,
+              "%s: the run was begun with another %s; a resumed run must agree with it (only "
+              "memory_budget, save_* and eval_* may change); give it back its value, or begin a "
+              "new run in another output.dir",
               path, list.p ? list.p : "configuration");
     str_free(&list);
     return e->code;
 }
 
-static bool text_is(const struct str *s, const char *text) { return s->p && strcmp(s->p, text) == 0; }
+static bool text_is(const struct str *s, const char *text)
+{
+    return s->p && strcmp(s->p, text) == 0;
+}
 
 static int check_inputs(struct trainer *t, const struct checkpoint_head *h, const char *path,
                         struct err *e)
@@ -53,7 +57,8 @@ static int check_inputs(struct trainer *t, const struct checkpoint_head *h, cons
                       h->isa.p ? h->isa.p : "?", h->gemm.p ? h->gemm.p : "?", k->isa, k->gemm);
     }
     if (!text_is(&h->version, LORAC_VERSION)) {
-        progress_note(&t->progress, "warning: the checkpoint is of lorac %s, this is " LORAC_VERSION,
+        progress_note(&t->progress,
+                      "warning: the checkpoint is of lorac %s, this is " LORAC_VERSION,
                       h->version.p ? h->version.p : "?");
     }
     return 0;
@@ -61,9 +66,12 @@ static int check_inputs(struct trainer *t, const struct checkpoint_head *h, cons
 
 static int load(struct trainer *t, const char *path, struct err *e)
 {
-    struct checkpoint c = { .adapter = &t->learner.adapter, .total_steps = t->total,
-                            .params = t->learner.adapter.params, .m = t->learner.m,
-                            .v = t->learner.v, .loss = t->loss };
+    struct checkpoint c = { .adapter = &t->learner.adapter,
+                            .total_steps = t->total,
+                            .params = t->learner.adapter.params,
+                            .m = t->learner.m,
+                            .v = t->learner.v,
+                            .loss = t->loss };
     int code = checkpoint_load(&c, path, e);
     if (code) return code;
     t->step = t->saved_step = c.step;
@@ -117,13 +125,18 @@ int resume_from(struct trainer *t, bool *finished, struct err *e)
     switch (t->options->resume) {
     case RESUME_NEVER:
         if (rundir_used(&t->dir)) {
-            return err_usage(e, "%s: holds a run already; to go on with it add --resume auto, to "
-                                "begin afresh choose another output.dir or remove it",
+            return err_usage(e,
+                             "%s: holds a run already; to go on with it add --resume auto, to "
+                             "begin afresh choose another output.dir or remove it",
                              t->dir.path);
         }
         break;
-    case RESUME_AUTO: code = resume_auto(t, e); break;
-    case RESUME_FILE: code = try_checkpoint(t, t->options->resume_file, &damaged, e); break;
+    case RESUME_AUTO:
+        code = resume_auto(t, e);
+        break;
+    case RESUME_FILE:
+        code = try_checkpoint(t, t->options->resume_file, &damaged, e);
+        break;
     }
     *finished = !code && t->step == t->total && !t->eval_pending;
     if (*finished) {

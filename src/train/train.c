@@ -40,7 +40,7 @@ static int publish(struct trainer *t, const char *name, double eval_loss, struct
     const struct config *c = t->config;
     const char *template = t->setup.template ? template_name(t->setup.template) : NULL;
     struct adapter_notes notes = {
-        .template = (char *)(uintptr_t)template,
+        .template = (char *)(uintptr_t) template,
         .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
         .base_sha256 = t->base_sha256,
         .base_path = c->model.path,
@@ -231,9 +231,10 @@ static int prepare_learner(struct trainer *t, struct err *e)
     struct adapter from = { 0 };
     bool loaded = c->adapter.init_from != NULL;
     int code = setup_kernels(&k, e);
-    if (!code && loaded) code = adapter_load(&from, &t->setup.model.shape, c->adapter.init_from, 1, e);
-    if (!code && loaded && (from.r != (size_t)c->adapter.r ||
-                            from.targets != c->adapter.target_modules)) {
+    if (!code && loaded)
+        code = adapter_load(&from, &t->setup.model.shape, c->adapter.init_from, 1, e);
+    if (!code && loaded &&
+        (from.r != (size_t)c->adapter.r || from.targets != c->adapter.target_modules)) {
         code = config_error(e, c, "adapter.init_from",
                             "%s has rank %zu and modules of its own; adapter.r and "
                             "adapter.target_modules must agree with it",
@@ -260,8 +261,9 @@ static int prepare_schedule(struct trainer *t, struct err *e)
     const struct config *c = t->config;
     size_t n = t->setup.data.train.n, size = (size_t)c->train.batch_size;
     t->steps_per_epoch = (n + size - 1) / size;
-    t->total = c->train.max_steps != CONFIG_NONE ? (uint64_t)c->train.max_steps
-                                                 : t->steps_per_epoch * (uint64_t)c->train.num_epochs;
+    t->total = c->train.max_steps != CONFIG_NONE
+                   ? (uint64_t)c->train.max_steps
+                   : t->steps_per_epoch * (uint64_t)c->train.num_epochs;
     t->schedule = schedule_of(c, t->total);
     t->order = mem_alloc(n, sizeof *t->order, e);
     t->loss = mem_alloc(t->total, sizeof *t->loss, e);
@@ -319,8 +321,9 @@ static int save_stopped(struct trainer *t, struct err *e)
     }
     int code = manifest_write(t, "stopped", e);
     if (code) return code;
-    err_set(e, "%s after step %llu of %llu; the checkpoint is written; to go on: the same command "
-               "with --resume auto",
+    err_set(e,
+            "%s after step %llu of %llu; the checkpoint is written; to go on: the same command "
+            "with --resume auto",
             why.msg, (unsigned long long)t->step, (unsigned long long)t->total);
     return e->code = ERR_STOPPED;
 }

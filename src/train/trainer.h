@@ -22,7 +22,7 @@ struct timings {
 struct trainer {
     const struct config *config;
     const struct train_options *options;
-    struct str config_text;  /* resolved */
+    struct str config_text; /* resolved */
     struct setup setup;
     struct learner learner;
     struct batch validation; /* over the validation examples */
@@ -39,14 +39,14 @@ struct trainer {
     double *loss;                          /* (total) history */
     double best_loss;
     uint64_t best_step;
-    double last_eval;                      /* NaN: none yet */
+    double last_eval; /* NaN: none yet */
     bool eval_pending;
-    uint64_t saved_step;                   /* of the newest checkpoint; UINT64_MAX: none */
+    uint64_t saved_step; /* of the newest checkpoint; UINT64_MAX: none */
     double saved_s, slowest_step_s;
-    uint64_t tokens, rows;                 /* of this process */
+    uint64_t tokens, rows; /* of this process */
 
-    struct hash_job *hashing;              /* of the base, until it is needed */
-    char (*file_sha256)[SHA256_HEX];       /* per file of the base, once known */
+    struct hash_job *hashing;        /* of the base, until it is needed */
+    char (*file_sha256)[SHA256_HEX]; /* per file of the base, once known */
     char base_sha256[SHA256_HEX], data_sha256[SHA256_HEX], config_sha256[SHA256_HEX];
 };
 
