@@ -1,0 +1,223 @@
+/* Whole training runs against PyTorch, transformers and PEFT (tests/golden): loss, gradient norm and
+ * learning rate of every step, and the adapter at the end; and that neither threads nor the memory
+ * budget change a bit.
+ *
+ * Tolerances. golden.json records `drift`: how far the same run in float32 by PyTorch is off the
+ * one in float64. We are another float32 program with other orders of summation, so we are allowed
+ * TIMES as much; what AdamW makes of an error of substance (a wrong scale, a missing target, a
+ * step too many) is 1000 times as much and more. */
+#include "tests/train_util.h"
+
+#include <math.h>
+#include <omp.h>
+
+#include "src/formats/safetensors.h"
+
+static const char *const goldens[] = { "gqa-tied", "mha-untied", "llama3-rope", "linear-rope" };
+enum { GOLDENS = sizeof goldens / sizeof *goldens, TIMES = 30 };
+
+static double largest_of(const json_t *list)
+{
+    double most = 0;
+    CHECK(json_array_size(list) > 0);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        most = fmax(most, json_number_value(json_array_get(list, i)));
+    return most;
+}
+
+static void check_steps(const char *what, const json_t *metrics, const json_t *run)
+{
+    json_t *steps = json_object_get(run, "steps"), *drift = json_object_get(run, "drift");
+    double loss = TIMES * largest_of(json_object_get(drift, "loss_relative"));
+    double norm = TIMES * largest_of(json_object_get(drift, "grad_norm_relative"));
+    const struct {
+        const char *name;
+        double relative;
+    } fields[] = { { "step", 0 }, { "learning_rate", 1e-12 }, { "loss", loss }, { "grad_norm", norm } };
+    if (json_array_size(metrics) != json_array_size(steps)) {
+        fail_msg("%s: %zu lines of metrics, wanted %zu", what, json_array_size(metrics),
+                 json_array_size(steps));
+    }
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        for (size_t f = 0; f < sizeof fields / sizeof *fields; f++) {
+            const char *name = fields[f].name;
+            double found = number_of(json_array_get(metrics, i), name);
+            double wanted = number_of(json_array_get(steps, i), name);
+            if (fabs(found - wanted) <= fields[f].relative * fabs(wanted)) continue;
+            fail_msg("%s: step %zu: %s is %.10g, wanted %.10g within %.1e", what, i + 1, name, found,
+                     wanted, fields[f].relative);
+        }
+}
+
+/* Every tensor of `file` against the one of that name in the published adapter. */
+static void check_adapter(const char *what, const char *dir, const char *file, double tolerance)
+{
+    struct safetensors found, wanted;
+    struct err e;
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/adapter/adapter_model.safetensors", dir);
+    if (safetensors_open(&found, path, &e) || safetensors_open(&wanted, file, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    assert_int_equal(found.n, wanted.n);
+    double worst = 0;
+    for (size_t i = 0; i < wanted.n; i++) {
+        const struct tensor *w = &wanted.tensors[i], *t = safetensors_find(&found, w->name);
+        if (!t) fail_msg("%s: %s is missing", what, w->name);
+        assert_int_equal(t->type, DTYPE_F32);
+        assert_int_equal(t->bytes, w->bytes);
+        assert_memory_equal(t->dims, w->dims, sizeof t->dims);
+        for (size_t j = 0; j < w->bytes / 4; j++) {
+            float a, b;
+            memcpy(&a, t->data + 4 * j, 4);
+            memcpy(&b, w->data + 4 * j, 4);
+            worst = fmax(worst, fabs((double)a - (double)b));
+        }
+    }
+    if (!(worst <= tolerance)) fail_msg("%s: adapter off by %.2e, allowed %.2e", what, worst, tolerance);
+    safetensors_close(&found);
+    safetensors_close(&wanted);
+}
+
+/* One of the golden runs, its examples cut into passes of pass_tokens. */
+static void check_golden(const char *name, const json_t *golden, const char *which,
+                         const char *pass_tokens, const char *share)
+{
+    json_t *run = json_object_get(json_object_get(golden, "runs"), which);
+    json_t *config = json_object_get(run, "config"), *value;
+    const char *more[16] = { pass_tokens, share }, *key;
+    char lines[16][64], what[256], file[PATH_BYTES];
+    size_t n = 2;
+    json_object_foreach(config, key, value) {
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+        snprintf(lines[n], sizeof lines[n], "train.%s=%s", key, text);
+        more[n] = lines[n];
+        n++;
+        free(text);
+    }
+    snprintf(what, sizeof what, "%s %s, %s, %s", name, which, pass_tokens, share);
+    struct err e;
+    const char *out = temp_path("golden");
+    if (run_golden(name, out, more, RESUME_NEVER, &e)) fail_msg("%s: %s", what, e.msg);
+    json_t *metrics = read_metrics(out);
+    check_steps(what, metrics, run);
+    json_decref(metrics);
+    snprintf(file, sizeof file, "%s/%s/%s", golden_root(), name,
+             json_string_value(json_object_get(run, "adapter")));
+    double drift = number_of(json_object_get(run, "drift"), "adapter_absolute");
+    check_adapter(what, out, file, TIMES * drift);
+    remove_tree(out);
+}
+
+static void test_golden_runs(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < GOLDENS; i++) {
+        char path[PATH_BYTES];
+        struct err e;
+        snprintf(path, sizeof path, "%s/%s/golden.json", golden_root(), goldens[i]);
+        json_t *golden = json_read(path, 1 << 22, &e);
+        if (!golden) fail_msg("%s", e.msg);
+        for (int small = 0; small < 2; small++)
+            for (int few = 0; few < 2; few++)
+                for (int share = 0; share < 2; share++)
+                    check_golden(goldens[i], golden, small ? "small" : "full",
+                                 few ? "train.pass_tokens=40" : "train.pass_tokens=2048",
+                                 share ? "train.share_prefixes=true" : "train.share_prefixes=false");
+        json_decref(golden);
+    }
+}
+
+/* ---- what must not change a bit --------------------------------------------------------------- */
+
+static int run_threads(const char *out, int threads, const char *const *more, struct err *e)
+{
+    int before = omp_get_max_threads();
+    omp_set_num_threads(threads);
+    int code = run_golden("gqa-tied", out, more, RESUME_NEVER, e);
+    omp_set_num_threads(before);
+    return code;
+}
+
+static void run_variant(const char *out, int threads, const char *budget, const char *dropout)
+{
+    const char *more[] = { "train.max_steps=6",
+                           "train.batch_size=5",
+                           "train.learning_rate=0.01",
+                           "train.pass_tokens=45",
+                           "data.validation=0.3",
+                           "train.eval_steps=2",
+                           "train.shuffle=true",
+                           dropout,
+                           budget,
+                           NULL };
+    struct err e;
+    if (run_threads(out, threads, more, &e)) fail_msg("%s", e.msg);
+}
+
+/* The least budget, in steps of 64 KiB, with which a run of this kind begins. */
+static const char *tight_budget(const char *dropout, int threads)
+{
+    static char budget[64];
+    for (size_t kib = 64;; kib += 64) {
+        const char *more[] = { "train.max_steps=1", "train.batch_size=5", "train.pass_tokens=45",
+                               "data.validation=0.3", dropout, budget, NULL };
+        struct err e;
+        const char *out = temp_path("tight");
+        snprintf(budget, sizeof budget, "train.memory_budget=%zuKiB", kib);
+        int code = run_threads(out, threads, more, &e);
+        remove_tree(out);
+        if (!code) return budget;
+        if (!strstr(e.msg, "train.memory_budget") || kib > 65536) fail_msg("%s", e.msg);
+    }
+}
+
+static void test_same_bits(void **state)
+{
+    (void)state;
+    static const char *const dropouts[] = { "adapter.lora_dropout=0", "adapter.lora_dropout=0.2" };
+    for (size_t d = 0; d < 2; d++) {
+        run_variant(temp_path("one"), 1, "train.memory_budget=auto", dropouts[d]);
+        for (int threads = 1; threads <= 3; threads++)
+            for (int b = 0; b < 2; b++) {
+                char what[128];
+                const char *budget = b ? tight_budget(dropouts[d], threads)
+                                       : "train.memory_budget=auto";
+                snprintf(what, sizeof what, "%d threads, %s, %s", threads, budget, dropouts[d]);
+                run_variant(temp_path("other"), threads, budget, dropouts[d]);
+                if (b) assert_non_null(strstr(said.p, "recompute"));
+                assert_same_run(temp_path("one"), temp_path("other"), what);
+                remove_tree(temp_path("other"));
+            }
+        remove_tree(temp_path("one"));
+    }
+}
+
+/* Another seed is another run, or the test above compares nothing. */
+static void test_seed_matters(void **state)
+{
+    (void)state;
+    struct err e;
+    const char *one[] = { "train.max_steps=3", "train.batch_size=3", "train.shuffle=true", NULL };
+    const char *two[] = { "train.max_steps=3", "train.batch_size=3", "train.shuffle=true",
+                          "train.seed=1", NULL };
+    if (run_golden("mha-untied", temp_path("one"), one, RESUME_NEVER, &e) ||
+        run_golden("mha-untied", temp_path("two"), two, RESUME_NEVER, &e)) {
+        fail_msg("%s", e.msg);
+    }
+    assert_false(same_file(temp_path("one"), temp_path("two"), "adapter/adapter_model.safetensors"));
+    remove_tree(temp_path("one"));
+    remove_tree(temp_path("two"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden_runs),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_seed_matters),
+    };
+    int failed = cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
+    str_free(&said);
+    return failed;
+}
