@@ -47,7 +47,8 @@ static double difference(struct golden *g, const real *way, double p_drop)
         double at, factor;
     } points[] = { { -2, 1.0 / 12 }, { -1, -2.0 / 3 }, { 1, 2.0 / 3 }, { 2, -1.0 / 12 } };
     size_t n = g->adapter.n_params;
-    real *at = g->adapter.params, *kept = calloc(n, sizeof *kept), *unused = calloc(n, sizeof *unused);
+    real *at = g->adapter.params, *kept = calloc(n, sizeof *kept),
+         *unused = calloc(n, sizeof *unused);
     double slope = 0, h = 1e-4;
     memcpy(kept, at, n * sizeof *kept);
     for (size_t p = 0; p < sizeof points / sizeof *points; p++) {

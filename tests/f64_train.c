@@ -45,11 +45,12 @@ static void check_adapter(const char *what, struct golden *g, const struct learn
     real *want = calloc(g->adapter.n_params, sizeof(real));
     golden_read_flat(g, want, json_string_value(json_object_get(run, "adapter")));
     for (size_t i = 0; i < g->adapter.n_params; i++)
-        if ((float)l->adapter.params[i] != (float)want[i]) { /* half a unit of the last place of F32 */
+        if ((float)l->adapter.params[i] !=
+            (float)want[i]) { /* half a unit of the last place of F32 */
             double off = fabs(l->adapter.params[i] - want[i]);
             if (off > 6e-8 * fabs(want[i]) + 1e-12)
-                fail_msg("%s: parameter %zu is %.12g, wanted %.12g", what, i,
-                         l->adapter.params[i], want[i]);
+                fail_msg("%s: parameter %zu is %.12g, wanted %.12g", what, i, l->adapter.params[i],
+                         want[i]);
         }
     free(want);
 }
@@ -65,7 +66,8 @@ static void check_run(struct golden *g, const char *which, size_t pass_tokens, b
     struct examples none = { 0 };
     snprintf(what, sizeof what, "%s %s, passes of %zu%s", g->dir, which, pass_tokens,
              share ? ", shared" : "");
-    OK(learner_plan(&l, &c, &g->model, &g->adapter, &g->examples, &none, golden_kernels(), 0, &e), e);
+    OK(learner_plan(&l, &c, &g->model, &g->adapter, &g->examples, &none, golden_kernels(), 0, &e),
+       e);
     OK(learner_map(&l, &c, &g->adapter, &e), e);
     struct schedule s = schedule_of(&c, (size_t)c.train.max_steps);
     size_t size = (size_t)c.train.batch_size, per_epoch = (g->examples.n + size - 1) / size;

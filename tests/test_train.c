@@ -33,7 +33,9 @@ static void check_steps(const char *what, const json_t *metrics, const json_t *r
     const struct {
         const char *name;
         double relative;
-    } fields[] = { { "step", 0 }, { "learning_rate", 1e-12 }, { "loss", loss }, { "grad_norm", norm } };
+    } fields[] = {
+        { "step", 0 }, { "learning_rate", 1e-12 }, { "loss", loss }, { "grad_norm", norm }
+    };
     if (json_array_size(metrics) != json_array_size(steps)) {
         fail_msg("%s: %zu lines of metrics, wanted %zu", what, json_array_size(metrics),
                  json_array_size(steps));
@@ -44,8 +46,8 @@ static void check_steps(const char *what, const json_t *metrics, const json_t *r
             double found = number_of(json_array_get(metrics, i), name);
             double wanted = number_of(json_array_get(steps, i), name);
             if (fabs(found - wanted) <= fields[f].relative * fabs(wanted)) continue;
-            fail_msg("%s: step %zu: %s is %.10g, wanted %.10g within %.1e", what, i + 1, name, found,
-                     wanted, fields[f].relative);
+            fail_msg("%s: step %zu: %s is %.10g, wanted %.10g within %.1e", what, i + 1, name,
+                     found, wanted, fields[f].relative);
         }
 }
 
@@ -74,7 +76,8 @@ static void check_adapter(const char *what, const char *dir, const char *file, d
             worst = fmax(worst, fabs((double)a - (double)b));
         }
     }
-    if (!(worst <= tolerance)) fail_msg("%s: adapter off by %.2e, allowed %.2e", what, worst, tolerance);
+    if (!(worst <= tolerance))
+        fail_msg("%s: adapter off by %.2e, allowed %.2e", what, worst, tolerance);
     safetensors_close(&found);
     safetensors_close(&wanted);
 }
@@ -88,7 +91,8 @@ static void check_golden(const char *name, const json_t *golden, const char *whi
     const char *more[16] = { pass_tokens, share }, *key;
     char lines[16][64], what[256], file[PATH_BYTES];
     size_t n = 2;
-    json_object_foreach(config, key, value) {
+    json_object_foreach(config, key, value)
+    {
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
         snprintf(lines[n], sizeof lines[n], "train.%s=%s", key, text);
         more[n] = lines[n];
@@ -123,7 +127,8 @@ static void test_golden_runs(void **state)
                 for (int share = 0; share < 2; share++)
                     check_golden(goldens[i], golden, small ? "small" : "full",
                                  few ? "train.pass_tokens=40" : "train.pass_tokens=2048",
-                                 share ? "train.share_prefixes=true" : "train.share_prefixes=false");
+                                 share ? "train.share_prefixes=true"
+                                       : "train.share_prefixes=false");
         json_decref(golden);
     }
 }
@@ -160,8 +165,13 @@ static const char *tight_budget(const char *dropout, int threads)
 {
     static char budget[64];
     for (size_t kib = 64;; kib += 64) {
-        const char *more[] = { "train.max_steps=1", "train.batch_size=5", "train.pass_tokens=45",
-                               "data.validation=0.3", dropout, budget, NULL };
+        const char *more[] = { "train.max_steps=1",
+                               "train.batch_size=5",
+                               "train.pass_tokens=45",
+                               "data.validation=0.3",
+                               dropout,
+                               budget,
+                               NULL };
         struct err e;
         const char *out = temp_path("tight");
         snprintf(budget, sizeof budget, "train.memory_budget=%zuKiB", kib);
@@ -205,7 +215,8 @@ static void test_seed_matters(void **state)
         run_golden("mha-untied", temp_path("two"), two, RESUME_NEVER, &e)) {
         fail_msg("%s", e.msg);
     }
-    assert_false(same_file(temp_path("one"), temp_path("two"), "adapter/adapter_model.safetensors"));
+    assert_false(
+        same_file(temp_path("one"), temp_path("two"), "adapter/adapter_model.safetensors"));
     remove_tree(temp_path("one"));
     remove_tree(temp_path("two"));
 }

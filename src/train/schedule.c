@@ -17,7 +17,7 @@ double schedule_rate(const struct schedule *s, size_t step)
 {
     double at = (double)step, warmup = (double)s->warmup, total = (double)s->total;
     if (s->type == CONFIG_SCHEDULE_CONSTANT) return s->peak;
-    if (step < s->warmup) return s->peak * at / fmax(1, warmup);
+    if (step < s->warmup) return s->peak * (at / fmax(1, warmup));
     if (s->type == CONFIG_SCHEDULE_CONSTANT_WITH_WARMUP) return s->peak;
     double rest = fmax(1, total - warmup);
     if (s->type == CONFIG_SCHEDULE_LINEAR) return s->peak * fmax(0, (total - at) / rest);

@@ -1,0 +1,311 @@
+/* The parts of an optimiser step: the learning rate (src/train/schedule.h), the sum of the passes'
+ * gradients (gradsum.h), the step that changes nothing when it fails (learner.h), and the promise
+ * that it allocates nothing. */
+#include "tests/golden_util.h"
+
+#include <omp.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "src/base/rng.h"
+#include "src/train/learner.h"
+#include "src/train/schedule.h"
+
+/* ---- learning rate ---------------------------------------------------------------------------- */
+
+/* get_last_lr() of transformers 5.23.0's get_scheduler before each step of SGD, printed with 17
+ * digits. */
+static const struct {
+    enum config_lr_scheduler_type type;
+    double peak;
+    size_t warmup, total;
+    double rate[10];
+} rates[] = {
+    { CONFIG_SCHEDULE_COSINE, 2e-4, 0, 1, { 0.00020000000000000001 } },
+    { CONFIG_SCHEDULE_COSINE,
+      2e-4,
+      3,
+      10,
+      { 0, 6.666666666666667e-05, 0.00013333333333333334, 0.00020000000000000001,
+        0.00019009688679024191, 0.00016234898018587337, 0.00012225209339563145,
+        7.7747906604368577e-05, 3.7651019814126654e-05, 9.9031132097580962e-06 } },
+    { CONFIG_SCHEDULE_COSINE,
+      1e-3,
+      0,
+      7,
+      { 0.001, 0.00095048443395120952, 0.00081174490092936679, 0.00061126046697815718,
+        0.00038873953302184284, 0.00018825509907063325, 4.9515566048790485e-05 } },
+    { CONFIG_SCHEDULE_COSINE,
+      3e-5,
+      7,
+      7,
+      { 0, 4.2857142857142855e-06, 8.5714285714285709e-06, 1.2857142857142857e-05,
+        1.7142857142857142e-05, 2.1428571428571428e-05, 2.5714285714285714e-05 } },
+    { CONFIG_SCHEDULE_COSINE, 5e-4, 1, 2, { 0, 0.00050000000000000001 } },
+    { CONFIG_SCHEDULE_LINEAR, 2e-4, 0, 1, { 0.00020000000000000001 } },
+    { CONFIG_SCHEDULE_LINEAR,
+      2e-4,
+      3,
+      10,
+      { 0, 6.666666666666667e-05, 0.00013333333333333334, 0.00020000000000000001,
+        0.00017142857142857143, 0.00014285714285714287, 0.00011428571428571428,
+        8.5714285714285713e-05, 5.7142857142857142e-05, 2.8571428571428571e-05 } },
+    { CONFIG_SCHEDULE_LINEAR,
+      1e-3,
+      0,
+      7,
+      { 0.001, 0.0008571428571428571, 0.00071428571428571429, 0.00057142857142857136,
+        0.00042857142857142855, 0.00028571428571428568, 0.00014285714285714284 } },
+    { CONFIG_SCHEDULE_LINEAR, 5e-4, 1, 2, { 0, 0.00050000000000000001 } },
+    { CONFIG_SCHEDULE_CONSTANT, 2e-4, 3, 4, { 2e-4, 2e-4, 2e-4, 2e-4 } },
+    { CONFIG_SCHEDULE_CONSTANT_WITH_WARMUP,
+      2e-4,
+      3,
+      6,
+      { 0, 6.666666666666667e-05, 0.00013333333333333334, 2e-4, 2e-4, 2e-4 } },
+    { CONFIG_SCHEDULE_CONSTANT_WITH_WARMUP, 1e-3, 0, 3, { 1e-3, 1e-3, 1e-3 } },
+};
+
+/* To the last bit, so that runs of both programs show the same numbers. */
+static void test_rates(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        struct schedule s = { .type = rates[i].type,
+                              .peak = rates[i].peak,
+                              .warmup = rates[i].warmup,
+                              .total = rates[i].total };
+        for (size_t step = 0; step < rates[i].total; step++) {
+            double found = schedule_rate(&s, step), wanted = rates[i].rate[step];
+            if (found != wanted)
+                fail_msg("row %zu, step %zu: %.17g, wanted %.17g", i, step, found, wanted);
+        }
+    }
+}
+
+static void test_warmup(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t steps;
+        double ratio;
+        size_t total, wanted;
+    } rows[] = {
+        { CONFIG_NONE, 0, 100, 0 },    { CONFIG_NONE, 0.03, 100, 3 },
+        { CONFIG_NONE, 0.03, 101, 4 }, { CONFIG_NONE, 1, 7, 7 },
+        { CONFIG_NONE, 0.001, 1, 1 },  { 0, 0.5, 100, 0 }, /* 0 overrides the ratio too */
+        { 12, 0.5, 100, 12 },          { 200, 0.03, 100, 200 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct config c = { 0 };
+        c.train.warmup_steps = rows[i].steps;
+        c.train.warmup_ratio = rows[i].ratio;
+        c.train.learning_rate = 0.5;
+        c.train.lr_scheduler_type = CONFIG_SCHEDULE_LINEAR;
+        struct schedule s = schedule_of(&c, rows[i].total);
+        assert_int_equal(s.warmup, rows[i].wanted);
+        assert_int_equal(s.total, rows[i].total);
+        assert_int_equal(s.type, CONFIG_SCHEDULE_LINEAR);
+        assert_true(s.peak == 0.5);
+    }
+}
+
+/* ---- summing gradients ------------------------------------------------------------------------ */
+
+enum { VALUES = 17 };
+
+static real leaf_value(size_t pass, size_t i)
+{
+    return (real)((rng_unit(5, RNG_TEST, (uint32_t)pass, i) - 0.5) *
+                  exp2((double)(rng_u32(6, RNG_TEST, (uint32_t)pass, i) % 20)));
+}
+
+/* Value i of the node over the passes [at, at + 2^level), of which there are M. */
+static real tree(size_t at, unsigned level, size_t M, size_t i)
+{
+    if (level == 0) return leaf_value(at, i);
+    size_t half = (size_t)1 << (level - 1);
+    real left = tree(at, level - 1, M, i);
+    return at + half < M ? left + tree(at + half, level - 1, M, i) : left;
+}
+
+static void test_gradsum(void **state)
+{
+    (void)state;
+    bool differs = false;
+    for (size_t M = 1; M <= 40; M++) {
+        struct err e;
+        struct arena a = { 0 };
+        struct gradsum s;
+        gradsum_carve(&s, &a, VALUES, 40, golden_kernels());
+        OK(arena_map(&a, &e), e);
+        gradsum_carve(&s, &a, VALUES, M, golden_kernels());
+        unsigned top = 0;
+        while ((size_t)1 << top < M) top++;
+        for (int again = 0; again < 2; again++) {
+            gradsum_begin(&s);
+            for (size_t p = 0; p < M; p++) {
+                for (size_t i = 0; i < VALUES; i++) s.leaf[i] = leaf_value(p, i);
+                gradsum_add(&s);
+            }
+            const real *total = gradsum_total(&s);
+            for (size_t i = 0; i < VALUES; i++) {
+                real plain = 0;
+                for (size_t p = 0; p < M; p++) plain += leaf_value(p, i);
+                assert_true(total[i] == tree(0, top, M, i));
+                differs |= total[i] != plain;
+            }
+        }
+        arena_unmap(&a);
+    }
+    assert_true(differs); /* or the order of additions was not put to the test */
+}
+
+/* log2 buffers and a leaf, as the plan of memory promises. */
+static void test_gradsum_room(void **state)
+{
+    (void)state;
+    static const size_t rows[][2] = { { 1, 1 }, { 2, 3 }, { 3, 3 }, { 4, 4 }, { 40, 7 } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct arena a = { 0 };
+        struct gradsum s;
+        gradsum_carve(&s, &a, 32, rows[i][0], golden_kernels());
+        assert_int_equal(a.used, rows[i][1] * 32 * sizeof(real));
+    }
+}
+
+/* ---- a step ----------------------------------------------------------------------------------- */
+
+static void open_learner(struct learner *l, struct golden *g)
+{
+    static const struct examples none;
+    struct err e;
+    struct config c = { 0 };
+    golden_open(g, "gqa-tied");
+    c.train.batch_size = 8;
+    c.train.pass_tokens = 45;
+    c.train.share_prefixes = CONFIG_SHARE_AUTO;
+    c.train.adam_beta1 = 0.9;
+    c.train.adam_beta2 = 0.999;
+    c.train.adam_epsilon = 1e-8;
+    OK(learner_plan(l, &c, &g->model, &g->adapter, &g->examples, &none, golden_kernels(), 0, &e),
+       e);
+    OK(learner_map(l, &c, &g->adapter, &e), e);
+}
+
+static void close_learner(struct learner *l, struct golden *g)
+{
+    learner_free(l);
+    golden_close(g);
+}
+
+static const uint32_t all_examples[] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+
+/* A loss that is not finite is an error that names the step, and leaves adapter and moments. */
+static void test_not_finite(void **state)
+{
+    (void)state;
+    struct golden g;
+    struct learner l;
+    struct step_result r;
+    struct err e;
+    open_learner(&l, &g);
+    size_t n = l.adapter.n_params, bytes = n * sizeof(real);
+    OK(learner_step(&l, &r, all_examples, 8, 1, 1e-3, &e), e);
+    real *kept = malloc(3 * bytes);
+    l.adapter.params[n / 2] = INFINITY;
+    memcpy(kept, l.adapter.params, bytes);
+    memcpy(kept + n, l.m, bytes);
+    memcpy(kept + 2 * n, l.v, bytes);
+    assert_int_equal(learner_step(&l, &r, all_examples, 8, 2, 1e-3, &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, "step 2: the loss is not finite"));
+    assert_memory_equal(kept, l.adapter.params, bytes);
+    assert_memory_equal(kept + n, l.m, bytes);
+    assert_memory_equal(kept + 2 * n, l.v, bytes);
+    free(kept);
+    close_learner(&l, &g);
+}
+
+/* What the result says, against a count by hand. */
+static void test_result(void **state)
+{
+    (void)state;
+    struct golden g;
+    struct learner l;
+    struct step_result r;
+    struct err e;
+    open_learner(&l, &g);
+    OK(learner_step(&l, &r, all_examples + 2, 3, 1, 0, &e), e);
+    size_t tokens = g.examples.at[5] - g.examples.at[2], targets = 0;
+    for (size_t j = g.examples.at[2]; j < g.examples.at[5]; j++) targets += g.examples.target[j];
+    assert_int_equal(r.tokens, tokens);
+    assert_int_equal(r.targets, targets);
+    assert_true(r.rows < tokens); /* they share a beginning */
+    assert_memory_equal(l.adapter.params, g.adapter.params, l.adapter.n_params * sizeof(real));
+    close_learner(&l, &g);
+}
+
+/* ---- no allocation ---------------------------------------------------------------------------- */
+
+static struct kernels careless;
+
+static void careless_adamw(real *p, real *m, real *v, const real *grad, size_t n,
+                           const struct adamw *o)
+{
+    struct err e;
+    mem_free(mem_alloc(1, 1, &e));
+    golden_kernels()->adamw(p, m, v, grad, n, o);
+}
+
+/* How a child ends that makes two steps, guarded as the trainer guards them. One thread: those of a
+ * forked process are not there. */
+static int guarded_steps(bool careful)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        struct golden g;
+        struct learner l;
+        struct step_result r;
+        struct err e;
+        setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
+        if (!careful) fclose(stderr);
+        omp_set_num_threads(1);
+        open_learner(&l, &g);
+        careless = *l.net.k;
+        careless.adamw = careless_adamw;
+        if (!careful) l.net.k = &careless;
+        int code = learner_step(&l, &r, all_examples, 8, 1, 1e-3, &e);
+        mem_guard(true);
+        if (!code) code = learner_step(&l, &r, all_examples, 8, 2, 1e-3, &e);
+        _exit(code);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void test_allocation_guard(void **state)
+{
+    (void)state;
+    int status = guarded_steps(true);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    status = guarded_steps(false);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_warmup),
+        cmocka_unit_test(test_gradsum),
+        cmocka_unit_test(test_gradsum_room),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_result),
+        cmocka_unit_test(test_allocation_guard),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
