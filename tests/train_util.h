@@ -72,32 +72,29 @@ static inline const char *golden_root(void)
 static inline int run_config(struct config *c, const char *name, const char *out_dir,
                              const char *const *more, struct err *e)
 {
-    char text[4096], path[PATH_BYTES];
-    char *overrides[32];
+    char path[PATH_BYTES], *overrides[32];
     size_t n = 0;
     snprintf(path, sizeof path, "%s/%s/adapter/adapter_config.json", golden_root(), name);
     json_t *peft = json_read(path, 1 << 20, e);
     if (!peft) return e->code;
-    struct str targets = { 0 };
-    json_t *list = json_object_get(peft, "target_modules");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        str_addf(&targets, "%s%s", i ? ", " : "", json_string_value(json_array_get(list, i)));
-    }
-    snprintf(text, sizeof text,
-             "model:\n  path: %s/%s/model\n"
-             "data:\n  train: %s/%s/batch.jsonl\n  format: tokens\n"
-             "adapter:\n  r: %lld\n  lora_alpha: %.0f\n  target_modules: [%s]\n"
-             "  init_from: %s/%s/adapter\n"
-             "train:\n  shuffle: false\n"
-             "output:\n  dir: %s\n",
-             golden_root(), name, golden_root(), name,
+    const char *root = golden_root();
+    struct str s = { 0 };
+    str_addf(&s, "model:\n  path: %s/%s/model\n", root, name);
+    str_addf(&s, "data:\n  train: %s/%s/batch.jsonl\n  format: tokens\n", root, name);
+    str_addf(&s, "adapter:\n  r: %lld\n  lora_alpha: %.0f\n  init_from: %s/%s/adapter\n",
              (long long)json_integer_value(json_object_get(peft, "r")),
-             json_number_value(json_object_get(peft, "lora_alpha")), targets.p, golden_root(), name,
-             out_dir);
+             json_number_value(json_object_get(peft, "lora_alpha")), root, name);
+    json_t *targets = json_object_get(peft, "target_modules");
+    for (size_t i = 0; i < json_array_size(targets); i++) {
+        const char *target = json_string_value(json_array_get(targets, i));
+        str_addf(&s, "%s%s", i ? ", " : "  target_modules: [", target);
+    }
+    str_addf(&s, "]\ntrain:\n  shuffle: false\noutput:\n  dir: %s\n", out_dir);
     for (; more && more[n]; n++) overrides[n] = (char *)(uintptr_t)more[n];
-    str_free(&targets);
+    int code = config_parse(c, s.p, s.n, "test.yaml", overrides, n, e);
+    str_free(&s);
     json_decref(peft);
-    return config_parse(c, text, strlen(text), "test.yaml", overrides, n, e);
+    return code;
 }
 
 /* What the last run said on stderr. */

@@ -44,6 +44,15 @@ static int failed(const char *path, const char *what, const char *name, struct e
     return err_set(e, "%s: %s%s%s: %s", path, what, *name ? " " : "", name, reason);
 }
 
+/* Every call to libhdf5 forgets what it knew of an earlier failure; this one keeps it. */
+static void close_list(hid_t list)
+{
+    if (list < 0) return;
+    hid_t reasons = H5Eget_current_stack();
+    H5Pclose(list);
+    H5Eset_current_stack(reasons);
+}
+
 /* Said at every door: nothing of its own on stderr (a setting of each thread), and no clean-up at
  * exit, which crashes when a file could not be closed. */
 static void quiet(void)
@@ -193,8 +202,8 @@ static hid_t create_file(const char *tmp)
         H5Pset_obj_track_times(fcpl, 0) >= 0) {
         file = H5Fcreate(tmp, H5F_ACC_TRUNC, fcpl, fapl);
     }
-    if (fcpl >= 0) H5Pclose(fcpl);
-    if (fapl >= 0) H5Pclose(fapl);
+    close_list(fcpl);
+    close_list(fapl);
     return file;
 }
 
@@ -224,8 +233,8 @@ static hid_t create_dataset(hid_t file, const char *name, hid_t type, hid_t spac
         H5Pset_create_intermediate_group(lcpl, 1) >= 0) {
         set = H5Dcreate2(file, name, type, space, lcpl, dcpl, H5P_DEFAULT);
     }
-    if (lcpl >= 0) H5Pclose(lcpl);
-    if (dcpl >= 0) H5Pclose(dcpl);
+    close_list(lcpl);
+    close_list(dcpl);
     return set;
 }
 
@@ -345,7 +354,7 @@ static hid_t open_file(const char *path)
     hid_t fapl = access_list();
     if (fapl < 0) return fapl;
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, fapl);
-    H5Pclose(fapl);
+    close_list(fapl);
     return file;
 }
 

@@ -104,3 +104,16 @@ int manifest_write(struct trainer *t, const char *status, struct err *e)
     str_free(&s);
     return code;
 }
+
+bool manifest_has_status(const struct trainer *t, const char *status)
+{
+    enum { MANIFEST_BYTES = 1 << 24 };
+    char path[PATH_BYTES];
+    struct err ignored;
+    if (rundir_path(path, &t->dir, "run.json", &ignored)) return false;
+    json_t *o = json_read(path, MANIFEST_BYTES, &ignored);
+    const char *found = json_string_value(json_object_get(o, "status"));
+    bool same = found && strcmp(found, status) == 0;
+    json_decref(o);
+    return same;
+}

@@ -22,7 +22,14 @@ static long long line_step(const char *line, size_t n)
     return step;
 }
 
-static int cut_back(const char *path, uint64_t step, mode_t mode, struct err *e)
+/* Whether a line of ours is about an evaluation. */
+static bool is_eval(const char *line, size_t n)
+{
+    static const char key[] = ", \"eval_loss\": ";
+    return memmem(line, n, key, sizeof key - 1) != NULL;
+}
+
+static int cut_back(const char *path, uint64_t step, bool eval_pending, mode_t mode, struct err *e)
 {
     struct str old = { 0 }, kept = { 0 };
     int code = step ? file_read(&old, path, METRICS_BYTES, e) : 0;
@@ -31,6 +38,7 @@ static int cut_back(const char *path, uint64_t step, mode_t mode, struct err *e)
         size_t n = end ? (size_t)(end - (old.p + at)) + 1 : old.n - at;
         long long of = line_step(old.p + at, n);
         if (of < 0 || (uint64_t)of > step) break;
+        if (eval_pending && (uint64_t)of == step && is_eval(old.p + at, n)) break;
         str_add(&kept, old.p + at, n);
         at += n;
     }
@@ -41,10 +49,11 @@ static int cut_back(const char *path, uint64_t step, mode_t mode, struct err *e)
     return code;
 }
 
-int metrics_open(struct metrics *m, const char *path, uint64_t step, bool is_private, struct err *e)
+int metrics_open(struct metrics *m, const char *path, uint64_t step, bool eval_pending,
+                 bool is_private, struct err *e)
 {
     *m = (struct metrics){ 0 };
-    int code = cut_back(path, step, is_private ? 0600 : 0666, e);
+    int code = cut_back(path, step, eval_pending, is_private ? 0600 : 0666, e);
     if (code) return code;
     m->path = mem_strdup(path, e);
     if (!m->path) return e->code;

@@ -21,9 +21,10 @@ struct metrics {
 };
 
 /* Open for appending, after cutting the file back to the lines of steps <= `step` (a resumed run
- * writes the later ones again). step 0: start empty. */
-int metrics_open(struct metrics *m, const char *path, uint64_t step, bool is_private,
-                 struct err *e);
+ * writes the later ones again; with eval_pending, also the evaluation of that step). step 0: start
+ * empty. */
+int metrics_open(struct metrics *m, const char *path, uint64_t step, bool eval_pending,
+                 bool is_private, struct err *e);
 int metrics_step(struct metrics *m, const struct step_metrics *s, struct err *e);
 int metrics_eval(struct metrics *m, uint64_t step, double eval_loss, struct err *e);
 /* Make what was written durable. */

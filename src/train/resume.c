@@ -74,8 +74,9 @@ static int load(struct trainer *t, const char *path, struct err *e)
                             .loss = t->loss };
     int code = checkpoint_load(&c, path, e);
     if (code) return code;
-    t->step = t->saved_step = c.step;
+    t->step = c.step;
     t->eval_pending = c.eval_pending;
+    if (!c.eval_pending) t->saved_step = c.step; /* else it is saved again, with what comes of it */
     t->best_loss = c.best_eval_loss;
     t->best_step = c.best_step;
     progress_note(&t->progress, "going on from %s (step %llu of %llu)", path,
@@ -109,7 +110,7 @@ static int resume_auto(struct trainer *t, struct err *e)
     int code = rundir_list(steps, CHECKPOINTS_MAX, &n, &t->dir, e);
     if (code || n == 0) return code;
     for (size_t i = 0; i < n; i++) {
-        bool damaged;
+        bool damaged = false;
         code = rundir_checkpoint(path, &t->dir, steps[i], e);
         if (!code) code = try_checkpoint(t, path, &damaged, e);
         if (!code || !damaged) return code;

@@ -22,6 +22,78 @@ static int refuse_locked(const struct rundir *r, struct err *e)
                    r->path, n > 0 ? who : "unknown process");
 }
 
+/* The step of a checkpoint's name, or -1. */
+static int64_t step_of(const char *name)
+{
+    size_t digits = strncmp(name, "step-", 5) == 0 ? strspn(name + 5, "0123456789") : 0;
+    if (digits < 6 || digits > 18 || strcmp(name + 5 + digits, ".h5") != 0) return -1;
+    return strtoll(name + 5, NULL, 10);
+}
+
+/* Adapter directories are flat: files only. */
+static void remove_directory(const char *path)
+{
+    DIR *d = opendir(path);
+    if (!d) return;
+    for (struct dirent *entry; (entry = readdir(d));) {
+        char file[PATH_BYTES];
+        struct err ignored;
+        if (!path_join(file, path, entry->d_name, &ignored)) unlink(file);
+    }
+    closedir(d);
+    rmdir(path);
+}
+
+/* Whether a name is that of a temporary file or directory of ours: what it was for, ".tmp.", the
+ * number of the process. */
+static bool is_temporary(const char *name)
+{
+    static const char *const made[] = { "config.yaml", "metrics.jsonl", "run.json", ".adapter",
+                                        ".best" };
+    char of[64];
+    const char *tail = strstr(name, ".tmp.");
+    if (!tail || (size_t)(tail - name) >= sizeof of) return false;
+    size_t digits = strspn(tail + 5, "0123456789");
+    if (!digits || tail[5 + digits]) return false;
+    snprintf(of, sizeof of, "%.*s", (int)(tail - name), name);
+    if (step_of(of) >= 0) return true;
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+        if (strcmp(of, made[i]) == 0) return true;
+    return false;
+}
+
+/* Where two names cannot be exchanged, a kill between two renames leaves the old directory aside. */
+static void recover_old(const struct rundir *r, const char *name)
+{
+    char path[PATH_BYTES], old[PATH_BYTES + 8];
+    struct err ignored;
+    if (rundir_path(path, r, name, &ignored)) return;
+    snprintf(old, sizeof old, "%s.old", path);
+    if (!dir_exists(old)) return;
+    if (dir_exists(path) || rename(old, path) != 0) remove_directory(old);
+}
+
+/* What a killed run was in the middle of. The lock is held: nobody else is writing here. */
+static int remove_leftovers(const struct rundir *r, struct err *e)
+{
+    DIR *d = opendir(r->path);
+    if (!d) return err_errno(e, "%s", r->path);
+    for (struct dirent *entry; (entry = readdir(d));) {
+        char path[PATH_BYTES];
+        struct err ignored;
+        if (!is_temporary(entry->d_name) || rundir_path(path, r, entry->d_name, &ignored)) continue;
+        if (dir_exists(path)) {
+            remove_directory(path);
+        } else {
+            unlink(path);
+        }
+    }
+    closedir(d);
+    recover_old(r, "adapter");
+    recover_old(r, "best");
+    return 0;
+}
+
 int rundir_open(struct rundir *r, const char *path, bool is_private, struct err *e)
 {
     char name[PATH_BYTES];
@@ -43,8 +115,9 @@ int rundir_open(struct rundir *r, const char *path, bool is_private, struct err 
     int len = snprintf(who, sizeof who, "process %ld on %s\n", (long)getpid(), machine_host());
     if (ftruncate(r->lock, 0) != 0 || pwrite(r->lock, who, (size_t)len, 0) != len) {
         code = err_errno(e, "%s: cannot write", name);
-        rundir_close(r);
     }
+    if (!code) code = remove_leftovers(r, e);
+    if (code) rundir_close(r);
     return code;
 }
 
@@ -62,14 +135,6 @@ int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, 
 mode_t rundir_mode(const struct rundir *r)
 {
     return r->is_private ? 0600 : 0666;
-}
-
-/* The step of a checkpoint's name, or -1. */
-static int64_t step_of(const char *name)
-{
-    size_t digits = strncmp(name, "step-", 5) == 0 ? strspn(name + 5, "0123456789") : 0;
-    if (digits < 6 || digits > 18 || strcmp(name + 5 + digits, ".h5") != 0) return -1;
-    return strtoll(name + 5, NULL, 10);
 }
 
 bool rundir_used(const struct rundir *r)
@@ -125,20 +190,6 @@ int rundir_prune(const struct rundir *r, size_t keep, struct err *e)
     return code;
 }
 
-/* Adapter directories are flat: files only. */
-static void remove_directory(const char *path)
-{
-    DIR *d = opendir(path);
-    if (!d) return;
-    for (struct dirent *entry; (entry = readdir(d));) {
-        char file[PATH_BYTES];
-        struct err ignored;
-        if (!path_join(file, path, entry->d_name, &ignored)) unlink(file);
-    }
-    closedir(d);
-    rmdir(path);
-}
-
 int rundir_replace_begin(char tmp[PATH_BYTES], const struct rundir *r, const char *name,
                          struct err *e)
 {
@@ -178,7 +229,11 @@ int rundir_replace_commit(const char *tmp, const struct rundir *r, const char *n
     snprintf(old, sizeof old, "%s.old", path);
     remove_directory(old);
     if (rename(path, old) != 0) return err_errno(e, "%s: cannot rename", path);
-    if (rename(tmp, path) != 0) return err_errno(e, "%s: cannot rename", path);
+    if (rename(tmp, path) != 0) {
+        err_errno(e, "%s: cannot rename", path);
+        recover_old(r, name);
+        return e->code;
+    }
     remove_directory(old);
     return sync_directory(r->path, e);
 }

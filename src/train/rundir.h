@@ -14,7 +14,7 @@ struct rundir {
 };
 
 /* Make the directory if it is missing and lock it until rundir_close(): a second run in it is
- * refused, naming host and process of the first. */
+ * refused, naming host and process of the first. What a killed run left half done is removed. */
 int rundir_open(struct rundir *r, const char *path, bool is_private, struct err *e);
 void rundir_close(struct rundir *r);
 

@@ -51,7 +51,8 @@ static int publish(struct trainer *t, const char *name, double eval_loss, struct
     return publish_adapter(&t->learner.adapter, c->adapter.lora_dropout, &notes, &t->dir, name, e);
 }
 
-/* Metrics first, then the checkpoint that relies on them, then what is derived from it. */
+/* First what goes with the checkpoint, then the checkpoint: a run that is killed in between goes on
+ * from an earlier one and makes the same again. After the last one there is no such run. */
 static int save(struct trainer *t, struct err *e)
 {
     char path[PATH_BYTES];
@@ -59,9 +60,9 @@ static int save(struct trainer *t, struct err *e)
     struct checkpoint c = checkpoint_of(t);
     int code = base_hash(t, e);
     if (!code) code = metrics_sync(&t->metrics, e);
+    if (!code) code = publish(t, "adapter", t->eval_loss, e);
     if (!code) code = rundir_checkpoint(path, &t->dir, t->step, e);
     if (!code) code = checkpoint_save(&c, path, rundir_mode(&t->dir), e);
-    if (!code) code = publish(t, "adapter", t->last_eval, e);
     if (!code) code = rundir_prune(&t->dir, (size_t)t->config->train.save_total_limit, e);
     t->saved_step = t->step;
     t->saved_s = term_now_s();
@@ -98,7 +99,7 @@ static int validate(struct trainer *t, struct err *e)
     t->time.evaluation += term_now_s() - start;
     if (!done) return err_set(e, "stopped by %s", stop_reason()), ERR_STOPPED;
     t->eval_pending = false;
-    t->last_eval = v.loss;
+    t->eval_loss = v.loss;
     if (!isfinite(v.loss)) {
         return err_set(e, "step %llu: the validation loss is not finite (%g)",
                        (unsigned long long)t->step, v.loss);
@@ -166,6 +167,7 @@ static int one_step(struct trainer *t, struct err *e)
     if (code) return code;
     double seconds = term_now_s() - start;
     t->loss[t->step++] = r.loss;
+    t->eval_loss = NAN;
     t->tokens += r.tokens;
     t->rows += r.rows;
     t->time.forward += r.forward_s;
@@ -267,7 +269,7 @@ static int prepare_schedule(struct trainer *t, struct err *e)
     t->schedule = schedule_of(c, t->total);
     t->order = mem_alloc(n, sizeof *t->order, e);
     t->loss = mem_alloc(t->total, sizeof *t->loss, e);
-    t->best_loss = t->last_eval = NAN;
+    t->best_loss = t->eval_loss = NAN;
     t->saved_step = NEVER;
     return t->order && t->loss ? 0 : e->code;
 }
@@ -278,6 +280,13 @@ static int write_config(struct trainer *t, struct err *e)
     int code = rundir_path(path, &t->dir, "config.yaml", e);
     if (code) return code;
     return file_replace(path, t->config_text.p, t->config_text.n, rundir_mode(&t->dir), e);
+}
+
+/* A run that was killed behind its last checkpoint has nothing to do but this. */
+static int finish_leftovers(struct trainer *t, struct err *e)
+{
+    int code = rundir_prune(&t->dir, (size_t)t->config->train.save_total_limit, e);
+    return code || manifest_has_status(t, "finished") ? code : manifest_write(t, "finished", e);
 }
 
 static int prepare(struct trainer *t, bool *finished, struct err *e)
@@ -302,11 +311,13 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
     if (!code) code = prepare_learner(t, e);
     if (!code) code = prepare_schedule(t, e);
     if (!code) code = resume_from(t, finished, e);
-    if (code || *finished) return code;
+    if (code) return code;
+    if (*finished) return finish_leftovers(t, e);
     t->first_step = t->step;
     code = write_config(t, e);
     if (!code) code = rundir_path(path, &t->dir, "metrics.jsonl", e);
-    if (!code) code = metrics_open(&t->metrics, path, t->step, t->dir.is_private, e);
+    if (!code)
+        code = metrics_open(&t->metrics, path, t->step, t->eval_pending, t->dir.is_private, e);
     if (!code) code = manifest_write(t, "running", e);
     return code;
 }

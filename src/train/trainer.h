@@ -39,7 +39,7 @@ struct trainer {
     double *loss;                          /* (total) history */
     double best_loss;
     uint64_t best_step;
-    double last_eval; /* NaN: none yet */
+    double eval_loss; /* at this step; NaN: it was not measured */
     bool eval_pending;
     uint64_t saved_step; /* of the newest checkpoint; UINT64_MAX: none */
     double saved_s, slowest_step_s;
@@ -58,6 +58,8 @@ int resume_from(struct trainer *t, bool *finished, struct err *e);
 int base_hash(struct trainer *t, struct err *e);
 /* Write run.json; status: "running", "finished", "stopped". */
 int manifest_write(struct trainer *t, const char *status, struct err *e);
+/* Whether run.json says so. */
+bool manifest_has_status(const struct trainer *t, const char *status);
 
 /* What a person sees (report.c). */
 void report_header(const struct trainer *t);

@@ -1,0 +1,441 @@
+/* A run that is killed, or whose disk fails, or that is stopped, at any moment, and is then resumed,
+ * ends with the same bits as one that was left alone, and leaves the same files.
+ *
+ * Every moment is tried, not a random one: this program stands between lorac and the C library for
+ * each call that changes the file system (write, fsync, rename, unlink, mkdir ...) and in the place
+ * of src/base/stop.c for each time that a run asks whether to stop. Runs are made in child processes,
+ * which end without any clean-up at the n-th call, for n = 1, 2, 3 ... until there is no n-th call.
+ * This process itself never enters a parallel region: its children could not use the threads.
+ *
+ * LORAC_TEST_STRIDE=1 tries every call, as `make torture` does; the default tries every third. */
+#include "tests/train_util.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <omp.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+#include "src/base/stop.h"
+
+/* ---- what a child is told --------------------------------------------------------------------- */
+
+static struct plan {
+    long die_at;      /* at this call of the file system, counted from 1, the process is gone */
+    long fail_at;     /* at this one there is an error */
+    bool fail_on;     /* and at all later ones */
+    int error;        /* which */
+    long stop_at;     /* from this question on, a stop is asked for */
+    long save_at;     /* at this question of stop_wants_checkpoint(), one is wanted */
+    long alloc_at;    /* at this question, something allocates */
+    bool no_exchange; /* the file system cannot exchange two names */
+} plan;
+
+static long calls, questions, save_questions;
+
+enum { KILLED = 137 };
+
+/* One more call; true when it has to fail. The first half of what was to be written may be done. */
+static bool disturbed(void)
+{
+    calls++;
+    if (calls == plan.die_at) _exit(KILLED);
+    if (!plan.fail_at || (plan.fail_on ? calls < plan.fail_at : calls != plan.fail_at))
+        return false;
+    errno = plan.error;
+    return true;
+}
+
+static ssize_t half_write(int fd, const void *bytes, size_t n, off_t at, bool positioned)
+{
+    if (calls + 1 == plan.die_at || calls + 1 == plan.fail_at) {
+        if (positioned) {
+            syscall(SYS_pwrite64, fd, bytes, n / 2, at);
+        } else {
+            syscall(SYS_write, fd, bytes, n / 2);
+        }
+    }
+    if (disturbed()) return -1;
+    return positioned ? syscall(SYS_pwrite64, fd, bytes, n, at) : syscall(SYS_write, fd, bytes, n);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t n, off_t at)
+{
+    return half_write(fd, bytes, n, at, true);
+}
+ssize_t pwrite64(int fd, const void *bytes, size_t n, off_t at)
+{
+    return half_write(fd, bytes, n, at, true);
+}
+int fsync(int fd)
+{
+    return disturbed() ? -1 : (int)syscall(SYS_fsync, fd);
+}
+int ftruncate(int fd, off_t size)
+{
+    return disturbed() ? -1 : (int)syscall(SYS_ftruncate, fd, size);
+}
+int ftruncate64(int fd, off_t size)
+{
+    return disturbed() ? -1 : (int)syscall(SYS_ftruncate, fd, size);
+}
+int posix_fallocate(int fd, off_t at, off_t n)
+{
+    if (disturbed()) return errno;
+    return syscall(SYS_fallocate, fd, 0, at, n) == 0 ? 0 : errno;
+}
+int rename(const char *from, const char *to)
+{
+    return disturbed() ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    if (disturbed()) return -1;
+    if (plan.no_exchange && flags) return errno = EINVAL, -1;
+    return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+int unlink(const char *path)
+{
+    return disturbed() ? -1 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+int rmdir(const char *path)
+{
+    return disturbed() ? -1 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+}
+int mkdir(const char *path, mode_t mode)
+{
+    return disturbed() ? -1 : (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
+}
+
+/* ---- in the place of src/base/stop.c ---------------------------------------------------------- */
+
+static bool out_of_time;
+
+void stop_install(void) {}
+bool stop_requested(void)
+{
+    questions++;
+    if (questions == plan.alloc_at) {
+        struct err e;
+        mem_free(mem_alloc(1, 1, &e));
+    }
+    return out_of_time || (plan.stop_at && questions >= plan.stop_at);
+}
+void stop_for_time(void)
+{
+    out_of_time = true;
+}
+const char *stop_reason(void)
+{
+    return "the test";
+}
+bool stop_wants_checkpoint(void)
+{
+    return ++save_questions == plan.save_at;
+}
+
+/* ---- runs in children ------------------------------------------------------------------------- */
+
+/* Steps with and without a checkpoint, with and without validation, an epoch's short last batch. */
+static const char *const keys[] = { "train.max_steps=5",
+                                    "train.batch_size=3",
+                                    "train.shuffle=true",
+                                    "train.learning_rate=0.01",
+                                    "train.pass_tokens=40",
+                                    "train.eval_steps=2",
+                                    "train.save_steps=2",
+                                    "train.save_total_limit=1",
+                                    "data.validation=0.3",
+                                    "adapter.lora_dropout=0.1",
+                                    NULL };
+
+/* The undisturbed run, and the one that is tried now. */
+static char whole[PATH_BYTES], dir[PATH_BYTES];
+
+struct outcome {
+    int code; /* of train_run(), or KILLED, or 1000 + a signal */
+    char msg[1200];
+    long calls, questions, save_questions;
+};
+
+/* Run in a child under `p`. Its message and its counts come through a file. */
+static struct outcome run_child(enum resume_mode resume, struct plan p)
+{
+    struct outcome o = { 0 };
+    const char *path = temp_path("outcome");
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        struct err e = { 0 };
+        setrlimit(RLIMIT_CORE, &(struct rlimit){ 0 });
+        omp_set_num_threads(1);
+        int log = open(temp_path("stderr"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        dup2(log, 2);
+        struct config c;
+        struct train_options options = { .resume = resume };
+        o.code = run_config(&c, "mha-untied", dir, keys, &e);
+        calls = 0;
+        plan = p;
+        if (!o.code) o.code = train_run(&c, &options, &e);
+        plan = (struct plan){ 0 };
+        if (o.code) snprintf(o.msg, sizeof o.msg, "%s", e.msg);
+        o.calls = calls;
+        o.questions = questions;
+        o.save_questions = save_questions;
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        _exit(write(fd, &o, sizeof o) == (ssize_t)sizeof o ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    struct err ignored;
+    str_clear(&said);
+    file_read(&said, temp_path("stderr"), 1 << 20, &ignored);
+    if (WIFSIGNALED(status)) return (struct outcome){ .code = 1000 + WTERMSIG(status) };
+    if (WEXITSTATUS(status) == KILLED) return (struct outcome){ .code = KILLED };
+    assert_int_equal(WEXITSTATUS(status), 0);
+    int fd = open(path, O_RDONLY);
+    assert_int_equal(read(fd, &o, sizeof o), sizeof o);
+    close(fd);
+    return o;
+}
+
+/* ---- what must be the same -------------------------------------------------------------------- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names in a directory and in the directories in it, sorted, one a line. */
+static void list_names(struct str *out, const char *where, const char *prefix)
+{
+    char *names[256];
+    size_t n = 0;
+    DIR *d = opendir(where);
+    if (!d) fail_msg("%s: %s", where, strerror(errno));
+    for (struct dirent *entry; (entry = readdir(d)) && n < 256;)
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            names[n++] = strdup(entry->d_name);
+    closedir(d);
+    qsort(names, n, sizeof *names, by_name);
+    for (size_t i = 0; i < n; i++) {
+        char path[PATH_BYTES];
+        struct err e;
+        str_addf(out, "%s%s\n", prefix, names[i]);
+        if (path_join(path, where, names[i], &e)) fail_msg("%s", e.msg);
+        if (dir_exists(path)) list_names(out, path, names[i]);
+        free(names[i]);
+    }
+}
+
+/* Everything that does not say when and how a run was made. */
+static void check_same(const char *what)
+{
+    struct str a = { 0 }, b = { 0 };
+    static const char *const files[] = {
+        "adapter/adapter_config.json",    "adapter/lorac.json", "adapter/README.md",
+        "best/adapter_model.safetensors", "best/lorac.json",    "step-000005.h5",
+    };
+    assert_same_run(dir, whole, what);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (!same_file(dir, whole, files[i])) fail_msg("%s: %s differs", what, files[i]);
+    list_names(&a, dir, "");
+    list_names(&b, whole, "");
+    if (strcmp(a.p, b.p) != 0) fail_msg("%s: the files are\n%swanted\n%s", what, a.p, b.p);
+    str_clear(&a);
+    get_file(&a, dir, "run.json");
+    if (!strstr(a.p, "\"status\": \"finished\"")) fail_msg("%s: run.json: %s", what, a.p);
+    str_free(&a);
+    str_free(&b);
+}
+
+/* Go on until the end, and compare. */
+static void finish(const char *what)
+{
+    struct outcome o = run_child(RESUME_AUTO, (struct plan){ 0 });
+    if (o.code) fail_msg("%s: not resumed: %d, %s", what, o.code, o.msg);
+    check_same(what);
+}
+
+static struct outcome undisturbed;
+
+static int make_whole(void **state)
+{
+    if (make_test_dir(state)) return -1;
+    /* no cache of hashes: another thread would write it, at another time in each run */
+    unsetenv("XDG_CACHE_HOME");
+    unsetenv("HOME");
+    snprintf(whole, sizeof whole, "%s", temp_path("whole"));
+    snprintf(dir, sizeof dir, "%s", temp_path("run"));
+    /* made under the name that all have: checkpoints hold it */
+    undisturbed = run_child(RESUME_NEVER, (struct plan){ 0 });
+    if (undisturbed.code) fprintf(stderr, "%s\n%s\n", undisturbed.msg, said.p);
+    return undisturbed.code ? undisturbed.code : rename(dir, whole);
+}
+
+static long stride(void)
+{
+    const char *text = getenv("LORAC_TEST_STRIDE");
+    return text ? strtol(text, NULL, 10) : 3;
+}
+
+/* ---- the sweeps ------------------------------------------------------------------------------- */
+
+static void test_killed_at_every_call(void **state)
+{
+    (void)state;
+    remove_tree(dir);
+    assert_true(undisturbed.calls > 100);
+    for (long at = 1; at <= undisturbed.calls; at += stride()) {
+        char what[64];
+        snprintf(what, sizeof what, "killed at call %ld of %ld", at, undisturbed.calls);
+        struct outcome o = run_child(RESUME_NEVER, (struct plan){ .die_at = at });
+        if (o.code != KILLED) fail_msg("%s: ended with %d %s", what, o.code, o.msg);
+        finish(what);
+        remove_tree(dir);
+    }
+}
+
+/* The disk fills, or breaks, once or for good: an error of one line, and nothing lost. */
+static void test_errors_at_every_call(void **state)
+{
+    (void)state;
+    remove_tree(dir);
+    for (long at = 2; at <= undisturbed.calls; at += stride()) {
+        char what[64];
+        struct plan p = { .fail_at = at, .fail_on = at % 2, .error = at % 4 < 2 ? ENOSPC : EIO };
+        snprintf(what, sizeof what, "%s%s at call %ld", strerror(p.error),
+                 p.fail_on ? " for good" : "", at);
+        struct outcome o = run_child(RESUME_NEVER, p);
+        /* one error may be of a call that can do without, such as the removal of a leftover */
+        if (p.fail_on ? o.code != ERR_FAIL : o.code && o.code != ERR_FAIL) {
+            fail_msg("%s: ended with %d, %s", what, o.code, o.msg);
+        }
+        if (o.code && (!strstr(o.msg, strerror(p.error)) || strchr(o.msg, '\n'))) {
+            fail_msg("%s: message is: %s", what, o.msg);
+        }
+        finish(what);
+        remove_tree(dir);
+    }
+}
+
+static void test_stopped_at_every_question(void **state)
+{
+    (void)state;
+    remove_tree(dir);
+    assert_true(undisturbed.questions > 40);
+    for (long at = 1; at <= undisturbed.questions; at += stride()) {
+        char what[64];
+        snprintf(what, sizeof what, "stopped at question %ld of %ld", at, undisturbed.questions);
+        struct outcome o = run_child(RESUME_NEVER, (struct plan){ .stop_at = at });
+        if (o.code != ERR_STOPPED) fail_msg("%s: ended with %d, %s", what, o.code, o.msg);
+        if (!strstr(o.msg, "stopped by the test after step") || !strstr(o.msg, "--resume auto")) {
+            fail_msg("%s: message is: %s", what, o.msg);
+        }
+        finish(what);
+        remove_tree(dir);
+    }
+}
+
+/* A checkpoint out of turn changes nothing but the checkpoints. */
+static void test_checkpoint_wanted(void **state)
+{
+    (void)state;
+    remove_tree(dir);
+    for (long at = 1; at <= undisturbed.save_questions; at++) {
+        struct plan p = { .save_at = at, .die_at = undisturbed.calls };
+        struct outcome o = run_child(RESUME_NEVER, p);
+        assert_int_equal(o.code, KILLED);
+        finish("a checkpoint out of turn");
+        remove_tree(dir);
+    }
+}
+
+/* Disturbed again and again, each time somewhere else, until it is through. */
+static void test_random_chains(void **state)
+{
+    (void)state;
+    remove_tree(dir);
+    uint64_t drawn = 0;
+    for (int chain = 0; chain < 6; chain++) {
+        struct outcome o = { .code = -1 };
+        size_t runs = 0;
+        while (o.code && runs++ < 100) {
+            uint32_t kind = rng_u32(3, RNG_TEST, 0, drawn++) % 3;
+            long at = 1 + rng_u32(3, RNG_TEST, 0, drawn++) % 120;
+            struct plan p = { .no_exchange = chain % 2 };
+            if (kind == 0) p.die_at = at;
+            if (kind == 1) p.fail_at = at, p.error = EIO;
+            if (kind == 2) p.stop_at = at;
+            o = run_child(RESUME_AUTO, p);
+        }
+        assert_true(runs > 1);
+        finish("a chain");
+        remove_tree(dir);
+    }
+}
+
+/* Where two directories cannot change places in one step, there are more moments. */
+static void test_killed_without_exchange(void **state)
+{
+    (void)state;
+    remove_tree(dir);
+    struct outcome o = run_child(RESUME_NEVER, (struct plan){ .no_exchange = true });
+    assert_int_equal(o.code, 0);
+    check_same("no exchange");
+    remove_tree(dir);
+    for (long at = 3; at <= o.calls; at += 2 * stride()) {
+        char what[64];
+        struct plan p = { .die_at = at, .no_exchange = true };
+        snprintf(what, sizeof what, "no exchange, killed at call %ld of %ld", at, o.calls);
+        assert_int_equal(run_child(RESUME_NEVER, p).code, KILLED);
+        finish(what);
+        remove_tree(dir);
+    }
+}
+
+/* The guard of the loop is on: what allocates behind the first step ends the process, and only
+ * that. */
+static void test_allocation_in_a_step(void **state)
+{
+    (void)state;
+    long aborted = 0, went = 0;
+    for (long at = 1; at <= undisturbed.questions; at += 9) {
+        remove_tree(dir);
+        struct outcome o = run_child(RESUME_NEVER, (struct plan){ .alloc_at = at });
+        if (o.code != 1000 + SIGABRT) {
+            assert_int_equal(o.code, 0);
+            went++;
+            continue;
+        }
+        assert_non_null(strstr(said.p, "this should not happen: !guarded"));
+        assert_true(at > undisturbed.questions / 10); /* not in the first step */
+        aborted++;
+    }
+    assert_true(aborted >= 3 && went >= 3); /* validation may allocate */
+    remove_tree(dir);
+}
+
+static int remove_whole(void **state)
+{
+    str_free(&said);
+    return remove_test_dir(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_killed_at_every_call),
+        cmocka_unit_test(test_errors_at_every_call),
+        cmocka_unit_test(test_stopped_at_every_question),
+        cmocka_unit_test(test_checkpoint_wanted),
+        cmocka_unit_test(test_random_chains),
+        cmocka_unit_test(test_killed_without_exchange),
+        cmocka_unit_test(test_allocation_in_a_step),
+    };
+    return cmocka_run_group_tests(tests, make_whole, remove_whole);
+}
