@@ -129,10 +129,28 @@ int dir_make(const char *path, mode_t mode, struct err *e)
     return dir_exists(path) ? 0 : err_set(e, "%s: is a file, wanted a directory", path);
 }
 
+/* out = the path, symbolic links resolved, or that of the nearest directory above it that exists. */
+static bool resolve_existing(char out[PATH_MAX], const char *path)
+{
+    char part[PATH_BYTES];
+    int n = snprintf(part, sizeof part, "%s", path);
+    if (n < 0 || n >= PATH_BYTES) return false;
+    while (!realpath(part, out)) {
+        char *slash = strrchr(part, '/');
+        if (errno != ENOENT || !strcmp(part, ".")) return false;
+        if (slash) {
+            slash[slash == part] = 0; /* "/" stays */
+        } else {
+            snprintf(part, sizeof part, ".");
+        }
+    }
+    return true;
+}
+
 bool path_within(const char *inner, const char *outer)
 {
     char a[PATH_MAX], b[PATH_MAX];
-    if (!realpath(inner, a) || !realpath(outer, b)) return false;
+    if (!resolve_existing(a, inner) || !realpath(outer, b)) return false;
     size_t n = strlen(b);
     return strncmp(a, b, n) == 0 && (a[n] == 0 || a[n] == '/' || n == 1);
 }
@@ -158,7 +176,8 @@ int save_begin(struct save *s, const char *path, mode_t mode, struct err *e)
     int n = snprintf(s->path, sizeof s->path, "%s", path);
     if (n <= 0 || n >= PATH_BYTES) return err_set(e, "%s: path too long", err_quotez(path));
     snprintf(s->tmp, sizeof s->tmp, "%s.tmp.%ld", path, (long)getpid());
-    s->fd = open(s->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    unlink(s->tmp); /* a leftover has another mode, and a link leads elsewhere */
+    s->fd = open(s->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (s->fd < 0) return err_errno(e, "%s: cannot write", path);
     return 0;
 }

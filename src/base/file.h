@@ -43,7 +43,8 @@ const char *path_base(const char *path);
 /* Make a directory and its missing parents. */
 int dir_make(const char *path, mode_t mode, struct err *e);
 
-/* True when path `inner` is `outer` or lies below it, symbolic links resolved. Both must exist. */
+/* True when path `inner` is `outer` or lies below it, symbolic links resolved. `outer` must exist;
+ * of `inner` the nearest directory above that does stands for it. */
 bool path_within(const char *inner, const char *outer);
 
 struct save {

@@ -47,6 +47,14 @@ static bool cache_path(char out[PATH_BYTES], bool make)
     return path_join(out, dir, "sha256", &ignored) == 0;
 }
 
+/* The line that begins so, or NULL. */
+static const char *find_line(const char *text, const char *begin)
+{
+    const char *at = strstr(text, begin);
+    while (at && at > text && at[-1] != '\n') at = strstr(at + 1, begin);
+    return at;
+}
+
 static bool cache_find(char digest[SHA256_HEX], const char *id)
 {
     char path[PATH_BYTES];
@@ -54,7 +62,7 @@ static bool cache_find(char digest[SHA256_HEX], const char *id)
     struct err ignored;
     bool found = false;
     if (cache_path(path, false) && !file_read(&text, path, CACHE_BYTES, &ignored) && text.p) {
-        char *at = strstr(text.p, id);
+        const char *at = find_line(text.p, id);
         if (at && strspn(at + strlen(id), "0123456789abcdef") == SHA256_HEX - 1) {
             memcpy(digest, at + strlen(id), SHA256_HEX - 1);
             digest[SHA256_HEX - 1] = 0;

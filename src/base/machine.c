@@ -99,7 +99,8 @@ static size_t cgroup_left(void)
         line[strcspn(line, "\n")] = 0;
         bool v2 = strncmp(line, "0::", 3) == 0;
         if (!v2 && !strstr(line, ":memory:")) continue;
-        char *group = strrchr(line, ':') + 1, dir[1100];
+        /* "4:memory:/path"; a path may hold colons itself */
+        char *group = strchr(strchr(line, ':') + 1, ':') + 1, dir[1100];
         for (;;) {
             snprintf(dir, sizeof dir, "/sys/fs/cgroup%s%s", v2 ? "" : "/memory", group);
             size_t here = v2 ? group_left(dir, "memory.max", "memory.current", "inactive_file")

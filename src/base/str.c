@@ -1,5 +1,6 @@
 #include "src/base/str.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,12 +9,13 @@
 static bool grow(struct str *s, size_t extra)
 {
     if (s->failed) return false;
+    bool possible = extra < SIZE_MAX / 2 - s->n;
     size_t need = s->n + extra + 1;
-    if (need <= s->cap) return true;
+    if (possible && need <= s->cap) return true;
     size_t cap = s->cap ? s->cap : 64;
-    while (cap < need) cap += cap / 2 + 64;
+    while (possible && cap < need) cap += cap / 2 + 64;
     struct err ignored;
-    char *p = need > extra ? mem_resize(s->p, cap, 1, &ignored) : NULL;
+    char *p = possible ? mem_resize(s->p, cap, 1, &ignored) : NULL;
     if (!p) {
         s->failed = true;
         return false;

@@ -151,7 +151,7 @@ static int open_tokenizer(struct inference *x, struct err *e)
 static int check_output(struct err *e)
 {
     if (!out) return err_usage(e, "-o is missing: where to?");
-    if ((file_exists(out) || dir_exists(out)) && dir_exists(model) && path_within(out, model)) {
+    if (dir_exists(model) && path_within(out, model)) {
         return err_usage(e, "-o %s: lies inside the base model", out);
     }
     return 0;

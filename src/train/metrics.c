@@ -32,7 +32,7 @@ static bool is_eval(const char *line, size_t n)
 static int cut_back(const char *path, uint64_t step, bool eval_pending, mode_t mode, struct err *e)
 {
     struct str old = { 0 }, kept = { 0 };
-    int code = step ? file_read(&old, path, METRICS_BYTES, e) : 0;
+    int code = step && file_exists(path) ? file_read(&old, path, METRICS_BYTES, e) : 0;
     for (size_t at = 0; !code && at < old.n;) {
         const char *end = memchr(old.p + at, '\n', old.n - at);
         size_t n = end ? (size_t)(end - (old.p + at)) + 1 : old.n - at;

@@ -21,8 +21,8 @@ struct metrics {
 };
 
 /* Open for appending, after cutting the file back to the lines of steps <= `step` (a resumed run
- * writes the later ones again; with eval_pending, also the evaluation of that step). step 0: start
- * empty. */
+ * writes the later ones again; with eval_pending, also the evaluation of that step). step 0, or no
+ * file: start empty. */
 int metrics_open(struct metrics *m, const char *path, uint64_t step, bool eval_pending,
                  bool is_private, struct err *e);
 int metrics_step(struct metrics *m, const struct step_metrics *s, struct err *e);

@@ -119,9 +119,38 @@ static int resume_auto(struct trainer *t, struct err *e)
     return err_prefix(e, "none of the %zu checkpoints can be read, the last one because", n);
 }
 
+/* Whether the file lies directly in the run's directory. */
+static bool is_own(const struct trainer *t, const char *file)
+{
+    char dir[PATH_BYTES];
+    int n = (int)(path_base(file) - file);
+    snprintf(dir, sizeof dir, "%.*s", n ? n : 1, n ? file : ".");
+    return path_within(dir, t->dir.path) && path_within(t->dir.path, dir);
+}
+
+/* From a checkpoint of this run's own directory: back to it, the newer ones go and are made again
+ * (with them metrics.jsonl would have a gap). From one elsewhere: a run of its own. */
+static int resume_file(struct trainer *t, const char *file, struct err *e)
+{
+    bool damaged = false, own = is_own(t, file);
+    size_t n = 0;
+    if (!own && rundir_used(&t->dir)) {
+        return err_usage(e,
+                         "%s: holds a run already, and %s is not of it; choose another output.dir "
+                         "or give a checkpoint that lies in this one",
+                         t->dir.path, file);
+    }
+    int code = try_checkpoint(t, file, &damaged, e);
+    if (!code && own) code = rundir_prune_after(&t->dir, t->step, &n, e);
+    if (!code && n > 0) {
+        progress_note(&t->progress, "removed: %zu newer checkpoint%s, which this run makes again",
+                      n, n == 1 ? "" : "s");
+    }
+    return code;
+}
+
 int resume_from(struct trainer *t, bool *finished, struct err *e)
 {
-    bool damaged;
     int code = 0;
     switch (t->options->resume) {
     case RESUME_NEVER:
@@ -136,7 +165,7 @@ int resume_from(struct trainer *t, bool *finished, struct err *e)
         code = resume_auto(t, e);
         break;
     case RESUME_FILE:
-        code = try_checkpoint(t, t->options->resume_file, &damaged, e);
+        code = resume_file(t, t->options->resume_file, e);
         break;
     }
     *finished = !code && t->step == t->total && !t->eval_pending;

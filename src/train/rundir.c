@@ -176,17 +176,31 @@ int rundir_list(uint64_t *steps, size_t most, size_t *n, const struct rundir *r,
     return 0;
 }
 
+enum { PRUNED_MOST = 4096 };
+
+static int remove_checkpoint(const struct rundir *r, uint64_t step, struct err *e)
+{
+    char path[PATH_BYTES];
+    int code = rundir_checkpoint(path, r, step, e);
+    return code || unlink(path) == 0 ? code : err_errno(e, "%s: cannot remove", path);
+}
+
 int rundir_prune(const struct rundir *r, size_t keep, struct err *e)
 {
-    enum { MOST = 4096 };
-    uint64_t steps[MOST];
-    char path[PATH_BYTES];
+    uint64_t steps[PRUNED_MOST];
     size_t n;
-    int code = rundir_list(steps, MOST, &n, r, e);
-    for (size_t i = keep; !code && i < n; i++) {
-        code = rundir_checkpoint(path, r, steps[i], e);
-        if (!code && unlink(path) != 0) code = err_errno(e, "%s: cannot remove", path);
-    }
+    int code = rundir_list(steps, PRUNED_MOST, &n, r, e);
+    for (size_t i = keep; !code && i < n; i++) code = remove_checkpoint(r, steps[i], e);
+    return code;
+}
+
+int rundir_prune_after(const struct rundir *r, uint64_t step, size_t *n, struct err *e)
+{
+    uint64_t steps[PRUNED_MOST];
+    size_t all;
+    int code = rundir_list(steps, PRUNED_MOST, &all, r, e);
+    for (*n = 0; !code && *n < all && steps[*n] > step; ++*n)
+        code = remove_checkpoint(r, steps[*n], e);
     return code;
 }
 

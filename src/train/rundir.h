@@ -35,6 +35,8 @@ int rundir_list(uint64_t *steps, size_t most, size_t *n, const struct rundir *r,
 
 /* Remove all but the `keep` newest checkpoints. */
 int rundir_prune(const struct rundir *r, size_t keep, struct err *e);
+/* Remove those newer than `step`; *n: how many there were. */
+int rundir_prune_after(const struct rundir *r, uint64_t step, size_t *n, struct err *e);
 
 /* Replace the directory `name` by a new one that is filled in between: begin makes an empty one beside it
  * (tmp), commit puts it in place in one step where the file system can, abort removes it. */

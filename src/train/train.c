@@ -299,8 +299,7 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
     if (!code) code = sha256_of(digest, t->config_text.p, t->config_text.n, e);
     if (code) return code;
     hex_of(t->config_sha256, digest);
-    if (dir_exists(c->model.path) && dir_exists(c->output.dir) &&
-        path_within(c->output.dir, c->model.path)) {
+    if (dir_exists(c->model.path) && path_within(c->output.dir, c->model.path)) {
         return config_error(e, c, "output.dir", "lies inside the base model %s", c->model.path);
     }
     code = rundir_open(&t->dir, c->output.dir, c->output.private, e);

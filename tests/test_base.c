@@ -1,0 +1,713 @@
+/* src/base: memory, strings, UTF-8, JSON, the bounded reader, errors, hashing and its cache, random
+ * numbers, the machine. Files are in test_file.c, the terminal in test_term.c. */
+#include "tests/files_util.h"
+
+#include <math.h>
+#include <omp.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "src/base/bytes.h"
+#include "src/base/hashcache.h"
+#include "src/base/json.h"
+#include "src/base/machine.h"
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+#include "src/base/utf8.h"
+
+/* ---- memory ----------------------------------------------------------------------------------- */
+
+static void test_mem(void **state)
+{
+    (void)state;
+    struct err e = { 0 };
+    unsigned char *p = mem_alloc(100, 3, &e);
+    for (size_t i = 0; i < 300; i++) assert_int_equal(p[i], 0);
+    memset(p, 7, 300);
+    p = mem_resize(p, 200, 3, &e);
+    for (size_t i = 0; i < 300; i++) assert_int_equal(p[i], 7);
+    assert_null(mem_resize(p, SIZE_MAX / 2, 3, &e)); /* overflows: the old block stays */
+    assert_int_equal(p[299], 7);
+    assert_non_null(strstr(e.msg, "out of memory"));
+    mem_free(p);
+    assert_null(mem_alloc(SIZE_MAX / 2, 3, &e));
+    void *nothing = mem_alloc(0, 8, &e);
+    assert_non_null(nothing);
+    mem_free(nothing);
+    mem_free(NULL);
+    char *s = mem_strndup("abcdef", 3, &e), *t = mem_strdup("xyz", &e);
+    assert_string_equal(s, "abc");
+    assert_string_equal(t, "xyz");
+    mem_free(s);
+    mem_free(t);
+    size_t v;
+    assert_true(mem_mul(&v, 6, 7) && v == 42);
+    assert_false(mem_mul(&v, SIZE_MAX / 2 + 1, 2));
+    assert_true(mem_add(&v, SIZE_MAX - 1, 1) && v == SIZE_MAX);
+    assert_false(mem_add(&v, SIZE_MAX, 1));
+}
+
+/* The signal that ends a child which does this, or 0. Its stderr is closed. */
+static int signal_of(void (*act)(void))
+{
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        omp_set_num_threads(1);   /* the others are not there */
+        signal(SIGABRT, SIG_DFL); /* cmocka's would go on */
+        fclose(stderr);
+        act();
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static void *allocate(void *unused)
+{
+    struct err e;
+    mem_free(mem_alloc(1, 1, &e));
+    return unused;
+}
+
+static void guarded_alloc(void)
+{
+    mem_guard(true);
+    allocate(NULL);
+}
+static void guarded_resize(void)
+{
+    struct err e;
+    void *p = mem_alloc(1, 1, &e);
+    mem_guard(true);
+    mem_free(mem_resize(p, 2, 1, &e));
+}
+static void guarded_elsewhere(void)
+{
+    pthread_t other;
+    mem_guard(true);
+    pthread_create(&other, NULL, allocate, NULL);
+    pthread_join(other, NULL);
+    mem_free(NULL);
+    mem_guard(false);
+    allocate(NULL);
+}
+
+static void test_mem_guard(void **state)
+{
+    (void)state;
+    assert_int_equal(signal_of(guarded_alloc), SIGABRT);
+    assert_int_equal(signal_of(guarded_resize), SIGABRT);
+    assert_int_equal(signal_of(guarded_elsewhere), 0);
+}
+
+static void carve(struct arena *a, char *out[3])
+{
+    out[0] = arena_take(a, 1, 1);
+    out[1] = arena_take(a, 100, 8);
+    out[2] = arena_take(a, 0, 8);
+}
+
+static void overrun_arena(void)
+{
+    struct arena a = { 0 };
+    struct err e;
+    arena_take(&a, 1, 1);
+    if (arena_map(&a, &e)) return;
+    arena_take(&a, a.size, 1);
+    arena_take(&a, 1, 1);
+}
+
+static void test_arena(void **state)
+{
+    (void)state;
+    struct arena a = { 0 };
+    struct err e;
+    char *at[3];
+    carve(&a, at);
+    assert_null(at[0]);
+    size_t counted = a.used;
+    assert_int_equal(counted, 128 + 896);
+    assert_int_equal(arena_map(&a, &e), 0);
+    assert_int_equal(a.used, 0);
+    assert_true(a.size >= counted);
+    carve(&a, at);
+    assert_int_equal(a.used, counted);
+    for (int i = 0; i < 3; i++) assert_int_equal((uintptr_t)at[i] % ARENA_ALIGN, 0);
+    assert_true(at[1] >= at[0] + 1 && at[2] >= at[1] + 800);
+    for (size_t i = 0; i < counted; i++) assert_int_equal(a.base[i], 0);
+    arena_unmap(&a);
+    assert_null(a.base);
+    arena_unmap(&a);
+    a.used = SIZE_MAX / 4;
+    assert_int_equal(arena_map(&a, &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, "cannot reserve"));
+    assert_int_equal(signal_of(overrun_arena), SIGABRT);
+}
+
+/* ---- errors ----------------------------------------------------------------------------------- */
+
+static void test_err(void **state)
+{
+    (void)state;
+    struct err e;
+    assert_int_equal(err_set(&e, "%s: %d", "a", 1), ERR_FAIL);
+    assert_string_equal(e.msg, "a: 1");
+    assert_int_equal(err_usage(&e, "b"), ERR_USAGE);
+    errno = ENOENT;
+    assert_int_equal(err_errno(&e, "file"), ERR_FAIL);
+    assert_string_equal(e.msg, "file: No such file or directory");
+    e.code = ERR_USAGE;
+    assert_int_equal(err_prefix(&e, "in %s", "x"), ERR_USAGE);
+    assert_string_equal(e.msg, "in x: file: No such file or directory");
+    char longest[4000];
+    memset(longest, 'x', sizeof longest);
+    longest[sizeof longest - 1] = 0;
+    err_set(&e, "%s", longest);
+    assert_int_equal(strlen(e.msg), sizeof e.msg - 1);
+    err_prefix(&e, "%s", longest);
+    assert_int_equal(strlen(e.msg), sizeof e.msg - 1);
+}
+
+static void test_quote(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t n;
+        const char *want;
+    } rows[] = {
+        { "abc", 3, "\"abc\"" },
+        { "a\nb\033[1m", 7, "\"a\\x0ab\\x1b[1m\"" },
+        { "\xff\xc3", 2, "\"\\xff\\xc3\"" },
+        { "gr\xc3\xbc\xc3\x9f", 6, "\"gr\xc3\xbc\xc3\x9f\"" },
+        { "a\xe2\x80\xae"
+          "b",
+          5,
+          "\"a\\xe2\\x80\\xae"
+          "b\"" }, /* right-to-left override */
+        { "a\0b", 3, "\"a\\x00b\"" },
+        { "", 0, "\"\"" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_string_equal(err_quote(rows[i].text, rows[i].n), rows[i].want);
+    char many[200];
+    memset(many, 'y', sizeof many);
+    const char *cut = err_quote(many, sizeof many);
+    assert_int_equal(strlen(cut), 1 + 60 + 1 + 3);
+    assert_string_equal(cut + 61, "\"...");
+    memset(many, 1, sizeof many); /* escapes are longer: still bounded */
+    assert_true(strlen(err_quote(many, sizeof many)) < 80);
+}
+
+/* ---- strings ---------------------------------------------------------------------------------- */
+
+static void test_str(void **state)
+{
+    (void)state;
+    struct str s = { 0 };
+    struct err e;
+    str_add(&s, "", 0);
+    assert_string_equal(s.p, "");
+    str_addz(&s, "ab");
+    str_addc(&s, 'c');
+    str_add(&s, "\0d", 2);
+    str_addf(&s, "%05d%s", 42, "!");
+    assert_int_equal(s.n, 11);
+    assert_memory_equal(s.p, "abc\0d00042!", 12);
+    for (int i = 0; i < 5000; i++) str_addf(&s, "%d,", i);
+    assert_int_equal(s.p[s.n], 0);
+    assert_int_equal(str_error(&s, &e), 0);
+    str_clear(&s);
+    assert_int_equal(s.n, 0);
+    assert_string_equal(s.p, "");
+    str_add(&s, "x", SIZE_MAX - 4); /* cannot be: sticky, and nothing is touched */
+    assert_true(s.failed);
+    str_addz(&s, "y");
+    assert_int_equal(s.n, 0);
+    assert_int_equal(str_error(&s, &e), ERR_FAIL);
+    str_free(&s);
+    assert_null(s.p);
+    assert_false(s.failed);
+}
+
+static void test_nearest(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        size_t distance;
+    } rows[] = { { "", "", 0 },           { "abc", "", 3 },   { "kitten", "sitting", 3 },
+                 { "train", "trian", 1 }, { "ca", "abc", 3 }, { "same", "same", 0 } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(str_distance(rows[i].a, rows[i].b), rows[i].distance);
+        assert_int_equal(str_distance(rows[i].b, rows[i].a), rows[i].distance);
+    }
+    struct str_nearest n = { .word = "learning_rat" };
+    str_nearest_try(&n, "batch_size");
+    assert_null(n.best);
+    str_nearest_try(&n, "learning_rate");
+    str_nearest_try(&n, "learning_rats");
+    assert_string_equal(n.best, "learning_rate");
+}
+
+/* ---- UTF-8 ------------------------------------------------------------------------------------ */
+
+/* Every code point there and back; every surrogate and everything above refused. */
+static void test_utf8_all(void **state)
+{
+    (void)state;
+    for (uint32_t c = 0; c < 0x110000; c++) {
+        char bytes[4];
+        uint32_t back = 0;
+        size_t n = utf8_encode(bytes, c);
+        bool valid = c < 0xd800 || c > 0xdfff;
+        assert_int_equal(utf8_decode(&back, bytes, n), valid ? n : 0);
+        if (valid) assert_int_equal(back, c);
+        if (n > 1) assert_int_equal(utf8_decode(&back, bytes, n - 1), 0); /* cut off */
+    }
+}
+
+static void test_utf8_invalid(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "\x80",
+        "\xbf",
+        "\xc0\x80",
+        "\xc1\xbf",
+        "\xc2",
+        "\xc2\x41",
+        "\xe0\x80\x80",
+        "\xe0\x9f\xbf",
+        "\xed\xa0\x80",
+        "\xef\xbf",
+        "\xe2\x28\xa1",
+        "\xf0\x80\x80\x80",
+        "\xf0\x8f\xbf\xbf",
+        "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80",
+        "\xff",
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint32_t c = 99;
+        size_t n = strlen(rows[i]), at = 0;
+        if (utf8_decode(&c, rows[i], n) != 0 || c != 99) fail_msg("row %zu", i);
+        char text[16];
+        snprintf(text, sizeof text, "ab%s", rows[i]);
+        assert_false(utf8_valid(text, n + 2, &at));
+        assert_int_equal(at, 2);
+    }
+    size_t at = 77;
+    assert_true(utf8_valid("gr\xc3\xbc\xc3\x9f\0\xf0\x9f\x99\x82", 11, &at));
+    assert_true(utf8_valid("", 0, &at));
+    assert_int_equal(at, 77);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------- */
+
+static void refuse_json(const char *text, size_t n, const char *want)
+{
+    struct err e = { 0 };
+    json_t *v = json_parse(text, n, JSON_DUP_REFUSED, "f.json", &e);
+    if (v) fail_msg("accepted: %s", text);
+    if (strncmp(e.msg, "f.json: ", 8) || !strstr(e.msg, want)) {
+        fail_msg("%s: \"%s\" is not in: %s", text, want, e.msg);
+    }
+}
+
+static void test_json_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        { "", "not valid JSON" },
+        { "{", "byte" },
+        { "{\"a\":1} x", "not valid JSON" },
+        { "[NaN]", "not valid JSON" },
+        { "[Infinity]", "not valid JSON" },
+        { "[01]", "not valid JSON" },
+        { "{\"a\":1,\"a\":2}", "duplicate" },
+        { "[\"\\ud800\"]", "not valid JSON" },
+        { "[\"\xff\"]", "not valid JSON" },
+        { "[1e999]", "not valid JSON" },
+        { "[99999999999999999999]", "not valid JSON" },
+        { "{'a':1}", "not valid JSON" },
+        { "[1,]", "not valid JSON" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        refuse_json(rows[i].text, strlen(rows[i].text), rows[i].want);
+    struct str deep = { 0 };
+    for (int i = 0; i < 100000; i++) str_addc(&deep, i % 2 ? '{' : '[');
+    refuse_json(deep.p, deep.n, "nested deeper than 64");
+    str_free(&deep);
+    struct err e; /* text of a file is training text: it is not repeated */
+    assert_null(json_parse("{\"secret\": sesame}", 18, JSON_DUP_REFUSED, "f", &e));
+    assert_null(strstr(e.msg, "sesame"));
+    json_t *v = json_parse("{\"a\":1,\"a\":2}", 13, JSON_DUP_LAST_WINS, "f", &e);
+    assert_int_equal(json_integer_value(json_object_get(v, "a")), 2);
+    json_decref(v);
+}
+
+static void test_json_values(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"n\": 7, \"x\": 2.5, \"s\": \"t\", \"b\": true, \"z\": null,"
+                               " \"neg\": -1, \"brackets\": \"[[[[{{{\\\"[\"}";
+    struct err e;
+    json_t *o = json_parse(text, sizeof text - 1, JSON_DUP_REFUSED, "f", &e);
+    assert_non_null(o);
+    size_t n = 3;
+    double x = 9;
+    bool b = false;
+    const char *s = "default";
+    assert_int_equal(json_get_size(&n, o, "n", "f", &e), 0);
+    assert_int_equal(n, 7);
+    assert_int_equal(json_get_size(&n, o, "absent", "f", &e), 0);
+    assert_int_equal(json_get_size(&n, o, "z", "f", &e), 0);
+    assert_int_equal(n, 7);
+    assert_int_equal(json_get_double(&x, o, "n", "f", &e), 0);
+    assert_true(x == 7);
+    assert_int_equal(json_get_double(&x, o, "x", "f", &e), 0);
+    assert_true(x == 2.5);
+    assert_int_equal(json_get_bool(&b, o, "b", "f", &e), 0);
+    assert_true(b);
+    assert_int_equal(json_get_string(&s, o, "s", "f", &e), 0);
+    assert_string_equal(s, "t");
+    assert_true(json_has(o, "n") && !json_has(o, "z") && !json_has(o, "absent"));
+    assert_int_equal(json_get_size(&n, o, "neg", "f", &e), ERR_FAIL);
+    assert_string_equal(e.msg, "f: neg: found an integer, wanted an integer of 0 or more");
+    assert_int_equal(json_get_size(&n, o, "x", "f", &e), ERR_FAIL);
+    assert_int_equal(json_get_double(&x, o, "s", "f", &e), ERR_FAIL);
+    assert_string_equal(e.msg, "f: s: found a string, wanted a number");
+    assert_int_equal(json_get_bool(&b, o, "n", "f", &e), ERR_FAIL);
+    assert_int_equal(json_get_string(&s, o, "b", "f", &e), ERR_FAIL);
+    json_decref(o);
+}
+
+static void test_json_written(void **state)
+{
+    (void)state;
+    static const char text[] = "a\"b\\c\n\t\r\x01\x1f\0gr\xc3\xbc \xf0\x9f\x99\x82 </s>";
+    struct str s = { 0 };
+    struct err e;
+    json_add_string(&s, text, sizeof text - 1);
+    json_t *v = json_parse(s.p, s.n, JSON_DUP_REFUSED, "f", &e);
+    assert_int_equal(json_string_length(v), sizeof text - 1);
+    assert_memory_equal(json_string_value(v), text, sizeof text - 1);
+    json_decref(v);
+    for (uint64_t i = 0; i < 20000; i++) { /* bits of any kind */
+        uint64_t bits = (uint64_t)rng_u32(1, RNG_TEST, 0, 2 * i) << 32 |
+                        rng_u32(1, RNG_TEST, 0, 2 * i + 1);
+        double x;
+        memcpy(&x, &bits, sizeof x);
+        str_clear(&s);
+        json_add_double(&s, x);
+        if (isfinite(x)) {
+            double back = strtod(s.p, NULL);
+            assert_memory_equal(&back, &x, sizeof x);
+        } else {
+            assert_string_equal(s.p, "null");
+        }
+    }
+    str_clear(&s);
+    json_add_double(&s, 0.1);
+    str_addc(&s, ' ');
+    json_add_double(&s, 3);
+    assert_string_equal(s.p, "0.1 3");
+    str_free(&s);
+}
+
+static void test_json_file(void **state)
+{
+    (void)state;
+    struct err e;
+    const char *path = put_text("bom.json", "\xef\xbb\xbf{\"a\": 1}");
+    json_t *v = json_read(path, 100, &e);
+    assert_true(json_is_object(v));
+    json_decref(v);
+    assert_null(json_read(path, 5, &e));
+    assert_non_null(strstr(e.msg, "larger than 5 bytes"));
+    path = put_text("empty.json", "");
+    assert_null(json_read(path, 100, &e));
+    assert_refused(e.code, &e, path, "empty", "not valid JSON");
+}
+
+/* ---- the bounded reader ----------------------------------------------------------------------- */
+
+static void test_reader(void **state)
+{
+    (void)state;
+    static const uint8_t bytes[] = { 1,  2, 3, 4,    5,    6, 7, 8, 9, 10, 11, 12,   13,   14,
+                                     15, 0, 0, 0x80, 0x3f, 0, 0, 0, 0, 0,  0,  0xf0, 0x3f, 42 };
+    struct reader r = reader_of(bytes, sizeof bytes);
+    assert_int_equal(reader_u8(&r), 1);
+    assert_int_equal(reader_u16(&r), 0x0302);
+    assert_int_equal(reader_u32(&r), 0x07060504);
+    assert_int_equal(reader_u64(&r), 0x0f0e0d0c0b0a0908);
+    assert_true(reader_f32(&r) == 1.0f);
+    reader_take(&r, 0);
+    assert_true(reader_f64(&r) == 1.0);
+    assert_int_equal(reader_left(&r), 1);
+    assert_true(reader_need(&r, 1));
+    assert_int_equal(reader_u16(&r), 0); /* too short: for good, and the byte stays */
+    assert_true(r.short_read);
+    assert_int_equal(reader_u8(&r), 0);
+    assert_null(reader_take(&r, 0));
+    r = reader_of(bytes, sizeof bytes);
+    assert_false(reader_need(&r, UINT64_MAX));
+    r = reader_of(NULL, 0);
+    assert_int_equal(reader_u8(&r), 0);
+    assert_true(r.short_read);
+}
+
+static void test_varint(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t n;
+        uint64_t value;
+        bool bad;
+    } rows[] = {
+        { "\x00", 1, 0, false },
+        { "\x7f", 1, 127, false },
+        { "\x80\x01", 2, 128, false },
+        { "\xac\x02", 2, 300, false },
+        { "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 10, UINT64_MAX, false },
+        { "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 10, 0, true }, /* a 65th bit */
+        { "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01", 11, 0, true },
+        { "\x80", 1, 0, true },
+        { "", 0, 0, true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct reader r = reader_of(rows[i].bytes, rows[i].n);
+        uint64_t v = reader_varint(&r);
+        if (v != rows[i].value || r.short_read != rows[i].bad) fail_msg("row %zu", i);
+    }
+}
+
+/* ---- hashing ---------------------------------------------------------------------------------- */
+
+/* FIPS 180-4's examples. */
+static const struct {
+    const char *text, *hex;
+} digests[] = {
+    { "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
+    { "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+    { "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+      "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1" },
+};
+
+static void test_sha256(void **state)
+{
+    (void)state;
+    struct err e;
+    for (size_t i = 0; i < 3; i++) {
+        uint8_t digest[SHA256_BYTES];
+        char hex[SHA256_HEX];
+        size_t n = strlen(digests[i].text);
+        assert_int_equal(sha256_of(digest, digests[i].text, n, &e), 0);
+        hex_of(hex, digest);
+        assert_string_equal(hex, digests[i].hex);
+        struct sha256 h;
+        assert_int_equal(sha256_begin(&h, &e), 0);
+        for (size_t j = 0; j < n; j++) sha256_add(&h, digests[i].text + j, 1);
+        sha256_end(&h, digest);
+        hex_of(hex, digest);
+        assert_string_equal(hex, digests[i].hex);
+        const char *path = put_text("hashed", digests[i].text);
+        assert_int_equal(sha256_file(digest, path, NULL, &e), 0);
+        hex_of(hex, digest);
+        assert_string_equal(hex, digests[i].hex);
+    }
+    uint8_t digest[SHA256_BYTES];
+    bool stop = true;
+    assert_int_equal(sha256_file(digest, temp_path("absent"), NULL, &e), ERR_FAIL);
+    assert_int_equal(sha256_file(digest, put_text("hashed", "abc"), &stop, &e), ERR_FAIL);
+}
+
+/* Digest of a file through the cache, which lies in test_dir. */
+static void hash_through(char hex[SHA256_HEX], const char *path)
+{
+    char *files[1] = { (char *)(uintptr_t)path };
+    char out[1][SHA256_HEX];
+    struct hash_job *job;
+    struct err e;
+    if (hash_start(&job, files, 1, &e) || hash_wait(job, out, &e)) fail_msg("%s", e.msg);
+    memcpy(hex, out[0], SHA256_HEX);
+}
+
+static void identity_of(char *out, size_t n, const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    snprintf(out, n, "%llx %llu %lld %lld.%09ld ", (unsigned long long)st.st_dev,
+             (unsigned long long)st.st_ino, (long long)st.st_size, (long long)st.st_mtim.tv_sec,
+             st.st_mtim.tv_nsec);
+}
+
+static void test_hash_cache(void **state)
+{
+    (void)state;
+    char hex[SHA256_HEX], id[200];
+    struct str cache = { 0 }, planted = { 0 };
+    setenv("XDG_CACHE_HOME", test_dir, 1);
+    const char *path = put_text("weights", "abc");
+    hash_through(hex, path);
+    assert_string_equal(hex, digests[1].hex);
+    get_file(&cache, temp_path("lorac/sha256"));
+    identity_of(id, sizeof id, path);
+    assert_memory_equal(cache.p, id, strlen(id));
+    assert_memory_equal(cache.p + strlen(id), hex, SHA256_HEX - 1);
+    /* what it says is believed: this is what saves the time */
+    str_addf(&planted, "%s%064d\n", id, 7);
+    put_file("lorac/sha256", planted.p, planted.n);
+    hash_through(hex, path);
+    assert_int_equal(hex[63], '7');
+    /* but not about another file whose numbers end alike */
+    str_clear(&planted);
+    str_addf(&planted, "f%s%064d\n", id, 7);
+    put_file("lorac/sha256", planted.p, planted.n);
+    hash_through(hex, path);
+    assert_string_equal(hex, digests[1].hex);
+    /* nor once the file has changed */
+    hash_through(hex, put_text("weights", ""));
+    assert_string_equal(hex, digests[0].hex);
+    /* rubbish in it costs time only */
+    put_text("lorac/sha256", "\xff\n\n zz");
+    hash_through(hex, path);
+    assert_string_equal(hex, digests[0].hex);
+    put_text("not-a-dir", "");
+    setenv("XDG_CACHE_HOME", temp_path("not-a-dir"), 1);
+    hash_through(hex, path);
+    assert_string_equal(hex, digests[0].hex);
+    setenv("XDG_CACHE_HOME", test_dir, 1);
+    str_free(&cache);
+    str_free(&planted);
+}
+
+static void test_hash_job(void **state)
+{
+    (void)state;
+    char *files[] = { (char *)(uintptr_t)put_text("a", "abc"),
+                      (char *)(uintptr_t)temp_path("absent") };
+    char out[2][SHA256_HEX];
+    struct hash_job *job;
+    struct err e;
+    assert_int_equal(hash_start(&job, files, 2, &e), 0);
+    assert_int_equal(hash_wait(job, out, &e), ERR_FAIL);
+    assert_refused(e.code, &e, files[1], "absent", "No such file");
+    assert_int_equal(hash_start(&job, files, 2, &e), 0);
+    hash_abandon(job);
+    hash_abandon(NULL);
+}
+
+/* ---- random numbers --------------------------------------------------------------------------- */
+
+/* The vectors of Random123's kat_vectors for philox4x32 with ten rounds. */
+static void test_philox(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t counter[4], key[2], out[4];
+    } rows[] = {
+        { { 0, 0, 0, 0 }, { 0, 0 }, { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 } },
+        { { 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff },
+          { 0xffffffff, 0xffffffff },
+          { 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd } },
+        { { 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344 },
+          { 0xa4093822, 0x299f31d0 },
+          { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } },
+    };
+    for (size_t i = 0; i < 3; i++) {
+        uint32_t out[4];
+        philox4x32(out, rows[i].counter, rows[i].key);
+        assert_memory_equal(out, rows[i].out, sizeof out);
+    }
+}
+
+static void test_rng(void **state)
+{
+    (void)state;
+    uint64_t seed = 0x123456789abcdef0, index = ((uint64_t)9 << 34) + 2;
+    uint32_t out[4],
+        counter[4] = { (uint32_t)(index / 4), (uint32_t)(index / 4 >> 32), 3, RNG_SAMPLE };
+    philox4x32(out, counter, (uint32_t[]){ 0x9abcdef0, 0x12345678 });
+    assert_int_equal(rng_u32(seed, RNG_SAMPLE, 3, index), out[2]);
+    double sum = 0;
+    enum { N = 20000 };
+    for (uint64_t i = 0; i < N; i++) {
+        double u = rng_unit(4, RNG_TEST, 0, i);
+        assert_true(u >= 0 && u < 1);
+        sum += u;
+    }
+    assert_true(fabs(sum / N - 0.5) < 4 * 0.289 / sqrt(N));
+}
+
+static void test_permutation(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    uint32_t one[N], other[N], seen[N] = { 0 };
+    rng_permutation(one, N, 5, RNG_SHUFFLE, 0);
+    rng_permutation(other, N, 5, RNG_SHUFFLE, 0);
+    assert_memory_equal(one, other, sizeof one);
+    for (size_t i = 0; i < N; i++) seen[one[i]]++;
+    for (size_t i = 0; i < N; i++) assert_int_equal(seen[i], 1);
+    rng_permutation(other, N, 5, RNG_SHUFFLE, 1);
+    assert_true(memcmp(one, other, sizeof one) != 0);
+    rng_permutation(other, N, 6, RNG_SHUFFLE, 0);
+    assert_true(memcmp(one, other, sizeof one) != 0);
+    rng_permutation(other, 1, 5, RNG_SHUFFLE, 0);
+    assert_int_equal(other[0], 0);
+    rng_permutation(other, 0, 5, RNG_SHUFFLE, 0);
+    size_t count[6] = { 0 }; /* all orders of three, equally often: chi-squared, 5 degrees */
+    for (uint32_t i = 0; i < 6000; i++) {
+        rng_permutation(other, 3, 1, RNG_TEST, i);
+        count[2 * other[0] + (other[1] > other[2])]++;
+    }
+    double chi = 0;
+    for (size_t i = 0; i < 6; i++)
+        chi += ((double)count[i] - 1000) * ((double)count[i] - 1000) / 1000;
+    assert_true(chi < 20.5); /* one in a thousand */
+}
+
+/* ---- the machine ------------------------------------------------------------------------------ */
+
+static void test_machine(void **state)
+{
+    (void)state;
+    const char *why;
+    assert_true(machine_cpu()[0] && machine_host()[0]);
+    assert_true(machine_memory_available(&why) > 0 && why[0]);
+    size_t now = machine_memory_resident();
+    assert_true(now > 100000 && machine_memory_peak() >= now);
+    assert_true(machine_threads(&why) >= 1);
+    setenv("SLURM_MEM_PER_NODE", "1", 1); /* 1 MiB, less than we have taken already */
+    assert_int_equal(machine_memory_available(&why), 0);
+    assert_string_equal(why, "the Slurm allocation");
+    unsetenv("SLURM_MEM_PER_NODE");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mem),          cmocka_unit_test(test_mem_guard),
+        cmocka_unit_test(test_arena),        cmocka_unit_test(test_err),
+        cmocka_unit_test(test_quote),        cmocka_unit_test(test_str),
+        cmocka_unit_test(test_nearest),      cmocka_unit_test(test_utf8_all),
+        cmocka_unit_test(test_utf8_invalid), cmocka_unit_test(test_json_refused),
+        cmocka_unit_test(test_json_values),  cmocka_unit_test(test_json_written),
+        cmocka_unit_test(test_json_file),    cmocka_unit_test(test_reader),
+        cmocka_unit_test(test_varint),       cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_hash_cache),   cmocka_unit_test(test_hash_job),
+        cmocka_unit_test(test_philox),       cmocka_unit_test(test_rng),
+        cmocka_unit_test(test_permutation),  cmocka_unit_test(test_machine),
+    };
+    return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
+}

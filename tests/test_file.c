@@ -1,0 +1,239 @@
+/* src/base/file.c: reading through maps, replacing files, paths. What happens when a process is
+ * killed or a disk fails in the middle is test_kill.c's. */
+#include "tests/files_util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static mode_t mode_of(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return st.st_mode & 07777;
+}
+
+static void assert_content(const char *path, const char *want)
+{
+    struct str s = { 0 };
+    get_file(&s, path);
+    assert_int_equal(s.n, strlen(want));
+    assert_string_equal(s.n ? s.p : "", want);
+    str_free(&s);
+}
+
+static void test_map(void **state)
+{
+    (void)state;
+    struct map m;
+    struct err e;
+    const char *path = put_text("mapped", "bytes");
+    assert_int_equal(map_open(&m, path, &e), 0);
+    assert_int_equal(m.size, 5);
+    assert_memory_equal(m.data, "bytes", 5);
+    assert_int_equal(m.st.st_size, 5);
+    assert_false(map_is_lfs_pointer(&m));
+    map_close(&m);
+    map_close(&m);
+    assert_int_equal(map_open(&m, put_text("empty", ""), &e), 0);
+    assert_null(m.data);
+    assert_false(map_is_lfs_pointer(&m));
+    map_close(&m);
+    path = put_text("pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:1\n");
+    assert_int_equal(map_open(&m, path, &e), 0);
+    assert_true(map_is_lfs_pointer(&m));
+    map_close(&m);
+}
+
+static void test_not_regular(void **state)
+{
+    (void)state;
+    struct map m;
+    struct str s = { 0 };
+    struct err e;
+    const char *fifo = temp_path("fifo");
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_refused(map_open(&m, fifo, &e), &e, fifo, "a FIFO", "not a regular file");
+    assert_refused(map_open(&m, test_dir, &e), &e, test_dir, "a directory", "is a directory");
+    assert_refused(map_open(&m, "/dev/zero", &e), &e, "/dev/zero", "a device", "not a regular");
+    assert_refused(file_read(&s, fifo, 10, &e), &e, fifo, "a FIFO", "not a regular file");
+    const char *absent = temp_path("absent");
+    assert_refused(map_open(&m, absent, &e), &e, absent, "nothing", "No such file");
+    const char *path = put_text("six", "123456");
+    assert_int_equal(file_read(&s, path, 6, &e), 0);
+    assert_refused(file_read(&s, path, 5, &e), &e, path, "too large", "larger than 5 bytes");
+    str_free(&s);
+    assert_false(file_exists(fifo) || file_exists(test_dir) || file_exists(absent));
+    assert_true(file_exists(path) && dir_exists(test_dir));
+    assert_false(dir_exists(path) || dir_exists(absent));
+}
+
+static void test_paths(void **state)
+{
+    (void)state;
+    struct err e;
+    char out[PATH_BYTES], longest[PATH_BYTES];
+    static const struct {
+        const char *dir, *name, *want;
+    } rows[] = {
+        { "a", "b", "a/b" }, { "a/", "b", "a/b" }, { "", "b", "./b" }, { "/", "b", "/b" }
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(path_join(out, rows[i].dir, rows[i].name, &e), 0);
+        assert_string_equal(out, rows[i].want);
+    }
+    memset(longest, 'x', sizeof longest);
+    longest[PATH_BYTES - 3] = 0;
+    assert_int_equal(path_join(out, longest, "y", &e), 0);
+    assert_int_equal(path_join(out, longest, "yy", &e), ERR_FAIL);
+    assert_string_equal(path_base("a/b/c"), "c");
+    assert_string_equal(path_base("c"), "c");
+    assert_string_equal(path_base("a/"), "");
+}
+
+static void test_within(void **state)
+{
+    (void)state;
+    struct err e;
+    assert_int_equal(dir_make(temp_path("base/inner"), 0755, &e), 0);
+    assert_int_equal(dir_make(temp_path("base2"), 0755, &e), 0);
+    assert_int_equal(symlink(temp_path("base/inner"), temp_path("link")), 0);
+    static const struct {
+        const char *inner;
+        bool within;
+    } rows[] = {
+        { "base", true },
+        { "base/", true },
+        { "base/inner", true },
+        { "base/inner/..", true },
+        { "link", true },
+        { "link/new", true }, /* what is not there yet lies where it would be made */
+        { "base/new", true },
+        { "base/new/deep/er", true },
+        { "base/../base/new", true },
+        { "base2", false },
+        { "base2/new", false },
+        { "new", false },
+        { "new/base", false },
+        { ".", false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (path_within(temp_path(rows[i].inner), temp_path("base")) != rows[i].within)
+            fail_msg("%s", rows[i].inner);
+    assert_false(path_within(temp_path("base"), temp_path("absent")));
+    assert_true(path_within("/usr", "/"));
+    char here[PATH_BYTES];
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(chdir(temp_path("base")), 0);
+    assert_true(path_within("new", temp_path("base")) && path_within("new/er", "."));
+    assert_false(path_within("../new", "."));
+    assert_int_equal(chdir(here), 0);
+}
+
+static void test_dir_make(void **state)
+{
+    (void)state;
+    struct err e;
+    assert_int_equal(dir_make(temp_path("d/e//f/"), 0700, &e), 0);
+    assert_int_equal(mode_of(temp_path("d/e/f")), 0700);
+    assert_int_equal(dir_make(temp_path("d/e/f"), 0755, &e), 0);
+    assert_int_equal(mode_of(temp_path("d/e/f")), 0700);
+    const char *file = put_text("plain", "");
+    assert_refused(dir_make(file, 0755, &e), &e, file, "a file", "is a file");
+    assert_int_equal(dir_make(temp_path("plain/below"), 0755, &e), ERR_FAIL);
+}
+
+/* How many names test_dir holds that have ".tmp." in them. */
+static int leftovers(void)
+{
+    char command[PATH_BYTES + 64];
+    snprintf(command, sizeof command, "test -z \"$(find '%s' -name '*.tmp.*')\"", test_dir);
+    return system(command);
+}
+
+static void test_replace(void **state)
+{
+    (void)state;
+    struct err e;
+    mode_t before = umask(022);
+    const char *path = temp_path("out");
+    assert_int_equal(file_replace(path, "one", 3, 0666, &e), 0);
+    assert_content(path, "one");
+    assert_int_equal(mode_of(path), 0644);
+    assert_int_equal(file_replace(path, "", 0, 0600, &e), 0);
+    assert_content(path, "");
+    assert_int_equal(mode_of(path), 0600);
+    umask(077);
+    assert_int_equal(file_replace(path, "x", 1, 0666, &e), 0);
+    assert_int_equal(mode_of(path), 0600);
+    umask(before);
+    /* a leftover of a killed process with our number, open to all */
+    char stale[PATH_BYTES + 32];
+    snprintf(stale, sizeof stale, "%s.tmp.%ld", path, (long)getpid());
+    FILE *f = fopen(stale, "w");
+    assert_non_null(f);
+    fputs("something long", f);
+    fclose(f);
+    chmod(stale, 0666);
+    assert_int_equal(file_replace(path, "y", 1, 0600, &e), 0);
+    assert_content(path, "y");
+    assert_int_equal(mode_of(path), 0600);
+    /* and one that leads elsewhere */
+    const char *victim = put_text("victim", "precious");
+    assert_int_equal(symlink(victim, stale), 0);
+    assert_int_equal(file_replace(path, "z", 1, 0600, &e), 0);
+    assert_content(victim, "precious");
+    assert_content(path, "z");
+    assert_int_equal(leftovers(), 0);
+}
+
+static void test_save(void **state)
+{
+    (void)state;
+    struct err e;
+    struct save s;
+    const char *path = put_text("saved", "old");
+    assert_int_equal(save_begin(&s, path, 0644, &e), 0);
+    assert_int_equal(save_write(&s, "........body", 12, &e), 0);
+    assert_int_equal(save_write_at(&s, 0, "header", 6, &e), 0);
+    assert_content(path, "old"); /* until the end */
+    assert_int_equal(s.written, 12);
+    assert_int_equal(save_commit(&s, &e), 0);
+    save_abort(&s);
+    assert_content(path, "header..body");
+    assert_int_equal(save_begin(&s, path, 0644, &e), 0);
+    assert_int_equal(save_write(&s, "half", 4, &e), 0);
+    save_abort(&s);
+    save_abort(&s);
+    assert_content(path, "header..body");
+    const char *nowhere = temp_path("absent/file");
+    assert_refused(save_begin(&s, nowhere, 0644, &e), &e, nowhere, "no directory", "cannot write");
+    assert_refused(file_replace(test_dir, "x", 1, 0644, &e), &e, test_dir, "a directory", "");
+    assert_int_equal(leftovers(), 0);
+}
+
+static void test_publish(void **state)
+{
+    (void)state;
+    struct err e;
+    const char *path = put_text("published", "old"), *tmp = put_text("made-elsewhere", "new");
+    assert_int_equal(file_publish(tmp, path, &e), 0);
+    assert_content(path, "new");
+    assert_false(file_exists(tmp));
+    assert_int_equal(file_publish(tmp, path, &e), ERR_FAIL);
+    assert_content(path, "new");
+    tmp = put_text("made-elsewhere", "newer");
+    assert_int_equal(file_publish(tmp, test_dir, &e), ERR_FAIL);
+    assert_false(file_exists(tmp));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_map),      cmocka_unit_test(test_not_regular),
+        cmocka_unit_test(test_paths),    cmocka_unit_test(test_within),
+        cmocka_unit_test(test_dir_make), cmocka_unit_test(test_replace),
+        cmocka_unit_test(test_save),     cmocka_unit_test(test_publish),
+    };
+    return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
+}
