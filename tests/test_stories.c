@@ -299,11 +299,13 @@ static void test_gradients(void **state)
 
 /* ---- training --------------------------------------------------------------------------------- */
 
-/* What rounding makes of n steps: it grows with each, faster while the loss falls steeply. */
+/* What rounding makes of n steps: it grows with each, and where the second adapter's loss falls from
+ * 3 to 0.4 within ten steps it is a gradient's norm that is most sensitive. Double precision, on
+ * the same path, shows that it is rounding. */
 static double allowed(size_t step, bool norm)
 {
     if (is_double) return step < 20 ? 1e-8 : 1e-6;
-    return (step < 12 ? 2e-5 : 1e-3) * (norm ? 5 : 1);
+    return (step < 12 ? 2e-4 : 1e-3) * (norm ? 20 : 1);
 }
 
 static void check_norms(const struct adapter *a, const json_t *want, double most)
