@@ -299,13 +299,14 @@ static void test_gradients(void **state)
 
 /* ---- training --------------------------------------------------------------------------------- */
 
-/* What rounding makes of n steps: it grows with each, and where the second adapter's loss falls from
- * 3 to 0.4 within ten steps it is a gradient's norm that is most sensitive. Double precision, on
- * the same path, shows that it is rounding. */
-static double allowed(size_t step, bool norm)
+/* What rounding makes of n steps. The first adapter's ten are gentle; the second's loss falls from 3
+ * to 0.4 within ten, which enlarges any difference. Double precision, on the same path, shows that
+ * it is rounding. */
+static double allowed(const json_t *config, size_t step, bool norm)
 {
+    bool steep = golden_number(config, "lr") > 0.002;
     if (is_double) return step < 20 ? 1e-8 : 1e-6;
-    return (step < 12 ? 2e-4 : 1e-3) * (norm ? 20 : 1);
+    return (steep && step > 2 ? 1e-3 : 2e-5) * (norm ? 20 : 1);
 }
 
 static void check_norms(const struct adapter *a, const json_t *want, double most)
@@ -375,11 +376,11 @@ static void train(struct llama *m, const struct examples *x, const json_t *row)
     for (size_t i = 0; i <= steps; i++) {
         double rate = i < steps ? golden_number(o, "lr") : 0;
         OK(learner_step(&l, &r, which, 2, i + 1, rate, &e), e);
-        near("loss", r.loss, json_number_value(json_array_get(losses, i)), allowed(i, false));
+        near("loss", r.loss, json_number_value(json_array_get(losses, i)), allowed(o, i, false));
         if (i == steps) break;
-        near("norm", r.grad_norm, json_number_value(json_array_get(norms, i)), allowed(i, true));
+        near("norm", r.grad_norm, json_number_value(json_array_get(norms, i)), allowed(o, i, true));
     }
-    check_norms(&l.adapter, json_object_get(row, "adapter_l2"), allowed(steps, false));
+    check_norms(&l.adapter, json_object_get(row, "adapter_l2"), allowed(o, steps, false));
     /* where two tokens are as good as equal, float32 may choose the other */
     if (is_double || golden_number(greedy, "min_top2_margin") > 0.01)
         check_greedy(m, &l.adapter, x, greedy);
