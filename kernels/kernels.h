@@ -145,6 +145,11 @@ struct kernels {
     /* One step of AdamW as PyTorch defines it (decoupled weight decay, bias correction, eps outside
      * the root): p, m, v in place, g is read. */
     void (*adamw)(real *p, real *m, real *v, const real *g, size_t n, const struct adamw *o);
+
+    /* Yardsticks. n rounds of multiply-adds in registers on every thread: the floating-point
+     * operations done. The sum of n values, read by every thread: the memory's read bandwidth. */
+    double (*fma_flops)(size_t n);
+    double (*read_sum)(const real *x, size_t n);
 };
 
 /* The best set that this CPU runs, or the one named (LORAC_ISA); gemm: NULL, "own" or "blas"
