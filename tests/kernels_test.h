@@ -3,6 +3,7 @@
 #ifndef LORAC_TESTS_KERNELS_TEST_H
 #define LORAC_TESTS_KERNELS_TEST_H
 
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
