@@ -51,11 +51,11 @@ struct dropout {
     uint32_t step, layer, input; /* input: which tensor of the layer */
 };
 
-/* What a step of AdamW needs, computed in double by the caller. */
+/* What a step of AdamW needs. In double: 1 - beta2 of a float 0.999 would be off by 1e-5. */
 struct adamw {
-    real lr, beta1, beta2, eps, weight_decay;
-    real correction1, correction2; /* 1 - beta1^t, sqrt(1 - beta2^t) */
-    real grad_scale;               /* clipping's factor on the gradient */
+    double lr, beta1, beta2, eps, weight_decay;
+    double correction1, correction2; /* 1 - beta1^t, sqrt(1 - beta2^t) */
+    double grad_scale;               /* clipping's factor on the gradient */
 };
 
 enum { ATTENTION_D_MAX = 384 };
