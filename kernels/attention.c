@@ -25,7 +25,7 @@ struct attention {
     real *k_rows, *v_rows; /* panels with one column per key: for q K^T and do V^T */
     real *k_cols, *v_cols; /* panels with one row per key: for ds K and p V */
     real *dk, *dv;         /* (H, T, D): gradients per query head */
-    char *scratch;
+    uintptr_t scratch;
     size_t scratch_bytes; /* per thread */
 };
 
@@ -39,14 +39,15 @@ struct attention_tile {
     real *top, *sum;          /* per query row */
 };
 
-static real *take_reals(char **p, size_t n)
+/* The next n reals at address *p, which is a number so that sizes can be counted from 0. */
+static real *take_reals(uintptr_t *p, size_t n)
 {
-    char *at = (char *)(((uintptr_t)*p + 127) / 128 * 128);
+    uintptr_t at = (*p + 127) / 128 * 128;
     *p = at + n * sizeof(real);
     return (real *)at;
 }
 
-static struct attention_tile attention_tile_carve(char **p, size_t D, size_t D_pad)
+static struct attention_tile attention_tile_carve(uintptr_t *p, size_t D, size_t D_pad)
 {
     enum { SLACK = 2 * VL };
     return (struct attention_tile){
@@ -65,7 +66,7 @@ static struct attention_tile attention_tile_carve(char **p, size_t D, size_t D_p
 
 /* One description of the workspace, for its size and for its use. keys_pad bounds the padded keys.
  */
-static char *attention_carve(struct attention *a, char *p, size_t threads)
+static uintptr_t attention_carve(struct attention *a, uintptr_t p, size_t threads)
 {
     a->D_pad = round_up(a->D, VL);
     a->key_start = (size_t *)take_reals(&p, a->n_seg * sizeof(size_t) / sizeof(real) + 1);
@@ -75,9 +76,9 @@ static char *attention_carve(struct attention *a, char *p, size_t threads)
     a->v_cols = take_reals(&p, a->G * a->keys_pad * a->D_pad);
     a->dk = take_reals(&p, a->H * a->T * a->D);
     a->dv = take_reals(&p, a->H * a->T * a->D);
-    char *end = NULL;
+    uintptr_t end = 0;
     attention_tile_carve(&end, a->D, a->D_pad);
-    a->scratch_bytes = (size_t)end + 256;
+    a->scratch_bytes = end + 256;
     a->scratch = p;
     return p + threads * a->scratch_bytes;
 }
@@ -87,7 +88,7 @@ static size_t attention_work_bytes(size_t T, size_t n_seg, size_t H, size_t G, s
     struct attention a = {
         .n_seg = n_seg, .T = T, .H = H, .G = G, .D = D, .keys_pad = T + n_seg * (VL - 1)
     };
-    return (size_t)attention_carve(&a, NULL, (size_t)omp_get_max_threads()) + 256;
+    return attention_carve(&a, 0, (size_t)omp_get_max_threads()) + 256;
 }
 
 static struct attention attention_begin(const struct segment *seg, size_t n_seg, size_t T, size_t H,
@@ -95,7 +96,7 @@ static struct attention attention_begin(const struct segment *seg, size_t n_seg,
 {
     struct attention a = { .seg = seg, .n_seg = n_seg, .T = T, .H = H, .G = G, .D = D };
     for (size_t i = 0; i < n_seg; i++) a.keys_pad += round_up(seg[i].len, VL);
-    attention_carve(&a, work, (size_t)omp_get_max_threads());
+    attention_carve(&a, (uintptr_t)work, (size_t)omp_get_max_threads());
     size_t at = 0;
     for (size_t i = 0; i < n_seg; i++) {
         a.key_start[i] = at;
@@ -106,7 +107,7 @@ static struct attention attention_begin(const struct segment *seg, size_t n_seg,
 
 static struct attention_tile attention_scratch(const struct attention *a)
 {
-    char *p = a->scratch + (size_t)omp_get_thread_num() * a->scratch_bytes;
+    uintptr_t p = a->scratch + (size_t)omp_get_thread_num() * a->scratch_bytes;
     return attention_tile_carve(&p, a->D, a->D_pad);
 }
 
