@@ -1,10 +1,12 @@
 /* Causal softmax attention over the segments of a pass, in tiles.
  *
  * For a query row q and the keys it may see (every row of its segment's ancestors, its own segment
- * up to itself), with scale = 1/sqrt(D): s = scale q K^T,  p = softmax(s),  o = p V The forward
- * keeps only lse = log sum exp(s) per row and head; the backward recomputes p = exp(s - lse) tile
- * by tile (Dao, "FlashAttention-2", 2023): dV += p^T do,  dp = do V^T,  ds = p (dp - delta) scale,
- * delta = sum(do o), dQ += ds K,    dK += ds^T Q
+ * up to itself), with scale = 1/sqrt(D):
+ *     s = scale q K^T,   p = softmax(s),   o = p V
+ * The forward keeps only lse = log sum exp(s) per row and head; the backward recomputes
+ * p = exp(s - lse) tile by tile (Dao, "FlashAttention-2", 2023):
+ *     dV += p^T do,   dp = do V^T,   ds = p (dp - delta) scale,   delta = sum(do o)
+ *     dQ += ds K,     dK += ds^T Q
  *
  * Keys and values are packed once per segment and key head into the panels of matmul.c; the tiles
  * of one query head then run through the same register tile. Forward: every (segment, query tile,
@@ -64,8 +66,7 @@ static struct attention_tile attention_tile_carve(uintptr_t *p, size_t D, size_t
     };
 }
 
-/* One description of the workspace, for its size and for its use. keys_pad bounds the padded keys.
- */
+/* One description of the workspace, for its size and for its use. keys_pad: padded keys at most. */
 static uintptr_t attention_carve(struct attention *a, uintptr_t p, size_t threads)
 {
     a->D_pad = round_up(a->D, VL);
@@ -217,8 +218,7 @@ static inline size_t row_keys(bool own, size_t i, size_t i0, size_t k0, size_t n
     return seen <= k0 ? 0 : min_size(seen - k0, nk);
 }
 
-/* ---- forward ----------------------------------------------------------------------------------
- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 /* Fold one tile of scores into the running softmax of m rows: p in place of s, the accumulated
  * output rescaled where the row's maximum rose. */
@@ -296,8 +296,7 @@ static void attention_forward(real *o, real *lse, const real *q, const real *k, 
     }
 }
 
-/* ---- backward ---------------------------------------------------------------------------------
- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 /* delta (m) = sum over channels of dout * o */
 static void row_dots(real *delta, const real *dout, const real *o, size_t ld, size_t m, size_t D)
@@ -328,8 +327,7 @@ static void softmax_tile_backward(struct attention_tile *w, const real *lse, siz
     }
 }
 
-/* One tile of queries against one tile of keys: adds to the keys' dK and dV and to the tile's dQ.
- */
+/* One tile of queries against one of keys: adds to the keys' dK and dV and to the queries' dQ. */
 static void backward_keys(const struct attention *a, struct attention_tile *w, const real *lse,
                           size_t s, size_t c, size_t h, size_t i0, size_t m, size_t k0, size_t nk)
 {
@@ -424,8 +422,7 @@ static void attention_backward(real *dq, real *dk, real *dv, const real *dout, c
     sum_heads(dv, a.dv, T, H, G, D);
 }
 
-/* ---- generation: one query per sequence -------------------------------------------------------
- */
+/* ---- generation: one query per sequence ------------------------------------------------------ */
 
 static void decode_head(real *o, const real *q, const real *k, const real *v, size_t n, size_t ld,
                         size_t D, real *p)

@@ -1,8 +1,7 @@
 /* Cross entropy of a row of logits z against its target y:
  *     loss = log sum_j exp(z[j]) - z[y],   dloss/dz[j] = softmax(z)[j] - [j = y]
  * The sum is taken relative to the largest logit, so nothing overflows, and block by block: small
- * terms would vanish in one running float sum over a vocabulary (1e-5 of the loss at V = 32,000).
- */
+ * terms would vanish in one running float sum over a vocabulary (loss off by 1e-5 at 32,000). */
 
 static void cross_entropy_row(double *loss, uint8_t *hit, real *z, size_t target, real weight,
                               size_t V, bool backward)

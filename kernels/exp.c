@@ -5,8 +5,7 @@
  * so that the rounding of the multiply-adds decides: measured over a third of all floats, results
  * are within 0.94 units in the last place with fused multiply-adds and within 1.22 without. Below
  * -87.3, where the result would be subnormal, it is 0; above 88.376, a factor of 1.4 before floats
- * end, infinity. A NaN stays one. The double build, which checks derivatives, takes the library's.
- */
+ * end, infinity. A NaN stays one. The double build, for derivatives, takes the library's. */
 
 static inline real exp_real(real x)
 {

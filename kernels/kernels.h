@@ -1,17 +1,20 @@
 /* Numerics on raw arrays: every forward beside its backward. The maths is in kernels/README.md.
  *
  * Dimensions, everywhere in lorac:
- *   T  tokens of a pass              C  hidden size
- *   H  query heads                   G  key/value heads (grouped-query attention: H a multiple of
- * G) D  size of one head              F  hidden size of the MLP V  vocabulary                    r
- * rank of the adapter M, N, K  rows, columns, inner size of a product Arrays are row-major, `real`
- * (float; double in gradient-check builds). In the comments `=` is an output that is overwritten,
- * `+=` one that is added to; gradients are `d` + name.
+ *   T  tokens of a pass          C  hidden size
+ *   H  query heads               G  key/value heads (H is a multiple of G)
+ *   D  size of one head          F  hidden size of the MLP
+ *   V  vocabulary                r  rank of the adapter
+ *   M, N, K  rows, columns, inner size of a product
+ *
+ * Arrays are row-major, `real` (float; double in gradient-check builds). In the comments `=` is an
+ * output that is overwritten, `+=` one that is added to; gradients are `d` + name.
  *
  * One portable source per kernel, compiled once per instruction set (kernels/all.c); which one runs
  * is decided once, at start, by kernels_choose(). Kernels return void and check nothing: callers
- * do. They allocate nothing: workspace comes from the caller, sized by the *_work_bytes() next to
- * them. They use all OpenMP threads and give the same bits for any number of them. */
+ * do; sizes are at least 1. They allocate nothing: workspace comes from the caller, sized by the
+ * *_work_bytes() next to them for the number of OpenMP threads at that moment. They use all OpenMP
+ * threads and give the same bits for any number of them. */
 #ifndef LORAC_KERNELS_KERNELS_H
 #define LORAC_KERNELS_KERNELS_H
 
@@ -35,7 +38,8 @@ struct term {
 
 /* A run of consecutive rows of a pass that are consecutive tokens of a text: a node of the pass's
  * trie. A row attends to every row of the segment's ancestors and to the rows of its own segment up
- * to itself. Parents come before their children, and a tree's segments are neighbours. */
+ * to itself. Segments cover the rows of the pass one after the other, without gaps; parents come
+ * before their children, and a tree's segments are neighbours. */
 struct segment {
     uint32_t start, len; /* rows [start, start + len) */
     int32_t parent;      /* index of the parent segment, -1 at a root */
@@ -46,7 +50,7 @@ struct segment {
 /* Which elements dropout keeps: a function of these and of (example, position, channel) of an
  * element, nothing else, so passes and threads do not matter. */
 struct dropout {
-    real p; /* probability of zero; kept values are divided by 1 - p */
+    real p; /* probability of zero, below 1; kept values are divided by 1 - p */
     uint64_t seed;
     uint32_t step, layer, input; /* input: which tensor of the layer */
 };
@@ -155,7 +159,8 @@ const struct kernels *kernels_choose(const char *isa, const char *gemm, const ch
 const struct kernels *kernels_nth(size_t i, bool *runs);
 
 /* Quantise n (a multiple of QUANT_BLOCK for block types) values to storage, rounding to nearest
- * even; ggml's reference rules for the block types. Used by writers, tests and benchmarks. */
+ * even; ggml's reference rules for the block types, whose values must be finite. Used by writers,
+ * tests and benchmarks. */
 void kernels_narrow(void *out, enum dtype type, const float *x, size_t n);
 
 #endif
