@@ -121,7 +121,7 @@ struct kernels {
 
     /* One new token per sequence against its cache (generation). For sequence s: q (H, D) at
      * q + s * H * D, n_keys[s] cached rows at k + s * stride (G, D each). o (n_seq, H, D) =.
-     * work: n_seq * H * max(n_keys) reals. */
+     * max_keys: at least every n_keys. work: n_seq * H * max_keys reals. */
     void (*attention_decode)(real *o, const real *q, const real *k, const real *v,
                              const uint32_t *n_keys, size_t n_seq, size_t stride, size_t max_keys,
                              size_t H, size_t G, size_t D, real *work);
@@ -152,7 +152,8 @@ struct kernels {
 };
 
 /* The best set that this CPU runs, or the one named (LORAC_ISA); gemm: NULL, "own" or "blas"
- * (LORAC_GEMM). NULL when the name is unknown or the CPU lacks it: *why then says so. */
+ * (LORAC_GEMM). NULL when the name is unknown or the CPU lacks it: *why then says so. There is one
+ * set with blas; asking for another changes it. */
 const struct kernels *kernels_choose(const char *isa, const char *gemm, const char **why);
 
 /* The sets compiled in, best last; NULL past the end. `runs`: whether this CPU can. */
