@@ -553,6 +553,8 @@ static void test_no_file(void **state)
     assert_refused(gguf_open(&g, test_dir, &e), &e, test_dir, "directory", "a directory");
     path = put_file("empty.gguf", "", 0);
     assert_refused(gguf_open(&g, path, &e), &e, path, "empty", "not a GGUF file");
+    path = put_text("lfs.gguf", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n");
+    assert_refused(gguf_open(&g, path, &e), &e, path, "LFS", "git lfs pull");
 }
 
 static void test_every_truncation(void **state)
