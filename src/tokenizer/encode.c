@@ -93,8 +93,8 @@ static size_t symbol_bytes(const struct tokenizer *t, uint32_t symbol)
     return symbol < t->vocab.n ? t->vocab.pieces[symbol].n : t->chars.pieces[symbol - t->vocab.n].n;
 }
 
-/* Emit a symbol, unused pieces by the parts they were last made of. A part is shorter than its
- * whole, so the pile holds at most one symbol for each byte. */
+/* Emit a symbol, unused pieces by the parts they were last made of, unknown when they have none.
+ * A part is shorter than its whole, so the pile holds at most one symbol for each byte. */
 static int put_symbol(struct encoder *x, uint32_t symbol, size_t start, size_t end)
 {
     const struct tokenizer *t = x->t;
@@ -119,8 +119,8 @@ static int put_symbol(struct encoder *x, uint32_t symbol, size_t start, size_t e
             continue;
         }
         size_t to = symbol == BPE_NONE ? end : start + symbol_bytes(t, symbol);
-        code = symbol >= t->vocab.n ? put_unknown(x, start, to)
-                                    : put(x, symbol, x->origin[start], x->origin[to]);
+        bool known = symbol < t->vocab.n && t->vocab.pieces[symbol].type != TOKEN_UNUSED;
+        code = known ? put(x, symbol, x->origin[start], x->origin[to]) : put_unknown(x, start, to);
         start = to;
     }
     return code;
