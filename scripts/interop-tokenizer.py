@@ -293,6 +293,68 @@ def check_random_models(lorac, count, seed, tmp):
     return check.failed
 
 
+def random_json(rng, alphabet, byte_pieces):
+    """A small tokenizer.json with merges in an order that no scores could give."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    pieces = list(byte_pieces)
+    singles = rng.sample(alphabet, rng.randint(2, len(alphabet)))
+    pieces += [c for c in singles if c not in pieces]
+    merges = []
+    for _ in range(rng.randint(0, 30)):
+        left, right = (rng.choice(singles + pieces[len(byte_pieces):]) for _ in "lr")
+        if (left, right) in merges or len(left + right) > 9:
+            continue
+        merges.append((left, right))
+        if left + right not in pieces:
+            pieces.append(left + right)
+    rng.shuffle(merges)
+    rng.shuffle(pieces)
+    vocab = {p: i for i, p in enumerate(pieces)}
+    spm = byte_pieces and byte_pieces[0] == "<0x00>"
+    backend = Tokenizer(models.BPE(vocab, merges, byte_fallback=bool(spm), fuse_unk=True,
+                                   ignore_merges=not spm and rng.random() < 0.5))
+    if spm and rng.random() < 0.5:
+        replace = normalizers.Replace(" ", "\u2581")
+        backend.normalizer = rng.choice([replace, normalizers.Sequence([normalizers.Prepend("\u2581"), replace])])
+        backend.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(),
+                                             decoders.Fuse()])
+    elif spm:
+        backend.pre_tokenizer = pre_tokenizers.Metaspace("\u2581", rng.choice(["always", "first", "never"]),
+                                                         rng.random() < 0.5)
+        backend.decoder = decoders.Metaspace()
+    else:
+        backend.pre_tokenizer = rng.choice(list(pre_tokenizers_by_name().values()))
+        backend.decoder = decoders.ByteLevel()
+    for _ in range(rng.choice([0, 0, 1, 3])):
+        token = "".join(rng.choice("ab< >") for _ in range(rng.randint(1, 3)))
+        backend.add_tokens([AddedToken(token, normalized=rng.random() < 0.5)])
+    return backend
+
+
+def check_random_json(lorac, count, seed, tmp):
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+    from tokenizers import Tokenizer
+    rng = random.Random(seed)
+    letters = ["a", "b", "c", "\u2581", "é", "\u6f22", "<", ">", " ", " "]
+    texts = ["", " ", "  ", " a", "a ", "\x00"]
+    texts += ["".join(rng.choice(letters + ["😀", "'s", "1", "\n"]) for _ in range(rng.randint(1, 24)))
+              for _ in range(300)]
+    check = Check(lorac, texts)
+    spelling = bytes_to_unicode()
+    fallback = [f"<0x{b:02X}>" for b in range(256)]
+    for i in range(count):
+        if i % 2:
+            backend = random_json(rng, ["a", "b", "c", "\u2581", "é", "\u6f22", "<", ">"], fallback)
+        else:
+            some = [spelling[b] for b in range(256) if rng.random() < 0.97]
+            backend = random_json(rng, [spelling[ord(c)] for c in "abc< >'s1\n"], some)
+        path = os.path.join(tmp, "random.json")
+        backend.save(path)
+        check.quiet(path, hf_ids(Tokenizer.from_file(path)))
+    check.true(f"{count} made-up tokenizer.json files, tokenizers: {len(texts)} texts each", not check.failed)
+    return check.failed
+
+
 # ---- byte-level --------------------------------------------------------------------------------
 
 def gguf_lists(path):
@@ -379,10 +441,11 @@ def check_export(check, export, label, tokenizer, tmp, with_config):
     if os.path.exists(model):
         import sentencepiece
         sp = sentencepiece.SentencePieceProcessor(model_file=model)
-        # transformers' Metaspace puts no space in front of a text that begins with one.
-        metaspace = "Metaspace" in label
+        # Hugging Face's Metaspace puts no space in front of a text that begins with one, and its
+        # Prepend puts one behind each added token in a text: no tokenizer.model can say either.
         check.same(f"{label}: export, SentencePiece", tokenizer, sp.encode,
-                   lambda t: metaspace and t[:1] in (" ", "\u2581"))
+                   lambda t: ("Metaspace" in label and t[:1] in (" ", "\u2581")) or
+                   ("added" in label and ("[INST]" in t or "<|user|>" in t)))
 
 
 def main():
@@ -406,6 +469,7 @@ def main():
         check_sentencepiece(check, "Llama 2", llama2, llama2_gguf)
         check_sentencepiece(check, "stories260K", stories, stories_gguf)
         check.failed += check_random_models(a.lorac, a.models, a.seed, tmp)
+        check.failed += check_random_json(a.lorac, a.models, a.seed, tmp)
         check_llama_json(check, "Llama 2", llama2, tmp)
         check_transformers_llama(check, "Llama 2", llama2, tmp)
         check_byte_level(check, gpt2, tmp)
@@ -413,6 +477,7 @@ def main():
             check_smollm2(check, a.smollm2)
         sources = {"Llama 2": llama2, "stories260K GGUF": stories_gguf, "GPT-2": gpt2,
                    "Llama 2 json": os.path.join(tmp, "Llama-2-Prepend.json"),
+                   "Llama 2 json, added": os.path.join(tmp, "Llama-2-Prepend-added.json"),
                    "Llama 2 Metaspace": os.path.join(tmp, "Llama-2-Metaspace-first.json"),
                    "Llama 3": os.path.join(tmp, "byte-Llama-3-True.json")}
         if a.smollm2:

@@ -141,7 +141,7 @@ static int put_symbols(struct encoder *x, size_t end)
 static uint32_t char_symbol(const struct tokenizer *t, const char *bytes, size_t n)
 {
     int32_t id = vocab_find(&t->vocab, bytes, n);
-    if (id >= 0 && joinable(t->vocab.pieces[id].type)) return (uint32_t)id;
+    if (id >= 0 && joinable(t, id)) return (uint32_t)id;
     id = t->chars.n ? vocab_find(&t->chars, bytes, n) : -1;
     return id >= 0 ? (uint32_t)(t->vocab.n + (size_t)id) : BPE_NONE;
 }
@@ -275,7 +275,7 @@ static int32_t whole_word(struct encoder *x, const char *word, size_t n)
     alphabet_spell(&x->word, word, n);
     if (x->word.failed) return -1;
     int32_t id = vocab_find(&x->t->vocab, x->word.p, x->word.n);
-    return id >= 0 && joinable(x->t->vocab.pieces[id].type) ? id : -1;
+    return id >= 0 && joinable(x->t, id) ? id : -1;
 }
 
 static int encode_word(struct encoder *x, size_t from, size_t to)

@@ -195,6 +195,19 @@ static void put_merges(struct str *out, const struct tokenizer *t, const struct 
 /* ---- the file ----------------------------------------------------------------------------------
  */
 
+/* Added tokens at the end stay outside the model, where merging cannot come to them; the library
+ * gives them the ids that follow. */
+static size_t model_pieces(const struct tokenizer *t)
+{
+    size_t n = t->vocab.n;
+    while (n > 0) {
+        const struct piece *p = &t->vocab.pieces[n - 1];
+        if (p->in_model || (p->type != TOKEN_USER && p->type != TOKEN_CONTROL)) break;
+        n--;
+    }
+    return n;
+}
+
 static void put_model(struct str *out, const struct tokenizer *t)
 {
     bool spm = t->kind == TOKENIZER_SPM;
@@ -209,7 +222,7 @@ static void put_model(struct str *out, const struct tokenizer *t)
              "\"fuse_unk\": %s, \"byte_fallback\": %s, \"ignore_merges\": %s,\n  \"vocab\": {",
              spm ? "true" : "false", t->byte_fallback ? "true" : "false",
              t->ignore_merges ? "true" : "false");
-    for (size_t i = 0; i < t->vocab.n; i++) {
+    for (size_t i = 0, n = model_pieces(t); i < n; i++) {
         str_addz(out, i ? ",\n   " : "\n   ");
         put_text(out, t, (int32_t)i);
         str_addf(out, ": %zu", i);

@@ -59,9 +59,12 @@ struct tokenizer {
     struct splitter splitter;
 };
 
-static inline bool joinable(enum token_type type)
+/* Whether ordinary text may come to a piece by merging. */
+static inline bool joinable(const struct tokenizer *t, int32_t id)
 {
-    return type == TOKEN_NORMAL || type == TOKEN_UNUSED;
+    const struct piece *p = &t->vocab.pieces[id];
+    return p->type == TOKEN_NORMAL || p->type == TOKEN_UNUSED ||
+           (p->type == TOKEN_USER && p->in_model);
 }
 
 static inline bool special_type(enum token_type type)

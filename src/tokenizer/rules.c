@@ -25,7 +25,7 @@ static size_t char_bytes(char lead)
 static uint32_t half(const struct tokenizer *t, uint64_t hash, const char *bytes, size_t n)
 {
     int32_t id = vocab_find_hashed(&t->vocab, hash, bytes, n);
-    if (id >= 0 && joinable(t->vocab.pieces[id].type)) return (uint32_t)id;
+    if (id >= 0 && joinable(t, id)) return (uint32_t)id;
     return char_bytes(bytes[0]) == n ? LONE_CHAR : BPE_NONE;
 }
 
@@ -111,7 +111,7 @@ static int rules_by_score(struct tokenizer *t, const char *where, struct err *e)
     int code = 0;
     for (size_t i = 0; !code && i < t->vocab.n; i++) {
         const struct piece *p = &t->vocab.pieces[i];
-        if (!joinable(p->type)) continue;
+        if (!joinable(t, (int32_t)i)) continue;
         ids[n++] = (int32_t)i;
         if (isfinite(p->score)) continue;
         code = err_set(e, "%s: piece %zu: found the score %g, wanted a finite number", where, i,
@@ -162,14 +162,13 @@ static int number_unused(struct tokenizer *t, struct err *e)
 /* Merges of or to special and byte pieces are left out: they would let text spell such a token. */
 static int rules_by_merges(struct tokenizer *t, const char *where, struct err *e)
 {
-    const struct piece *p = t->vocab.pieces;
     for (size_t i = 0; i < t->n_merges; i++) {
         const struct merge *m = &t->merges[i];
         uint32_t left = (uint32_t)m->left, right = (uint32_t)m->right;
         if (bpe_find(&t->bpe, left, right)) {
             return err_set(e, "%s: merge %zu repeats an earlier one", where, i);
         }
-        if (!joinable(p[left].type) || !joinable(p[right].type) || !joinable(p[m->joined].type)) {
+        if (!joinable(t, m->left) || !joinable(t, m->right) || !joinable(t, m->joined)) {
             continue;
         }
         if (bpe_add(&t->bpe, left, right, (uint32_t)i, (uint32_t)m->joined, e)) return e->code;
