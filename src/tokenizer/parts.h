@@ -12,7 +12,7 @@
 #include "src/tokenizer/tokenizer.h"
 #include "src/tokenizer/vocab.h"
 
-#include <jansson.h>
+#include "src/base/json.h"
 
 #define META_SPACE "\xe2\x96\x81" /* U+2581, SentencePiece's spelling of a space */
 enum { META_SPACE_BYTES = 3, FILE_MOST = 256 << 20 };
