@@ -38,7 +38,9 @@ static const struct option options[] = {
 
 /* ---- measuring -------------------------------------------------------------------------------- */
 
-enum { SAMPLES = 9 };
+/* A sample lasts some 60 ms: shorter ones mostly measure how threads wake up. */
+enum { SAMPLES = 5 };
+static const double sample_flops = 2e10;
 
 static int by_value(const void *a, const void *b)
 {
@@ -77,7 +79,7 @@ static void measure_limits(struct bench *b)
 {
     double rate[SAMPLES];
     for (int i = 0; i < SAMPLES; i++) {
-        double start = term_now_s(), flops = b->k->fma_flops(4000000);
+        double start = term_now_s(), flops = b->k->fma_flops(60000000);
         rate[i] = flops / (term_now_s() - start);
     }
     b->fma = median(rate, SAMPLES);
@@ -110,8 +112,8 @@ static double measure_product(struct bench *b, size_t N, size_t K, enum dtype ty
     size_t in = forward ? K : N, out = forward ? N : K;
     struct matrix w = { .data = b->stored, .type = type, .rows = N, .cols = K };
     struct term t = { .a = b->x, .lda = in, .w = &w, .K = in, .b_rows = forward };
-    int repeats = (int)(2e9 / flops) + 1, samples = flops > 2e10 ? 5 : SAMPLES;
-    for (int i = 0; i < samples; i++) {
+    int repeats = (int)(sample_flops / flops) + 1;
+    for (int i = 0; i < SAMPLES; i++) {
         let_pools_sleep();
         double start = 0;
         for (int r = -1; r < repeats; r++) {
@@ -127,8 +129,8 @@ static double measure_product(struct bench *b, size_t N, size_t K, enum dtype ty
         }
         ours[i] = flops * repeats / (term_now_s() - start);
     }
-    *sgemm_rate = median(plain, (size_t)samples);
-    return median(ours, (size_t)samples) / *sgemm_rate;
+    *sgemm_rate = median(plain, SAMPLES);
+    return median(ours, SAMPLES) / *sgemm_rate;
 }
 
 static void measure_shape(struct bench *b, const char *name, size_t N, size_t K, size_t times)
