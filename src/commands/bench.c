@@ -14,6 +14,7 @@
 #include "src/base/term.h"
 #include "src/commands/commands.h"
 #include "src/convert/synthetic.h"
+#include "src/model/cost.h"
 #include "src/train/learner.h"
 #include "src/train/setup.h"
 
@@ -236,18 +237,6 @@ static int random_examples(struct examples *x, size_t n, size_t tokens, size_t V
     return 0;
 }
 
-/* Useful work of a step: each frozen product forward and for dx, the adapter's three products each way,
- * the head, and the half of attention that is not masked (4 products back, as scores are recomputed). */
-static double step_flops(const struct learner *l, const struct shape *s, size_t tokens,
-                         size_t per_example)
-{
-    double T = (double)tokens, causal = (double)per_example / 2;
-    double linear = 4 * (double)shape_linear_params(s), lora = 6 * (double)l->adapter.n_params;
-    double head = 4 * (double)(s->V * s->C);
-    double attention = (double)(s->layers * s->H * s->D) * causal * (4 + 8);
-    return T * (linear + lora + head + attention);
-}
-
 static int measure_steps(struct bench *b, struct learner *l, size_t tokens, struct err *e)
 {
     double time[1000], forward = 0, backward = 0;
@@ -264,7 +253,8 @@ static int measure_steps(struct bench *b, struct learner *l, size_t tokens, stru
         forward += r.forward_s / (double)steps;
         backward += r.backward_s / (double)steps;
     }
-    double s = median(time, (size_t)steps), flops = step_flops(l, b->s, tokens, (size_t)length);
+    struct cost work = cost_of_batch(b->s, &l->adapter, &l->batch);
+    double s = median(time, (size_t)steps), flops = cost_total(&work);
     double sgemm = b->sgemm_s > 0 ? b->sgemm_flops / b->sgemm_s : 0;
     double memory = (double)machine_memory_peak();
     fprintf(b->out,
