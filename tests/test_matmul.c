@@ -6,6 +6,9 @@
  * sum is near sqrt(n) terms, not n, and the error stays within a few u of sum |a b| for every n
  * (measured: 5): 16 u are allowed. Operands rounded to 16 bits, the smallest of mistakes, give
  * 2^-9 / sqrt(n), which for n = 2049 is 700 u. */
+#include <dlfcn.h>
+
+#include "kernels/blas.h"
 #include "tests/kernels_reference.h"
 
 #define UNIT 0x1p-24
@@ -368,6 +371,10 @@ static void test_blas_types(void **state)
 static void test_blas_threads(void **state)
 {
     (void)state;
+    /* a library with a pool of its own is told not to use it (kernels/blas.c says why) */
+    int (*threads)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "openblas_get_num_threads");
+    with_blas();
+    if (threads && blas_threading() == 1) assert_int_equal(threads(), 1);
     check_product_threads(with_blas());
 }
 
