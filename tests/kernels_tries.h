@@ -36,7 +36,7 @@ static const struct trie large_tries[] = {
       { { 48, -1 }, { 1, 0 }, { 96, 0 }, { 2, 2 }, { 100, 2 }, { 31, 0 }, { 16, 5 }, { 3, -1 } } },
 };
 
-/* H, G, D: groups of 1, 2, 3 and 4, sizes below, at and beyond whole vectors. */
+/* Groups of 1, 2 and 3 query heads; sizes below, at and beyond whole vectors. */
 static const struct heads {
     size_t H, G, D;
 } small_heads[] = { { 1, 1, 1 }, { 2, 2, 2 }, { 2, 1, 6 }, { 3, 1, 8 }, { 6, 2, 7 }, { 4, 2, 18 } },

@@ -6,6 +6,9 @@
  * sum is near sqrt(n) terms, not n, and the error stays within a few u of sum |a b| for every n
  * (measured: 5): 16 u are allowed. Operands rounded to 16 bits, the smallest of mistakes, give
  * 2^-9 / sqrt(n), which for n = 2049 is 700 u. */
+#include <dlfcn.h>
+
+#include "kernels/blas.h"
 #include "tests/kernels_reference.h"
 
 #define UNIT 0x1p-24
@@ -129,11 +132,13 @@ static void check_product(const struct kernels *k, const char *what, const struc
 
 /* Around vectors, panels, blocks of rows (2048), columns (3072) and inner index (384). */
 static const size_t sizes[][3] = {
-    { 1, 1, 1 },      { 1, 2, 7 },      { 2, 1, 16 },     { 7, 7, 7 },     { 15, 16, 17 },
-    { 16, 48, 31 },   { 17, 49, 48 },   { 47, 47, 49 },   { 49, 96, 95 },  { 96, 97, 96 },
-    { 97, 95, 97 },   { 1, 577, 383 },  { 5, 383, 384 },  { 6, 385, 385 }, { 129, 33, 577 },
-    { 2049, 17, 33 }, { 2, 2049, 47 },  { 9, 3072, 17 },  { 4, 3121, 2 },  { 8, 12, 2049 },
-    { 2050, 3, 769 }, { 33, 577, 576 }, { 577, 49, 385 },
+    { 1, 1, 1 },      { 1, 2, 7 },      { 2, 1, 16 },     { 7, 7, 7 },
+    { 15, 16, 17 },   { 16, 48, 31 },   { 17, 49, 48 },   { 47, 47, 49 },
+    { 49, 96, 95 },   { 96, 97, 96 },   { 97, 95, 97 },   { 1, 577, 383 },
+    { 5, 383, 384 },  { 6, 385, 385 },  { 129, 33, 577 }, { 2049, 17, 33 },
+    { 2, 2049, 47 },  { 9, 3072, 17 },  { 4, 3121, 2 },   { 8, 12, 2049 },
+    { 2050, 3, 769 }, { 33, 577, 576 }, { 577, 49, 385 }, { 2048, 5, 384 },
+    { 2, 3072, 384 }, /* all of the workspace */
 };
 
 static void check_sizes(const struct kernels *k)
@@ -366,6 +371,10 @@ static void test_blas_types(void **state)
 static void test_blas_threads(void **state)
 {
     (void)state;
+    /* a library with a pool of its own is told not to use it (kernels/blas.c says why) */
+    int (*threads)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "openblas_get_num_threads");
+    with_blas();
+    if (threads && blas_threading() == 1) assert_int_equal(threads(), 1);
     check_product_threads(with_blas());
 }
 
