@@ -39,6 +39,7 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wp
 STD  = -std=gnu11 -ffp-contract=fast -fopenmp -pthread
 ifdef SAN
 SANFLAGS = -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+WARN += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
 endif
 GIT_HASH := $(shell git -C . rev-parse --short HEAD 2>/dev/null)
 ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DH5_USE_110_API -DLORAC_VERSION='"$(VERSION)"' $(DEP_CFLAGS) $(CPPFLAGS)
@@ -54,8 +55,8 @@ else
 ISAS = base
 endif
 ISA_FLAGS_base   =
-ISA_FLAGS_avx2   = -mavx2 -mfma -mf16c
-ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
+ISA_FLAGS_avx2   = -mavx2 -mfma
+ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
 # ---- files -------------------------------------------------------------------------------------

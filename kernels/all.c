@@ -16,6 +16,7 @@
 #include "kernels/attention.c"
 #include "kernels/cross_entropy.c"
 #include "kernels/elementwise.c"
+#include "kernels/peak.c"
 
 #define STRING_(x)  #x
 #define STRING(x)   STRING_(x)
@@ -48,4 +49,6 @@ const struct kernels JOIN(kernels_, ISA) = {
     .copy = copy,
     .sum_squares = sum_squares,
     .adamw = adamw,
+    .fma_flops = fma_flops,
+    .read_sum = read_sum,
 };

@@ -1,10 +1,12 @@
 /* Causal softmax attention over the segments of a pass, in tiles.
  *
  * For a query row q and the keys it may see (every row of its segment's ancestors, its own segment
- * up to itself), with scale = 1/sqrt(D): s = scale q K^T,  p = softmax(s),  o = p V The forward
- * keeps only lse = log sum exp(s) per row and head; the backward recomputes p = exp(s - lse) tile
- * by tile (Dao, "FlashAttention-2", 2023): dV += p^T do,  dp = do V^T,  ds = p (dp - delta) scale,
- * delta = sum(do o), dQ += ds K,    dK += ds^T Q
+ * up to itself), with scale = 1/sqrt(D):
+ *     s = scale q K^T,   p = softmax(s),   o = p V
+ * The forward keeps only lse = log sum exp(s) per row and head; the backward recomputes
+ * p = exp(s - lse) tile by tile (Dao, "FlashAttention-2", 2023):
+ *     dV += p^T do,   dp = do V^T,   ds = p (dp - delta) scale,   delta = sum(do o)
+ *     dQ += ds K,     dK += ds^T Q
  *
  * Keys and values are packed once per segment and key head into the panels of matmul.c; the tiles
  * of one query head then run through the same register tile. Forward: every (segment, query tile,
@@ -25,7 +27,7 @@ struct attention {
     real *k_rows, *v_rows; /* panels with one column per key: for q K^T and do V^T */
     real *k_cols, *v_cols; /* panels with one row per key: for ds K and p V */
     real *dk, *dv;         /* (H, T, D): gradients per query head */
-    char *scratch;
+    uintptr_t scratch;
     size_t scratch_bytes; /* per thread */
 };
 
@@ -39,14 +41,15 @@ struct attention_tile {
     real *top, *sum;          /* per query row */
 };
 
-static real *take_reals(char **p, size_t n)
+/* The next n reals at address *p, which is a number so that sizes can be counted from 0. */
+static real *take_reals(uintptr_t *p, size_t n)
 {
-    char *at = (char *)(((uintptr_t)*p + 127) / 128 * 128);
+    uintptr_t at = (*p + 127) / 128 * 128;
     *p = at + n * sizeof(real);
     return (real *)at;
 }
 
-static struct attention_tile attention_tile_carve(char **p, size_t D, size_t D_pad)
+static struct attention_tile attention_tile_carve(uintptr_t *p, size_t D, size_t D_pad)
 {
     enum { SLACK = 2 * VL };
     return (struct attention_tile){
@@ -63,9 +66,8 @@ static struct attention_tile attention_tile_carve(char **p, size_t D, size_t D_p
     };
 }
 
-/* One description of the workspace, for its size and for its use. keys_pad bounds the padded keys.
- */
-static char *attention_carve(struct attention *a, char *p, size_t threads)
+/* One description of the workspace, for its size and for its use. keys_pad: padded keys at most. */
+static uintptr_t attention_carve(struct attention *a, uintptr_t p, size_t threads)
 {
     a->D_pad = round_up(a->D, VL);
     a->key_start = (size_t *)take_reals(&p, a->n_seg * sizeof(size_t) / sizeof(real) + 1);
@@ -75,9 +77,9 @@ static char *attention_carve(struct attention *a, char *p, size_t threads)
     a->v_cols = take_reals(&p, a->G * a->keys_pad * a->D_pad);
     a->dk = take_reals(&p, a->H * a->T * a->D);
     a->dv = take_reals(&p, a->H * a->T * a->D);
-    char *end = NULL;
+    uintptr_t end = 0;
     attention_tile_carve(&end, a->D, a->D_pad);
-    a->scratch_bytes = (size_t)end + 256;
+    a->scratch_bytes = end + 256;
     a->scratch = p;
     return p + threads * a->scratch_bytes;
 }
@@ -87,7 +89,7 @@ static size_t attention_work_bytes(size_t T, size_t n_seg, size_t H, size_t G, s
     struct attention a = {
         .n_seg = n_seg, .T = T, .H = H, .G = G, .D = D, .keys_pad = T + n_seg * (VL - 1)
     };
-    return (size_t)attention_carve(&a, NULL, (size_t)omp_get_max_threads()) + 256;
+    return attention_carve(&a, 0, (size_t)omp_get_max_threads()) + 256;
 }
 
 static struct attention attention_begin(const struct segment *seg, size_t n_seg, size_t T, size_t H,
@@ -95,7 +97,7 @@ static struct attention attention_begin(const struct segment *seg, size_t n_seg,
 {
     struct attention a = { .seg = seg, .n_seg = n_seg, .T = T, .H = H, .G = G, .D = D };
     for (size_t i = 0; i < n_seg; i++) a.keys_pad += round_up(seg[i].len, VL);
-    attention_carve(&a, work, (size_t)omp_get_max_threads());
+    attention_carve(&a, (uintptr_t)work, (size_t)omp_get_max_threads());
     size_t at = 0;
     for (size_t i = 0; i < n_seg; i++) {
         a.key_start[i] = at;
@@ -106,7 +108,7 @@ static struct attention attention_begin(const struct segment *seg, size_t n_seg,
 
 static struct attention_tile attention_scratch(const struct attention *a)
 {
-    char *p = a->scratch + (size_t)omp_get_thread_num() * a->scratch_bytes;
+    uintptr_t p = a->scratch + (size_t)omp_get_thread_num() * a->scratch_bytes;
     return attention_tile_carve(&p, a->D, a->D_pad);
 }
 
@@ -216,8 +218,7 @@ static inline size_t row_keys(bool own, size_t i, size_t i0, size_t k0, size_t n
     return seen <= k0 ? 0 : min_size(seen - k0, nk);
 }
 
-/* ---- forward ----------------------------------------------------------------------------------
- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 /* Fold one tile of scores into the running softmax of m rows: p in place of s, the accumulated
  * output rescaled where the row's maximum rose. */
@@ -295,8 +296,7 @@ static void attention_forward(real *o, real *lse, const real *q, const real *k, 
     }
 }
 
-/* ---- backward ---------------------------------------------------------------------------------
- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 /* delta (m) = sum over channels of dout * o */
 static void row_dots(real *delta, const real *dout, const real *o, size_t ld, size_t m, size_t D)
@@ -327,8 +327,7 @@ static void softmax_tile_backward(struct attention_tile *w, const real *lse, siz
     }
 }
 
-/* One tile of queries against one tile of keys: adds to the keys' dK and dV and to the tile's dQ.
- */
+/* One tile of queries against one of keys: adds to the keys' dK and dV and to the queries' dQ. */
 static void backward_keys(const struct attention *a, struct attention_tile *w, const real *lse,
                           size_t s, size_t c, size_t h, size_t i0, size_t m, size_t k0, size_t nk)
 {
@@ -423,8 +422,7 @@ static void attention_backward(real *dq, real *dk, real *dv, const real *dout, c
     sum_heads(dv, a.dv, T, H, G, D);
 }
 
-/* ---- generation: one query per sequence -------------------------------------------------------
- */
+/* ---- generation: one query per sequence ------------------------------------------------------ */
 
 static void decode_head(real *o, const real *q, const real *k, const real *v, size_t n, size_t ld,
                         size_t D, real *p)

@@ -44,19 +44,21 @@ static double sum_squares(const real *x, size_t n)
  *     p -= lr / c1 * m / (sqrt(v) / c2 + eps),   c1 = 1 - b1^t,  c2 = sqrt(1 - b2^t) */
 static void adamw(real *p, real *m, real *v, const real *g, size_t n, const struct adamw *o)
 {
-    real b1 = o->beta1, b2 = o->beta2, step = o->lr / o->correction1;
-    real keep = 1 - o->lr * o->weight_decay;
+    real b1 = (real)o->beta1, rest1 = (real)(1 - o->beta1);
+    real b2 = (real)o->beta2, rest2 = (real)(1 - o->beta2);
+    real keep = (real)(1 - o->lr * o->weight_decay), step = (real)(o->lr / o->correction1);
+    real correction2 = (real)o->correction2, eps = (real)o->eps, scaled = (real)o->grad_scale;
 #pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < n; i++) {
-        real gi = g[i] * o->grad_scale;
-        m[i] = b1 * m[i] + (1 - b1) * gi;
-        v[i] = b2 * v[i] + (1 - b2) * gi * gi;
+        real gi = g[i] * scaled;
+        m[i] = b1 * m[i] + rest1 * gi;
+        v[i] = b2 * v[i] + rest2 * gi * gi;
 #ifdef REAL_DOUBLE
         real root = sqrt(v[i]);
 #else
         real root = sqrtf(v[i]);
 #endif
-        p[i] = p[i] * keep - step * m[i] / (root / o->correction2 + o->eps);
+        p[i] = p[i] * keep - step * m[i] / (root / correction2 + eps);
     }
 }
 

@@ -1,17 +1,20 @@
 /* Numerics on raw arrays: every forward beside its backward. The maths is in kernels/README.md.
  *
  * Dimensions, everywhere in lorac:
- *   T  tokens of a pass              C  hidden size
- *   H  query heads                   G  key/value heads (grouped-query attention: H a multiple of
- * G) D  size of one head              F  hidden size of the MLP V  vocabulary                    r
- * rank of the adapter M, N, K  rows, columns, inner size of a product Arrays are row-major, `real`
- * (float; double in gradient-check builds). In the comments `=` is an output that is overwritten,
- * `+=` one that is added to; gradients are `d` + name.
+ *   T  tokens of a pass          C  hidden size
+ *   H  query heads               G  key/value heads (H is a multiple of G)
+ *   D  size of one head          F  hidden size of the MLP
+ *   V  vocabulary                r  rank of the adapter
+ *   M, N, K  rows, columns, inner size of a product
+ *
+ * Arrays are row-major, `real` (float; double in gradient-check builds). In the comments `=` is an
+ * output that is overwritten, `+=` one that is added to; gradients are `d` + name.
  *
  * One portable source per kernel, compiled once per instruction set (kernels/all.c); which one runs
  * is decided once, at start, by kernels_choose(). Kernels return void and check nothing: callers
- * do. They allocate nothing: workspace comes from the caller, sized by the *_work_bytes() next to
- * them. They use all OpenMP threads and give the same bits for any number of them. */
+ * do; sizes are at least 1. They allocate nothing: workspace comes from the caller, sized by the
+ * *_work_bytes() next to them for the number of OpenMP threads at that moment. They use all OpenMP
+ * threads and give the same bits for any number of them. */
 #ifndef LORAC_KERNELS_KERNELS_H
 #define LORAC_KERNELS_KERNELS_H
 
@@ -35,7 +38,8 @@ struct term {
 
 /* A run of consecutive rows of a pass that are consecutive tokens of a text: a node of the pass's
  * trie. A row attends to every row of the segment's ancestors and to the rows of its own segment up
- * to itself. Parents come before their children, and a tree's segments are neighbours. */
+ * to itself. Segments cover the rows of the pass one after the other, without gaps; parents come
+ * before their children, and a tree's segments are neighbours. */
 struct segment {
     uint32_t start, len; /* rows [start, start + len) */
     int32_t parent;      /* index of the parent segment, -1 at a root */
@@ -46,16 +50,16 @@ struct segment {
 /* Which elements dropout keeps: a function of these and of (example, position, channel) of an
  * element, nothing else, so passes and threads do not matter. */
 struct dropout {
-    real p; /* probability of zero; kept values are divided by 1 - p */
+    real p; /* probability of zero, below 1; kept values are divided by 1 - p */
     uint64_t seed;
     uint32_t step, layer, input; /* input: which tensor of the layer */
 };
 
-/* What a step of AdamW needs, computed in double by the caller. */
+/* What a step of AdamW needs. In double: 1 - beta2 of a float 0.999 would be off by 1e-5. */
 struct adamw {
-    real lr, beta1, beta2, eps, weight_decay;
-    real correction1, correction2; /* 1 - beta1^t, sqrt(1 - beta2^t) */
-    real grad_scale;               /* clipping's factor on the gradient */
+    double lr, beta1, beta2, eps, weight_decay;
+    double correction1, correction2; /* 1 - beta1^t, sqrt(1 - beta2^t) */
+    double grad_scale;               /* clipping's factor on the gradient */
 };
 
 enum { ATTENTION_D_MAX = 384 };
@@ -117,7 +121,7 @@ struct kernels {
 
     /* One new token per sequence against its cache (generation). For sequence s: q (H, D) at
      * q + s * H * D, n_keys[s] cached rows at k + s * stride (G, D each). o (n_seq, H, D) =.
-     * work: n_seq * H * max(n_keys) reals. */
+     * max_keys: at least every n_keys. work: n_seq * H * max_keys reals. */
     void (*attention_decode)(real *o, const real *q, const real *k, const real *v,
                              const uint32_t *n_keys, size_t n_seq, size_t stride, size_t max_keys,
                              size_t H, size_t G, size_t D, real *work);
@@ -145,17 +149,24 @@ struct kernels {
     /* One step of AdamW as PyTorch defines it (decoupled weight decay, bias correction, eps outside
      * the root): p, m, v in place, g is read. */
     void (*adamw)(real *p, real *m, real *v, const real *g, size_t n, const struct adamw *o);
+
+    /* Yardsticks. n rounds of multiply-adds in registers on every thread: the floating-point
+     * operations done. The sum of n values, read by every thread: the memory's read bandwidth. */
+    double (*fma_flops)(size_t n);
+    double (*read_sum)(const real *x, size_t n);
 };
 
 /* The best set that this CPU runs, or the one named (LORAC_ISA); gemm: NULL, "own" or "blas"
- * (LORAC_GEMM). NULL when the name is unknown or the CPU lacks it: *why then says so. */
+ * (LORAC_GEMM). NULL when the name is unknown or the CPU lacks it: *why then says so. There is one
+ * set with blas; asking for another changes it. */
 const struct kernels *kernels_choose(const char *isa, const char *gemm, const char **why);
 
 /* The sets compiled in, best last; NULL past the end. `runs`: whether this CPU can. */
 const struct kernels *kernels_nth(size_t i, bool *runs);
 
 /* Quantise n (a multiple of QUANT_BLOCK for block types) values to storage, rounding to nearest
- * even; ggml's reference rules for the block types. Used by writers, tests and benchmarks. */
+ * even; ggml's reference rules for the block types, whose values must be finite. Used by writers,
+ * tests and benchmarks. */
 void kernels_narrow(void *out, enum dtype type, const float *x, size_t n);
 
 #endif

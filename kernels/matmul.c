@@ -44,8 +44,7 @@ static struct matmul_work matmul_carve(void *work)
     };
 }
 
-/* ---- the register tile ------------------------------------------------------------------------
- */
+/* ---- the register tile ----------------------------------------------------------------------- */
 
 /* c (TILE_ROWS, nv * VL) = or += strip (K, TILE_ROWS) * panel (K, nv * VL). nv is a constant at
  * every call, so that the loops over the tile unroll and s stays in registers. */
@@ -112,8 +111,7 @@ static void tile(real *c, size_t ldc, const real *strip, const real *panel, size
         }
 }
 
-/* ---- packing ----------------------------------------------------------------------------------
- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 /* The last panel of a block is only as wide as whole vectors need. */
 static inline size_t panel_vectors(size_t n, size_t col)
@@ -269,8 +267,7 @@ static void pack_panels_cols(real *panels, const struct term *t, size_t col, siz
     }
 }
 
-/* ---- the product ------------------------------------------------------------------------------
- */
+/* ---- the product ----------------------------------------------------------------------------- */
 
 /* Called by all threads of a team. Panel of column j begins at panels + j * K. */
 static void pack_panels(real *panels, const struct term *t, size_t col, size_t n, size_t k,

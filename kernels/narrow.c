@@ -42,11 +42,18 @@ static void put16(uint8_t *p, uint16_t v)
     memcpy(p, &v, sizeof v);
 }
 
+/* 1/d, and 0 where d = 0 or is so small that 1/d overflows: d is then stored as zero anyway. */
+static float inverse_of(float d)
+{
+    float inverse = d != 0 ? 1 / d : 0;
+    return isinf(inverse) ? 0 : inverse;
+}
+
 static void narrow_q8_0(uint8_t *out, const float *x)
 {
     float top = 0;
     for (int j = 0; j < QUANT_BLOCK; j++) top = fmaxf(top, fabsf(x[j]));
-    float d = top / 127, inverse = d != 0 ? 1 / d : 0;
+    float d = top / 127, inverse = inverse_of(d);
     put16(out, f16_of(d));
     for (int j = 0; j < QUANT_BLOCK; j++) out[2 + j] = (uint8_t)(int8_t)roundf(x[j] * inverse);
 }
@@ -63,7 +70,7 @@ static void narrow_q4_0(uint8_t *out, const float *x)
     for (int j = 0; j < QUANT_BLOCK; j++) {
         if (fabsf(x[j]) > top) top = fabsf(x[j]), signed_top = x[j];
     }
-    float d = signed_top / -8, inverse = d != 0 ? 1 / d : 0;
+    float d = signed_top / -8, inverse = inverse_of(d);
     put16(out, f16_of(d));
     for (int j = 0; j < 16; j++) {
         uint8_t low = nibble(x[j] * inverse + 8.5f), high = nibble(x[j + 16] * inverse + 8.5f);
@@ -75,7 +82,7 @@ static void narrow_q4_1(uint8_t *out, const float *x)
 {
     float low = x[0], high = x[0];
     for (int j = 1; j < QUANT_BLOCK; j++) low = fminf(low, x[j]), high = fmaxf(high, x[j]);
-    float d = (high - low) / 15, inverse = d != 0 ? 1 / d : 0;
+    float d = (high - low) / 15, inverse = inverse_of(d);
     put16(out, f16_of(d));
     put16(out + 2, f16_of(low));
     for (int j = 0; j < 16; j++) {

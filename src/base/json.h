@@ -1,9 +1,10 @@
 /* JSON from strangers: jansson behind limits.
  *
  * json_parse() refuses what parsers disagree on: invalid UTF-8, lone surrogates, NaN, trailing
- * text, nesting deeper than JSON_DEPTH, and, where asked, duplicate keys. The tree is jansson's
- * json_t, to be released with json_decref(). The getters below name file and key in their errors.
- */
+ * text, nesting deeper than JSON_DEPTH, and, where asked, duplicate keys. An integer beyond 64 bits
+ * is read as a real number, so that it serves nothing that asks for an integer. The tree is
+ * jansson's json_t, to be released with json_decref(). The getters below name file and key in their
+ * errors. */
 #ifndef LORAC_BASE_JSON_H
 #define LORAC_BASE_JSON_H
 

@@ -52,12 +52,13 @@ struct dataset {
  *
  * The split by fraction is part of what makes a run repeatable. A record's key is the SHA-256 of
  *     "lorac split 1\n", the seed (8 bytes, little-endian), and then
- *     chats: the first user turn's text; with an input: "\n\n" and the input (whatever the
- * template, system text, answers; a chat without a user turn: all its texts) text: the text;
- * tokens: the ids (4 bytes each, little-endian) and the record is validation if the first 8 bytes
- * of it as a little-endian number, divided by 2^64, are below the fraction. So duplicates, and
- * other answers to one question, fall on one side, and a record's side depends on nothing but
- * itself.
+ *     chats:  the first user turn's text; with an input: "\n\n" and the input (whatever the template,
+ *             system text, answers; a chat without a user turn: all its texts)
+ *     text:   the text
+ *     tokens: the ids (4 bytes each, little-endian)
+ * and the record is validation if the first 8 bytes of it as a little-endian number, divided by
+ * 2^64, are below the fraction. So duplicates, and other answers to one question, fall on one side,
+ * and a record's side depends on nothing but itself.
  *
  * Errors: the first bad record (unless skip_errors), an empty training side, a split that leaves
  * one side empty, every example dropped (the message names the setting). `notes` receives one line

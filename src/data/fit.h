@@ -2,10 +2,12 @@
  *
  * A record that is longer than that is an error, is dropped, is cut, or is split:
  *   truncate  behind the last answer that fits whole and leaves a target; where there is none, at
- * the max_length-th token, and then without an EOS split     texts, tokens and the plain template:
- * consecutive chunks (no BOS is added to the later ones, and each chunk's first token is no
- * target). Chats: pieces of whole exchanges, each rendered as a conversation of its own with the
- * system text; an exchange that does not fit by itself is lost. */
+ *             the max_length-th token, and then without an EOS
+ *   split     texts, tokens and the plain template: consecutive chunks (no BOS is added to the later
+ *             ones, and each chunk's first token is no target). Chats: pieces of whole exchanges,
+ *             each rendered as a conversation of its own with the system text; an exchange that does
+ *             not fit by itself is lost.
+ */
 #ifndef LORAC_DATA_FIT_H
 #define LORAC_DATA_FIT_H
 

@@ -77,20 +77,36 @@ static void walk_insert(struct walk *w, const struct examples *x, uint32_t i, bo
     *w = (struct walk){ .length = kept > rows ? kept : rows, .last = i, .any = true };
 }
 
+static int descending(const void *pa, const void *pb)
+{
+    size_t a = *(const size_t *)pa, b = *(const size_t *)pb;
+    return a > b ? -1 : a < b;
+}
+
+/* The rows of the largest pass that any batch can give: all of the longest examples together, at most
+ * pass_tokens, or one example that is longer. */
+static int bound_rows(size_t *bound, const struct examples *x, size_t batch_size,
+                      size_t pass_tokens, struct err *e)
+{
+    size_t *rows = mem_alloc(x->n, sizeof *rows, e), sum = 0;
+    if (!rows) return e->code;
+    for (size_t i = 0; i < x->n; i++) rows[i] = rows_of(x, (uint32_t)i);
+    qsort(rows, x->n, sizeof *rows, descending);
+    for (size_t i = 0; i < x->n && i < batch_size && sum < pass_tokens; i++) sum += rows[i];
+    *bound = sum < pass_tokens ? sum : pass_tokens;
+    if (x->n && rows[0] > *bound) *bound = rows[0];
+    if (*bound == 0) *bound = 1;
+    mem_free(rows);
+    return 0;
+}
+
 int batch_init(struct batch *b, const struct examples *x, size_t batch_size, size_t pass_tokens,
                bool share, struct err *e)
 {
     *b = (struct batch){
         .examples = x, .batch_size = batch_size, .pass_tokens = pass_tokens, .share = share
     };
-    b->rows_max = pass_tokens;
-    size_t total = 0;
-    for (size_t i = 0; i < x->n; i++) {
-        size_t rows = rows_of(x, (uint32_t)i);
-        if (rows > b->rows_max) b->rows_max = rows;
-        total += rows;
-    }
-    if (total < b->rows_max) b->rows_max = total ? total : 1;
+    if (bound_rows(&b->rows_max, x, batch_size, pass_tokens, e)) return e->code;
     /* a trie with n leaves has at most 2n - 1 nodes without lonely children */
     b->seg_max = 2 * (batch_size < x->n ? batch_size : x->n);
     if (b->seg_max > b->rows_max) b->seg_max = b->rows_max;

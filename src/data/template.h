@@ -8,10 +8,10 @@
  * Targets. Which characters of a run are targets is known by offset, and a token is a target when
  * it covers at least one character of a trained assistant message, or lies between the answer's
  * last character and its EOS, or is that EOS. With train_on_eos off neither the EOS nor what lies
- * before it is one. The first token of an example is never a target: nothing predicts it. responses
- * every assistant message but those with train = false last_response  the last assistant message,
- * unless it has train = false everything     all tokens but the first, except assistant messages
- * with train = false
+ * before it is one. The first token of an example is never a target: nothing predicts it.
+ *   responses      every assistant message but those with train = false
+ *   last_response  the last assistant message, unless it has train = false
+ *   everything     all tokens but the first, except assistant messages with train = false
  *
  * The templates (BOS in front of the sequence where the tokenizer's own files ask for it):
  *   alpaca           alpaca-lora's and torchtune's form, the answer on the line below the header;

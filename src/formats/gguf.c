@@ -75,33 +75,45 @@ static int cut_off(const struct scan *s, const char *inside, size_t at, struct e
                    s->g->path, inside, at, s->r.size);
 }
 
-static int read_counts(struct scan *s, struct err *e)
+static int read_magic(struct scan *s, struct err *e)
 {
-    struct gguf *g = s->g;
-    const uint8_t *magic = reader_take(&s->r, 4);
+    const struct gguf *g = s->g;
     if (map_is_lfs_pointer(&g->map)) {
         return err_set(e, "%s: found a Git LFS pointer, wanted the file itself; run 'git lfs pull'",
                        g->path);
     }
-    if (!magic || memcmp(magic, "GGUF", 4) != 0) {
-        return err_set(e, "%s: not a GGUF file: found %s, wanted it to begin with \"GGUF\"",
-                       g->path, err_quote((const char *)g->map.data, magic ? 4 : g->map.size));
-    }
-    uint32_t version = reader_u32(&s->r);
-    uint64_t n_tensors = reader_u64(&s->r), n_kv = reader_u64(&s->r);
-    if (s->r.short_read) return cut_off(s, "the header", 4, e);
+    const uint8_t *magic = reader_take(&s->r, 4);
+    if (magic && memcmp(magic, "GGUF", 4) == 0) return 0;
+    return err_set(e, "%s: not a GGUF file: found %s, wanted it to begin with \"GGUF\"", g->path,
+                   err_quote((const char *)g->map.data, magic ? 4 : g->map.size));
+}
+
+static int check_version(const struct scan *s, uint32_t version, struct err *e)
+{
+    /* 2 differs from 3 in allowing no big-endian files. */
+    if (version == 2 || version == 3) return 0;
     if ((version & 0xffff) == 0) {
         return err_set(e,
                        "%s: found a big-endian GGUF file, wanted a little-endian one; convert it "
                        "with gguf_convert_endian.py of llama.cpp",
-                       g->path);
+                       s->g->path);
     }
-    if (version != 2 && version != 3) { /* 2 differs from 3 in allowing no big-endian files */
-        return err_set(e,
-                       "%s: found GGUF version %" PRIu32 ", wanted 2 or 3; convert the model "
-                       "anew with a current llama.cpp",
-                       g->path, version);
-    }
+    return err_set(e,
+                   "%s: found GGUF version %" PRIu32 ", wanted 2 or 3; convert the model anew with "
+                   "a current llama.cpp",
+                   s->g->path, version);
+}
+
+static int read_counts(struct scan *s, struct err *e)
+{
+    struct gguf *g = s->g;
+    int code = read_magic(s, e);
+    if (code) return code;
+    uint32_t version = reader_u32(&s->r);
+    uint64_t n_tensors = reader_u64(&s->r), n_kv = reader_u64(&s->r);
+    if (s->r.short_read) return cut_off(s, "the header", 4, e);
+    code = check_version(s, version, e);
+    if (code) return code;
     size_t left = reader_left(&s->r);
     if (n_kv > COUNT_MOST || n_kv > left / KV_LEAST) {
         return err_set(e,

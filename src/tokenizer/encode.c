@@ -93,8 +93,8 @@ static size_t symbol_bytes(const struct tokenizer *t, uint32_t symbol)
     return symbol < t->vocab.n ? t->vocab.pieces[symbol].n : t->chars.pieces[symbol - t->vocab.n].n;
 }
 
-/* Emit a symbol, unused pieces by the parts they were last made of. A part is shorter than its
- * whole, so the pile holds at most one symbol for each byte. */
+/* Emit a symbol, unused pieces by the parts they were last made of, unknown when they have none.
+ * A part is shorter than its whole, so the pile holds at most one symbol for each byte. */
 static int put_symbol(struct encoder *x, uint32_t symbol, size_t start, size_t end)
 {
     const struct tokenizer *t = x->t;
@@ -119,8 +119,8 @@ static int put_symbol(struct encoder *x, uint32_t symbol, size_t start, size_t e
             continue;
         }
         size_t to = symbol == BPE_NONE ? end : start + symbol_bytes(t, symbol);
-        code = symbol >= t->vocab.n ? put_unknown(x, start, to)
-                                    : put(x, symbol, x->origin[start], x->origin[to]);
+        bool known = symbol < t->vocab.n && t->vocab.pieces[symbol].type != TOKEN_UNUSED;
+        code = known ? put(x, symbol, x->origin[start], x->origin[to]) : put_unknown(x, start, to);
         start = to;
     }
     return code;
@@ -141,7 +141,7 @@ static int put_symbols(struct encoder *x, size_t end)
 static uint32_t char_symbol(const struct tokenizer *t, const char *bytes, size_t n)
 {
     int32_t id = vocab_find(&t->vocab, bytes, n);
-    if (id >= 0 && joinable(t->vocab.pieces[id].type)) return (uint32_t)id;
+    if (id >= 0 && joinable(t, id)) return (uint32_t)id;
     id = t->chars.n ? vocab_find(&t->chars, bytes, n) : -1;
     return id >= 0 ? (uint32_t)(t->vocab.n + (size_t)id) : BPE_NONE;
 }
@@ -275,7 +275,7 @@ static int32_t whole_word(struct encoder *x, const char *word, size_t n)
     alphabet_spell(&x->word, word, n);
     if (x->word.failed) return -1;
     int32_t id = vocab_find(&x->t->vocab, x->word.p, x->word.n);
-    return id >= 0 && joinable(x->t->vocab.pieces[id].type) ? id : -1;
+    return id >= 0 && joinable(x->t, id) ? id : -1;
 }
 
 static int encode_word(struct encoder *x, size_t from, size_t to)

@@ -22,6 +22,7 @@ struct entry {
     size_t n;
     enum token_type type;
     enum piece_search search;
+    bool in_model;
 };
 
 static const char *at(struct hf *h, const char *key)
@@ -69,7 +70,7 @@ static int read_added(struct hf *h, struct entry *x, size_t *id, size_t i, struc
     if (!code && !json_has(o, "id")) code = err_set(e, "%s: found no id, wanted one", where);
     if (!code) code = json_get_size(id, o, "id", where, e);
     if (code) return code;
-    *x = (struct entry){ a.text, a.n, a.special ? TOKEN_CONTROL : TOKEN_USER, a.search };
+    *x = (struct entry){ a.text, a.n, a.special ? TOKEN_CONTROL : TOKEN_USER, a.search, false };
     return 0;
 }
 
@@ -105,7 +106,7 @@ static int place_vocab(struct hf *h, struct entry *entries, size_t n, const json
     json_t *value;
     json_object_foreach((json_t *)vocab, text, value)
     {
-        struct entry x = { text, strlen(text), TOKEN_NORMAL, SEARCH_RAW };
+        struct entry x = { text, strlen(text), TOKEN_NORMAL, SEARCH_RAW, true };
         x.type = type_of(h, x.text, x.n);
         if (!json_is_integer(value) || json_integer_value(value) < 0) {
             return err_set(e, "%s: model.vocab: piece %s: found %s, wanted an id of 0 or more",
@@ -171,7 +172,9 @@ static int read_pieces(struct hf *h, struct err *e)
     for (size_t i = 0; !code && i < n; i++) { /* n distinct ids below n: none is missing */
         const struct entry *x = &entries[i];
         code = vocab_add(&h->t->vocab, x->text, x->n, 0, x->type, at(h, "model.vocab"), e);
-        if (!code) h->t->vocab.pieces[i].search = (uint8_t)x->search;
+        if (code) break;
+        h->t->vocab.pieces[i].search = (uint8_t)x->search;
+        h->t->vocab.pieces[i].in_model = x->in_model;
     }
     mem_free(entries);
     return code;

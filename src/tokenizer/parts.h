@@ -12,7 +12,7 @@
 #include "src/tokenizer/tokenizer.h"
 #include "src/tokenizer/vocab.h"
 
-#include <jansson.h>
+#include "src/base/json.h"
 
 #define META_SPACE "\xe2\x96\x81" /* U+2581, SentencePiece's spelling of a space */
 enum { META_SPACE_BYTES = 3, FILE_MOST = 256 << 20 };
@@ -53,19 +53,31 @@ struct tokenizer {
     uint32_t ascii[128]; /* symbols of single characters (SPM) */
     uint32_t space;      /* the symbol of U+2581 */
     uint32_t bytes[256]; /* byte pieces (SPM) or the symbols of bytes (byte-level) */
+    bool scores_fit;     /* the scores alone say how pieces are joined (SPM) */
     bool cut_words;      /* no rule joins across the beginning of a word */
     struct match raw[2], normal;
     struct splitter splitter;
 };
 
-static inline bool joinable(enum token_type type)
+/* Whether ordinary text may come to a piece by merging. */
+static inline bool joinable(const struct tokenizer *t, int32_t id)
 {
-    return type == TOKEN_NORMAL || type == TOKEN_UNUSED;
+    const struct piece *p = &t->vocab.pieces[id];
+    return p->type == TOKEN_NORMAL || p->type == TOKEN_UNUSED ||
+           (p->type == TOKEN_USER && p->in_model);
 }
 
 static inline bool special_type(enum token_type type)
 {
     return type == TOKEN_CONTROL || type == TOKEN_UNKNOWN || type == TOKEN_USER;
+}
+
+static inline size_t piece_characters(const struct tokenizer *t, int32_t id)
+{
+    size_t n, characters = 0;
+    const char *text = vocab_bytes(&t->vocab, id, &n);
+    for (size_t i = 0; i < n; i++) characters += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return characters;
 }
 
 /* ---- seal.c ---- */

@@ -25,7 +25,7 @@ static size_t char_bytes(char lead)
 static uint32_t half(const struct tokenizer *t, uint64_t hash, const char *bytes, size_t n)
 {
     int32_t id = vocab_find_hashed(&t->vocab, hash, bytes, n);
-    if (id >= 0 && joinable(t->vocab.pieces[id].type)) return (uint32_t)id;
+    if (id >= 0 && joinable(t, id)) return (uint32_t)id;
     return char_bytes(bytes[0]) == n ? LONE_CHAR : BPE_NONE;
 }
 
@@ -111,7 +111,7 @@ static int rules_by_score(struct tokenizer *t, const char *where, struct err *e)
     int code = 0;
     for (size_t i = 0; !code && i < t->vocab.n; i++) {
         const struct piece *p = &t->vocab.pieces[i];
-        if (!joinable(p->type)) continue;
+        if (!joinable(t, (int32_t)i)) continue;
         ids[n++] = (int32_t)i;
         if (isfinite(p->score)) continue;
         code = err_set(e, "%s: piece %zu: found the score %g, wanted a finite number", where, i,
@@ -125,22 +125,35 @@ static int rules_by_score(struct tokenizer *t, const char *where, struct err *e)
     return code;
 }
 
-/* Number the unused pieces that some rule makes: they have to be taken apart again. */
-static int number_unused(struct tokenizer *t, struct err *e)
+static int number_unused_piece(struct tokenizer *t, uint32_t id, struct err *e)
 {
     struct bpe *b = &t->bpe;
-    for (size_t i = 0; i < b->n_slots; i++) {
-        const struct bpe_rule *r = &b->slots[i];
-        if (r->rank == BPE_NONE || t->vocab.pieces[r->joined].type != TOKEN_UNUSED) continue;
-        if (!b->unused) {
-            b->unused = mem_alloc(t->vocab.n, sizeof *b->unused, e);
-            if (!b->unused) return e->code;
-            memset(b->unused, 0xff, t->vocab.n * sizeof *b->unused);
-            b->n_symbols = t->vocab.n;
-        }
-        if (b->unused[r->joined] == BPE_NONE) b->unused[r->joined] = (uint32_t)b->n_unused++;
+    if (!b->unused) {
+        b->unused = mem_alloc(t->vocab.n, sizeof *b->unused, e);
+        if (!b->unused) return e->code;
+        memset(b->unused, 0xff, t->vocab.n * sizeof *b->unused);
+        b->n_symbols = t->vocab.n;
     }
+    if (b->unused[id] == BPE_NONE) b->unused[id] = (uint32_t)b->n_unused++;
     return 0;
+}
+
+/* Unused pieces that some rule makes have to be taken apart again; those of one character come out
+ * as unknown. */
+static int number_unused(struct tokenizer *t, struct err *e)
+{
+    const struct piece *p = t->vocab.pieces;
+    int code = 0;
+    for (size_t i = 0; !code && i < t->bpe.n_slots; i++) {
+        const struct bpe_rule *r = &t->bpe.slots[i];
+        if (r->rank == BPE_NONE || p[r->joined].type != TOKEN_UNUSED) continue;
+        code = number_unused_piece(t, r->joined, e);
+    }
+    for (size_t i = 0; !code && i < t->vocab.n; i++) {
+        if (p[i].type != TOKEN_UNUSED || piece_characters(t, (int32_t)i) != 1) continue;
+        code = number_unused_piece(t, (uint32_t)i, e);
+    }
+    return code;
 }
 
 /* ---- by a list of merges -----------------------------------------------------------------------
@@ -149,14 +162,13 @@ static int number_unused(struct tokenizer *t, struct err *e)
 /* Merges of or to special and byte pieces are left out: they would let text spell such a token. */
 static int rules_by_merges(struct tokenizer *t, const char *where, struct err *e)
 {
-    const struct piece *p = t->vocab.pieces;
     for (size_t i = 0; i < t->n_merges; i++) {
         const struct merge *m = &t->merges[i];
         uint32_t left = (uint32_t)m->left, right = (uint32_t)m->right;
         if (bpe_find(&t->bpe, left, right)) {
             return err_set(e, "%s: merge %zu repeats an earlier one", where, i);
         }
-        if (!joinable(p[left].type) || !joinable(p[right].type) || !joinable(p[m->joined].type)) {
+        if (!joinable(t, m->left) || !joinable(t, m->right) || !joinable(t, m->joined)) {
             continue;
         }
         if (bpe_add(&t->bpe, left, right, (uint32_t)i, (uint32_t)m->joined, e)) return e->code;
@@ -164,39 +176,14 @@ static int rules_by_merges(struct tokenizer *t, const char *where, struct err *e
     return 0;
 }
 
-/* For containers that know scores only: minus the rank of the first merge that makes a piece, and
- * below those the pieces that no merge makes. Both stay exact, being below 2^25. */
-static void score_by_merges(struct tokenizer *t)
-{
-    struct piece *p = t->vocab.pieces;
-    for (size_t i = 0; i < t->vocab.n; i++) {
-        if (p[i].type == TOKEN_NORMAL) p[i].score = -(float)(t->n_merges + i);
-    }
-    for (size_t i = t->n_merges; i-- > 0;) {
-        if (p[t->merges[i].joined].type != TOKEN_NORMAL) continue;
-        p[t->merges[i].joined].score = -(float)i;
-    }
-}
-
-int rules_make(struct tokenizer *t, const char *where, struct err *e)
-{
-    int code = bpe_init(&t->bpe, e);
-    if (code) return code;
-    if (!t->by_score) {
-        code = rules_by_merges(t, where, e);
-        if (!code && t->kind == TOKENIZER_SPM) score_by_merges(t);
-        return code;
-    }
-    code = rules_by_score(t, where, e);
-    return code ? code : number_unused(t, e);
-}
-
-/* ---- do scores say the same? -------------------------------------------------------------------
- */
+/* ---- scores for merges -------------------------------------------------------------------------
+ * Hugging Face's converter lists, for every piece from the best score down, all cuts of the piece;
+ * those of pieces with equal scores together, longer parts first. A list of that form can be turned
+ * back into scores, which tokenizer.model and GGUF need. */
 
 struct fit {
-    bool ok;
-    uint32_t *least, *most; /* by piece: the ranks of the rules that make it */
+    bool all_cuts;  /* every cut is a merge */
+    uint32_t *last; /* by piece: the highest rank of its merges */
 };
 
 static int check_cut(void *context, struct tokenizer *t, int32_t id, uint32_t left, uint32_t right,
@@ -206,51 +193,73 @@ static int check_cut(void *context, struct tokenizer *t, int32_t id, uint32_t le
     struct fit *f = context;
     const struct bpe_rule *r = NULL;
     if (left != LONE_CHAR && right != LONE_CHAR) r = bpe_find(&t->bpe, left, right);
-    if (!r || r->joined != (uint32_t)id) {
-        f->ok = false;
-        return 0;
+    if (!r) {
+        f->all_cuts = false;
+    } else if (r->rank > f->last[id]) {
+        f->last[id] = r->rank;
     }
-    if (r->rank < f->least[id]) f->least[id] = r->rank;
-    if (f->most[id] == BPE_NONE || r->rank > f->most[id]) f->most[id] = r->rank;
     return 0;
 }
 
-/* Ranks are distinct, so the ranges overlap exactly when, walking up the ranks, a piece is met
- * again after another one. */
-static bool ranges_apart(const struct tokenizer *t, const struct fit *f)
+static bool longer_first(const struct tokenizer *t, const struct merge *a, const struct merge *b)
 {
-    uint32_t last = 0; /* the highest rank of the piece in hand */
-    int32_t piece = -1;
-    for (size_t i = 0; i < t->n_merges; i++) {
-        const struct merge *m = &t->merges[i];
-        const struct bpe_rule *r = bpe_find(&t->bpe, (uint32_t)m->left, (uint32_t)m->right);
-        if (!r || r->joined == (uint32_t)piece) continue;
-        if (piece >= 0 && i <= last) return false;
-        piece = (int32_t)r->joined;
-        last = f->most[piece];
-        if (f->least[piece] != i) return false;
-    }
-    return true;
+    size_t left_a = piece_characters(t, a->left), left_b = piece_characters(t, b->left);
+    if (left_a != left_b) return left_a > left_b;
+    return piece_characters(t, a->right) >= piece_characters(t, b->right);
 }
 
-int rules_fit_scores(bool *fit, const struct tokenizer *t, struct err *e)
+/* Walk up the ranks. A run of merges that ends where all its pieces are done is one score. */
+static bool score_runs(struct tokenizer *t, const struct fit *f)
 {
-    *fit = t->by_score;
-    if (t->by_score || t->kind != TOKENIZER_SPM) return 0;
-    struct fit f = { .ok = true };
-    f.least = mem_alloc(t->vocab.n, sizeof *f.least, e);
-    f.most = mem_alloc(t->vocab.n, sizeof *f.most, e);
-    int code = f.least && f.most ? 0 : e->code;
-    if (!code) {
-        memset(f.least, 0xff, t->vocab.n * sizeof *f.least);
-        memset(f.most, 0xff, t->vocab.n * sizeof *f.most);
+    const struct merge *m = t->merges, *before = NULL;
+    size_t start = 0, last = 0;
+    bool mixed = false; /* more than one piece in this run */
+    bool fits = true;
+    for (size_t i = 0; i < t->n_merges; i++) {
+        struct piece *p = &t->vocab.pieces[m[i].joined];
+        const struct bpe_rule *r = bpe_find(&t->bpe, (uint32_t)m[i].left, (uint32_t)m[i].right);
+        if (!r) continue; /* to a special piece */
+        bool within = before && i <= last;
+        if (!within) {
+            start = i;
+            mixed = false;
+        } else if (m[i].joined != before->joined && !mixed) {
+            mixed = true;
+            for (size_t k = start + 1; k < i; k++) fits &= longer_first(t, &m[k - 1], &m[k]);
+        }
+        if (within && mixed) fits &= longer_first(t, before, &m[i]);
+        p->score = -(float)start;
+        if (!within || f->last[m[i].joined] > last) last = f->last[m[i].joined];
+        before = &m[i];
     }
-    for (size_t i = 0; !code && f.ok && i < t->vocab.n; i++) {
-        if (!joinable(t->vocab.pieces[i].type)) continue;
-        code = each_cut((struct tokenizer *)t, (int32_t)i, check_cut, &f, e);
+    return fits;
+}
+
+static int score_by_merges(struct tokenizer *t, struct err *e)
+{
+    struct piece *p = t->vocab.pieces;
+    struct fit f = { .all_cuts = true, .last = mem_alloc(t->vocab.n, sizeof *f.last, e) };
+    if (!f.last) return e->code;
+    int code = 0;
+    for (size_t i = 0; !code && i < t->vocab.n; i++) {
+        if (p[i].type != TOKEN_NORMAL) continue;
+        p[i].score = -(float)(t->n_merges + i); /* what no merge makes; exact below 2^25 */
+        code = each_cut(t, (int32_t)i, check_cut, &f, e);
     }
-    *fit = !code && f.ok && ranges_apart(t, &f);
-    mem_free(f.least);
-    mem_free(f.most);
+    t->scores_fit = !code && score_runs(t, &f) && f.all_cuts;
+    mem_free(f.last);
     return code;
+}
+
+int rules_make(struct tokenizer *t, const char *where, struct err *e)
+{
+    int code = bpe_init(&t->bpe, e);
+    if (code) return code;
+    if (!t->by_score) {
+        code = rules_by_merges(t, where, e);
+        return code || t->kind != TOKENIZER_SPM ? code : score_by_merges(t, e);
+    }
+    t->scores_fit = true;
+    code = rules_by_score(t, where, e);
+    return code ? code : number_unused(t, e);
 }

@@ -4,12 +4,9 @@
 
 #include "src/tokenizer/parts.h"
 
-/* Fill t->bpe (and t->chars) from what the container declared. */
+/* Fill t->bpe and t->chars from what the container declared; for SentencePiece-style vocabularies
+ * with a list of merges also the scores, and t->scores_fit: whether merging by them alone says the
+ * same as the list. */
 int rules_make(struct tokenizer *t, const char *where, struct err *e);
-
-/* Whether merging by the scores of tokenizer_score() alone gives what the merges give: every way
- * to join two pieces to a third is listed, and the ways to one piece are not interleaved with
- * those to another. Always true for vocabularies that merge by score. */
-int rules_fit_scores(bool *fit, const struct tokenizer *t, struct err *e);
 
 #endif

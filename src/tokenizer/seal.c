@@ -11,7 +11,7 @@
 static uint32_t symbol_of(const struct tokenizer *t, const char *bytes, size_t n)
 {
     int32_t id = vocab_find(&t->vocab, bytes, n);
-    if (id >= 0 && joinable(t->vocab.pieces[id].type)) return (uint32_t)id;
+    if (id >= 0 && joinable(t, id)) return (uint32_t)id;
     id = vocab_find(&t->chars, bytes, n);
     return id >= 0 ? (uint32_t)(t->vocab.n + (size_t)id) : BPE_NONE;
 }

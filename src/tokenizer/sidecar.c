@@ -242,11 +242,14 @@ static int read_ids(struct sidecars *s, const char *name, bool *bos_known, struc
 static int read_roles(struct sidecars *s, struct err *e)
 {
     struct tokenizer *t = s->t;
-    int32_t bos, eos;
-    bool bos_known, eos_known;
+    int32_t bos, eos, unk = -1;
+    bool bos_known, eos_known, unk_known;
     int code = read_role(s, "bos_token", &bos, &bos_known, e);
     if (!code) code = read_role(s, "eos_token", &eos, &eos_known, e);
+    if (!code && t->unk < 0) code = read_role(s, "unk_token", &unk, &unk_known, e);
     if (code) return code;
+    if (unk >= 0) t->unk = unk;
+    if (unk >= 0 && t->kind == TOKENIZER_SPM) t->vocab.pieces[unk].type = TOKEN_UNKNOWN;
     if (bos_known) t->bos = bos;
     if (eos_known) {
         t->eos = -1;

@@ -21,7 +21,8 @@
  *          counts as "no \S follows", so spaces in front of a digit stay together.
  * Llama 3: (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
  *          ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
- *          where \s*[\r\n]+ is written as its runs, which need no backtracking. */
+ *          where \s*[\r\n]+ always ends with the last line end of the spaces: \s*[\r\n]. It goes
+ *          back once over the spaces behind, which the next match takes. */
 static const char *const patterns[] = {
     [PRE_GPT2] = "'(?:[stmd]|re|ve|ll)| ?" LETTER "++| ?" NUMBER "++| ?" OTHER "++"
                  "|[" SPACE "]+(?![^" SPACE "])|[" SPACE "]++",
@@ -29,11 +30,9 @@ static const char *const patterns[] = {
                           "|[" SPACE "]+(?![^" SPACE NUMBER "])|[" SPACE "]++",
     [PRE_LLAMA3] = "(?i:'(?:[stmd]|re|ve|ll))|[^\\r\\n" LETTER NUMBER "]?" LETTER "++"
                    "|" NUMBER "{1,3}+| ?" OTHER "++[\\r\\n]*+"
-                   "|(?:(?:(?![\\r\\n])[" SPACE "])*+[\\r\\n]++)++"
+                   "|[" SPACE "]*[\\r\\n]"
                    "|[" SPACE "]+(?![^" SPACE "])|[" SPACE "]++",
 };
-
-enum { MATCH_LIMIT = 100000 }; /* a match needs a handful of steps */
 
 int splitter_init(struct splitter *s, enum pretokenizer pre, struct err *e)
 {
@@ -51,39 +50,40 @@ int splitter_init(struct splitter *s, enum pretokenizer pre, struct err *e)
     }
     pcre2_jit_compile(code, PCRE2_JIT_COMPLETE); /* where it cannot, the interpreter runs */
     s->code = code;
-    s->limits = pcre2_match_context_create(NULL);
-    if (!s->limits) {
-        splitter_release(s);
-        return err_set(e, "out of memory: PCRE2");
-    }
-    pcre2_set_match_limit(s->limits, MATCH_LIMIT);
     return 0;
 }
 
 void splitter_release(struct splitter *s)
 {
-    pcre2_match_context_free(s->limits);
     pcre2_code_free(s->code);
     *s = (struct splitter){ 0 };
 }
 
 int splits_init(struct splits *w, const struct splitter *s, struct err *e)
 {
-    *w = (struct splits){ .splitter = s, .match = pcre2_match_data_create(1, NULL) };
-    return w->match ? 0 : err_set(e, "out of memory: PCRE2");
+    *w = (struct splits){ .splitter = s };
+    w->match = pcre2_match_data_create(1, NULL);
+    w->limits = pcre2_match_context_create(NULL);
+    if (w->match && w->limits) return 0;
+    splits_release(w);
+    return err_set(e, "out of memory: PCRE2");
 }
 
 void splits_release(struct splits *w)
 {
     pcre2_match_data_free(w->match);
+    pcre2_match_context_free(w->limits);
     *w = (struct splits){ 0 };
 }
 
 void splits_begin(struct splits *w, const char *text, size_t n)
 {
+    enum { STEPS_LEAST = 1000 };
     w->text = text;
     w->n = n;
     w->at = 0;
+    size_t most = n < UINT32_MAX / 4 ? 2 * n + STEPS_LEAST : UINT32_MAX;
+    pcre2_set_match_limit(w->limits, (uint32_t)most); /* the patterns stay far below */
 }
 
 int splits_next(struct splits *w, bool *more, size_t *start, size_t *end, struct err *e)
@@ -91,7 +91,7 @@ int splits_next(struct splits *w, bool *more, size_t *start, size_t *end, struct
     *more = w->at < w->n;
     if (!*more) return 0;
     int found = pcre2_match(w->splitter->code, (PCRE2_SPTR)w->text, w->n, w->at, PCRE2_NO_UTF_CHECK,
-                            w->match, w->splitter->limits);
+                            w->match, w->limits);
     const PCRE2_SIZE *range = pcre2_get_ovector_pointer(w->match);
     if (found < 0 || range[1] <= w->at) {
         return err_set(e, "the pre-tokeniser gave up at byte %zu (PCRE2 code %d)", w->at, found);

@@ -8,9 +8,9 @@
 #include "src/base/err.h"
 #include "src/tokenizer/tokenizer.h"
 
-/* Compiled once, used by any number of threads. Handles of PCRE2. */
+/* A compiled pattern of PCRE2, used by any number of threads. */
 struct splitter {
-    void *code, *limits;
+    void *code;
 };
 
 int splitter_init(struct splitter *s, enum pretokenizer pre, struct err *e);
@@ -19,7 +19,7 @@ void splitter_release(struct splitter *s);
 /* One thread's walk over one text of valid UTF-8. */
 struct splits {
     const struct splitter *splitter;
-    void *match;
+    void *match, *limits;
     const char *text;
     size_t n, at;
 };

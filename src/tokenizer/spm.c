@@ -243,6 +243,9 @@ static int32_t control_piece(const struct tokenizer *t, const struct text_span *
 static int finish(struct spm *s, struct err *e)
 {
     struct tokenizer *t = s->t;
+    if (t->vocab.n == 0) {
+        return err_set(e, "%s: found no pieces, wanted a SentencePiece model", s->path);
+    }
     int code = refuse_unsupported(s, e);
     if (code) return code;
     if (t->unk < 0) {

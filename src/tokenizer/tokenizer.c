@@ -257,6 +257,10 @@ enum pretokenizer tokenizer_pre(const struct tokenizer *t)
 {
     return t->pre;
 }
+bool tokenizer_scores_fit(const struct tokenizer *t)
+{
+    return t->kind == TOKENIZER_SPM && t->scores_fit;
+}
 bool tokenizer_adds_prefix(const struct tokenizer *t)
 {
     return t->prefix != PREFIX_NONE;
@@ -268,6 +272,12 @@ bool tokenizer_is_eos(const struct tokenizer *t, int32_t id)
         if (t->stops[i] == id) return true;
     }
     return false;
+}
+
+size_t tokenizer_stops(const struct tokenizer *t, const int32_t **ids)
+{
+    *ids = t->stops;
+    return t->n_stops;
 }
 
 int32_t tokenizer_special(const struct tokenizer *t, const char *text)

@@ -61,6 +61,8 @@ int32_t tokenizer_bos(const struct tokenizer *t); /* -1: none */
 int32_t tokenizer_eos(const struct tokenizer *t); /* the first of the list; -1: none */
 /* Any id that ends generation: every eos of the files, and eot where a GGUF names one. */
 bool tokenizer_is_eos(const struct tokenizer *t, int32_t id);
+/* The list of those ids, eos first; its length is returned. */
+size_t tokenizer_stops(const struct tokenizer *t, const int32_t **ids);
 /* Whether the model's own files put BOS in front of every sequence. */
 bool tokenizer_adds_bos(const struct tokenizer *t);
 /* The id of a special (control or added) token by its exact text, or -1. */
@@ -83,7 +85,11 @@ enum tokenizer_kind tokenizer_kind(const struct tokenizer *t);
 enum pretokenizer tokenizer_pre(const struct tokenizer *t);
 /* The piece as stored (SentencePiece: with U+2581; byte-level: in GPT-2's printable alphabet). */
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n);
+/* Of SPM kinds; a tokenizer.json has none, so they are made from its merges. */
 float tokenizer_score(const struct tokenizer *t, int32_t id);
+/* Whether merging by those scores gives what this tokenizer gives. When false, containers that
+ * hold scores only (GGUF "llama", tokenizer.model) cannot hold it: refuse to write them. */
+bool tokenizer_scores_fit(const struct tokenizer *t);
 enum token_type tokenizer_type(const struct tokenizer *t, int32_t id);
 /* Merge number i as its two parts' ids; false past the last (SPM without a merge list: none). */
 bool tokenizer_merge(const struct tokenizer *t, size_t i, int32_t *left, int32_t *right);
