@@ -10,6 +10,7 @@ CFLAGS  ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 SHELL    = /bin/bash
 .DEFAULT_GOAL = all
+MAKEFLAGS += --no-builtin-rules
 
 # ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ----------------------------
 PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libcrypto
@@ -58,12 +59,11 @@ ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
 # ---- files -------------------------------------------------------------------------------------
+KERNEL_GLUE = isa blas narrow
 SOURCES   = $(sort $(wildcard src/*/*.c))
-KERNELS_C = $(filter-out kernels/all.c,$(sort $(wildcard kernels/*.c)))
-DISPATCH  = kernels/isa.c
-OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(BUILD)/f32/kernels/isa.o
+OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(KERNEL_GLUE:%=$(BUILD)/f32/kernels/%.o)
 OBJECTS64 = $(patsubst %.c,$(BUILD)/f64/%.o,$(filter src/base/% src/model/% src/formats/% src/tokenizer/% src/data/%,$(SOURCES))) \
-            $(BUILD)/f64/kernels/all_base.o $(BUILD)/f64/kernels/isa.o
+            $(BUILD)/f64/kernels/all_base.o $(KERNEL_GLUE:%=$(BUILD)/f64/kernels/%.o)
 LIB       = $(BUILD)/liblorac.a
 LIB64     = $(BUILD)/liblorac_f64.a
 TESTS_C   = $(sort $(wildcard tests/test_*.c))
@@ -108,12 +108,12 @@ $(BUILD)/f32/src/%.o: src/%.c $(STAMP)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/f32/kernels/all_%.o: kernels/all.c $(STAMP)
+$(ISAS:%=$(BUILD)/f32/kernels/all_%.o): $(BUILD)/f32/kernels/all_%.o: kernels/all.c $(STAMP)
 	$(say) CC "$< ($*)"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_OPT) $(ISA_FLAGS_$*) -DISA=$* -MMD -MP -c $< -o $@
 
-$(BUILD)/f32/kernels/isa.o: kernels/isa.c $(STAMP)
+$(BUILD)/f32/kernels/%.o: kernels/%.c $(STAMP)
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ISAS:%=-DHAVE_ISA_%) -MMD -MP -c $< -o $@
@@ -124,7 +124,8 @@ $(BUILD)/f64/kernels/all_base.o: kernels/all.c $(STAMP)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) $(KERNEL_OPT) -DISA=base -MMD -MP -c $< -o $@
 
-$(BUILD)/f64/kernels/isa.o: kernels/isa.c $(STAMP)
+$(BUILD)/f64/kernels/%.o: kernels/%.c $(STAMP)
+	$(say) CC "$< (f64)"
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) -DHAVE_ISA_base -MMD -MP -c $< -o $@
 

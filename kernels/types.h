@@ -29,7 +29,10 @@ enum dtype {
 enum { QUANT_BLOCK = 32 };
 
 /* Values per block and bytes per block: a row of n values takes n / values * bytes. */
-static inline size_t dtype_block_values(enum dtype t) { return t >= DTYPE_Q8_0 ? QUANT_BLOCK : 1; }
+static inline size_t dtype_block_values(enum dtype t)
+{
+    return t >= DTYPE_Q8_0 ? QUANT_BLOCK : 1;
+}
 
 static inline size_t dtype_block_bytes(enum dtype t)
 {

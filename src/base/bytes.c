@@ -24,10 +24,22 @@ static uint64_t little_endian(struct reader *r, unsigned bytes)
     return v;
 }
 
-uint8_t reader_u8(struct reader *r) { return (uint8_t)little_endian(r, 1); }
-uint16_t reader_u16(struct reader *r) { return (uint16_t)little_endian(r, 2); }
-uint32_t reader_u32(struct reader *r) { return (uint32_t)little_endian(r, 4); }
-uint64_t reader_u64(struct reader *r) { return little_endian(r, 8); }
+uint8_t reader_u8(struct reader *r)
+{
+    return (uint8_t)little_endian(r, 1);
+}
+uint16_t reader_u16(struct reader *r)
+{
+    return (uint16_t)little_endian(r, 2);
+}
+uint32_t reader_u32(struct reader *r)
+{
+    return (uint32_t)little_endian(r, 4);
+}
+uint64_t reader_u64(struct reader *r)
+{
+    return little_endian(r, 8);
+}
 
 float reader_f32(struct reader *r)
 {

@@ -21,7 +21,10 @@ static inline struct reader reader_of(const void *data, size_t size)
     return (struct reader){ .data = data, .size = size };
 }
 
-static inline size_t reader_left(const struct reader *r) { return r->size - r->at; }
+static inline size_t reader_left(const struct reader *r)
+{
+    return r->size - r->at;
+}
 
 /* True when n more bytes are there; otherwise the reader has failed. */
 bool reader_need(struct reader *r, uint64_t n);

@@ -9,7 +9,8 @@
 
 #include "src/base/utf8.h"
 
-static void set_message(struct err *e, int code, const char *fmt, va_list ap)
+static __attribute__((format(printf, 3, 0))) void set_message(struct err *e, int code,
+                                                              const char *fmt, va_list ap)
 {
     e->code = code;
     vsnprintf(e->msg, sizeof e->msg, fmt, ap);
@@ -93,7 +94,10 @@ const char *err_quote(const char *text, size_t n)
     return out;
 }
 
-const char *err_quotez(const char *text) { return err_quote(text, strlen(text)); }
+const char *err_quotez(const char *text)
+{
+    return err_quote(text, strlen(text));
+}
 
 void check_failed(const char *cond, const char *file, int line)
 {

@@ -54,6 +54,12 @@ void map_close(struct map *m)
     m->size = 0;
 }
 
+bool map_is_lfs_pointer(const struct map *m)
+{
+    static const char head[] = "version https://git-lfs.github.com/spec/";
+    return m->size >= sizeof head - 1 && memcmp(m->data, head, sizeof head - 1) == 0;
+}
+
 int file_read(struct str *out, const char *path, size_t most, struct err *e)
 {
     struct stat st;

@@ -25,6 +25,10 @@ struct map {
 int map_open(struct map *m, const char *path, struct err *e);
 void map_close(struct map *m);
 
+/* True for the text that git leaves in the place of a large file whose content was not fetched
+ * (Git LFS): a frequent outcome of cloning a model without git-lfs. */
+bool map_is_lfs_pointer(const struct map *m);
+
 /* The whole of a regular file of at most `most` bytes appended to out. */
 int file_read(struct str *out, const char *path, size_t most, struct err *e);
 

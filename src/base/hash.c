@@ -41,7 +41,8 @@ int sha256_of(uint8_t digest[SHA256_BYTES], const void *bytes, size_t n, struct 
     return 0;
 }
 
-int sha256_file(uint8_t digest[SHA256_BYTES], const char *path, struct err *e)
+int sha256_file(uint8_t digest[SHA256_BYTES], const char *path, const volatile bool *stop,
+                struct err *e)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return err_errno(e, "%s", path);
@@ -52,6 +53,8 @@ int sha256_file(uint8_t digest[SHA256_BYTES], const char *path, struct err *e)
     while (!code) {
         ssize_t n = read(fd, buf, size);
         if (n < 0 && errno == EINTR) continue;
+        if (stop && *stop) code = err_set(e, "%s: no longer wanted", path);
+        if (code) break;
         if (n < 0) code = err_errno(e, "%s", path);
         if (n <= 0) break;
         sha256_add(&h, buf, (size_t)n);

@@ -28,6 +28,46 @@ static bool too_deep(const char *text, size_t n)
     return false;
 }
 
+/* The bytes of the integer literal at the start of the n bytes at text when it does not fit 64
+ * bits, else 0. */
+static size_t huge_integer(const char *text, size_t n)
+{
+    static const char largest[] = "9223372036854775807";
+    enum { DIGITS = sizeof largest - 1 };
+    size_t digits = 0;
+    while (digits < n && text[digits] >= '0' && text[digits] <= '9') digits++;
+    bool real = digits < n && (text[digits] == '.' || (text[digits] | 0x20) == 'e');
+    if (real || digits < DIGITS) return 0;
+    return digits > DIGITS || memcmp(text, largest, DIGITS) > 0 ? digits : 0;
+}
+
+/* jansson refuses integers beyond 64 bits, but transformers writes 10^30 for "no limit" into nearly
+ * every tokenizer_config.json. Such literals become reals: copies the text with ".0" behind them.
+ * False when there are none, and `out` is untouched. */
+static bool huge_as_real(struct str *out, const char *text, size_t n)
+{
+    bool quoted = false;
+    size_t done = 0;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (quoted && c == '\\') {
+            i++;
+        } else if (c == '"') {
+            quoted = !quoted;
+        } else if (!quoted && c >= '0' && c <= '9') {
+            size_t digits = huge_integer(text + i, n - i);
+            if (digits) {
+                str_add(out, text + done, i + digits - done);
+                str_addz(out, ".0");
+                done = i + digits;
+            }
+            while (i + 1 < n && strchr("0123456789.eE+-", text[i + 1]) && text[i + 1]) i++;
+        }
+    }
+    if (done) str_add(out, text + done, n - done);
+    return done > 0;
+}
+
 json_t *json_parse(const char *text, size_t n, enum json_dup dup, const char *where, struct err *e)
 {
     if (too_deep(text, n)) {
@@ -35,8 +75,15 @@ json_t *json_parse(const char *text, size_t n, enum json_dup dup, const char *wh
         return NULL;
     }
     size_t flags = JSON_ALLOW_NUL | (dup == JSON_DUP_REFUSED ? JSON_REJECT_DUPLICATES : 0);
+    struct str copy = { 0 };
+    if (huge_as_real(&copy, text, n)) {
+        if (str_error(&copy, e)) return NULL;
+        text = copy.p;
+        n = copy.n;
+    }
     json_error_t je;
     json_t *v = json_loadb(text, n, flags | JSON_DECODE_ANY, &je);
+    str_free(&copy);
     if (!v) {
         /* jansson quotes the text near the error, which may be training data: keep only its
          * reason, which ends before " near". */
@@ -63,14 +110,22 @@ const char *json_kind(const json_t *v)
 {
     if (!v) return "nothing";
     switch (json_typeof(v)) {
-    case JSON_OBJECT: return "an object";
-    case JSON_ARRAY: return "an array";
-    case JSON_STRING: return "a string";
-    case JSON_INTEGER: return "an integer";
-    case JSON_REAL: return "a number";
-    case JSON_TRUE: return "true";
-    case JSON_FALSE: return "false";
-    case JSON_NULL: return "null";
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+        return "true";
+    case JSON_FALSE:
+        return "false";
+    case JSON_NULL:
+        return "null";
     }
     return "something else";
 }
@@ -87,7 +142,10 @@ static int unwanted(const json_t *v, const char *key, const char *wanted, const 
     return err_set(e, "%s: %s: found %s, wanted %s", where, key, json_kind(v), wanted);
 }
 
-bool json_has(const json_t *o, const char *key) { return member(o, key) != NULL; }
+bool json_has(const json_t *o, const char *key)
+{
+    return member(o, key) != NULL;
+}
 
 int json_get_size(size_t *out, const json_t *o, const char *key, const char *where, struct err *e)
 {
@@ -149,6 +207,19 @@ void json_add_string(struct str *out, const char *text, size_t n)
         }
     }
     str_addc(out, '"');
+}
+
+static int add_bytes(const char *bytes, size_t n, void *out)
+{
+    str_add(out, bytes, n);
+    return 0;
+}
+
+void json_add_tree(struct str *out, const json_t *v)
+{
+    if (json_dump_callback(v, add_bytes, out, JSON_INDENT(2) | JSON_SORT_KEYS) != 0) {
+        out->failed = true;
+    }
 }
 
 void json_add_double(struct str *out, double v)

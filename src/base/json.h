@@ -1,8 +1,10 @@
 /* JSON from strangers: jansson behind limits.
  *
  * json_parse() refuses what parsers disagree on: invalid UTF-8, lone surrogates, NaN, trailing
- * text, nesting deeper than JSON_DEPTH, and, where asked, duplicate keys. The tree is jansson's
- * json_t, to be released with json_decref(). The getters below name file and key in their errors. */
+ * text, nesting deeper than JSON_DEPTH, and, where asked, duplicate keys. An integer beyond 64 bits
+ * is read as a real number, so that it serves nothing that asks for an integer. The tree is
+ * jansson's json_t, to be released with json_decref(). The getters below name file and key in their
+ * errors. */
 #ifndef LORAC_BASE_JSON_H
 #define LORAC_BASE_JSON_H
 
@@ -39,6 +41,9 @@ const char *json_kind(const json_t *v);
 
 /* Append a string as a JSON literal, quotes included. The bytes must be valid UTF-8. */
 void json_add_string(struct str *out, const char *text, size_t n);
+
+/* Append a tree as text with sorted keys and an indentation of 2. */
+void json_add_tree(struct str *out, const json_t *v);
 
 /* Append a double so that it reads back as the same bits; non-finite values become null. */
 void json_add_double(struct str *out, double v);

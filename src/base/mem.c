@@ -5,13 +5,22 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static bool guarded;
+static _Thread_local bool guarded; /* background threads hash and may allocate */
 
-void mem_guard(bool on) { guarded = on; }
+void mem_guard(bool on)
+{
+    guarded = on;
+}
 
-bool mem_mul(size_t *out, size_t a, size_t b) { return !__builtin_mul_overflow(a, b, out); }
+bool mem_mul(size_t *out, size_t a, size_t b)
+{
+    return !__builtin_mul_overflow(a, b, out);
+}
 
-bool mem_add(size_t *out, size_t a, size_t b) { return !__builtin_add_overflow(a, b, out); }
+bool mem_add(size_t *out, size_t a, size_t b)
+{
+    return !__builtin_add_overflow(a, b, out);
+}
 
 void *mem_alloc(size_t n, size_t size, struct err *e)
 {
@@ -37,9 +46,15 @@ char *mem_strndup(const char *s, size_t n, struct err *e)
     return p;
 }
 
-char *mem_strdup(const char *s, struct err *e) { return mem_strndup(s, strlen(s), e); }
+char *mem_strdup(const char *s, struct err *e)
+{
+    return mem_strndup(s, strlen(s), e);
+}
 
-void mem_free(void *p) { free(p); }
+void mem_free(void *p)
+{
+    free(p);
+}
 
 void *arena_take(struct arena *a, size_t n, size_t size)
 {
@@ -60,8 +75,9 @@ int arena_map(struct arena *a, struct err *e)
     if (size == 0) size = page;
     char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
-        return err_errno(e, "cannot reserve %.1f MiB of memory; lower train.pass_tokens or "
-                            "data.max_length, or use a machine with more memory",
+        return err_errno(e,
+                         "cannot reserve %.1f MiB of memory; lower train.pass_tokens or "
+                         "data.max_length, or use a machine with more memory",
                          (double)size / (1 << 20));
     }
     madvise(p, size, MADV_HUGEPAGE); /* a wish: without it everything works, a little slower */

@@ -30,8 +30,8 @@ void mem_free(void *p);
 bool mem_mul(size_t *out, size_t a, size_t b);
 bool mem_add(size_t *out, size_t a, size_t b);
 
-/* From now on (on = true) every mem_alloc/mem_resize of this process is a broken invariant: the
- * training loop promises not to allocate after its first step, and tests hold it to that. */
+/* From now on (on = true) every mem_alloc/mem_resize of the calling thread is a broken invariant:
+ * the training loop promises not to allocate after its first step, and tests hold it to that. */
 void mem_guard(bool on);
 
 struct arena {

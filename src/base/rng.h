@@ -9,11 +9,11 @@
 
 /* What a number is for. The values are part of the file format of a run: never renumber. */
 enum rng_purpose {
-    RNG_INIT_A = 1,   /* counter: {parameter index} */
-    RNG_SHUFFLE = 2,  /* counter: {epoch, position} */
-    RNG_DROPOUT = 3,  /* see kernels/lora.c */
-    RNG_SAMPLE = 4,   /* generation: {token number} */
-    RNG_SYNTH = 5,    /* synthetic weights of benchmarks */
+    RNG_INIT_A = 1,  /* counter: {parameter index} */
+    RNG_SHUFFLE = 2, /* counter: {epoch, position} */
+    RNG_DROPOUT = 3, /* see dropout() in kernels/elementwise.c */
+    RNG_SAMPLE = 4,  /* generation: {token number} */
+    RNG_SYNTH = 5,   /* synthetic weights of benchmarks */
     RNG_TEST = 6,
 };
 

@@ -31,9 +31,15 @@ void str_add(struct str *s, const char *bytes, size_t n)
     s->p[s->n] = 0;
 }
 
-void str_addz(struct str *s, const char *text) { str_add(s, text, strlen(text)); }
+void str_addz(struct str *s, const char *text)
+{
+    str_add(s, text, strlen(text));
+}
 
-void str_addc(struct str *s, char c) { str_add(s, &c, 1); }
+void str_addc(struct str *s, char c)
+{
+    str_add(s, &c, 1);
+}
 
 void str_addf(struct str *s, const char *fmt, ...)
 {
@@ -87,4 +93,14 @@ size_t str_distance(const char *a, const char *b)
         before = prev, prev = cur, cur = t;
     }
     return prev[m];
+}
+
+void str_nearest_try(struct str_nearest *s, const char *candidate)
+{
+    size_t longest = strlen(s->word), n = strlen(candidate);
+    if (n > longest) longest = n;
+    size_t d = str_distance(s->word, candidate);
+    if (d * 3 > longest || (s->best && d >= s->distance)) return;
+    s->best = candidate;
+    s->distance = d;
 }

@@ -30,4 +30,12 @@ int str_error(const struct str *s, struct err *e);
 /* Words close to each other (Damerau-Levenshtein distance, capped): for "did you mean". */
 size_t str_distance(const char *a, const char *b);
 
+/* The same over many candidates: start with .word set, str_nearest_try() each; .best is then the
+ * closest, or NULL when none differs in less than a third of its letters. The first of equals. */
+struct str_nearest {
+    const char *word, *best;
+    size_t distance;
+};
+void str_nearest_try(struct str_nearest *s, const char *candidate);
+
 #endif

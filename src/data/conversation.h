@@ -9,33 +9,48 @@
 
 enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT };
 
+const char *role_name(enum role r); /* "system", "user", "assistant" */
+
 /* How a record is to be tokenised. */
 enum record_kind {
     RECORD_CHAT,   /* turns, rendered by a template */
-    RECORD_ALPACA, /* like a chat of one exchange, but the user turn keeps `input` apart: alpaca
-                      templates place it under its own heading, others join it with a blank line */
-    RECORD_PLAIN,  /* prompt/completion without a template: turns are concatenated as they are */
-    RECORD_TEXT,   /* one text, everything is a target */
+    RECORD_ALPACA, /* the same, but a user turn may keep its `input` apart: alpaca templates place
+                      it under its own heading, others join it with a blank line */
+    RECORD_TEXT,   /* one text (turns[0]), everything is a target */
     RECORD_TOKENS, /* input_ids and labels as given */
 };
+
+enum { LABEL_NONE = -100 }; /* of a token without loss */
 
 struct turn {
     enum role role;
     const char *text; /* NUL-terminated for convenience; `n` counts, NULs inside are possible */
     size_t n;
-    const char *input; /* RECORD_ALPACA's user turn: its input, or NULL */
+    const char *input; /* RECORD_ALPACA's user turn: its input, or NULL; never empty */
     size_t input_n;
     bool train; /* of an assistant turn: its tokens are targets */
 };
 
-/* Memory belongs to the record and is reused by the next conversation_clear(). */
+/* Zero-initialised it is empty. Its memory is reused after conversation_clear(). */
 struct conversation {
     enum record_kind kind;
     struct turn *turns;
     size_t n, cap;
-    int32_t *ids, *labels; /* RECORD_TOKENS; labels -100: no loss */
+    int32_t *ids, *labels; /* RECORD_TOKENS; labels are LABEL_NONE or the id */
     size_t n_ids, ids_cap;
     struct str text; /* storage of all strings */
 };
+
+void conversation_clear(struct conversation *c, enum record_kind kind);
+void conversation_free(struct conversation *c);
+
+/* Append a turn with a copy of its text; an assistant's is trained unless `train` is cleared
+ * afterwards. `text` must not lie in the conversation itself. */
+int conversation_add(struct conversation *c, enum role role, const char *text, size_t n,
+                     struct err *e);
+/* Give the last turn an input; an empty one is none. */
+int conversation_add_input(struct conversation *c, const char *text, size_t n, struct err *e);
+/* Append a token of RECORD_TOKENS. */
+int conversation_add_id(struct conversation *c, int32_t id, int32_t label, struct err *e);
 
 #endif

@@ -4,17 +4,15 @@
 #define LORAC_DATA_DATASET_H
 
 #include "src/base/hash.h"
+#include "src/data/fit.h"
 #include "src/data/records.h"
-#include "src/data/template.h"
 
 struct data_source {
     const char *path;
     struct records_options records;
-    const struct template *template; /* NULL for text and tokens */
-    size_t repeat;                   /* times per epoch, 1 or more */
+    const struct template *template; /* NULL: plain; text and tokens need none */
+    size_t repeat;                   /* times per epoch, 1 or more; of no effect on validation */
 };
-
-enum overlong { OVERLONG_DROP, OVERLONG_TRUNCATE, OVERLONG_SPLIT, OVERLONG_ERROR };
 
 struct data_options {
     const struct data_source *train;
@@ -27,32 +25,45 @@ struct data_options {
     enum overlong overlong;
     bool skip_errors; /* on_error: skip */
     uint64_t seed;
-};
-
-/* Examples in one flat store. Example i has the tokens ids[at[i] .. at[i+1]) and the flags target[...].
- * target[j] = 1: token j is predicted from those before it (so target[at[i]] is never 1). */
-struct examples {
-    int32_t *ids;
-    uint8_t *target;
-    size_t *at; /* n + 1 */
-    size_t n;
+    size_t vocab_size; /* ids of `tokens` records lie below it; 0: the tokenizer's size, if any */
 };
 
 struct data_counts {
-    size_t records, bad, overlong, truncated, without_targets, duplicates;
-    size_t tokens, targets; /* of the examples kept */
+    size_t records;         /* read, the malformed ones included */
+    size_t bad;             /* malformed and skipped */
+    size_t overlong;        /* examples (of split chats: exchanges) dropped for their length */
+    size_t truncated;       /* records cut */
+    size_t split;           /* records cut into several examples */
+    size_t without_targets; /* records that gave no target */
+    size_t duplicates;      /* examples whose tokens and targets another one before has; kept */
+    size_t longest;         /* tokens of the longest record, before max_length */
+    size_t tokens, targets; /* of the examples kept, repeats included */
 };
 
+/* train: the sources' examples in order, each once; behind them the repeats, source by source. */
 struct dataset {
     struct examples train, validation;
     struct data_counts train_counts, validation_counts;
-    uint8_t sha256[SHA256_BYTES]; /* of the files' bytes, in order */
+    uint8_t sha256[SHA256_BYTES]; /* of the files' bytes, train then validation, each once */
 };
 
 /* Reads and tokenises all files (on all OpenMP threads; the result does not depend on how many).
+ * `tok` may be NULL when every source has the format tokens.
+ *
+ * The split by fraction is part of what makes a run repeatable. A record's key is the SHA-256 of
+ *     "lorac split 1\n", the seed (8 bytes, little-endian), and then
+ *     chats:  the first user turn's text; with an input: "\n\n" and the input (whatever the template,
+ *             system text, answers; a chat without a user turn: all its texts)
+ *     text:   the text
+ *     tokens: the ids (4 bytes each, little-endian)
+ * and the record is validation if the first 8 bytes of it as a little-endian number, divided by
+ * 2^64, are below the fraction. So duplicates, and other answers to one question, fall on one side,
+ * and a record's side depends on nothing but itself.
+ *
  * Errors: the first bad record (unless skip_errors), an empty training side, a split that leaves
  * one side empty, every example dropped (the message names the setting). `notes` receives one line
- * per thing the user should know (dropped, truncated, without targets, duplicates). */
+ * per thing the user should know (malformed, dropped, cut, split, without targets, duplicates). On
+ * failure *d is empty. */
 int dataset_open(struct dataset *d, const struct data_options *o, const struct tokenizer *tok,
                  struct str *notes, struct err *e);
 void dataset_close(struct dataset *d);

@@ -1,43 +1,58 @@
-/* Files of training records: JSONL (one object a line) or one JSON array; UTF-8 with or without byte
- * order mark, LF or CRLF. Formats: alpaca, messages, prompt_completion, text, tokens, and auto,
- * which decides by the keys of the first record and then holds every record to it.
+/* Files of training records: JSONL (one object a line) or one JSON array; UTF-8 with or without
+ * byte order mark, LF or CRLF. What a record may look like, by format, is in shapes.h.
  *
- * Errors name file:line (of an array: the record's number and the line it begins on), the field,
+ * One record is in memory at a time, of either container: the file is mapped and cut into slices,
+ * each of which is parsed strictly and by itself, so that records can be parsed in parallel and an
+ * error names its record.
+ *
+ * Errors name file:line (of an array: the line the record begins on, and its number), the field,
  * what was found and what was wanted; never the text. */
 #ifndef LORAC_DATA_RECORDS_H
 #define LORAC_DATA_RECORDS_H
 
-#include "src/data/conversation.h"
+#include "src/base/hash.h"
+#include "src/data/shapes.h"
 
-enum data_format {
-    FORMAT_AUTO, FORMAT_ALPACA, FORMAT_MESSAGES, FORMAT_PROMPT_COMPLETION, FORMAT_TEXT,
-    FORMAT_TOKENS,
-};
-
-/* "alpaca", "messages", ...; false when the name is unknown. */
-bool data_format_named(enum data_format *out, const char *name);
-const char *data_format_name(enum data_format f);
-/* The names, separated by spaces, for messages. */
-const char *data_format_names(void);
+enum { RECORD_BYTES = 64 << 20 }; /* the longest record accepted */
 
 struct records; /* an open file */
 
 struct records_options {
     enum data_format format;
-    const char *prompt_column, *completion_column; /* `columns`; NULL: the usual names */
+    /* `columns`, of prompt_completion: both or neither; NULL: the usual names */
+    const char *prompt_column, *completion_column;
 };
 
+/* The strings of o must live as long as the file is open. An empty file, one that is visibly
+ * something else (compressed, Parquet, UTF-16), and one whose format auto cannot tell are errors.
+ */
 int records_open(struct records **out, const char *path, const struct records_options *o,
                  struct err *e);
 void records_close(struct records *r);
-enum data_format records_format(const struct records *r); /* what auto became */
+/* What auto became: the format whose keys the first record has that has any format's. */
+enum data_format records_format(const struct records *r);
 
-/* Read the next record into c. Returns 0 and sets *more (false at the end, c untouched), or an
- * error for a malformed record; the reader stands behind it then and can go on. */
+/* Read the next record into c (zero-initialised or used before). Returns 0 and sets *more (false at
+ * the end, c untouched), or an error for a malformed record; the reader stands behind it then and
+ * can go on. */
 int records_next(struct records *r, struct conversation *c, bool *more, struct err *e);
 /* The line (1-based) on which the record last read began. */
 size_t records_line(const struct records *r);
 
-void conversation_free(struct conversation *c);
+/* The two halves of records_next(), for parallel readers: where a record lies (one thread, cheap),
+ * and what it says (any thread; a slice stays valid until records_close()). */
+struct record_slice {
+    const char *text;
+    size_t n, line, number; /* number: 1-based, within the file */
+};
+int records_slice(struct records *r, struct record_slice *s, bool *more, struct err *e);
+int records_parse(const struct records *r, const struct record_slice *s, struct conversation *c,
+                  struct err *e);
+
+/* Put "file:line: " in front of the message. */
+int records_prefix(const struct records *r, const struct record_slice *s, struct err *e);
+
+/* Add all bytes of the file to a digest. */
+void records_hash(const struct records *r, struct sha256 *h);
 
 #endif

@@ -1,11 +1,29 @@
-/* Prompt templates: a conversation to text with its special tokens and its targets marked.
+/* Prompt templates: a conversation to token ids with its targets marked.
  *
  * A template is one row of a table in template.c. Rendering gives runs: a run is one text that is
  * tokenised as a whole (prompt and answer together, since a prompt that ends in a space does not
- * tokenise as a prefix of prompt + answer), possibly with special tokens placed before and after
- * it by id. Which characters are targets is known by offset, and a token is a target when it covers
- * at least one character of a trained assistant message, or lies between the answer's last character
- * and its EOS, or is that EOS. */
+ * tokenise as a prefix of prompt + answer), with special tokens placed between runs by id. Text of
+ * a record is only ever text: what spells `</s>` or `[INST]` in it becomes ordinary pieces.
+ *
+ * Targets. Which characters of a run are targets is known by offset, and a token is a target when
+ * it covers at least one character of a trained assistant message, or lies between the answer's
+ * last character and its EOS, or is that EOS. With train_on_eos off neither the EOS nor what lies
+ * before it is one. The first token of an example is never a target: nothing predicts it.
+ *   responses      every assistant message but those with train = false
+ *   last_response  the last assistant message, unless it has train = false
+ *   everything     all tokens but the first, except assistant messages with train = false
+ *
+ * The templates (BOS in front of the sequence where the tokenizer's own files ask for it):
+ *   alpaca           alpaca-lora's and torchtune's form, the answer on the line below the header;
+ *                    a record's system text takes the place of the preamble; of several exchanges
+ *                    the preamble stands once, the first decides which of the two it is, and a
+ *                    blank line follows each EOS (as LLaMA-Factory writes history)
+ *   alpaca_stanford  the same with the answer right behind "### Response:"
+ *   llama2           Meta's chat layout: BOS and EOS around every exchange, system text folded into
+ *                    the first user turn, user and answer stripped of white space
+ *   chatml           <|im_start|>ROLE, the text, <|im_end|>
+ *   smollm2          chatml as SmolLM2 has it: a default system text where a record has none
+ *   plain            the turns' texts as they are, EOS behind an answer */
 #ifndef LORAC_DATA_TEMPLATE_H
 #define LORAC_DATA_TEMPLATE_H
 
@@ -26,29 +44,43 @@ const char *template_names(void); /* separated by spaces, for messages */
  * know or there is none. */
 const struct template *template_of_model(const struct tokenizer *tok, struct err *e);
 
+/* Whether the tokenizer has the special tokens that the template places; the error names the one it
+ * lacks and the templates that would work. t may be NULL (plain). */
+int template_check(const struct template *t, const struct tokenizer *tok, struct err *e);
+
+/* Whether the template joins texts without any frame of its own. t may be NULL (plain). */
+bool template_is_plain(const struct template *t);
+
 struct render_options {
     enum train_on train_on;
     bool train_on_eos;
 };
 
-/* An example: ids and, for each, whether it is a target. */
+/* An example: ids and, for each, whether it is a target. Zero-initialised it is empty; its memory
+ * is reused by the next encoding. */
 struct encoded {
     struct tokens tokens; /* spans are not meaningful after encoding */
     uint8_t *target;      /* tokens.n flags */
     size_t target_cap;
-    struct str scratch;
+    size_t *ends; /* for each assistant turn: the number of tokens up to its EOS, that included */
+    size_t n_ends, ends_cap;
+    struct str run, mask, content; /* scratch */
 };
 void encoded_free(struct encoded *x);
 
 /* Tokenise a record for training (out is overwritten). Exactly one BOS (where the tokenizer or the
- * template wants one) and one EOS per answer. For RECORD_TOKENS nothing is added. A template whose
- * special tokens the tokenizer lacks (chatml on Llama 2's vocabulary) is an error that names the
- * token and the templates that would work. */
+ * template wants one) and one EOS per answer; text gets an EOS at its end. For RECORD_TOKENS
+ * nothing is added, and t and tok may be NULL. t = NULL is plain. Errors: turns in an order that
+ * the template cannot write, template_check(), memory. They name no file: callers prefix where the
+ * record is. */
 int template_encode(struct encoded *out, const struct template *t, const struct tokenizer *tok,
                     const struct conversation *c, const struct render_options *o, struct err *e);
 
-/* Tokenise a prompt for generation: the turns of c (ending with a user turn), then the header
- * behind which the model answers. Byte for byte what training put before an answer. */
+/* Tokenise a prompt for generation: the turns of c (ending with a user turn; or a text), then the
+ * header behind which the model answers, without the spaces at its end. Those ids are a prefix of
+ * what training put there, unless the tokenizer joins the header's last character with the answer's
+ * first one: byte-level BPE does for an answer that begins with white space behind a line feed
+ * (chatml, alpaca), and any may for alpaca_stanford and plain, whose border is inside a line. */
 int template_prompt(struct encoded *out, const struct template *t, const struct tokenizer *tok,
                     const struct conversation *c, struct err *e);
 

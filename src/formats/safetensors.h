@@ -3,7 +3,9 @@
  *
  * The reader holds the format's own rules: header of at most 100 MB, no duplicate keys, products of
  * shapes overflow-checked and equal to the byte range, ranges that neither overlap nor leave holes,
- * and a file that ends where the last tensor ends. Rank 0 and empty tensors are valid. */
+ * and a file that ends where the last tensor ends. Rank 0 and empty tensors are valid. Stricter
+ * than the format: at most 8 dimensions, no members that the format does not know, and F32, F16 and
+ * BF16 lie on multiples of their size, so that they can be used in place. */
 #ifndef LORAC_FORMATS_SAFETENSORS_H
 #define LORAC_FORMATS_SAFETENSORS_H
 
@@ -14,8 +16,8 @@ struct safetensors {
     struct map map;
     struct tensor *tensors; /* sorted by name */
     size_t n;
-    char *names;            /* storage of the names */
-    char *format;           /* __metadata__.format, or NULL */
+    char *names;  /* storage of the names */
+    char *format; /* __metadata__.format, or NULL */
 };
 
 /* Errors: "path: tensor NAME: ..." */
@@ -26,7 +28,9 @@ void safetensors_close(struct safetensors *f);
 const struct tensor *safetensors_find(const struct safetensors *f, const char *name);
 
 /* Writing: the list is known first, the bytes follow in the order of the list, so that a model
- * larger than memory can be written row block by row block. */
+ * larger than memory can be written row block by row block. Names are unique; with mixed types the
+ * wider ones come first (a tensor that would lie across its size is a broken invariant). For
+ * entries sorted by name the file has the bytes that the reference implementation writes. */
 struct st_entry {
     const char *name;
     enum dtype type; /* F32, F16 or BF16 */
@@ -39,9 +43,11 @@ struct st_writer {
     uint64_t expected; /* bytes of the file when complete */
 };
 
-/* Writes the header with metadata {"format": "pt"} (transformers refuses model files without it). */
+/* Writes the header with metadata {"format": "pt"} (transformers refuses model files without it).
+ */
 int st_writer_begin(struct st_writer *w, const char *path, const struct st_entry *entries, size_t n,
                     mode_t mode, struct err *e);
+/* After any error of add or commit: st_writer_abort(), harmless after commit. */
 int st_writer_add(struct st_writer *w, const void *bytes, size_t n, struct err *e);
 /* CHECKs that exactly the promised bytes came. */
 int st_writer_commit(struct st_writer *w, struct err *e);

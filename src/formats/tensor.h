@@ -9,7 +9,7 @@
 enum { TENSOR_RANK = 8 };
 
 struct tensor {
-    const char *name;           /* NUL-terminated, owned by the file it came from */
+    const char *name; /* NUL-terminated, owned by the file it came from */
     enum dtype type;
     const char *type_name;      /* the container's own spelling, for messages */
     unsigned rank;              /* 0 for a scalar */

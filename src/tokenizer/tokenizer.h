@@ -1,8 +1,8 @@
 /* Text to token ids and back, for the tokenizers that Llama models come with.
  *
- * One BPE encoder behind four containers: SentencePiece's tokenizer.model (BPE with byte fallback and
- * the identity normaliser), Hugging Face's tokenizer.json (SentencePiece-style, and byte-level with
- * the pre-tokenisers of GPT-2, SmolLM2 and Llama 3), and the tokenizers embedded in GGUF files
+ * One BPE encoder behind four containers: SentencePiece's tokenizer.model (BPE with byte fallback
+ * and the identity normaliser), Hugging Face's tokenizer.json (SentencePiece-style, and byte-level
+ * with the pre-tokenisers of GPT-2, SmolLM2 and Llama 3), and the tokenizers embedded in GGUF files
  * ("llama" and "gpt2"). Unigram, other normalisers and unknown pre-tokenisers are refused: a
  * tokenizer that is almost right trains a model that is quietly wrong.
  *
@@ -18,10 +18,10 @@
 
 struct tokenizer;
 
-/* Open a tokenizer.model, a tokenizer.json, a .gguf, or a directory that holds one of the first two.
- * A directory with both: tokenizer.json, which knows the added tokens, unless it is a kind we refuse.
- * Next to either, tokenizer_config.json, special_tokens_map.json, generation_config.json and
- * added_tokens.json are read for bos, eos, added tokens and the chat template. The tokenizer is
+/* Open a tokenizer.model, a tokenizer.json, a .gguf, or a directory that holds one of the first
+ * two. A directory with both: tokenizer.json, which knows the added tokens, unless it is a kind we
+ * refuse. Next to either, tokenizer_config.json, special_tokens_map.json, generation_config.json
+ * and added_tokens.json are read for bos, eos, added tokens and the chat template. The tokenizer is
  * immutable afterwards and may be used from many threads. */
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *e);
 void tokenizer_free(struct tokenizer *t);
@@ -61,6 +61,8 @@ int32_t tokenizer_bos(const struct tokenizer *t); /* -1: none */
 int32_t tokenizer_eos(const struct tokenizer *t); /* the first of the list; -1: none */
 /* Any id that ends generation: every eos of the files, and eot where a GGUF names one. */
 bool tokenizer_is_eos(const struct tokenizer *t, int32_t id);
+/* The list of those ids, eos first; its length is returned. */
+size_t tokenizer_stops(const struct tokenizer *t, const int32_t **ids);
 /* Whether the model's own files put BOS in front of every sequence. */
 bool tokenizer_adds_bos(const struct tokenizer *t);
 /* The id of a special (control or added) token by its exact text, or -1. */
@@ -71,15 +73,23 @@ const char *tokenizer_chat_template(const struct tokenizer *t);
 /* What a writer of another container needs (merge to GGUF, GGUF to Hugging Face). */
 enum tokenizer_kind { TOKENIZER_SPM, TOKENIZER_BYTE_BPE };
 enum token_type { /* SentencePiece's and GGUF's numbers */
-    TOKEN_NORMAL = 1, TOKEN_UNKNOWN = 2, TOKEN_CONTROL = 3, TOKEN_USER = 4, TOKEN_UNUSED = 5,
-    TOKEN_BYTE = 6,
+                  TOKEN_NORMAL = 1,
+                  TOKEN_UNKNOWN = 2,
+                  TOKEN_CONTROL = 3,
+                  TOKEN_USER = 4,
+                  TOKEN_UNUSED = 5,
+                  TOKEN_BYTE = 6,
 };
 enum pretokenizer { PRE_NONE, PRE_GPT2, PRE_SMOLLM, PRE_LLAMA3 };
 enum tokenizer_kind tokenizer_kind(const struct tokenizer *t);
 enum pretokenizer tokenizer_pre(const struct tokenizer *t);
 /* The piece as stored (SentencePiece: with U+2581; byte-level: in GPT-2's printable alphabet). */
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n);
+/* Of SPM kinds; a tokenizer.json has none, so they are made from its merges. */
 float tokenizer_score(const struct tokenizer *t, int32_t id);
+/* Whether merging by those scores gives what this tokenizer gives. When false, containers that
+ * hold scores only (GGUF "llama", tokenizer.model) cannot hold it: refuse to write them. */
+bool tokenizer_scores_fit(const struct tokenizer *t);
 enum token_type tokenizer_type(const struct tokenizer *t, int32_t id);
 /* Merge number i as its two parts' ids; false past the last (SPM without a merge list: none). */
 bool tokenizer_merge(const struct tokenizer *t, size_t i, int32_t *left, int32_t *right);

@@ -1,0 +1,54 @@
+/* Every kernel, compiled once per instruction set (-DISA=name and its flags) into one table. The
+ * kernels are static functions in files of their own; this file only puts them together. */
+#include "kernels/common.h"
+
+#include <omp.h>
+
+#include "src/base/rng.h"
+
+#include "kernels/widen.c"
+#include "kernels/exp.c"
+#include "kernels/matmul.c"
+#include "kernels/matvec.c"
+#include "kernels/norm.c"
+#include "kernels/rope.c"
+#include "kernels/swiglu.c"
+#include "kernels/attention.c"
+#include "kernels/cross_entropy.c"
+#include "kernels/elementwise.c"
+#include "kernels/peak.c"
+
+#define STRING_(x)  #x
+#define STRING(x)   STRING_(x)
+#define JOIN_(a, b) a##b
+#define JOIN(a, b)  JOIN_(a, b)
+
+extern const struct kernels JOIN(kernels_, ISA);
+const struct kernels JOIN(kernels_, ISA) = {
+    .isa = STRING(ISA),
+    .gemm = "own",
+    .vector_bytes = VECTOR_BYTES,
+    .widen = widen,
+    .matmul = matmul,
+    .matmul_work_bytes = matmul_work_bytes,
+    .matvec = matvec,
+    .rmsnorm_forward = rmsnorm_forward,
+    .rmsnorm_backward = rmsnorm_backward,
+    .rope_half_forward = rope_half_forward,
+    .rope_half_backward = rope_half_backward,
+    .swiglu_forward = swiglu_forward,
+    .swiglu_backward = swiglu_backward,
+    .attention_forward = attention_forward,
+    .attention_backward = attention_backward,
+    .attention_work_bytes = attention_work_bytes,
+    .attention_decode = attention_decode,
+    .cross_entropy = cross_entropy,
+    .dropout = dropout,
+    .add = add,
+    .scale = scale,
+    .copy = copy,
+    .sum_squares = sum_squares,
+    .adamw = adamw,
+    .fma_flops = fma_flops,
+    .read_sum = read_sum,
+};

@@ -1,0 +1,137 @@
+/* Products by OpenBLAS on fixed tiles: panels of the frozen weight are widened into a cache-sized
+ * buffer and multiplied by single-threaded cblas calls from an OpenMP loop. Tiles do not depend on
+ * the number of threads, so neither do the bits (a BLAS's own threading changes them).
+ *
+ * A pool of the library's own next to OpenMP's costs most of the speed, as the idle threads of each
+ * spin on the cores of the other; so a pthread build is told to use one thread, and an OpenMP build
+ * is left alone: telling it would set the number of OpenMP's threads for the whole program. */
+#include "kernels/blas.h"
+
+#include <cblas.h>
+#include <dlfcn.h>
+#include <limits.h>
+#include <omp.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+enum { BLAS_COLS = 256, BLAS_ROWS = 512, BLAS_INNER = 2048 };
+
+static const struct kernels *widening;
+
+static void *symbol(const char *name)
+{
+    return dlsym(RTLD_DEFAULT, name);
+}
+
+int blas_threading(void)
+{
+    int (*get)(void) = (int (*)(void))symbol("openblas_get_parallel");
+    return get ? get() : -1;
+}
+
+const char *blas_core(void)
+{
+    char *(*get)(void) = (char *(*)(void))symbol("openblas_get_corename");
+    return get ? get() : "unknown";
+}
+
+const char *blas_config(void)
+{
+    char *(*get)(void) = (char *(*)(void))symbol("openblas_get_config");
+    return get ? get() : "unknown";
+}
+
+static void set_threads(int n)
+{
+    void (*set)(int) = (void (*)(int))symbol("openblas_set_num_threads");
+    if (set && blas_threading() == 1) set(n);
+}
+
+static int narrow(size_t n)
+{
+    return n <= INT_MAX ? (int)n : (abort(), 0);
+}
+
+/* CBLAS in the program's precision. */
+static void gemm(bool a_cols, bool b_rows, size_t M, size_t N, size_t K, const real *a, size_t lda,
+                 const real *b, size_t ldb, real beta, real *c, size_t ldc)
+{
+#ifdef REAL_DOUBLE
+    cblas_dgemm(
+#else
+    cblas_sgemm(
+#endif
+        CblasRowMajor, a_cols ? CblasTrans : CblasNoTrans, b_rows ? CblasTrans : CblasNoTrans,
+        narrow(M), narrow(N), narrow(K), 1, a, narrow(lda), b, narrow(ldb), beta, c, narrow(ldc));
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* B's block (inner [k, k + K), columns [col, col + n)) as an array; frozen weights into `wide`. */
+static const real *block_of(const struct term *t, size_t k, size_t K, size_t col, size_t n,
+                            real *wide, size_t *ld)
+{
+    if (!t->w) {
+        *ld = t->ldb;
+        return t->b_rows ? t->b + col * t->ldb + k : t->b + k * t->ldb + col;
+    }
+    size_t rows = t->b_rows ? n : K, cols = t->b_rows ? K : n;
+    for (size_t i = 0; i < rows; i++) {
+        widening->widen(wide + i * cols, t->w, (t->b_rows ? col : k) + i, t->b_rows ? k : col,
+                        cols);
+    }
+    *ld = cols;
+    return wide;
+}
+
+static void column_block(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
+                         size_t col, size_t n, bool accumulate, real *wide)
+{
+    for (const struct term *t = terms; t < terms + n_terms; t++) {
+        for (size_t k = 0; k < t->K; k += BLAS_INNER, accumulate = true) {
+            size_t K = smaller(t->K - k, BLAS_INNER), ldb;
+            const real *b = block_of(t, k, K, col, n, wide, &ldb);
+            for (size_t row = 0; row < M; row += BLAS_ROWS) {
+                size_t m = smaller(M - row, BLAS_ROWS);
+                const real *a = t->a_cols ? t->a + k * t->lda + row : t->a + row * t->lda + k;
+                gemm(t->a_cols, t->b_rows, m, n, K, a, t->lda, b, ldb, accumulate ? 1 : 0,
+                     c + row * ldc + col, ldc);
+            }
+        }
+    }
+}
+
+static void blas_matmul(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
+                        size_t N, bool accumulate, void *work)
+{
+#pragma omp parallel for schedule(dynamic)
+    for (size_t col = 0; col < N; col += BLAS_COLS) {
+        real *wide = (real *)work + (size_t)omp_get_thread_num() * BLAS_COLS * BLAS_INNER;
+        column_block(c, ldc, terms, n_terms, M, col, smaller(N - col, BLAS_COLS), accumulate, wide);
+    }
+}
+
+static size_t blas_matmul_work_bytes(void)
+{
+    return (size_t)omp_get_max_threads() * BLAS_COLS * BLAS_INNER * sizeof(real);
+}
+
+void blas_install(struct kernels *k, const struct kernels *from)
+{
+    set_threads(1);
+    widening = from;
+    k->gemm = "blas";
+    k->matmul = blas_matmul;
+    k->matmul_work_bytes = blas_matmul_work_bytes;
+}
+
+void blas_product(real *c, const real *a, const real *b, size_t M, size_t N, size_t K, bool b_rows,
+                  int threads)
+{
+    set_threads(threads);
+    gemm(false, b_rows, M, N, K, a, K, b, b_rows ? K : N, 0, c, N);
+    set_threads(1);
+}

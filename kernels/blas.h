@@ -1,0 +1,21 @@
+/* OpenBLAS: the checked alternative to the packed product, and the yardstick of benchmarks. */
+#ifndef LORAC_KERNELS_BLAS_H
+#define LORAC_KERNELS_BLAS_H
+
+#include "kernels/kernels.h"
+
+/* Put products by OpenBLAS into k; weights are widened by the kernels of `from`. */
+void blas_install(struct kernels *k, const struct kernels *from);
+
+/* c (M, N) = a (M, K) * b; b has N rows of K values when b_rows, else K rows of N. One call of the
+ * library, with `threads` threads of its own where it has a pool (for comparison only). */
+void blas_product(real *c, const real *a, const real *b, size_t M, size_t N, size_t K, bool b_rows,
+                  int threads);
+
+/* The name of the CPU that OpenBLAS chose its kernels for, its configuration, and how it threads
+ * (0 not at all, 1 a pool of its own, 2 OpenMP, -1 unknown). */
+const char *blas_core(void);
+const char *blas_config(void);
+int blas_threading(void);
+
+#endif

@@ -1,0 +1,80 @@
+/* Which kernels run: the best instruction set that was compiled in and that this CPU has. */
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/blas.h"
+#include "kernels/kernels.h"
+
+#ifdef HAVE_ISA_base
+extern const struct kernels kernels_base;
+#endif
+#ifdef HAVE_ISA_avx2
+extern const struct kernels kernels_avx2;
+#endif
+#ifdef HAVE_ISA_avx512
+extern const struct kernels kernels_avx512;
+#endif
+
+static bool cpu_runs(const char *isa)
+{
+#if defined __x86_64__
+    __builtin_cpu_init();
+    if (strcmp(isa, "avx512") == 0) {
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("fma");
+    }
+    if (strcmp(isa, "avx2") == 0) {
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    }
+#endif
+    return strcmp(isa, "base") == 0;
+}
+
+const struct kernels *kernels_nth(size_t i, bool *runs)
+{
+    static const struct kernels *const sets[] = {
+#ifdef HAVE_ISA_base
+        &kernels_base,
+#endif
+#ifdef HAVE_ISA_avx2
+        &kernels_avx2,
+#endif
+#ifdef HAVE_ISA_avx512
+        &kernels_avx512,
+#endif
+        NULL
+    };
+    const struct kernels *k = i < sizeof sets / sizeof *sets ? sets[i] : NULL;
+    if (k) *runs = cpu_runs(k->isa);
+    return k;
+}
+
+const struct kernels *kernels_choose(const char *isa, const char *gemm, const char **why)
+{
+    static _Thread_local char message[160];
+    static struct kernels with_blas;
+    *why = message;
+    const struct kernels *best = NULL, *k;
+    bool runs, known = false;
+    for (size_t i = 0; (k = kernels_nth(i, &runs)); i++) {
+        bool named = isa && strcmp(isa, k->isa) == 0;
+        known |= named;
+        if (runs && (!isa || named)) best = k;
+    }
+    if (!best) {
+        snprintf(message, sizeof message, "LORAC_ISA=%s: %s", isa ? isa : "",
+                 known ? "this CPU does not have it"
+                       : "found none of that name; there are base, "
+                         "avx2, avx512 (x86-64), base (others)");
+        return NULL;
+    }
+    if (!gemm || strcmp(gemm, "own") == 0) return best;
+    if (strcmp(gemm, "blas") != 0) {
+        snprintf(message, sizeof message, "LORAC_GEMM=%s: wanted own or blas", gemm);
+        return NULL;
+    }
+    with_blas = *best;
+    blas_install(&with_blas, best);
+    return &with_blas;
+}

@@ -1,0 +1,172 @@
+/* Numerics on raw arrays: every forward beside its backward. The maths is in kernels/README.md.
+ *
+ * Dimensions, everywhere in lorac:
+ *   T  tokens of a pass          C  hidden size
+ *   H  query heads               G  key/value heads (H is a multiple of G)
+ *   D  size of one head          F  hidden size of the MLP
+ *   V  vocabulary                r  rank of the adapter
+ *   M, N, K  rows, columns, inner size of a product
+ *
+ * Arrays are row-major, `real` (float; double in gradient-check builds). In the comments `=` is an
+ * output that is overwritten, `+=` one that is added to; gradients are `d` + name.
+ *
+ * One portable source per kernel, compiled once per instruction set (kernels/all.c); which one runs
+ * is decided once, at start, by kernels_choose(). Kernels return void and check nothing: callers
+ * do; sizes are at least 1. They allocate nothing: workspace comes from the caller, sized by the
+ * *_work_bytes() next to them for the number of OpenMP threads at that moment. They use all OpenMP
+ * threads and give the same bits for any number of them. */
+#ifndef LORAC_KERNELS_KERNELS_H
+#define LORAC_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+
+#include "kernels/types.h"
+
+/* One product inside a sum of products: C (M, N) = a (M, K) * B (K, N).
+ * B is a frozen weight in its storage type (w) or an array of real (b, ldb). `b_rows` says how it
+ * is stored: true, as N rows of K values (a layer's forward, x * W^T); false, as K rows of N values
+ * (its backward, dy * W). a_cols: a is stored transposed, K rows of M values. */
+struct term {
+    const real *a;
+    size_t lda;
+    const struct matrix *w;
+    const real *b;
+    size_t ldb;
+    size_t K;
+    bool a_cols, b_rows;
+};
+
+/* A run of consecutive rows of a pass that are consecutive tokens of a text: a node of the pass's
+ * trie. A row attends to every row of the segment's ancestors and to the rows of its own segment up
+ * to itself. Segments cover the rows of the pass one after the other, without gaps; parents come
+ * before their children, and a tree's segments are neighbours. */
+struct segment {
+    uint32_t start, len; /* rows [start, start + len) */
+    int32_t parent;      /* index of the parent segment, -1 at a root */
+    uint32_t pos;        /* position of the first row in its text (RoPE) */
+    uint32_t tree;       /* number of the tree, counted from 0 */
+};
+
+/* Which elements dropout keeps: a function of these and of (example, position, channel) of an
+ * element, nothing else, so passes and threads do not matter. */
+struct dropout {
+    real p; /* probability of zero, below 1; kept values are divided by 1 - p */
+    uint64_t seed;
+    uint32_t step, layer, input; /* input: which tensor of the layer */
+};
+
+/* What a step of AdamW needs. In double: 1 - beta2 of a float 0.999 would be off by 1e-5. */
+struct adamw {
+    double lr, beta1, beta2, eps, weight_decay;
+    double correction1, correction2; /* 1 - beta1^t, sqrt(1 - beta2^t) */
+    double grad_scale;               /* clipping's factor on the gradient */
+};
+
+enum { ATTENTION_D_MAX = 384 };
+
+struct kernels {
+    const char *isa;  /* base, avx2, avx512 */
+    const char *gemm; /* own, blas */
+    size_t vector_bytes;
+
+    /* out = n values of row `row` of w from column `start` on, widened. start is a multiple of
+     * QUANT_BLOCK for block types. */
+    void (*widen)(real *out, const struct matrix *w, size_t row, size_t start, size_t n);
+
+    /* c (M, N; ldc) = or += the sum over terms of a * B, in the order of the terms. Each element is
+     * summed in an order that depends on K alone, so a row's bits depend neither on the other rows
+     * nor on threads. (blas: fixed tiles; a row's bits may depend on M.) */
+    void (*matmul)(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
+                   size_t N, bool accumulate, void *work);
+    size_t (*matmul_work_bytes)(void);
+
+    /* y (M, N) = or += x (M, K) * w^T for a handful of rows (generation, one token at a time):
+     * reads each weight once, straight from storage, no packing. */
+    void (*matvec)(real *y, size_t ldy, const real *x, size_t ldx, const struct matrix *w, size_t M,
+                   bool accumulate);
+
+    /* y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps), over the last axis of x (T, C).
+     *   forward   y =, rstd =
+     *   backward  dx +=           w is frozen: no dw */
+    void (*rmsnorm_forward)(real *y, real *rstd, const real *x, const real *w, size_t T, size_t C,
+                            real eps);
+    void (*rmsnorm_backward)(real *dx, const real *dy, const real *x, const real *w,
+                             const real *rstd, size_t T, size_t C);
+
+    /* Rotary embedding in Hugging Face's layout: channel j of a head turns with channel j + D/2 by
+     * the angle of row t. x (T, heads * D) in place; cosines, sines (T, D/2), already those of each
+     * row's position. Backward turns the other way. */
+    void (*rope_half_forward)(real *x, const real *cosines, const real *sines, size_t T,
+                              size_t heads, size_t D);
+    void (*rope_half_backward)(real *dx, const real *cosines, const real *sines, size_t T,
+                               size_t heads, size_t D);
+
+    /* y (T, F) = silu(gate) * up.   backward  dgate =, dup =  (may overwrite gate and up) */
+    void (*swiglu_forward)(real *y, const real *gate, const real *up, size_t n);
+    void (*swiglu_backward)(real *dgate, real *dup, const real *dy, const real *gate,
+                            const real *up, size_t n);
+
+    /* Causal attention over segments, scores scaled by 1/sqrt(D), T x T never stored.
+     *   forward   o (T, H, D) =, lse (H, T) =    from q (T, H, D), k, v (T, G, D)
+     *   backward  dq, dk, dv =                   from dout (T, H, D) and what forward saved
+     * D is at most ATTENTION_D_MAX. */
+    void (*attention_forward)(real *o, real *lse, const real *q, const real *k, const real *v,
+                              const struct segment *seg, size_t n_seg, size_t T, size_t H, size_t G,
+                              size_t D, void *work);
+    void (*attention_backward)(real *dq, real *dk, real *dv, const real *dout, const real *q,
+                               const real *k, const real *v, const real *o, const real *lse,
+                               const struct segment *seg, size_t n_seg, size_t T, size_t H,
+                               size_t G, size_t D, void *work);
+    size_t (*attention_work_bytes)(size_t T, size_t n_seg, size_t H, size_t G, size_t D);
+
+    /* One new token per sequence against its cache (generation). For sequence s: q (H, D) at
+     * q + s * H * D, n_keys[s] cached rows at k + s * stride (G, D each). o (n_seq, H, D) =.
+     * max_keys: at least every n_keys. work: n_seq * H * max_keys reals. */
+    void (*attention_decode)(real *o, const real *q, const real *k, const real *v,
+                             const uint32_t *n_keys, size_t n_seq, size_t stride, size_t max_keys,
+                             size_t H, size_t G, size_t D, real *work);
+
+    /* Cross entropy of logits (M, V) against one target per row.
+     *   loss (M) = -log softmax(logits)[target]
+     *   hit (M) = whether the target is the largest logit (the first of equals)
+     *   logits = weight[row] * (softmax - one-hot) when `backward`, else untouched */
+    void (*cross_entropy)(double *loss, uint8_t *hit, real *logits, const int32_t *target,
+                          const real *weight, size_t M, size_t V, bool backward);
+
+    /* y = x * keep / (1 - p), rows described by (example, pos). Its own backward: dx += dy * keep /
+     * (1 - p) with accumulate. */
+    void (*dropout)(real *y, const real *x, const struct dropout *d, const uint32_t *example,
+                    const uint32_t *pos, size_t T, size_t n, bool accumulate);
+
+    /* y += x;  y *= s;  y = x */
+    void (*add)(real *y, const real *x, size_t n);
+    void (*scale)(real *y, real s, size_t n);
+    void (*copy)(real *y, const real *x, size_t n);
+
+    /* Sum of squares in double, combined in index order. */
+    double (*sum_squares)(const real *x, size_t n);
+
+    /* One step of AdamW as PyTorch defines it (decoupled weight decay, bias correction, eps outside
+     * the root): p, m, v in place, g is read. */
+    void (*adamw)(real *p, real *m, real *v, const real *g, size_t n, const struct adamw *o);
+
+    /* Yardsticks. n rounds of multiply-adds in registers on every thread: the floating-point
+     * operations done. The sum of n values, read by every thread: the memory's read bandwidth. */
+    double (*fma_flops)(size_t n);
+    double (*read_sum)(const real *x, size_t n);
+};
+
+/* The best set that this CPU runs, or the one named (LORAC_ISA); gemm: NULL, "own" or "blas"
+ * (LORAC_GEMM). NULL when the name is unknown or the CPU lacks it: *why then says so. There is one
+ * set with blas; asking for another changes it. */
+const struct kernels *kernels_choose(const char *isa, const char *gemm, const char **why);
+
+/* The sets compiled in, best last; NULL past the end. `runs`: whether this CPU can. */
+const struct kernels *kernels_nth(size_t i, bool *runs);
+
+/* Quantise n (a multiple of QUANT_BLOCK for block types) values to storage, rounding to nearest
+ * even; ggml's reference rules for the block types, whose values must be finite. Used by writers,
+ * tests and benchmarks. */
+void kernels_narrow(void *out, enum dtype type, const float *x, size_t n);
+
+#endif

@@ -1,0 +1,153 @@
+#include "src/base/hashcache.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/file.h"
+#include "src/base/mem.h"
+
+enum { CACHE_LINES = 512, CACHE_BYTES = 1 << 20 };
+
+struct hash_job {
+    pthread_t thread;
+    char *const *files;
+    size_t n;
+    char (*digests)[SHA256_HEX];
+    struct err err;
+    volatile bool abandoned;
+};
+
+/* "DEVICE INODE SIZE SECONDS.NANOSECONDS " */
+static bool identity(char *out, size_t size, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) return false;
+    snprintf(out, size, "%llx %llu %lld %lld.%09ld ", (unsigned long long)st.st_dev,
+             (unsigned long long)st.st_ino, (long long)st.st_size, (long long)st.st_mtim.tv_sec,
+             st.st_mtim.tv_nsec);
+    return true;
+}
+
+static bool cache_path(char out[PATH_BYTES], bool make)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char dir[PATH_BYTES];
+    struct err ignored;
+    if (base && *base == '/') {
+        snprintf(dir, sizeof dir, "%s/lorac", base);
+    } else if (home && *home == '/') {
+        snprintf(dir, sizeof dir, "%s/.cache/lorac", home);
+    } else {
+        return false;
+    }
+    if (make && dir_make(dir, 0700, &ignored)) return false;
+    return path_join(out, dir, "sha256", &ignored) == 0;
+}
+
+static bool cache_find(char digest[SHA256_HEX], const char *id)
+{
+    char path[PATH_BYTES];
+    struct str text = { 0 };
+    struct err ignored;
+    bool found = false;
+    if (cache_path(path, false) && !file_read(&text, path, CACHE_BYTES, &ignored) && text.p) {
+        char *at = strstr(text.p, id);
+        if (at && strspn(at + strlen(id), "0123456789abcdef") == SHA256_HEX - 1) {
+            memcpy(digest, at + strlen(id), SHA256_HEX - 1);
+            digest[SHA256_HEX - 1] = 0;
+            found = true;
+        }
+    }
+    str_free(&text);
+    return found;
+}
+
+/* The new line in front, the newest others behind it. */
+static void cache_add(const char *id, const char *digest)
+{
+    char path[PATH_BYTES];
+    struct str old = { 0 }, text = { 0 };
+    struct err ignored;
+    if (!cache_path(path, true)) return;
+    str_addf(&text, "%s%s\n", id, digest);
+    if (!file_read(&old, path, CACHE_BYTES, &ignored) && old.p) {
+        size_t lines = 0, end = 0;
+        while (end < old.n && lines < CACHE_LINES) lines += old.p[end++] == '\n';
+        str_add(&text, old.p, end);
+    }
+    if (!text.failed) file_replace(path, text.p, text.n, 0600, &ignored);
+    str_free(&old);
+    str_free(&text);
+}
+
+/* As sha256_file(), but stops when abandoned and notices a file that changes meanwhile. */
+static int hash_one(struct hash_job *job, size_t i)
+{
+    char before[128], after[128];
+    uint8_t digest[SHA256_BYTES];
+    const char *path = job->files[i];
+    if (!identity(before, sizeof before, path)) return err_errno(&job->err, "%s", path);
+    if (cache_find(job->digests[i], before)) return 0;
+    int code = sha256_file(digest, path, &job->abandoned, &job->err);
+    if (code) return code;
+    if (!identity(after, sizeof after, path) || strcmp(before, after) != 0) {
+        return err_set(&job->err, "%s: changed while it was read", path);
+    }
+    hex_of(job->digests[i], digest);
+    cache_add(before, job->digests[i]);
+    return 0;
+}
+
+static void *run(void *arg)
+{
+    struct hash_job *job = arg;
+    for (size_t i = 0; i < job->n && !job->abandoned; i++)
+        if (hash_one(job, i)) break;
+    return NULL;
+}
+
+static void job_free(struct hash_job *job)
+{
+    mem_free(job->digests);
+    mem_free(job);
+}
+
+int hash_start(struct hash_job **out, char *const *files, size_t n, struct err *e)
+{
+    struct hash_job *job = mem_alloc(1, sizeof *job, e);
+    if (!job) return e->code;
+    job->files = files;
+    job->n = n;
+    job->digests = mem_alloc(n, sizeof *job->digests, e);
+    if (!job->digests) {
+        job_free(job);
+        return e->code;
+    }
+    if (pthread_create(&job->thread, NULL, run, job) != 0) {
+        job_free(job);
+        return err_set(e, "cannot start a thread");
+    }
+    *out = job;
+    return 0;
+}
+
+int hash_wait(struct hash_job *job, char (*digests)[SHA256_HEX], struct err *e)
+{
+    pthread_join(job->thread, NULL);
+    int code = job->err.code;
+    if (code) *e = job->err;
+    if (!code) memcpy(digests, job->digests, job->n * sizeof *digests);
+    job_free(job);
+    return code;
+}
+
+void hash_abandon(struct hash_job *job)
+{
+    if (!job) return;
+    job->abandoned = true;
+    pthread_join(job->thread, NULL);
+    job_free(job);
+}

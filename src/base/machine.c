@@ -1,0 +1,159 @@
+#include "src/base/machine.h"
+
+#include <omp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The text after "key" and its colon in a /proc-style file; false when absent. */
+static bool proc_field(char *out, size_t size, const char *path, const char *key)
+{
+    FILE *f = fopen(path, "re");
+    if (!f) return false;
+    char line[512];
+    bool found = false;
+    size_t n = strlen(key);
+    while (!found && fgets(line, sizeof line, f)) {
+        if (strncmp(line, key, n) != 0) continue;
+        char *p = strchr(line, ':');
+        if (!p) continue;
+        p += 1 + strspn(p + 1, " \t");
+        p[strcspn(p, "\n")] = 0;
+        snprintf(out, size, "%s", p);
+        found = true;
+    }
+    fclose(f);
+    return found;
+}
+
+const char *machine_cpu(void)
+{
+    static char name[128];
+    if (!name[0] && !proc_field(name, sizeof name, "/proc/cpuinfo", "model name")) {
+        snprintf(name, sizeof name, "unknown");
+    }
+    return name;
+}
+
+const char *machine_host(void)
+{
+    static char name[128];
+    if (gethostname(name, sizeof name - 1) != 0) snprintf(name, sizeof name, "unknown");
+    return name;
+}
+
+static size_t proc_kib(const char *path, const char *key)
+{
+    char text[64];
+    return proc_field(text, sizeof text, path, key) ? (size_t)strtoull(text, NULL, 10) * 1024 : 0;
+}
+
+/* A number alone in a file; SIZE_MAX for "max" or when it cannot be read. */
+static size_t file_number(const char *path)
+{
+    FILE *f = fopen(path, "re");
+    if (!f) return (size_t)-1;
+    char text[64] = "";
+    char *ok = fgets(text, sizeof text, f);
+    fclose(f);
+    return ok && text[0] >= '0' && text[0] <= '9' ? (size_t)strtoull(text, NULL, 10) : (size_t)-1;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* What one control group leaves. Its page cache of files can be dropped, so it does not count as
+ * used. */
+static size_t group_left(const char *dir, const char *limit, const char *usage, const char *cache)
+{
+    char path[1200];
+    snprintf(path, sizeof path, "%s/%s", dir, limit);
+    size_t most = file_number(path);
+    if (most == (size_t)-1) return most;
+    snprintf(path, sizeof path, "%s/%s", dir, usage);
+    size_t used = file_number(path);
+    if (used == (size_t)-1) return most;
+    char line[64];
+    snprintf(path, sizeof path, "%s/memory.stat", dir);
+    FILE *f = fopen(path, "re");
+    size_t n = strlen(cache), dropped = 0;
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, cache, n) == 0 && line[n] == ' ') dropped = strtoull(line + n, NULL, 10);
+    if (f) fclose(f);
+    used -= smaller(used, dropped);
+    return used < most ? most - used : 0;
+}
+
+/* The groups of this process, from its own up to the root. */
+static size_t cgroup_left(void)
+{
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    if (!f) return (size_t)-1;
+    char line[1024];
+    size_t left = (size_t)-1;
+    while (fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = 0;
+        bool v2 = strncmp(line, "0::", 3) == 0;
+        if (!v2 && !strstr(line, ":memory:")) continue;
+        char *group = strrchr(line, ':') + 1, dir[1100];
+        for (;;) {
+            snprintf(dir, sizeof dir, "/sys/fs/cgroup%s%s", v2 ? "" : "/memory", group);
+            size_t here = v2 ? group_left(dir, "memory.max", "memory.current", "inactive_file")
+                             : group_left(dir, "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                          "total_inactive_file");
+            left = smaller(left, here);
+            char *slash = strrchr(group, '/');
+            if (!slash || !group[0]) break;
+            *slash = 0;
+        }
+    }
+    fclose(f);
+    return left;
+}
+
+static size_t slurm_left(void)
+{
+    const char *node = getenv("SLURM_MEM_PER_NODE"), *cpu = getenv("SLURM_MEM_PER_CPU");
+    const char *cpus = getenv("SLURM_CPUS_ON_NODE");
+    size_t mib = node ? strtoull(node, NULL, 10) : 0;
+    if (!mib && cpu && cpus) mib = strtoull(cpu, NULL, 10) * strtoull(cpus, NULL, 10);
+    if (!mib) return (size_t)-1;
+    size_t used = machine_memory_resident(), most = mib << 20;
+    return used < most ? most - used : 0;
+}
+
+size_t machine_memory_available(const char **why)
+{
+    size_t left = proc_kib("/proc/meminfo", "MemAvailable"), group = cgroup_left(),
+           job = slurm_left();
+    *why = "free memory";
+    if (group < left) left = group, *why = "the control group's limit";
+    if (job < left) left = job, *why = "the Slurm allocation";
+    return left;
+}
+
+size_t machine_memory_resident(void)
+{
+    return proc_kib("/proc/self/status", "VmRSS");
+}
+size_t machine_memory_peak(void)
+{
+    return proc_kib("/proc/self/status", "VmHWM");
+}
+
+int machine_threads(const char **why)
+{
+    const char *omp = getenv("OMP_NUM_THREADS"), *slurm = getenv("SLURM_CPUS_PER_TASK");
+    *why = "cores this process may use";
+    if (omp && *omp) {
+        *why = "OMP_NUM_THREADS";
+    } else if (slurm && strtol(slurm, NULL, 10) > 0) {
+        *why = "SLURM_CPUS_PER_TASK";
+        omp_set_num_threads((int)strtol(slurm, NULL, 10));
+    }
+    return omp_get_max_threads();
+}

@@ -1,0 +1,149 @@
+#include "src/base/term.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+static const double redraw_s = 0.1;
+
+bool term_is_live(FILE *f)
+{
+    const char *term = getenv("TERM");
+    return isatty(fileno(f)) && !(term && !strcmp(term, "dumb"));
+}
+
+int term_width(FILE *f)
+{
+    struct winsize w = { 0 };
+    return ioctl(fileno(f), TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
+}
+
+bool term_has_color(FILE *f)
+{
+    const char *no = getenv("NO_COLOR");
+    return term_is_live(f) && !(no && *no);
+}
+
+double term_now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void progress_init(struct progress *p, double plain_every_s)
+{
+    *p = (struct progress){ .out = stderr, .now_s = term_now_s };
+    p->live = term_is_live(stderr);
+    p->every_s = p->live ? redraw_s : plain_every_s;
+}
+
+/* The text over whatever stood there, cut one column short: a full last column makes some terminals
+ * wrap. */
+static void draw(struct progress *p)
+{
+    int width = p->width ? p->width : term_width(p->out);
+    fprintf(p->out, "\r%.*s\033[K", width > 1 ? width - 1 : 0, p->text);
+    fflush(p->out);
+    p->drawn = true;
+}
+
+void progress_update(struct progress *p, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(p->text, sizeof p->text, fmt, ap);
+    va_end(ap);
+    double now = p->now_s();
+    if (p->any && now - p->last_s < p->every_s) return;
+    p->any = true;
+    p->last_s = now;
+    if (p->live) {
+        draw(p);
+        return;
+    }
+    fprintf(p->out, "%s\n", p->text);
+    fflush(p->out);
+    p->text[0] = 0;
+}
+
+void progress_note(struct progress *p, const char *fmt, ...)
+{
+    va_list ap;
+    if (p->drawn) fputs("\r\033[K", p->out);
+    va_start(ap, fmt);
+    vfprintf(p->out, fmt, ap);
+    va_end(ap);
+    fputc('\n', p->out);
+    if (p->drawn)
+        draw(p);
+    else
+        fflush(p->out);
+}
+
+void progress_end(struct progress *p)
+{
+    if (p->live && p->text[0]) draw(p);
+    if (p->drawn)
+        fputc('\n', p->out);
+    else if (p->text[0])
+        fprintf(p->out, "%s\n", p->text);
+    fflush(p->out);
+    p->drawn = false;
+    p->text[0] = 0;
+}
+
+const char *human_duration(char buf[HUMAN_BYTES], double seconds)
+{
+    if (!(seconds >= 0 && seconds < 1e9)) { /* unknown yet: no rate, or nothing done */
+        snprintf(buf, HUMAN_BYTES, "?");
+        return buf;
+    }
+    long s = lround(seconds), min = lround(seconds / 60), h = lround(seconds / 3600);
+    if (seconds < 0.9995)
+        snprintf(buf, HUMAN_BYTES, "%.3g s", seconds);
+    else if (seconds < 59.95)
+        snprintf(buf, HUMAN_BYTES, "%.1f s", seconds);
+    else if (s < 3600)
+        snprintf(buf, HUMAN_BYTES, "%ld min %02ld s", s / 60, s % 60);
+    else if (min < 24 * 60)
+        snprintf(buf, HUMAN_BYTES, "%ld h %02ld min", min / 60, min % 60);
+    else
+        snprintf(buf, HUMAN_BYTES, "%ld d %02ld h", h / 24, h % 24);
+    return buf;
+}
+
+const char *human_bytes(char buf[HUMAN_BYTES], double bytes)
+{
+    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB" };
+    size_t i = 0;
+    while (bytes >= 1023.5 && i < 5) {
+        bytes /= 1024;
+        i++;
+    }
+    if (i == 0 || bytes >= 99.95)
+        snprintf(buf, HUMAN_BYTES, "%.0f %s", bytes, units[i]);
+    else
+        snprintf(buf, HUMAN_BYTES, "%.1f %s", bytes, units[i]);
+    return buf;
+}
+
+const char *human_count(char buf[HUMAN_BYTES], double n)
+{
+    static const char *const prefixes[] = { "", "k", "M", "G", "T", "P" };
+    size_t i = 0;
+    while (n >= 999.5 && i < 5) {
+        n /= 1000;
+        i++;
+    }
+    int decimals = n < 9.995 ? 2 : n < 99.95 ? 1 : 0;
+    if (i == 0)
+        snprintf(buf, HUMAN_BYTES, "%.3g", n);
+    else
+        snprintf(buf, HUMAN_BYTES, "%.*f %s", decimals, n, prefixes[i]);
+    return buf;
+}

@@ -1,0 +1,53 @@
+/* The terminal: what stderr is, a progress line on it, and numbers as people read them.
+ *
+ * Progress goes to stderr only. A closed or broken stderr loses the lines and stops nothing. */
+#ifndef LORAC_BASE_TERM_H
+#define LORAC_BASE_TERM_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Whether lines on `f` can be overwritten: a terminal, and not TERM=dumb. */
+bool term_is_live(FILE *f);
+/* Columns of the terminal behind `f`, 80 where it does not tell. */
+int term_width(FILE *f);
+/* Whether `f` may be coloured: live, and NO_COLOR is unset or empty. */
+bool term_has_color(FILE *f);
+
+/* Seconds of the monotonic clock. */
+double term_now_s(void);
+
+/* One line that tells how far a long job is. On a terminal it is redrawn in place, at most ten
+ * times a second, and cut to the width so that it never wraps; elsewhere a plain line is written
+ * every `plain_every_s` seconds. The text is ASCII and holds no line end. */
+struct progress {
+    FILE *out;
+    bool live;
+    int width; /* 0: ask the terminal each time */
+    double every_s;
+    double (*now_s)(void);
+    double last_s;   /* when a line was last written */
+    bool any, drawn; /* whether any was; whether one stands on the terminal now */
+    char text[256];  /* the latest text, drawn or not */
+};
+
+/* On stderr, with the clock; tests change the fields afterwards. */
+void progress_init(struct progress *p, double plain_every_s);
+/* There is news; it is shown if it is time for it. */
+void progress_update(struct progress *p, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* An ordinary line above the progress line. No line end in fmt. */
+void progress_note(struct progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The job is over: the latest text stays as an ordinary line, if it was not written already. */
+void progress_end(struct progress *p);
+
+/* Numbers for people. Each writes into buf and returns it. */
+enum { HUMAN_BYTES = 32 };
+/* "0.35 s", "12.3 s", "3 min 20 s", "1 h 05 min", "2 d 03 h" */
+const char *human_duration(char buf[HUMAN_BYTES], double seconds);
+/* "512 B", "1.4 GiB" */
+const char *human_bytes(char buf[HUMAN_BYTES], double bytes);
+/* "37", "4.1 k", "6.74 G": three digits and a decimal prefix */
+const char *human_count(char buf[HUMAN_BYTES], double n);
+
+#endif

@@ -1,0 +1,191 @@
+/* lorac eval: what a model, with or without an adapter, makes of held-out records. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/json.h"
+#include "src/base/mem.h"
+#include "src/base/term.h"
+#include "src/commands/commands.h"
+#include "src/commands/inference.h"
+#include "src/config/config.h"
+#include "src/data/dataset.h"
+#include "src/train/evaluate.h"
+#include "src/train/setup.h"
+
+static const char *model, *tokenizer, *data, *format, *template, *train_on = "responses";
+static struct option_list adapters;
+static bool as_json;
+
+static const struct option options[] = {
+    { "model", 'm', "M", "the base model", .text = &model },
+    { "adapter", 'a', "A", "an adapter on it, or A=WEIGHT; several are added up",
+      .list = &adapters },
+    { "data", 'd', "FILE", "the records", .text = &data },
+    { "format", 'f', "F", "their format; auto when left out", .text = &format },
+    { "template", 't', "T", "the prompt template; left out: the adapter's, else the model's own",
+      .text = &template },
+    { "tokenizer", 0, "FILE", "the model's tokenizer, if it is elsewhere", .text = &tokenizer },
+    { "train-on", 0, "WHAT", "which tokens count: responses, last_response, everything",
+      .allowed = "responses last_response everything", .text = &train_on },
+    { "json", 0, NULL, "one JSON object on stdout", .flag = &as_json },
+    { 0 },
+};
+
+enum { EVAL_BATCH = 32, EVAL_PASS_TOKENS = 2048 };
+
+static void print_result(const struct evaluation *v)
+{
+    if (!as_json) {
+        printf("loss            %.6f\nperplexity      %.4f\ntoken accuracy  %.4f\n", v->loss,
+               exp(v->loss), v->token_accuracy);
+        printf("exact match     %.4f  (%.0f of %zu examples)\n", v->exact_match,
+               v->exact_match * (double)v->examples, v->examples);
+        printf("targets         %zu of %zu tokens\n", v->targets, v->tokens);
+        return;
+    }
+    struct str s = { 0 };
+    str_addz(&s, "{\"loss\": ");
+    json_add_double(&s, v->loss);
+    str_addz(&s, ", \"perplexity\": ");
+    json_add_double(&s, exp(v->loss));
+    str_addf(&s, ", \"targets\": %zu, \"tokens\": %zu, \"examples\": %zu, \"token_accuracy\": ",
+             v->targets, v->tokens, v->examples);
+    json_add_double(&s, v->token_accuracy);
+    str_addz(&s, ", \"exact_match\": ");
+    json_add_double(&s, v->exact_match);
+    str_addz(&s, "}\n");
+    fputs(s.failed ? "" : s.p, stdout);
+    str_free(&s);
+}
+
+static int evaluate_examples(const struct llama *m, const struct adapter *a,
+                             const struct kernels *k, const struct examples *x, struct err *e)
+{
+    struct batch b;
+    struct network n = { 0 };
+    int code = batch_init(&b, x, EVAL_BATCH, EVAL_PASS_TOKENS, true, e);
+    if (code) return code;
+    struct network_limits limits = { .rows_max = b.rows_max, .seg_max = b.seg_max };
+    code = network_plan(&n, m, a, k, &limits, e);
+    if (!code) code = network_map(&n, e);
+    if (!code) {
+        struct evaluation v;
+        evaluate(&v, &n, &b);
+        if (isfinite(v.loss)) {
+            print_result(&v);
+        } else {
+            code = err_set(e,
+                           "the loss is not finite (%g): the model's or the adapter's numbers "
+                           "overflow",
+                           v.loss);
+        }
+    }
+    network_free(&n);
+    batch_free(&b);
+    return code;
+}
+
+static void print_notes(const struct str *notes)
+{
+    if (notes->n) fprintf(stderr, "%s", notes->p);
+}
+
+/* Records that were not meant for training are evaluated whole: nothing is split off. */
+static int run_data(struct err *e)
+{
+    struct inference x;
+    struct dataset d;
+    struct str notes = { 0 };
+    struct data_source source = { .path = data, .repeat = 1 };
+    if (!data) return err_usage(e, "--data is missing: which records?");
+    if (format && strcmp(format, "auto") != 0 &&
+        !data_format_named(&source.records.format, format)) {
+        return err_usage(e, "--format %s: unknown; there are auto %s", err_quotez(format),
+                         data_format_names());
+    }
+    bool tokens = source.records.format == FORMAT_TOKENS;
+    int code = tokens ? inference_open(&x, model, &adapters, e)
+                      : inference_open_text(&x, model, tokenizer, template, &adapters, e);
+    if (code) return code;
+    source.template = x.template;
+    struct data_options o = {
+        .train = &source,
+        .n_train = 1,
+        .render = { .train_on = train_on[0] == 'e'   ? TRAIN_ON_EVERYTHING
+                                : train_on[0] == 'l' ? TRAIN_ON_LAST_RESPONSE
+                                                     : TRAIN_ON_RESPONSES,
+                    .train_on_eos = true },
+        .max_length = x.model.shape.context,
+        .vocab_size = x.model.shape.V,
+    };
+    code = dataset_open(&d, &o, x.tok, &notes, e);
+    if (!code) {
+        print_notes(&notes);
+        code = evaluate_examples(&x.model, inference_adapter(&x), x.k, &d.train, e);
+        dataset_close(&d);
+    }
+    str_free(&notes);
+    inference_close(&x);
+    return code;
+}
+
+/* With a configuration: the validation side of its data, with the best adapter of its run. */
+static int run_config(const char *path, char *const *overrides, size_t n, struct err *e)
+{
+    struct config c;
+    struct setup s;
+    struct adapter a = { 0 };
+    const struct kernels *k;
+    int code = config_load(&c, path, overrides, n, e);
+    if (code) return code;
+    code = setup_kernels(&k, e);
+    if (!code) code = setup_open(&s, &c, e);
+    if (code) {
+        config_free(&c);
+        return code;
+    }
+    print_notes(&s.notes);
+    const struct examples *x = s.data.validation.n ? &s.data.validation : &s.data.train;
+    char dir[PATH_BYTES], best[PATH_BYTES];
+    code = path_join(best, c.output.dir, "best", e);
+    if (!code) code = path_join(dir, c.output.dir, "adapter", e);
+    const char *from = dir_exists(best) ? best : dir;
+    if (!code) code = adapter_load(&a, &s.model.shape, from, 1, e);
+    if (!code) {
+        fprintf(stderr, "%s on %zu %s examples\n", from, x->n,
+                s.data.validation.n ? "validation" : "training (there is no validation part)");
+        code = evaluate_examples(&s.model, &a, k, x, e);
+        adapter_free(&a);
+    }
+    setup_close(&s);
+    config_free(&c);
+    return code;
+}
+
+static int run(int n, char **args, struct err *e)
+{
+    if (n == 0) return run_data(e);
+    if (model || data || adapters.n) {
+        return err_usage(e, "a configuration and --model, --adapter or --data exclude each other");
+    }
+    return run_config(args[0], args + 1, (size_t)n - 1, e);
+}
+
+const struct command command_eval = {
+    .name = "eval",
+    .summary = "loss, accuracy and exact match on held-out records",
+    .args = "[CONFIG.yaml [key=value ...]]",
+    .min_args = 0,
+    .max_args = 256,
+    .options = options,
+    .about =
+        "With a configuration: its validation records, with the best adapter of its run.\n"
+        "exact match: the examples of which every target token is the likeliest one, which are\n"
+        "those that greedy generation reproduces to the last token.",
+    .examples =
+        "lorac eval --model models/base --adapter checkpoints/runs/demo/best --data held.jsonl\n"
+        "lorac eval --model model.gguf --data held.jsonl --template chatml --json\n"
+        "lorac eval configs/demo.yaml\n",
+    .run = run,
+};

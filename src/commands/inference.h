@@ -1,0 +1,35 @@
+/* What eval, generate and merge have in common: a base, adapters on it, its tokenizer, the template to
+ * use, all from options. */
+#ifndef LORAC_COMMANDS_INFERENCE_H
+#define LORAC_COMMANDS_INFERENCE_H
+
+#include "src/commands/options.h"
+#include "src/data/template.h"
+#include "src/model/adapter.h"
+
+struct inference {
+    struct llama model;
+    struct adapter adapter; /* n_params = 0: none */
+    bool has_adapter;
+    struct tokenizer *tok;
+    const struct template *template;
+    const struct kernels *k;
+};
+
+/* Open the base and the adapters ("DIR" or "DIR=WEIGHT", several are added up). */
+int inference_open(struct inference *x, const char *model, const struct option_list *adapters,
+                   struct err *e);
+
+/* Also its tokenizer (`tokenizer` or NULL), and the template: `template`, else what the first adapter's
+ * lorac.json names, else the model's own, else none (x->template = NULL). */
+int inference_open_text(struct inference *x, const char *model, const char *tokenizer,
+                        const char *template, const struct option_list *adapters, struct err *e);
+
+void inference_close(struct inference *x);
+
+static inline const struct adapter *inference_adapter(const struct inference *x)
+{
+    return x->has_adapter ? &x->adapter : NULL;
+}
+
+#endif

@@ -1,0 +1,164 @@
+#include "src/commands/options.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/config/scalar.h"
+
+enum { MAX_OPTIONS = 64 };
+
+static const struct option *by_name(const struct option *options, const char *name, size_t n)
+{
+    for (const struct option *o = options; o && o->name; o++)
+        if (strlen(o->name) == n && !memcmp(o->name, name, n)) return o;
+    return NULL;
+}
+
+static const struct option *by_letter(const struct option *options, char letter)
+{
+    for (const struct option *o = options; o && o->name; o++)
+        if (o->letter && o->letter == letter) return o;
+    return NULL;
+}
+
+static int unknown_option(const struct option *options, const char *arg, struct err *e)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(arg + 2, "="), arg + 2);
+    struct str_nearest nearest = { .word = name };
+    for (const struct option *o = options; o && o->name; o++) str_nearest_try(&nearest, o->name);
+    if (arg[1] == '-' && nearest.best)
+        return err_usage(e, "unknown option --%s; did you mean --%s?", name, nearest.best);
+    return err_usage(e, "unknown option %s; an argument that begins with - goes behind --",
+                     err_quotez(arg));
+}
+
+/* "--seed: found "x", wanted an integer in [0, 9]; remedy". */
+static int unwanted(const struct option *o, const char *value, const char *wanted,
+                    const char *remedy, struct err *e)
+{
+    const char *in = !o->allowed ? "" : o->text ? " " : " in ";
+    return err_usage(e, "--%s: found %s, wanted %s%s%s%s%s", o->name, err_quotez(value), wanted, in,
+                     o->allowed ? o->allowed : "", *remedy ? "; " : "", remedy);
+}
+
+/* Whether `value` is one of the words in `words`, which spaces separate. */
+static bool is_word_of(const char *value, const char *words)
+{
+    size_t n = strlen(value);
+    for (const char *p = words; *p; p += strspn(p, " ")) {
+        size_t len = strcspn(p, " ");
+        if (len == n && !memcmp(p, value, n)) return true;
+        p += len;
+    }
+    return false;
+}
+
+static int store(const struct option *o, const char *value, struct err *e)
+{
+    const char *range = o->allowed ? o->allowed : "", *remedy;
+    if (o->flag) {
+        *o->flag = true;
+    } else if (o->integer) {
+        remedy = scalar_int(o->integer, value);
+        if (remedy || !scalar_within(range, (double)*o->integer))
+            return unwanted(o, value, "an integer", remedy ? remedy : "", e);
+    } else if (o->real) {
+        remedy = scalar_real(o->real, value);
+        if (remedy || !scalar_within(range, *o->real))
+            return unwanted(o, value, "a number", remedy ? remedy : "", e);
+    } else if (o->list) {
+        if (o->list->n == OPTION_LIST_MAX)
+            return err_usage(e, "--%s: given more than %d times", o->name, OPTION_LIST_MAX);
+        o->list->at[o->list->n++] = value;
+    } else {
+        if (o->allowed && !is_word_of(value, o->allowed))
+            return unwanted(o, value, "one of", "", e);
+        *o->text = value;
+    }
+    return 0;
+}
+
+/* One option at argv[*at]; moves *at to its last argument. */
+static int parse_option(const struct option *options, int argc, char **argv, int *at, bool *seen,
+                        struct err *e)
+{
+    const char *arg = argv[*at], *value = NULL;
+    bool is_long = arg[1] == '-';
+    size_t n = strcspn(arg, "=");
+    const struct option *o = is_long ? by_name(options, arg + 2, n - 2)
+                                     : by_letter(options, arg[1]);
+    if (!o) return unknown_option(options, arg, e);
+    if (is_long && arg[n]) value = arg + n + 1;
+    if (!is_long && arg[2]) value = arg + 2;
+    if (o->flag && value) return err_usage(e, "--%s: takes no value", o->name);
+    if (!o->flag && !value) {
+        const char *next = *at + 1 < argc ? argv[*at + 1] : NULL;
+        if (!next) return err_usage(e, "--%s: wants %s behind it", o->name, o->value);
+        if (!strncmp(next, "--", 2)) {
+            return err_usage(e,
+                             "--%s: wants %s behind it, found %s; if that is meant, write --%s=%s",
+                             o->name, o->value, err_quotez(next), o->name, err_quotez(next));
+        }
+        value = next;
+        ++*at;
+    }
+    CHECK(o - options < MAX_OPTIONS);
+    if (seen[o - options] && !o->list) return err_usage(e, "--%s: given twice", o->name);
+    seen[o - options] = true;
+    return store(o, value, e);
+}
+
+int options_parse(const struct option *options, int argc, char **argv, int *n_args, struct err *e)
+{
+    bool seen[MAX_OPTIONS] = { 0 }, over = false;
+    *n_args = 0;
+    for (int i = 0; i < argc; i++) {
+        char *arg = argv[i];
+        if (over || arg[0] != '-' || !arg[1]) {
+            argv[(*n_args)++] = arg;
+        } else if (!strcmp(arg, "--")) {
+            over = true;
+        } else {
+            int code = parse_option(options, argc, argv, &i, seen, e);
+            if (code) return code;
+        }
+    }
+    return 0;
+}
+
+void options_add_row(struct str *out, const char *left, const char *help)
+{
+    enum { INDENT = 30, WIDTH = 80 };
+    int at = 2 + (int)strlen(left);
+    str_addf(out, "  %s", left);
+    if (at + 2 > INDENT) {
+        str_addc(out, '\n');
+        at = 0;
+    }
+    str_addf(out, "%*s", INDENT - at, "");
+    at = INDENT;
+    for (const char *word = help; *word;) {
+        int n = (int)strcspn(word, " ");
+        if (at > INDENT && at + 1 + n > WIDTH) {
+            str_addf(out, "\n%*s", INDENT, "");
+            at = INDENT;
+        }
+        str_addf(out, "%s%.*s", at > INDENT ? " " : "", n, word);
+        at += n + (at > INDENT);
+        word += n + (int)strspn(word + n, " ");
+    }
+    str_addc(out, '\n');
+}
+
+void options_add_help(struct str *out, const struct option *options)
+{
+    for (const struct option *o = options; o && o->name; o++) {
+        char left[64], letter[8] = "";
+        if (o->letter) snprintf(letter, sizeof letter, "-%c, ", o->letter);
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, o->name, o->value ? " " : "",
+                 o->value ? o->value : "");
+        options_add_row(out, left, o->help);
+    }
+}

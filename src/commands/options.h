@@ -1,0 +1,46 @@
+/* Options of sub-commands, from a table.
+ *
+ * --name VALUE, --name=VALUE, -o VALUE, -oVALUE, flags without a value, anywhere among the other
+ * arguments; `--` ends them and `-` is an argument. An option is given once, unless its row has a
+ * list. The pointer that a row sets says what kind of option it is, so the compiler checks it. */
+#ifndef LORAC_COMMANDS_OPTIONS_H
+#define LORAC_COMMANDS_OPTIONS_H
+
+#include <stdint.h>
+
+#include "src/base/err.h"
+#include "src/base/str.h"
+
+/* The values of an option that may be repeated. */
+enum { OPTION_LIST_MAX = 64 };
+struct option_list {
+    const char *at[OPTION_LIST_MAX];
+    size_t n;
+};
+
+struct option {
+    const char *name;  /* "max-new-tokens" */
+    char letter;       /* 'o' for -o, or 0 */
+    const char *value; /* what --help calls the value: "M"; NULL for a flag */
+    const char *help;
+    const char *allowed; /* of a number: "[0, 1]"; of a text: its words, "never auto"; or NULL */
+    /* One of these; what it points at holds the default until the option is given. */
+    bool *flag;
+    const char **text;
+    int64_t *integer;
+    double *real;
+    struct option_list *list;
+};
+
+/* Read argv[0 .. argc): options are stored, the rest is moved to the front of argv and *n_args says
+ * how many there are. `options` may be NULL. ERR_USAGE names the option, what was found and what
+ * was wanted. */
+int options_parse(const struct option *options, int argc, char **argv, int *n_args, struct err *e);
+
+/* Append a table of the options: spelling and help, wrapped at 80 columns. */
+void options_add_help(struct str *out, const struct option *options);
+
+/* Append one line of such a table. */
+void options_add_row(struct str *out, const char *left, const char *help);
+
+#endif

@@ -1,0 +1,51 @@
+/* lorac train: a configuration to an adapter. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/commands/commands.h"
+#include "src/train/train.h"
+
+static const char *resume = "never";
+static double max_hours;
+
+static const struct option options[] = {
+    { "resume", 0, "HOW",
+      "never: refuse a directory that holds a run; auto: go on from its newest "
+      "valid checkpoint, or start; or a checkpoint's file",
+      .text = &resume },
+    { "max-hours", 0, "H", "stop early enough to be done, checkpoint written, within H hours",
+      .allowed = "[0, 1e6]", .real = &max_hours },
+    { 0 },
+};
+
+static int run(int n, char **args, struct err *e)
+{
+    struct config c;
+    struct train_options o = { .resume = RESUME_FILE,
+                               .resume_file = resume,
+                               .max_hours = max_hours };
+    if (strcmp(resume, "never") == 0) o.resume = RESUME_NEVER;
+    if (strcmp(resume, "auto") == 0) o.resume = RESUME_AUTO;
+    int code = config_load(&c, args[0], args + 1, (size_t)n - 1, e);
+    if (code) return code;
+    code = train_run(&c, &o, e);
+    config_free(&c);
+    return code;
+}
+
+const struct command command_train = {
+    .name = "train",
+    .summary = "train a LoRA adapter",
+    .args = "CONFIG.yaml [key=value ...]",
+    .min_args = 1,
+    .max_args = 256,
+    .options = options,
+    .about = "Keys of the configuration can be given behind it, as section.key=value; `lorac help "
+             "keys`\n"
+             "lists them. Exit code 85: stopped by a signal or by --max-hours with a checkpoint\n"
+             "written; the same command with --resume auto goes on and ends with the same bits.",
+    .examples = "lorac train configs/demo.yaml\n"
+                "lorac train run.yaml train.learning_rate=1e-4 output.dir=checkpoints/runs/slow\n"
+                "lorac train run.yaml --resume auto --max-hours 11.5\n",
+    .run = run,
+};

@@ -1,0 +1,50 @@
+/* The key table: keys.def as data, and what to say about a key that is not in it. */
+#ifndef LORAC_CONFIG_KEYS_H
+#define LORAC_CONFIG_KEYS_H
+
+#include "src/config/config.h"
+
+/* How a value is written, and what it is stored as: value.c has a reader and a printer for each. */
+// clang-format off
+enum value_type {
+    VALUE_TEXT, VALUE_BOOL, VALUE_INT, VALUE_AUTO_INT, VALUE_NULL_INT, VALUE_AUTO_BYTES, VALUE_REAL,
+    VALUE_CHOICE, VALUE_MODULES, VALUE_SOURCES, VALUE_VALIDATION, VALUE_COLUMNS, VALUE_INTERVAL,
+};
+// clang-format on
+
+struct key {
+    const char *section, *last, *name; /* "train", "seed", "train.seed" */
+    enum value_type type;
+    const char *const *words; /* of a VALUE_CHOICE, NULL behind the last */
+    const char *by_default;   /* NULL: the key must be given */
+    const char *allowed, *help;
+    bool same_on_resume;
+    size_t offset; /* in struct config */
+};
+
+extern const struct key config_keys[CONFIG_KEYS];
+extern const char *const config_format_words[];
+extern const char *const config_module_words[];
+
+/* The key of that name ("train.seed"), or NULL. */
+const struct key *key_named(const char *name);
+
+/* Whether any key belongs to that section. */
+bool key_section_exists(const char *section);
+
+/* The last names of a section's keys, ", " between; with NULL the names of the sections. */
+void key_list(struct str *out, const char *section);
+
+/* "unknown key ...": with what it is called here, where it belongs, or the nearest. `section`: keys
+ * stand below it, so it was meant as the name of a section. */
+int key_unknown(struct err *e, const char *name, bool section);
+
+/* What other trainers call things. */
+struct synonym {
+    const char *name;   /* theirs, in lower case with _; with a dot: only in that section */
+    const char *ours;   /* the key to write, or NULL when there is none */
+    const char *remark; /* NULL: none needed */
+};
+extern const struct synonym config_synonyms[]; /* a NULL name ends it */
+
+#endif

@@ -1,0 +1,71 @@
+/* The key reference, generated from the key table, so that it cannot be out of date. */
+#include "src/config/keys.h"
+#include "src/config/value.h"
+
+#include <string.h>
+
+static const char opening[] =
+    "# Configuration\n"
+    "\n"
+    "A run is described by one YAML file. Only the keys without a default must be in it; a key "
+    "that\n"
+    "is unknown, misspelt or given twice is an error that names its line and the nearest key. On "
+    "the\n"
+    "command line `key=value` overrides a key of the file, the value being YAML too:\n"
+    "\n"
+    "    lorac train run.yaml train.learning_rate=1e-4 'adapter.target_modules=[q_proj, v_proj]'\n"
+    "\n"
+    "Paths count from the directory in which the command is started. Numbers are decimal; "
+    "booleans\n"
+    "are `true` and `false`. A run writes the configuration it resolved, every key in it, to\n"
+    "`config.yaml` in its `output.dir`. A run that is resumed must agree with the interrupted one "
+    "in\n"
+    "all keys but those marked ‡.\n"
+    "\n"
+    "This page is generated (`lorac help keys`).\n";
+
+static const char migrating[] = "\n"
+                                "## Coming from another trainer\n"
+                                "\n"
+                                "What axolotl, LLaMA-Factory, transformers, torchtune and others "
+                                "call it, and what to write here.\n"
+                                "\n"
+                                "| there | here | |\n"
+                                "| --- | --- | --- |\n";
+
+static void add_key(struct str *out, const struct key *k)
+{
+    struct str wanted = { 0 };
+    value_add_wanted(&wanted, k);
+    str_addf(out, "| `%s`%s | ", k->last, k->same_on_resume ? "" : " ‡");
+    if (k->by_default)
+        str_addf(out, "`%s`", k->by_default);
+    else
+        str_addz(out, "must be given");
+    str_addf(out, " | %s | %s |\n", wanted.p ? wanted.p : "", k->help);
+    out->failed |= wanted.failed;
+    str_free(&wanted);
+}
+
+void config_reference(struct str *out)
+{
+    const char *section = "";
+    str_addz(out, opening);
+    for (size_t i = 0; i < CONFIG_KEYS; i++) {
+        const struct key *k = &config_keys[i];
+        if (strcmp(section, k->section) != 0) {
+            str_addf(
+                out,
+                "\n## %s\n\n| key | default | accepts | meaning |\n| --- | --- | --- | --- |\n",
+                k->section);
+        }
+        section = k->section;
+        add_key(out, k);
+    }
+    str_addz(out, migrating);
+    for (const struct synonym *s = config_synonyms; s->name; s++) {
+        str_addf(out, "| `%s` | ", s->name);
+        if (s->ours) str_addf(out, "`%s`", s->ours);
+        str_addf(out, " | %s |\n", s->remark ? s->remark : "");
+    }
+}

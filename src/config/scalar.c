@@ -1,0 +1,224 @@
+#include "src/config/scalar.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "src/base/json.h"
+#include "src/base/utf8.h"
+
+bool scalar_is_null(const char *text)
+{
+    return !*text || !strcmp(text, "~") || !strcmp(text, "null") || !strcmp(text, "Null") ||
+           !strcmp(text, "NULL");
+}
+
+static bool is_one_of(const char *text, const char *const *words)
+{
+    for (; *words; words++)
+        if (!strcasecmp(text, *words)) return true;
+    return false;
+}
+
+const char *scalar_bool(bool *out, const char *text)
+{
+    static const char *const yes[] = { "true", "yes", "on", "y", "1", NULL };
+    static const char *const no[] = { "false", "no", "off", "n", "0", NULL };
+    if (!strcmp(text, "true") || !strcmp(text, "false")) {
+        *out = text[0] == 't';
+        return NULL;
+    }
+    return is_one_of(text, yes) ? "write true" : is_one_of(text, no) ? "write false" : "";
+}
+
+static size_t count_digits(const char *p)
+{
+    return strspn(p, "0123456789");
+}
+
+/* Why a text that looks like a number to other readers is none here. */
+static const char *number_remedy(const char *text)
+{
+    const char *p = text + (*text == '-' || *text == '+');
+    if (!isdigit((unsigned char)*p) && *p != '.') return "";
+    if (strchr(p, '_')) return "write the digits without _";
+    if (strchr(p, ',')) return "write the digits without a comma";
+    if (strchr(p, ':')) return "base 60 is not read here";
+    if (p[0] == '0' && p[1] && strchr("xXoObB", p[1])) return "write it in decimal digits";
+    return "";
+}
+
+const char *scalar_int(int64_t *out, const char *text)
+{
+    const char *p = text + (*text == '-');
+    size_t digits = count_digits(p);
+    if (!digits || p[digits]) {
+        double v;
+        if (!scalar_real(&v, text)) return "write it without a point, sign or exponent";
+        return number_remedy(text);
+    }
+    if (p[0] == '0' && digits > 1) return "write it without leading zeros";
+    errno = 0;
+    long long v = strtoll(text, NULL, 10);
+    if (errno) return "it does not fit 64 bits";
+    *out = v;
+    return NULL;
+}
+
+/* The length of the decimal number that text begins with, or 0. */
+static size_t number_length(const char *text)
+{
+    const char *p = text + (*text == '-' || *text == '+');
+    size_t whole = count_digits(p), fraction = 0;
+    p += whole;
+    if (*p == '.') {
+        fraction = count_digits(p + 1);
+        p += 1 + fraction;
+    }
+    if (whole + fraction == 0) return 0;
+    if (*p == 'e' || *p == 'E') {
+        const char *digits = p + 1 + (p[1] == '-' || p[1] == '+');
+        size_t n = count_digits(digits);
+        if (n) p = digits + n;
+    }
+    return (size_t)(p - text);
+}
+
+const char *scalar_real(double *out, const char *text)
+{
+    size_t n = number_length(text);
+    if (!n || text[n]) return number_remedy(text);
+    errno = 0;
+    double v = strtod(text, NULL);
+    if (errno) return "it does not fit a double";
+    *out = v;
+    return NULL;
+}
+
+struct unit {
+    const char *name;
+    double times;
+};
+
+/* value = number * unit, as a whole number; `largest` keeps it exact in a double. */
+static const char *number_with_unit(int64_t *out, const char *text, const struct unit *units,
+                                    const char *remedy)
+{
+    size_t n = number_length(text);
+    if (!n || *text == '-' || *text == '+') return remedy;
+    const char *name = text + n + (text[n] == ' ');
+    while (units->name && strcasecmp(units->name, name) != 0) units++;
+    if (!units->name) return remedy;
+    double v = strtod(text, NULL) * units->times;
+    if (v > 9007199254740992.0) return "it is too large";
+    if (v < 1) return "it is too small";
+    *out = (int64_t)v;
+    return NULL;
+}
+
+static const struct unit sizes[] = {
+    { "B", 1 },        { "kB", 1e3 },     { "MB", 1e6 },     { "GB", 1e9 },     { "TB", 1e12 },
+    { "KiB", 0x1p10 }, { "MiB", 0x1p20 }, { "GiB", 0x1p30 }, { "TiB", 0x1p40 }, { 0 }
+};
+
+const char *scalar_bytes(int64_t *out, const char *text)
+{
+    return number_with_unit(out, text, sizes, "write it with its unit: MiB, GiB or TiB");
+}
+
+const char *scalar_seconds(int64_t *out, const char *text)
+{
+    static const struct unit times[] = { { "s", 1 }, { "min", 60 }, { "h", 3600 }, { 0 } };
+    return number_with_unit(out, text, times, "write a time with its unit: s, min or h");
+}
+
+bool scalar_within(const char *interval, double v)
+{
+    if (!*interval) return true;
+    char *end;
+    double low = strtod(interval + 1, &end);
+    double high = strtod(end + 1, &end);
+    return (interval[0] == '[' ? v >= low : v > low) && (*end == ']' ? v <= high : v < high);
+}
+
+void scalar_add_real(struct str *out, double v)
+{
+    struct str digits = { 0 };
+    json_add_double(&digits, v); /* the shortest that reads back the same: 2, 0.5, 1e-08 */
+    const char *text = digits.p ? digits.p : "";
+    size_t whole = strcspn(text, ".e");
+    str_add(out, text, whole);
+    if (text[whole] != '.') str_addz(out, ".0"); /* without it 1e-08 is a string to YAML 1.1 */
+    str_addz(out, text + whole);
+    out->failed |= digits.failed;
+    str_free(&digits);
+}
+
+void scalar_add_bytes(struct str *out, int64_t v)
+{
+    static const char *const names[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+    size_t i = 0;
+    while (i < 4 && v % 1024 == 0) {
+        v /= 1024;
+        i++;
+    }
+    str_addf(out, "%" PRId64 "%s", v, names[i]);
+}
+
+void scalar_add_seconds(struct str *out, int64_t v)
+{
+    if (v % 3600 == 0)
+        str_addf(out, "%" PRId64 "h", v / 3600);
+    else if (v % 60 == 0)
+        str_addf(out, "%" PRId64 "min", v / 60);
+    else
+        str_addf(out, "%" PRId64 "s", v);
+}
+
+/* Texts made of harmless characters that no YAML reader takes for something else. */
+static bool is_safe_plain(const char *text)
+{
+    static const char *const taken[] = { "null", "true", "false", "yes", "no",
+                                         "on",   "off",  "y",     "n",   NULL };
+    const char *p = text + strspn(text, "./");
+    if (!isalpha((unsigned char)*p) && *p != '_') return false;
+    if (p > text && p[-1] == '.') return false; /* .inf, .nan */
+    while (isalnum((unsigned char)*p) || (*p && strchr("_./-+", *p))) p++;
+    return !*p && !is_one_of(text, taken);
+}
+
+/* What stands as itself between double quotes: everything but controls, line separators (which
+ * YAML would fold), marks that hide or reorder text, and what libyaml refuses. */
+static bool is_quotable(uint32_t c)
+{
+    return c >= 0x20 && !(c >= 0x7f && c < 0xa0) && !(c >= 0x200b && c <= 0x200f) &&
+           !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2060 && c <= 0x206f) && c != 0xfeff &&
+           (c & 0xfffe) != 0xfffe;
+}
+
+void scalar_add_text(struct str *out, const char *text)
+{
+    if (is_safe_plain(text)) {
+        str_addz(out, text);
+        return;
+    }
+    str_addc(out, '"');
+    size_t left = strlen(text);
+    while (left) {
+        uint32_t c = (unsigned char)*text;
+        size_t n = utf8_decode(&c, text, left);
+        if (c == '"' || c == '\\')
+            str_addf(out, "\\%c", (char)c);
+        else if (!is_quotable(c))
+            str_addf(out, "\\U%08" PRIx32, c);
+        else
+            str_add(out, text, n ? n : 1);
+        text += n ? n : 1;
+        left -= n ? n : 1;
+    }
+    str_addc(out, '"');
+}

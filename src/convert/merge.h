@@ -1,0 +1,27 @@
+/* A base and an adapter made into one plain model: W' = W + s B A for every target.
+ *
+ * The sum is formed in float32 from the base's stored (or dequantised) weights, checked to be finite, and
+ * rounded once to the output's type. Weights are read, merged and written a piece at a time, so a 70B
+ * model needs no more memory than a 1B one. Everything is written beside the target and renamed. */
+#ifndef LORAC_CONVERT_MERGE_H
+#define LORAC_CONVERT_MERGE_H
+
+#include "src/model/adapter.h"
+#include "src/tokenizer/tokenizer.h"
+
+struct merge_options {
+    const char *base_path;       /* as given: config and licence files lie beside it */
+    enum dtype dtype;            /* F32, F16, BF16 */
+    const struct tokenizer *tok; /* NULL: none is written */
+};
+
+/* A Hugging Face directory: config.json, model.safetensors (or shards of at most 5 GB with their index),
+ * the tokenizer, licence files. The directory is made; it must not hold a model yet. */
+int merge_to_hf(const struct llama *m, const struct adapter *a, const struct kernels *k,
+                const char *dir, const struct merge_options *o, struct err *e);
+
+/* One GGUF file; norms stay F32, as llama.cpp wants them. */
+int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
+                  const char *path, const struct merge_options *o, struct err *e);
+
+#endif

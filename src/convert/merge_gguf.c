@@ -1,0 +1,193 @@
+/* A merged model as a GGUF file. */
+#include <math.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/convert/merge.h"
+#include "src/convert/weights.h"
+
+/* llama.cpp's numbers for general.file_type. */
+static uint32_t file_type(enum dtype t)
+{
+    return t == DTYPE_F32 ? 0 : t == DTYPE_F16 ? 1 : 32;
+}
+
+/* ---- metadata --------------------------------------------------------------------------------- */
+
+static void put_shape(struct gguf_writer *w, const struct shape *s)
+{
+    gguf_put_string(w, "general.architecture", "llama", 5);
+    gguf_put_u32(w, "llama.context_length", (uint32_t)s->context);
+    gguf_put_u32(w, "llama.embedding_length", (uint32_t)s->C);
+    gguf_put_u32(w, "llama.block_count", (uint32_t)s->layers);
+    gguf_put_u32(w, "llama.feed_forward_length", (uint32_t)s->F);
+    gguf_put_u32(w, "llama.attention.head_count", (uint32_t)s->H);
+    gguf_put_u32(w, "llama.attention.head_count_kv", (uint32_t)s->G);
+    gguf_put_u32(w, "llama.attention.key_length", (uint32_t)s->D);
+    gguf_put_u32(w, "llama.attention.value_length", (uint32_t)s->D);
+    gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", (float)s->norm_eps);
+    gguf_put_u32(w, "llama.rope.dimension_count", (uint32_t)s->D);
+    gguf_put_f32(w, "llama.rope.freq_base", (float)s->rope_theta);
+    gguf_put_u32(w, "llama.vocab_size", (uint32_t)s->V);
+    if (s->scaling == ROPE_LINEAR) {
+        gguf_put_string(w, "llama.rope.scaling.type", "linear", 6);
+        gguf_put_f32(w, "llama.rope.scaling.factor", (float)s->factor);
+    }
+}
+
+/* The model may have more rows than the tokenizer has ids; llama.cpp wants a token for each. */
+static void put_tokens(struct gguf_writer *w, const struct tokenizer *t, size_t V)
+{
+    static const char unused[] = "<unused>";
+    size_t size = tokenizer_size(t), n;
+    gguf_put_array(w, "tokenizer.ggml.tokens", GGUF_STRING, V);
+    for (size_t i = 0; i < V; i++) {
+        const char *piece = i < size ? tokenizer_piece(t, (int32_t)i, &n) : unused;
+        gguf_item_string(w, piece, i < size ? n : sizeof unused - 1);
+    }
+    if (tokenizer_kind(t) == TOKENIZER_SPM) {
+        gguf_put_array(w, "tokenizer.ggml.scores", GGUF_F32, V);
+        for (size_t i = 0; i < V; i++)
+            gguf_item_f32(w, i < size ? tokenizer_score(t, (int32_t)i) : 0);
+    }
+    gguf_put_array(w, "tokenizer.ggml.token_type", GGUF_I32, V);
+    for (size_t i = 0; i < V; i++)
+        gguf_item_i32(w, i < size ? (int32_t)tokenizer_type(t, (int32_t)i) : TOKEN_UNUSED);
+}
+
+static int put_merges(struct gguf_writer *w, const struct tokenizer *t, struct err *e)
+{
+    struct str s = { 0 };
+    size_t count = 0, n;
+    int32_t left, right;
+    while (tokenizer_merge(t, count, &left, &right)) count++;
+    if (!count) return 0;
+    gguf_put_array(w, "tokenizer.ggml.merges", GGUF_STRING, count);
+    for (size_t i = 0; i < count && tokenizer_merge(t, i, &left, &right); i++) {
+        str_clear(&s);
+        const char *piece = tokenizer_piece(t, left, &n);
+        str_add(&s, piece, n);
+        str_addc(&s, ' ');
+        piece = tokenizer_piece(t, right, &n);
+        str_add(&s, piece, n);
+        if (!s.failed) gguf_item_string(w, s.p, s.n);
+    }
+    int code = str_error(&s, e);
+    str_free(&s);
+    return code;
+}
+
+static int put_tokenizer(struct gguf_writer *w, const struct tokenizer *t, size_t V, struct err *e)
+{
+    static const char *const pre[] = { [PRE_NONE] = "default",
+                                       [PRE_GPT2] = "gpt-2",
+                                       [PRE_SMOLLM] = "smollm",
+                                       [PRE_LLAMA3] = "llama-bpe" };
+    bool spm = tokenizer_kind(t) == TOKENIZER_SPM;
+    const char *name = pre[tokenizer_pre(t)], *chat = tokenizer_chat_template(t);
+    gguf_put_string(w, "tokenizer.ggml.model", spm ? "llama" : "gpt2", spm ? 5 : 4);
+    gguf_put_string(w, "tokenizer.ggml.pre", name, strlen(name));
+    put_tokens(w, t, V);
+    int code = spm ? 0 : put_merges(w, t, e);
+    if (tokenizer_bos(t) >= 0) {
+        gguf_put_u32(w, "tokenizer.ggml.bos_token_id", (uint32_t)tokenizer_bos(t));
+    }
+    if (tokenizer_eos(t) >= 0) {
+        gguf_put_u32(w, "tokenizer.ggml.eos_token_id", (uint32_t)tokenizer_eos(t));
+    }
+    gguf_put_bool(w, "tokenizer.ggml.add_bos_token", tokenizer_adds_bos(t));
+    if (spm) gguf_put_bool(w, "tokenizer.ggml.add_space_prefix", tokenizer_adds_prefix(t));
+    if (chat) gguf_put_string(w, "tokenizer.chat_template", chat, strlen(chat));
+    return code;
+}
+
+/* A GGUF base's metadata goes along, but for what its quantisation was. */
+static void copy_metadata(struct gguf_writer *w, const struct gguf *g)
+{
+    for (size_t i = 0; i < g->n_kv; i++) {
+        const char *key = g->kv[i].key;
+        if (strcmp(key, "general.file_type") == 0 ||
+            strcmp(key, "general.quantization_version") == 0 ||
+            strcmp(key, "general.alignment") == 0) {
+            continue;
+        }
+        gguf_put_copy(w, &g->kv[i]);
+    }
+}
+
+/* ---- tensors ---------------------------------------------------------------------------------- */
+
+/* llama.cpp keeps llama3 scaling as the factors by which the plain frequencies are divided. */
+static bool has_divisors(const struct shape *s)
+{
+    return s->scaling == ROPE_LLAMA3 || s->scaling == ROPE_DIVISORS;
+}
+
+static void divisors(float *out, const struct shape *s)
+{
+    double scaled[ATTENTION_D_MAX / 2];
+    shape_rope_frequencies(scaled, s);
+    for (size_t j = 0; j < s->D / 2; j++)
+        out[j] = (float)(pow(s->rope_theta, -2.0 * (double)j / (double)s->D) / scaled[j]);
+}
+
+static int to_gguf(void *to, const void *bytes, size_t n, struct err *e)
+{
+    return gguf_writer_add(to, bytes, n, e);
+}
+
+static int write_tensors(struct gguf_writer *w, struct weights *list, const struct shape *s,
+                         struct err *e)
+{
+    uint64_t half = s->D / 2;
+    float factor[ATTENTION_D_MAX / 2];
+    if (has_divisors(s)) gguf_put_tensor(w, "rope_freqs.weight", DTYPE_F32, 1, &half);
+    for (size_t i = 0; i < list->n; i++) {
+        const struct weight *t = &list->at[i];
+        uint64_t dims[2] = { t->norm ? t->cols : t->rows, t->cols };
+        gguf_put_tensor(w, t->name, t->type, t->norm ? 1 : 2, dims);
+    }
+    int code = gguf_writer_data(w, e);
+    if (!code && has_divisors(s)) {
+        divisors(factor, s);
+        code = gguf_writer_add(w, factor, half * sizeof *factor, e);
+        if (!code) code = gguf_writer_pad(w, e);
+    }
+    for (size_t i = 0; !code && i < list->n; i++) {
+        code = weights_write(list, i, to_gguf, w, e);
+        if (!code) code = gguf_writer_pad(w, e);
+    }
+    return code;
+}
+
+static int write_file(struct gguf_writer *w, struct weights *list, const struct llama *m,
+                      const struct merge_options *o, struct err *e)
+{
+    int code = 0;
+    gguf_put_u32(w, "general.file_type", file_type(o->dtype));
+    if (llama_gguf(m)) {
+        copy_metadata(w, llama_gguf(m));
+    } else {
+        put_shape(w, &m->shape);
+        if (o->tok) code = put_tokenizer(w, o->tok, m->shape.V, e);
+    }
+    return code ? code : write_tensors(w, list, &m->shape, e);
+}
+
+int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
+                  const char *path, const struct merge_options *o, struct err *e)
+{
+    struct weights list;
+    struct gguf_writer w;
+    if (file_exists(path)) return err_set(e, "%s: exists already; choose another name", path);
+    int code = weights_init(&list, m, a, k, WEIGHT_NAMES_GGUF, o->dtype, e);
+    if (code) return code;
+    code = gguf_writer_begin(&w, path, 0666, e);
+    if (!code) {
+        code = write_file(&w, &list, m, o, e);
+        if (!code) code = gguf_writer_commit(&w, e);
+        if (code) gguf_writer_abort(&w);
+    }
+    weights_free(&list);
+    return code;
+}

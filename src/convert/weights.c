@@ -1,0 +1,192 @@
+#include "src/convert/weights.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+
+enum { BLOCK_BYTES = 16 << 20, F16_MAX = 65504 };
+
+/* ---- the list --------------------------------------------------------------------------------- */
+
+static struct weight *add(struct weights *w, const char *name, size_t rows, size_t cols,
+                          enum dtype type)
+{
+    struct weight *t = &w->at[w->n++];
+    *t = (struct weight){ .rows = rows, .cols = cols, .module = -1, .type = type };
+    snprintf(t->name, sizeof t->name, "%s", name);
+    return t;
+}
+
+static void add_norm(struct weights *w, const char *name, const real *norm, enum dtype type)
+{
+    add(w, name, 1, w->model->shape.C, type)->norm = norm;
+}
+
+static void add_layer(struct weights *w, size_t l, bool gguf, enum dtype dtype, enum dtype norms)
+{
+    char name[96];
+    const struct layer_weights *layer = &w->model->layer[l];
+    for (int m = 0; m < MODULES; m++) {
+        if (m == Q_PROJ || m == GATE_PROJ) {
+            bool first = m == Q_PROJ;
+            if (gguf) {
+                snprintf(name, sizeof name, "blk.%zu.%s.weight", l,
+                         first ? "attn_norm" : "ffn_norm");
+            } else {
+                snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l,
+                         first ? "input_layernorm" : "post_attention_layernorm");
+            }
+            add_norm(w, name, first ? layer->norm1 : layer->norm2, norms);
+        }
+        if (gguf) {
+            snprintf(name, sizeof name, "blk.%zu.%s.weight", l, module_table[m].gguf);
+        } else {
+            snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, module_table[m].path);
+        }
+        const struct matrix *x = &layer->w[m];
+        struct weight *t = add(w, name, x->rows, x->cols, dtype);
+        t->matrix = x;
+        t->layer = l;
+        t->module = m;
+        t->meta_rows = gguf && (m == Q_PROJ || m == K_PROJ);
+    }
+}
+
+static void add_matrix(struct weights *w, const char *name, const struct matrix *x,
+                       enum dtype dtype)
+{
+    add(w, name, x->rows, x->cols, dtype)->matrix = x;
+}
+
+static void list(struct weights *w, bool gguf, enum dtype dtype)
+{
+    const struct llama *m = w->model;
+    enum dtype norms = gguf ? DTYPE_F32 : dtype;
+    add_matrix(w, gguf ? "token_embd.weight" : "model.embed_tokens.weight", &m->embedding, dtype);
+    for (size_t l = 0; l < m->shape.layers; l++) add_layer(w, l, gguf, dtype, norms);
+    add_norm(w, gguf ? "output_norm.weight" : "model.norm.weight", m->norm, norms);
+    if (!m->shape.tied) {
+        add_matrix(w, gguf ? "output.weight" : "lm_head.weight", &m->head, dtype);
+    }
+}
+
+int weights_init(struct weights *w, const struct llama *m, const struct adapter *a,
+                 const struct kernels *k, enum weight_names names, enum dtype dtype, struct err *e)
+{
+    *w = (struct weights){ .model = m, .adapter = a, .k = k };
+    w->at = mem_alloc(m->shape.layers * (MODULES + 2) + 3, sizeof *w->at, e);
+    if (!w->at) return e->code;
+    list(w, names == WEIGHT_NAMES_GGUF, dtype);
+    size_t widest = 0;
+    for (size_t i = 0; i < w->n; i++)
+        if (w->at[i].cols > widest) widest = w->at[i].cols;
+    w->block_rows = BLOCK_BYTES / sizeof(real) / widest;
+    if (w->block_rows == 0) w->block_rows = 1;
+    w->wide = mem_alloc(w->block_rows * widest, sizeof(real), e);
+    w->narrow = mem_alloc(w->block_rows * widest, 4, e);
+    w->b = mem_alloc(w->block_rows, (a ? a->r : 1) * sizeof(real), e);
+    w->work = mem_alloc(k->matmul_work_bytes(), 1, e);
+    if (w->wide && w->narrow && w->b && w->work) return 0;
+    weights_free(w);
+    return e->code;
+}
+
+void weights_free(struct weights *w)
+{
+    mem_free(w->at);
+    mem_free(w->wide);
+    mem_free(w->narrow);
+    mem_free(w->b);
+    mem_free(w->work);
+    *w = (struct weights){ 0 };
+}
+
+size_t weight_bytes(const struct weight *t)
+{
+    return dtype_bytes(t->type, t->rows * t->cols);
+}
+
+/* ---- values ----------------------------------------------------------------------------------- */
+
+/* The row, in Hugging Face's order, that is written as row `row`. */
+static size_t source_row(const struct weight *t, size_t head, size_t row)
+{
+    if (!t->meta_rows) return row;
+    size_t i = row % head;
+    return row - i + (i % 2) * (head / 2) + i / 2;
+}
+
+/* wide (m, cols) += s B A for the rows from `first` on */
+static void add_adapter(struct weights *w, const struct weight *t, size_t first, size_t m)
+{
+    const struct adapter *a = w->adapter;
+    enum module module = (enum module)t->module;
+    const real *B = adapter_b(a, a->params, t->layer, module);
+    for (size_t i = 0; i < m; i++) {
+        const real *from = B + source_row(t, a->shape.D, first + i) * a->r;
+        for (size_t j = 0; j < a->r; j++) w->b[i * a->r + j] = (real)a->scale * from[j];
+    }
+    struct term product = { .a = w->b,
+                            .lda = a->r,
+                            .K = a->r,
+                            .ldb = t->cols,
+                            .b = adapter_a(a, a->params, t->layer, module) };
+    w->k->matmul(w->wide, t->cols, &product, 1, m, t->cols, true, w->work);
+}
+
+static int check_values(const struct weight *t, const real *x, size_t n, struct err *e)
+{
+    double most = t->type == DTYPE_F16 ? F16_MAX : INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return err_set(e, "tensor %s: the merged weights are not finite", t->name);
+        }
+        if (fabs((double)x[i]) > most) {
+            return err_set(e, "tensor %s: %g does not fit f16; use --dtype bf16", t->name,
+                           (double)x[i]);
+        }
+    }
+    return 0;
+}
+
+static void narrow_rows(struct weights *w, const struct weight *t, size_t m)
+{
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < m; i++) {
+        const real *x = w->wide + i * t->cols;
+        uint8_t *to = w->narrow + i * dtype_bytes(t->type, t->cols);
+#ifdef REAL_DOUBLE
+        for (size_t j = 0; j < t->cols; j++) {
+            float f = (float)x[j];
+            kernels_narrow(to + dtype_bytes(t->type, j), t->type, &f, 1);
+        }
+#else
+        kernels_narrow(to, t->type, x, t->cols);
+#endif
+    }
+}
+
+int weights_write(struct weights *w, size_t i, weight_sink *sink, void *to, struct err *e)
+{
+    const struct weight *t = &w->at[i];
+    bool changed = w->adapter && t->module >= 0 && adapter_has(w->adapter, (enum module)t->module);
+    int code = 0;
+    for (size_t first = 0; !code && first < t->rows; first += w->block_rows) {
+        size_t m = t->rows - first < w->block_rows ? t->rows - first : w->block_rows;
+        if (t->norm) memcpy(w->wide, t->norm, t->cols * sizeof(real));
+        if (t->matrix) {
+#pragma omp parallel for schedule(static)
+            for (size_t j = 0; j < m; j++)
+                w->k->widen(w->wide + j * t->cols, t->matrix,
+                            source_row(t, w->model->shape.D, first + j), 0, t->cols);
+        }
+        if (changed) add_adapter(w, t, first, m);
+        code = check_values(t, w->wide, m * t->cols, e);
+        if (code) break;
+        narrow_rows(w, t, m);
+        code = sink(to, w->narrow, m * dtype_bytes(t->type, t->cols), e);
+    }
+    return code;
+}

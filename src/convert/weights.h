@@ -1,0 +1,48 @@
+/* The tensors of a merged model, in the order in which they are written, and their values a few rows at
+ * a time. */
+#ifndef LORAC_CONVERT_WEIGHTS_H
+#define LORAC_CONVERT_WEIGHTS_H
+
+#include "src/model/adapter.h"
+
+struct weight {
+    char name[96];               /* Hugging Face's or GGUF's */
+    const struct matrix *matrix; /* NULL: a norm */
+    const real *norm;
+    size_t rows, cols; /* a norm: 1 row of C */
+    size_t layer;
+    int module;      /* enum module when an adapter may change it, else -1 */
+    bool meta_rows;  /* written in the row order that rotates neighbouring pairs */
+    enum dtype type; /* what it is written as */
+};
+
+struct weights {
+    const struct llama *model;
+    const struct adapter *adapter; /* NULL: none */
+    const struct kernels *k;
+    struct weight *at;
+    size_t n;
+    /* a block of rows: float32 values, and their narrow form */
+    size_t block_rows;
+    real *wide, *b;
+    uint8_t *narrow;
+    void *work;
+};
+
+enum weight_names { WEIGHT_NAMES_HF, WEIGHT_NAMES_GGUF };
+
+/* Matrices are written as `dtype`; norms likewise for Hugging Face, as F32 for GGUF. */
+int weights_init(struct weights *w, const struct llama *m, const struct adapter *a,
+                 const struct kernels *k, enum weight_names names, enum dtype dtype, struct err *e);
+void weights_free(struct weights *w);
+
+size_t weight_bytes(const struct weight *t);
+
+/* Receives the stored bytes of a tensor piece by piece. */
+typedef int weight_sink(void *to, const void *bytes, size_t n, struct err *e);
+
+/* Merge tensor i and hand over its bytes. An error, naming the tensor, when a value is not finite or does
+ * not fit the type. */
+int weights_write(struct weights *w, size_t i, weight_sink *sink, void *to, struct err *e);
+
+#endif

@@ -1,0 +1,13 @@
+/* Chat templates as models carry them: Jinja programs. They are never run; a program that is known
+ * is recognised by its text, and any other is not guessed at. */
+#ifndef LORAC_DATA_CHAT_TEMPLATE_H
+#define LORAC_DATA_CHAT_TEMPLATE_H
+
+#include "src/base/err.h"
+
+/* The name of the template row (template.h) that renders what this program renders. White space
+ * between the words of its tags, the kind of its quotes and escaped line feeds make no difference.
+ * NULL with an error for a program that is not known; the error suggests a row by its markers. */
+const char *chat_template_row(const char *jinja, struct err *e);
+
+#endif

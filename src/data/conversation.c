@@ -1,0 +1,109 @@
+#include "src/data/conversation.h"
+
+#include <string.h>
+
+#include "src/base/mem.h"
+
+const char *role_name(enum role r)
+{
+    static const char *const names[] = { "system", "user", "assistant" };
+    return names[r];
+}
+
+void conversation_clear(struct conversation *c, enum record_kind kind)
+{
+    c->kind = kind;
+    c->n = c->n_ids = 0;
+    str_clear(&c->text);
+}
+
+void conversation_free(struct conversation *c)
+{
+    mem_free(c->turns);
+    mem_free(c->ids);
+    mem_free(c->labels);
+    str_free(&c->text);
+    *c = (struct conversation){ 0 };
+}
+
+/* Make room for n more bytes of text. Turns point into it, so a move takes them along. */
+static int reserve(struct conversation *c, size_t n, struct err *e)
+{
+    size_t need;
+    if (!mem_add(&need, c->text.n, n)) return err_set(e, "out of memory: a text of %zu bytes", n);
+    if (need <= c->text.cap) return 0;
+    size_t cap = need + need / 2 + 64;
+    char *p = mem_alloc(cap, 1, e);
+    if (!p) return e->code;
+    if (c->text.n) memcpy(p, c->text.p, c->text.n);
+    for (size_t i = 0; i < c->n; i++) {
+        struct turn *t = &c->turns[i];
+        t->text = p + (t->text - c->text.p);
+        if (t->input) t->input = p + (t->input - c->text.p);
+    }
+    mem_free(c->text.p);
+    c->text.p = p;
+    c->text.cap = cap;
+    return 0;
+}
+
+/* Store the bytes and a NUL behind them. */
+static int store(const char **out, struct conversation *c, const char *text, size_t n,
+                 struct err *e)
+{
+    size_t with_nul;
+    if (!mem_add(&with_nul, n, 2)) return err_set(e, "out of memory: a text of %zu bytes", n);
+    int code = reserve(c, with_nul, e); /* str_add() wants room for a NUL of its own */
+    if (code) return code;
+    size_t at = c->text.n;
+    str_add(&c->text, text, n);
+    str_addc(&c->text, 0);
+    *out = c->text.p + at;
+    return str_error(&c->text, e);
+}
+
+int conversation_add(struct conversation *c, enum role role, const char *text, size_t n,
+                     struct err *e)
+{
+    if (c->n == c->cap) {
+        size_t cap = c->cap ? 2 * c->cap : 8;
+        struct turn *turns = mem_resize(c->turns, cap, sizeof *turns, e);
+        if (!turns) return e->code;
+        c->turns = turns;
+        c->cap = cap;
+    }
+    struct turn t = { .role = role, .n = n, .train = role == ROLE_ASSISTANT };
+    int code = store(&t.text, c, text, n, e);
+    if (code) return code;
+    c->turns[c->n++] = t;
+    return 0;
+}
+
+int conversation_add_input(struct conversation *c, const char *text, size_t n, struct err *e)
+{
+    CHECK(c->n > 0);
+    if (n == 0) return 0;
+    const char *input;
+    int code = store(&input, c, text, n, e);
+    if (code) return code;
+    c->turns[c->n - 1].input = input;
+    c->turns[c->n - 1].input_n = n;
+    return 0;
+}
+
+int conversation_add_id(struct conversation *c, int32_t id, int32_t label, struct err *e)
+{
+    if (c->n_ids == c->ids_cap) {
+        size_t cap = c->ids_cap ? 2 * c->ids_cap : 256;
+        int32_t *ids = mem_resize(c->ids, cap, sizeof *ids, e);
+        if (!ids) return e->code;
+        c->ids = ids;
+        int32_t *labels = mem_resize(c->labels, cap, sizeof *labels, e);
+        if (!labels) return e->code;
+        c->labels = labels;
+        c->ids_cap = cap;
+    }
+    c->ids[c->n_ids] = id;
+    c->labels[c->n_ids++] = label;
+    return 0;
+}

@@ -1,0 +1,37 @@
+/* Examples in one flat store: token ids and target flags, back to back. */
+#ifndef LORAC_DATA_EXAMPLES_H
+#define LORAC_DATA_EXAMPLES_H
+
+#include <stdint.h>
+
+#include "src/base/err.h"
+
+/* Example i has the tokens ids[at[i] .. at[i+1]) and the flags target[...]. target[j] = 1: token j
+ * is predicted from those before it (so target[at[i]] is never 1). Zero-initialised it is empty,
+ * and `at` is then NULL. */
+struct examples {
+    int32_t *ids;
+    uint8_t *target;
+    size_t *at; /* n + 1 */
+    size_t n;
+    size_t ids_cap, at_cap;
+};
+
+static inline size_t examples_tokens(const struct examples *x)
+{
+    return x->n ? x->at[x->n] : 0;
+}
+size_t examples_targets(const struct examples *x);
+
+/* Append an example with n tokens; the flag of its first is cleared. The arrays may not lie in x.
+ */
+int examples_add(struct examples *x, const int32_t *ids, const uint8_t *target, size_t n,
+                 struct err *e);
+/* Append the examples from .. to-1 of `other`, which may be x itself. */
+int examples_append(struct examples *x, const struct examples *other, size_t from, size_t to,
+                    struct err *e);
+
+void examples_clear(struct examples *x); /* keeps the memory */
+void examples_free(struct examples *x);
+
+#endif

@@ -1,0 +1,201 @@
+#include "src/data/fit.h"
+
+#include <string.h>
+
+#include "src/base/mem.h"
+
+void fit_free(struct fit *f)
+{
+    encoded_free(&f->whole);
+    encoded_free(&f->part);
+    mem_free(f->turns);
+    *f = (struct fit){ 0 };
+}
+
+/* Append the tokens from .. to-1 when one of them, other than the first, is a target. */
+static int add(struct examples *out, const struct encoded *x, size_t from, size_t to, struct err *e)
+{
+    if (to <= from + 1 || !memchr(x->target + from + 1, 1, to - from - 1)) return 0;
+    return examples_add(out, x->tokens.ids + from, x->target + from, to - from, e);
+}
+
+static int truncate_record(struct examples *out, const struct encoded *x, size_t max, struct err *e)
+{
+    for (size_t i = x->n_ends; i-- > 0;) {
+        size_t end = x->ends[i];
+        if (end <= max && end > 1 && memchr(x->target + 1, 1, end - 1))
+            return add(out, x, 0, end, e);
+    }
+    return add(out, x, 0, max, e);
+}
+
+static int split_chunks(struct examples *out, const struct encoded *x, size_t max, struct err *e)
+{
+    int code = 0;
+    for (size_t from = 0; !code && from < x->tokens.n; from += max) {
+        size_t left = x->tokens.n - from;
+        code = add(out, x, from, from + (left < max ? left : max), e);
+    }
+    return code;
+}
+
+/* ---- splitting a chat --------------------------------------------------------------------------
+ */
+
+/* A long chat seen as exchanges: each ends with an assistant turn. */
+struct chat {
+    struct fit *f;
+    const struct conversation *c;
+    const struct fit_options *o;
+    size_t last; /* the turn behind the last answer */
+    struct err *e;
+};
+
+/* Encode the system turn and the n turns from `from` into f->part. last_response keeps its meaning
+ * for the whole chat, not for each piece. */
+static int encode_turns(const struct chat *s, size_t from, size_t n)
+{
+    struct fit *f = s->f;
+    const struct conversation *c = s->c;
+    size_t k = 0;
+    if (n + 1 > f->turns_cap) {
+        struct turn *turns = mem_resize(f->turns, 2 * (n + 1), sizeof *turns, s->e);
+        if (!turns) return s->e->code;
+        f->turns = turns;
+        f->turns_cap = 2 * (n + 1);
+    }
+    if (c->turns[0].role == ROLE_SYSTEM && from > 0) f->turns[k++] = c->turns[0];
+    struct render_options render = s->o->render;
+    for (size_t i = from; i < from + n; i++, k++) {
+        f->turns[k] = c->turns[i];
+        if (render.train_on == TRAIN_ON_LAST_RESPONSE && i + 1 != s->last)
+            f->turns[k].train = false;
+    }
+    if (render.train_on == TRAIN_ON_LAST_RESPONSE) render.train_on = TRAIN_ON_RESPONSES;
+    struct conversation view = { .kind = c->kind, .turns = f->turns, .n = k };
+    return template_encode(&f->part, s->o->template, s->o->tok, &view, &render, s->e);
+}
+
+/* The turn behind exchange number k, whose first turn is `from`. */
+static size_t exchange_end(const struct conversation *c, size_t from)
+{
+    size_t i = from;
+    while (c->turns[i].role != ROLE_ASSISTANT) i++;
+    return i + 1;
+}
+
+/* Encode the longest piece of at most n exchanges from turn `from` that fits, halving in; *taken =
+ * 0 when not even the first does. Afterwards f->part holds it. */
+static int longest_piece(size_t *taken, const struct chat *s, size_t from, size_t n)
+{
+    size_t fits = 0, too_many = n + 1, encoded = 0;
+    for (size_t try = n; fits + 1 < too_many; try = (fits + too_many) / 2) {
+        size_t end = from;
+        for (size_t i = 0; i < try; i++) end = exchange_end(s->c, end);
+        int code = encode_turns(s, from, end - from);
+        if (code) return code;
+        encoded = try;
+        if (s->f->part.tokens.n <= s->o->max_length) {
+            fits = try;
+        } else {
+            too_many = try;
+        }
+    }
+    *taken = fits;
+    if (fits == 0 || encoded == fits) return 0;
+    size_t end = from;
+    for (size_t i = 0; i < fits; i++) end = exchange_end(s->c, end);
+    return encode_turns(s, from, end - from);
+}
+
+/* A system text that alone leaves no room would be encoded again for every exchange, in vain. */
+static int has_room(bool *room, const struct chat *s)
+{
+    struct turn turns[3] = { s->c->turns[0],
+                             { .role = ROLE_USER, .text = "" },
+                             { .role = ROLE_ASSISTANT, .text = "" } };
+    *room = true;
+    if (turns[0].role != ROLE_SYSTEM) return 0;
+    struct conversation view = { .kind = s->c->kind, .turns = turns, .n = 3 };
+    int code = template_encode(&s->f->part, s->o->template, s->o->tok, &view, &s->o->render, s->e);
+    *room = s->f->part.tokens.n < s->o->max_length;
+    return code;
+}
+
+static int split_chat(struct examples *out, struct fit_result *result, const struct chat *s)
+{
+    const struct encoded *whole = &s->f->whole;
+    bool room;
+    int code = has_room(&room, s);
+    if (code) return code;
+    if (!room) {
+        result->lost += whole->n_ends;
+        return 0;
+    }
+    size_t from = s->c->turns[0].role == ROLE_SYSTEM;
+    for (size_t k = 0; !code && k < whole->n_ends;) {
+        /* no more exchanges than fitted in the whole; its lengths are close to the pieces' */
+        size_t begin = k ? whole->ends[k - 1] : 0, n = 1, taken = 0;
+        while (k + n < whole->n_ends && whole->ends[k + n] - begin <= s->o->max_length) n++;
+        code = longest_piece(&taken, s, from, n);
+        if (code) break;
+        if (taken) code = add(out, &s->f->part, 0, s->f->part.tokens.n, s->e);
+        if (!taken) result->lost++;
+        for (size_t i = 0; i < (taken ? taken : 1); i++) from = exchange_end(s->c, from);
+        k += taken ? taken : 1;
+    }
+    return code;
+}
+
+/* ---- a record ----------------------------------------------------------------------------------
+ */
+
+static int fit_long(struct fit *f, struct examples *out, struct fit_result *result,
+                    const struct conversation *c, const struct fit_options *o, struct err *e)
+{
+    bool chunks = c->kind == RECORD_TEXT || c->kind == RECORD_TOKENS ||
+                  template_is_plain(o->template);
+    size_t before = out->n;
+    int code = 0;
+    switch (o->overlong) {
+    case OVERLONG_ERROR:
+        result->too_long = true;
+        return err_set(e,
+                       "found %zu tokens, wanted at most data.max_length = %zu; raise it, or set "
+                       "data.overlong to drop, truncate or split",
+                       result->length, o->max_length);
+    case OVERLONG_DROP:
+        result->lost = 1;
+        return 0;
+    case OVERLONG_TRUNCATE:
+        code = truncate_record(out, &f->whole, o->max_length, e);
+        result->truncated = out->n > before;
+        break;
+    case OVERLONG_SPLIT:
+        if (chunks) {
+            code = split_chunks(out, &f->whole, o->max_length, e);
+        } else {
+            struct chat s = { f, c, o, c->n, e };
+            while (s.last > 0 && c->turns[s.last - 1].role != ROLE_ASSISTANT) s.last--;
+            if (f->whole.n_ends) code = split_chat(out, result, &s);
+        }
+        result->split = out->n > before;
+        break;
+    }
+    result->without_targets = out->n == before && result->lost == 0;
+    return code;
+}
+
+int fit_record(struct fit *f, struct examples *out, struct fit_result *result,
+               const struct conversation *c, const struct fit_options *o, struct err *e)
+{
+    *result = (struct fit_result){ 0 };
+    int code = template_encode(&f->whole, o->template, o->tok, c, &o->render, e);
+    if (code) return code;
+    result->length = f->whole.tokens.n;
+    if (result->length > o->max_length) return fit_long(f, out, result, c, o, e);
+    size_t before = out->n;
+    code = add(out, &f->whole, 0, f->whole.tokens.n, e);
+    result->without_targets = out->n == before;
+    return code;
+}

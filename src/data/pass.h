@@ -1,0 +1,73 @@
+/* From the examples of an optimiser step to the passes that go through the model.
+ *
+ * These rules decide the bits of a result and are fixed (they are part of what a checkpoint means):
+ * - The examples of a batch are sorted by their token ids (then length, then number), so that those
+ *   that begin alike are neighbours.
+ * - Row j of an example reads token j and predicts token j + 1. Rows behind the one that predicts
+ * the last target do nothing and are left out.
+ * - With sharing, rows of one pass whose tokens so far and next token agree are one row: a pass is
+ * a forest of tries, cut into segments (kernels/kernels.h). The last token that two examples share
+ *   belongs to each of them, as its successor differs. A shared target counts once per example
+ *   through it.
+ * - A pass closes before its rows would exceed pass_tokens; a longer example is a pass of its own.
+ */
+#ifndef LORAC_DATA_PASS_H
+#define LORAC_DATA_PASS_H
+
+#include "kernels/kernels.h"
+#include "src/data/dataset.h"
+
+struct pass {
+    size_t T;          /* rows */
+    int32_t *ids;      /* (T) token of each row */
+    uint32_t *pos;     /* (T) its position in its text */
+    uint32_t *example; /* (T) the lowest example through it: names its dropout mask */
+    struct segment *seg;
+    size_t n_seg;
+    uint32_t *target_row; /* (n_targets) rows with loss, ascending */
+    int32_t *target;      /* (n_targets) what they predict */
+    uint32_t *weight;     /* (n_targets) how many examples' targets it is */
+    size_t n_targets;
+};
+
+/* The examples of a step in sorted order and where its passes begin. */
+struct batch {
+    const struct examples *examples;
+    size_t batch_size, pass_tokens;
+    bool share;
+    size_t rows_max, seg_max; /* no pass of this data has more */
+
+    uint32_t *order; /* sorted example numbers */
+    size_t n;        /* of them */
+    size_t *first;   /* (n_passes + 1) index into order */
+    size_t n_passes;
+    size_t tokens;  /* of the examples, as given */
+    size_t targets; /* of the examples */
+    size_t rows;    /* of all passes */
+
+    struct pass pass;                       /* the one last built */
+    uint32_t *leaf;                         /* (n) for each example of it, in order, its last row */
+    uint32_t *parent_row, *children, *path; /* scratch for building it */
+    size_t pass_number;
+};
+
+/* Room for batches of at most batch_size of these examples: everything a step needs is allocated
+ * here. */
+int batch_init(struct batch *b, const struct examples *x, size_t batch_size, size_t pass_tokens,
+               bool share, struct err *e);
+void batch_free(struct batch *b);
+
+/* Take the n examples numbered in `which`, sort them and cut them into passes. */
+void batch_begin(struct batch *b, const uint32_t *which, size_t n);
+
+/* The same for examples first .. first + n - 1. */
+void batch_begin_range(struct batch *b, uint32_t first, size_t n);
+
+/* Build pass number p; valid until the next call. */
+const struct pass *batch_pass(struct batch *b, size_t p);
+
+/* How many examples of the pass last built have every target right; hit[i] is about target i of the
+ * pass. */
+size_t batch_count_exact(const struct batch *b, const uint8_t *hit);
+
+#endif

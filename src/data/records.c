@@ -1,0 +1,319 @@
+#include "src/data/records.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/file.h"
+#include "src/base/mem.h"
+
+struct records {
+    char *path;
+    struct map map;
+    struct records_options options;
+    enum data_format format;
+    bool is_array;
+    bool done;    /* nothing more can be read */
+    size_t at;    /* the byte behind the last slice */
+    size_t line;  /* of `at` */
+    size_t count; /* records cut so far */
+    size_t last_line;
+};
+
+static bool is_space(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* Move over white space, counting lines. */
+static void skip_space(struct records *r)
+{
+    for (; r->at < r->map.size && is_space(r->map.data[r->at]); r->at++) {
+        r->line += r->map.data[r->at] == '\n';
+    }
+}
+
+/* ---- slices ------------------------------------------------------------------------------------
+ */
+
+/* The bytes [from, r->at) that began on `line`, without the space at their end. */
+static int take(struct records *r, struct record_slice *s, size_t from, size_t line, struct err *e)
+{
+    size_t end = r->at;
+    while (end > from && is_space(r->map.data[end - 1])) end--;
+    *s = (struct record_slice){ (const char *)r->map.data + from, end - from, line, ++r->count };
+    r->last_line = line;
+    if (s->n <= RECORD_BYTES) return 0;
+    err_set(e, "found a record of %zu bytes, wanted at most %d (one object a line, or an array)",
+            s->n, RECORD_BYTES);
+    return records_prefix(r, s, e);
+}
+
+static int slice_line(struct records *r, struct record_slice *s, struct err *e)
+{
+    size_t from = r->at, line = r->line;
+    const uint8_t *end = memchr(r->map.data + from, '\n', r->map.size - from);
+    r->at = end ? (size_t)(end - r->map.data) : r->map.size;
+    return take(r, s, from, line, e);
+}
+
+/* Move to the comma or bracket that ends the element at r->at; false when the file ends first. */
+static bool scan_element(struct records *r)
+{
+    size_t depth = 0;
+    bool quoted = false;
+    for (; r->at < r->map.size; r->at++) {
+        uint8_t c = r->map.data[r->at];
+        r->line += c == '\n';
+        if (quoted) {
+            if (c == '"') quoted = false;
+            if (c == '\\' && r->at + 1 < r->map.size && r->map.data[r->at + 1] != '\n') r->at++;
+        } else if (c == '"') {
+            quoted = true;
+        } else if (depth == 0 && (c == ',' || c == ']')) {
+            return true;
+        } else if (c == '[' || c == '{') {
+            depth++;
+        } else if ((c == ']' || c == '}') && depth > 0) {
+            depth--;
+        }
+    }
+    return false;
+}
+
+/* What stands behind the array's bracket. */
+static int end_array(struct records *r, struct err *e)
+{
+    r->done = true;
+    skip_space(r);
+    if (r->at == r->map.size) return 0;
+    return err_set(e, "%s:%zu: found text behind the array's end, wanted nothing", r->path,
+                   r->line);
+}
+
+static int slice_element(struct records *r, struct record_slice *s, bool *more, struct err *e)
+{
+    const uint8_t *data = r->map.data;
+    if (r->count > 0 && data[r->at] == ']') { /* the bracket that ended the last element */
+        *more = false;
+        r->at++;
+        return end_array(r, e);
+    }
+    r->at++; /* the bracket or comma in front */
+    skip_space(r);
+    size_t from = r->at, line = r->line;
+    if (r->count == 0 && from < r->map.size && data[from] == ']') {
+        *more = false;
+        r->at++;
+        return end_array(r, e);
+    }
+    if (!scan_element(r)) r->done = true;
+    int code = take(r, s, from, line, e);
+    if (r->done) {
+        return err_set(e,
+                       "%s:%zu: the array that begins the file has no end: a record that begins "
+                       "on this line (record %zu), or a quote or bracket in it, is not closed",
+                       r->path, line, s->number);
+    }
+    if (!code && s->n == 0) {
+        err_set(e, "found nothing between two commas, or behind the last one; wanted a record");
+        return records_prefix(r, s, e);
+    }
+    return code;
+}
+
+int records_slice(struct records *r, struct record_slice *s, bool *more, struct err *e)
+{
+    *more = true;
+    if (!r->done && r->is_array) return slice_element(r, s, more, e);
+    if (!r->done) skip_space(r);
+    if (r->done || r->at == r->map.size) {
+        *more = false;
+        r->done = true;
+        return 0;
+    }
+    return slice_line(r, s, e);
+}
+
+/* ---- records -----------------------------------------------------------------------------------
+ */
+
+enum { WHERE_BYTES = PATH_BYTES + 64 };
+
+static void where_of(char out[WHERE_BYTES], const struct records *r, const struct record_slice *s)
+{
+    int n = snprintf(out, WHERE_BYTES, "%.*s:%zu", PATH_BYTES, r->path, s->line);
+    if (r->is_array) snprintf(out + n, WHERE_BYTES - (size_t)n, " (record %zu)", s->number);
+}
+
+int records_prefix(const struct records *r, const struct record_slice *s, struct err *e)
+{
+    char where[WHERE_BYTES];
+    where_of(where, r, s);
+    return err_prefix(e, "%s", where);
+}
+
+static json_t *parse_slice(const struct records *r, const struct record_slice *s, struct err *e)
+{
+    char where[WHERE_BYTES];
+    where_of(where, r, s);
+    struct err why;
+    json_t *v = json_parse(s->text, s->n, JSON_DUP_REFUSED, where, &why);
+    if (!v && r->is_array) *e = why;
+    if (!v && !r->is_array) err_set(e, "%s; wanted one object on this line", why.msg);
+    return v;
+}
+
+int records_parse(const struct records *r, const struct record_slice *s, struct conversation *c,
+                  struct err *e)
+{
+    json_t *v = parse_slice(r, s, e);
+    if (!v) return e->code;
+    char where[WHERE_BYTES];
+    where_of(where, r, s);
+    int code = shape_read(c, r->format, v, r->options.prompt_column, r->options.completion_column,
+                          where, e);
+    json_decref(v);
+    return code;
+}
+
+int records_next(struct records *r, struct conversation *c, bool *more, struct err *e)
+{
+    struct record_slice s;
+    int code = records_slice(r, &s, more, e);
+    return code || !*more ? code : records_parse(r, &s, c, e);
+}
+
+size_t records_line(const struct records *r)
+{
+    return r->last_line;
+}
+
+enum data_format records_format(const struct records *r)
+{
+    return r->format;
+}
+
+void records_hash(const struct records *r, struct sha256 *h)
+{
+    sha256_add(h, r->map.data, r->map.size);
+}
+
+/* ---- opening -----------------------------------------------------------------------------------
+ */
+
+/* Files that are something else, told by their first bytes. */
+static int refuse_others(const struct records *r, struct err *e)
+{
+    static const struct {
+        const char *bytes;
+        size_t n;
+        const char *what;
+    } kinds[] = {
+        { "\x1f\x8b", 2, "is compressed with gzip: unpack it first" },
+        { "\x28\xb5\x2f\xfd", 4, "is compressed with zstd: unpack it first" },
+        { "PK\x03\x04", 4, "is a zip archive: unpack it first" },
+        { "PAR1", 4, "is a Parquet file: convert it to JSONL first" },
+        { "\xff\xfe", 2, "is UTF-16, wanted UTF-8" },
+        { "\xfe\xff", 2, "is UTF-16, wanted UTF-8" },
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (r->map.size >= kinds[i].n && memcmp(r->map.data, kinds[i].bytes, kinds[i].n) == 0) {
+            return err_set(e, "%s: %s", r->path, kinds[i].what);
+        }
+    }
+    return 0;
+}
+
+/* Stand before the first record. */
+static void rewind_records(struct records *r)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    r->at = r->map.size >= 3 && memcmp(r->map.data, mark, 3) == 0 ? 3 : 0;
+    r->line = 1;
+    r->count = r->last_line = 0;
+    r->done = false;
+    skip_space(r);
+}
+
+/* Find the first record that has the keys of a format. When there is none the error is the first
+ * record's. */
+static int detect(struct records *r, struct err *e)
+{
+    enum { TRIED = 1000 };
+    struct err first = { 0 };
+    struct record_slice s;
+    bool more = true;
+    for (size_t i = 0; i < TRIED && r->format == FORMAT_AUTO; i++) {
+        struct err now = { 0 };
+        json_t *v = NULL;
+        int code = records_slice(r, &s, &more, &now);
+        if (!code && !more) break;
+        if (!code) v = parse_slice(r, &s, &now);
+        if (v) r->format = shape_detect(v);
+        if (v && r->format == FORMAT_AUTO && !first.code) {
+            char where[WHERE_BYTES];
+            where_of(where, r, &s);
+            shape_unknown(v, where, &now);
+        }
+        json_decref(v);
+        if (!first.code) first = now;
+    }
+    if (r->format == FORMAT_AUTO) {
+        *e = first;
+        return e->code;
+    }
+    rewind_records(r);
+    return 0;
+}
+
+static int begin(struct records *r, struct err *e)
+{
+    const struct records_options *o = &r->options;
+    if (!o->prompt_column != !o->completion_column) {
+        return err_usage(e, "data.columns: found only one of prompt and completion, wanted both");
+    }
+    if (o->prompt_column && r->format == FORMAT_AUTO) r->format = FORMAT_PROMPT_COMPLETION;
+    if (o->prompt_column && r->format != FORMAT_PROMPT_COMPLETION) {
+        return err_usage(e,
+                         "data.columns: found with format %s, which names its keys itself; wanted "
+                         "format prompt_completion",
+                         data_format_name(r->format));
+    }
+    int code = map_open(&r->map, r->path, e);
+    if (!code) code = refuse_others(r, e);
+    if (code) return code;
+    rewind_records(r);
+    if (r->at == r->map.size) return err_set(e, "%s: holds no records", r->path);
+    r->is_array = r->map.data[r->at] == '[';
+    struct record_slice s;
+    struct err ignored;
+    bool more;
+    if (r->is_array && records_slice(r, &s, &more, &ignored) == 0 && !more) {
+        return err_set(e, "%s: holds no records: its array is empty", r->path);
+    }
+    rewind_records(r);
+    return r->format == FORMAT_AUTO ? detect(r, e) : 0;
+}
+
+int records_open(struct records **out, const char *path, const struct records_options *o,
+                 struct err *e)
+{
+    struct records *r = mem_alloc(1, sizeof *r, e);
+    if (!r) return e->code;
+    r->options = *o;
+    r->format = o->format;
+    int code = 0;
+    if (!(r->path = mem_strdup(path, e))) code = e->code;
+    if (!code) code = begin(r, e);
+    if (code) records_close(r);
+    *out = code ? NULL : r;
+    return code;
+}
+
+void records_close(struct records *r)
+{
+    if (!r) return;
+    map_close(&r->map);
+    mem_free(r->path);
+    mem_free(r);
+}

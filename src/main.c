@@ -1,0 +1,231 @@
+/* lorac: the command line. Finds the sub-command, reads its options, runs it, prints its error. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "src/base/version.h"
+#include "src/commands/commands.h"
+#include "src/config/config.h"
+
+#ifndef LORAC_GIT
+#define LORAC_GIT ""
+#endif
+
+static const struct command *const commands[] = {
+#define COMMAND(name) &command_##name,
+#include "src/commands/commands.def"
+};
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+/* ---- what the process promises ----------------------------------------------------------------
+ */
+
+/* A core holds the training data and the weights: none is written. The limit is 1 and not 0, since
+ * the kernel then also leaves out the dump to a handler's pipe, which it does at 0 not. (Not by
+ * PR_SET_DUMPABLE: that would also keep MPI ranks on one node from copying between each other.) */
+static void forbid_cores(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_CORE, &limit) != 0) return;
+    if (limit.rlim_max > 1) limit.rlim_max = 1;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_CORE, &limit);
+}
+
+/* A file opened later must not become the stdout that somebody closed. A closed stdout is filled
+ * with one that cannot be written, so that results for nobody are an error. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+        if (open("/dev/null", fd == 1 ? O_RDONLY : O_RDWR) != fd) _exit(ERR_FAIL);
+    }
+}
+
+/* A mapped file that shrinks under us, or a disk that fails under a page. */
+static void on_bus_error(int signal_number)
+{
+    static const char text[] = "lorac: a file in use was cut short or cannot be read any more "
+                               "(SIGBUS); start again when it is complete\n";
+    (void)signal_number;
+    if (write(2, text, sizeof text - 1) < 0) _exit(ERR_FAIL);
+    _exit(ERR_FAIL);
+}
+
+static void set_up_process(void)
+{
+    fill_standard_descriptors();
+    forbid_cores();
+    signal(SIGPIPE, SIG_IGN); /* a reader that left shows as EPIPE; training goes on without one */
+    signal(SIGBUS, on_bus_error);
+}
+
+/* Results that did not reach stdout are a failure, whatever the command thought. */
+static int flush_results(int code)
+{
+    errno = 0;
+    bool failed = ferror(stdout) != 0;
+    if (fflush(stdout) != 0) failed = true;
+    if (!failed) return code;
+    fprintf(stderr, "lorac: cannot write to standard output%s%s\n", errno ? ": " : "",
+            errno ? strerror(errno) : "");
+    return code ? code : ERR_FAIL;
+}
+
+/* ---- help --------------------------------------------------------------------------------------
+ */
+
+static int print_text(struct str *text, FILE *to)
+{
+    struct err e;
+    int code = str_error(text, &e);
+    if (code)
+        fprintf(stderr, "lorac: %s\n", e.msg);
+    else
+        fwrite(text->p, 1, text->n, to);
+    str_free(text);
+    return code;
+}
+
+static int print_help(FILE *to)
+{
+    struct str s = { 0 };
+    str_addz(&s, "lorac fine-tunes Llama models with LoRA on CPUs.\n\n"
+                 "Usage: lorac COMMAND [OPTION...] [ARGUMENT...]\n\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        options_add_row(&s, commands[i]->name, commands[i]->summary);
+    str_addz(&s, "\n"
+                 "  lorac COMMAND --help        options and examples of a command\n"
+                 "  lorac help keys             every key of a configuration, in Markdown\n"
+                 "  lorac --version             this build and its libraries\n");
+    return print_text(&s, to);
+}
+
+static int print_command_help(const struct command *c)
+{
+    struct str s = { 0 };
+    str_addf(&s, "lorac %s: %s\n\nUsage: lorac %s%s%s%s\n", c->name, c->summary, c->name,
+             c->options ? " [OPTION...]" : "", *c->args ? " " : "", c->args);
+    if (c->about) str_addf(&s, "\n%s\n", c->about);
+    if (c->options) {
+        str_addz(&s, "\nOptions:\n");
+        options_add_help(&s, c->options);
+    }
+    str_addz(&s, "\nExamples:\n");
+    for (const char *line = c->examples; *line;) {
+        int n = (int)strcspn(line, "\n");
+        str_addf(&s, "  %.*s\n", n, line);
+        line += n + (line[n] == '\n');
+    }
+    return print_text(&s, stdout);
+}
+
+static int print_version(void)
+{
+    struct str s = { 0 };
+    str_addf(&s, "lorac %s%s%s%s\n", LORAC_VERSION, *LORAC_GIT ? " (" : "", LORAC_GIT,
+             *LORAC_GIT ? ")" : "");
+    str_addf(&s, "  compiler %s%s\n",
+#ifdef __clang__
+             "",
+#else
+             "gcc ",
+#endif
+             __VERSION__);
+    version_add_libraries(&s, "  ");
+    return print_text(&s, stdout);
+}
+
+/* ---- commands ----------------------------------------------------------------------------------
+ */
+
+static const struct command *command_named(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (!strcmp(commands[i]->name, name)) return commands[i];
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    struct str_nearest nearest = { .word = name };
+    for (size_t i = 0; i < COMMANDS; i++) str_nearest_try(&nearest, commands[i]->name);
+    str_nearest_try(&nearest, "help");
+    fprintf(stderr, "lorac: unknown command %s; ", err_quotez(name));
+    if (nearest.best)
+        fprintf(stderr, "did you mean %s?\n", nearest.best);
+    else
+        fprintf(stderr, "'lorac --help' lists all\n");
+    return ERR_USAGE;
+}
+
+/* lorac help [COMMAND|keys] */
+static int run_help(int argc, char **argv)
+{
+    if (argc < 3) return print_help(stdout);
+    if (!strcmp(argv[2], "keys")) {
+        struct str s = { 0 };
+        config_reference(&s);
+        return print_text(&s, stdout);
+    }
+    const struct command *c = command_named(argv[2]);
+    return c ? print_command_help(c) : unknown_command(argv[2]);
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
+    return false;
+}
+
+static int check_count(const struct command *c, int n, char **args, struct err *e)
+{
+    if (n >= 0 && (size_t)n > c->max_args)
+        return err_usage(e, "%s is one argument too many; 'lorac %s --help' shows how it is used",
+                         err_quotez(args[c->max_args]), c->name);
+    if ((size_t)n < c->min_args)
+        return err_usage(e, "wants %s; 'lorac %s --help' shows how it is used", c->args, c->name);
+    return 0;
+}
+
+/* argv: what stands behind the command's name. */
+static int run_command(const struct command *c, int argc, char **argv)
+{
+    struct err e = { 0 };
+    int n;
+    if (asks_for_help(argc, argv)) return print_command_help(c);
+    int code = options_parse(c->options, argc, argv, &n, &e);
+    if (!code) code = check_count(c, n, argv, &e);
+    if (code) {
+        fprintf(stderr, "lorac %s: %s\n", c->name, e.msg);
+        return code;
+    }
+    code = c->run(n, argv, &e);
+    if (code && *e.msg) fprintf(stderr, "lorac: %s\n", e.msg);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+    if (!name) {
+        print_help(stderr);
+        return ERR_USAGE;
+    }
+    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h"))
+        return run_help(argc, argv);
+    if (!strcmp(name, "--version") || !strcmp(name, "-V")) return print_version();
+    const struct command *c = command_named(name);
+    return c ? run_command(c, argc - 2, argv + 2) : unknown_command(name);
+}
+
+int main(int argc, char **argv)
+{
+    set_up_process();
+    return flush_results(run(argc, argv));
+}

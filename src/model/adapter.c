@@ -1,0 +1,300 @@
+#include "src/model/adapter.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+#include "src/formats/peft.h"
+
+enum group module_group(enum module m)
+{
+    switch (m) {
+    case O_PROJ:
+        return GROUP_O;
+    case GATE_PROJ:
+    case UP_PROJ:
+        return GROUP_GATE_UP;
+    case DOWN_PROJ:
+        return GROUP_DOWN;
+    default:
+        return GROUP_QKV;
+    }
+}
+
+void adapter_layout(struct adapter *a, const struct shape *s, size_t r, double lora_alpha,
+                    unsigned targets)
+{
+    CHECK(targets && r);
+    *a = (struct adapter){ .shape = *s, .r = r, .lora_alpha = lora_alpha, .targets = targets };
+    a->scale = lora_alpha / (double)r;
+    size_t at = 0;
+    for (int m = 0; m < MODULES; m++) { /* modules of a group are neighbours in the enum */
+        if (!adapter_has(a, (enum module)m)) continue;
+        a->slot[m] = a->group_targets[module_group((enum module)m)]++;
+        a->a_at[m] = at;
+        at += r * module_cols(s, (enum module)m);
+    }
+    for (int m = 0; m < MODULES; m++) {
+        if (!adapter_has(a, (enum module)m)) continue;
+        a->b_at[m] = at;
+        at += r * module_rows(s, (enum module)m);
+    }
+    a->layer_params = at;
+    a->n_params = at * s->layers;
+}
+
+real *adapter_a(const struct adapter *a, real *flat, size_t layer, enum module m)
+{
+    return flat + layer * a->layer_params + a->a_at[m];
+}
+
+real *adapter_b(const struct adapter *a, real *flat, size_t layer, enum module m)
+{
+    return flat + layer * a->layer_params + a->b_at[m];
+}
+
+real *adapter_group_a(const struct adapter *a, real *flat, size_t layer, enum group g)
+{
+    for (int m = 0; m < MODULES; m++)
+        if (module_group((enum module)m) == g && adapter_has(a, (enum module)m))
+            return adapter_a(a, flat, layer, (enum module)m);
+    return NULL;
+}
+
+void adapter_init(struct adapter *a, uint64_t seed)
+{
+    memset(a->params, 0, a->n_params * sizeof(real));
+    for (size_t l = 0; l < a->shape.layers; l++)
+        for (int i = 0; i < MODULES; i++) {
+            enum module m = (enum module)i;
+            if (!adapter_has(a, m)) continue;
+            size_t cols = module_cols(&a->shape, m);
+            double bound = 1 / sqrt((double)cols);
+            real *A = adapter_a(a, a->params, l, m);
+            for (size_t j = 0; j < a->r * cols; j++) {
+                double u = rng_unit(seed, RNG_INIT_A, (uint32_t)(l * MODULES + m), j);
+                A[j] = (real)((2 * u - 1) * bound);
+            }
+        }
+}
+
+int adapter_place(struct adapter *a, struct err *e)
+{
+    a->params = mem_alloc(a->n_params, sizeof(real), e);
+    return a->params ? 0 : e->code;
+}
+
+/* ---- PEFT directories ------------------------------------------------------------------------- */
+
+static void module_path(char out[64], size_t layer, enum module m)
+{
+    snprintf(out, 64, "model.layers.%zu.%s", layer, module_table[m].path);
+}
+
+/* Which modules the file has pairs for, and the largest rank among them. PEFT's rules may single out
+ * layers; a module that only some layers have is kept for all, as zeros where it is absent. */
+static int find_pairs(struct peft *p, const struct shape *s, unsigned *targets, size_t *r,
+                      struct err *e)
+{
+    char path[64];
+    *targets = 0;
+    *r = 0;
+    for (size_t l = 0; l < s->layers; l++)
+        for (int m = 0; m < MODULES; m++) {
+            module_path(path, l, (enum module)m);
+            size_t rank;
+            double alpha;
+            bool has = peft_has(p, path);
+            if (!has && !peft_targets(&p->config, path)) continue;
+            if (!has) {
+                return err_set(e, "%s: no lora_A and lora_B for %s, which target_modules names",
+                               p->path, path);
+            }
+            int code = peft_rank_alpha(&rank, &alpha, &p->config, path, e);
+            if (code) return code;
+            *targets |= 1u << m;
+            if (rank > *r) *r = rank;
+        }
+    return *targets ? 0 : err_set(e, "%s: holds no adapter for a Llama's linear layers", p->path);
+}
+
+static void widen_part(real *out, size_t out_cols, const struct tensor *t, double factor)
+{
+    bool runs;
+    const struct kernels *k = kernels_nth(0, &runs);
+    struct matrix w = { .data = t->data, .type = t->type, .rows = t->dims[0], .cols = t->dims[1] };
+    for (size_t i = 0; i < w.rows; i++) {
+        k->widen(out + i * out_cols, &w, i, 0, w.cols);
+        if (factor == 1) continue;
+        for (size_t j = 0; j < w.cols; j++) out[i * out_cols + j] *= (real)factor;
+    }
+}
+
+static int load_pair(struct adapter *a, struct peft *p, size_t layer, enum module m, double weight,
+                     struct err *e)
+{
+    char path[64];
+    size_t r, rows = module_rows(&a->shape, m), cols = module_cols(&a->shape, m);
+    double alpha;
+    const struct tensor *ta, *tb;
+    module_path(path, layer, m);
+    if (!peft_has(p, path)) return 0;
+    int code = peft_rank_alpha(&r, &alpha, &p->config, path, e);
+    if (!code) code = peft_tensor(&ta, p, path, PEFT_A, r, cols, e);
+    if (!code) code = peft_tensor(&tb, p, path, PEFT_B, rows, r, e);
+    if (code) return code;
+    widen_part(adapter_a(a, a->params, layer, m), cols, ta, 1);
+    widen_part(adapter_b(a, a->params, layer, m), a->r, tb,
+               weight * peft_scale(&p->config, r, alpha) / a->scale);
+    return 0;
+}
+
+static int check_finite(const struct adapter *a, const char *path, struct err *e)
+{
+    for (size_t i = 0; i < a->n_params; i++)
+        if (!isfinite(a->params[i])) return err_set(e, "%s: holds NaN or infinity", path);
+    return 0;
+}
+
+int adapter_load(struct adapter *a, const struct shape *s, const char *dir, double weight,
+                 struct err *e)
+{
+    struct peft p;
+    unsigned targets;
+    size_t r;
+    *a = (struct adapter){ 0 };
+    int code = peft_open(&p, dir, e);
+    if (code) return code;
+    code = find_pairs(&p, s, &targets, &r, e);
+    if (!code) {
+        /* the file's own scale, so that B stays as it is in the common case */
+        double alpha = p.config.lora_alpha;
+        if (p.config.use_rslora) alpha = peft_scale(&p.config, r, alpha) * (double)r;
+        adapter_layout(a, s, r, alpha, targets);
+        if (!(a->scale > 0)) {
+            code = err_set(e, "%s: lora_alpha is %g, wanted a positive number", dir,
+                           p.config.lora_alpha);
+        }
+    }
+    if (!code) code = adapter_place(a, e);
+    for (size_t l = 0; !code && l < s->layers; l++)
+        for (int m = 0; !code && m < MODULES; m++)
+            if (adapter_has(a, (enum module)m))
+                code = load_pair(a, &p, l, (enum module)m, weight, e);
+    if (!code) code = peft_check_all_read(&p, e);
+    if (!code) code = check_finite(a, p.path, e);
+    peft_close(&p);
+    if (code) adapter_free(a);
+    return code;
+}
+
+/* float32 copies of a flat array's parts as PEFT wants them; the names live in `paths`. */
+static size_t list_outputs(const struct adapter *a, const float *params, struct peft_output *out,
+                           char (*paths)[64])
+{
+    size_t n = 0;
+    for (size_t l = 0; l < a->shape.layers; l++)
+        for (int i = 0; i < MODULES; i++) {
+            enum module m = (enum module)i;
+            if (!adapter_has(a, m)) continue;
+            const float *layer = params + l * a->layer_params;
+            module_path(paths[n / 2], l, m);
+            out[n] = (struct peft_output){ .module = paths[n / 2],
+                                           .part = PEFT_A,
+                                           .rows = a->r,
+                                           .cols = module_cols(&a->shape, m),
+                                           .data = layer + a->a_at[m] };
+            out[n + 1] = (struct peft_output){ .module = paths[n / 2],
+                                               .part = PEFT_B,
+                                               .rows = module_rows(&a->shape, m),
+                                               .cols = a->r,
+                                               .data = layer + a->b_at[m] };
+            n += 2;
+        }
+    return n;
+}
+
+int adapter_save(const struct adapter *a, const char *dir, const char *base_name, double dropout,
+                 struct err *e)
+{
+    size_t most = 2 * MODULES * a->shape.layers;
+    struct peft_output *out = mem_alloc(most, sizeof *out, e);
+    char(*paths)[64] = mem_alloc(most / 2, sizeof *paths, e);
+    float *params = mem_alloc(a->n_params, sizeof *params, e);
+    int code = out && paths && params ? 0 : e->code;
+    if (!code) {
+        for (size_t i = 0; i < a->n_params; i++) params[i] = (float)a->params[i];
+        const char *names[MODULES];
+        struct peft_config c = { .r = a->r,
+                                 .lora_alpha = a->lora_alpha,
+                                 .lora_dropout = dropout,
+                                 .base_model = (char *)(uintptr_t)base_name,
+                                 .target_modules = names };
+        for (int m = 0; m < MODULES; m++)
+            if (adapter_has(a, (enum module)m)) names[c.n_targets++] = module_table[m].name;
+        code = check_finite(a, "the adapter to be saved", e);
+        if (!code) code = peft_write(dir, &c, out, list_outputs(a, params, out, paths), e);
+    }
+    mem_free(params);
+    mem_free(paths);
+    mem_free(out);
+    return code;
+}
+
+/* ---- several at once -------------------------------------------------------------------------- */
+
+int adapter_combine(struct adapter *out, const struct adapter *parts, size_t n, struct err *e)
+{
+    size_t r = 0;
+    unsigned targets = 0;
+    for (size_t i = 0; i < n; i++) r += parts[i].r, targets |= parts[i].targets;
+    adapter_layout(out, &parts[0].shape, r, (double)r, targets); /* scale 1: folded into B */
+    int code = adapter_place(out, e);
+    if (code) return code;
+    for (size_t l = 0; l < out->shape.layers; l++)
+        for (int i = 0; i < MODULES; i++) {
+            enum module m = (enum module)i;
+            size_t at = 0, cols = module_cols(&out->shape, m), rows = module_rows(&out->shape, m);
+            for (const struct adapter *p = parts; p < parts + n; at += p->r, p++) {
+                if (!adapter_has(p, m)) continue;
+                memcpy(adapter_a(out, out->params, l, m) + at * cols, adapter_a(p, p->params, l, m),
+                       p->r * cols * sizeof(real));
+                const real *from = adapter_b(p, p->params, l, m);
+                real *to = adapter_b(out, out->params, l, m) + at;
+                for (size_t j = 0; j < rows; j++)
+                    for (size_t q = 0; q < p->r; q++)
+                        to[j * r + q] = (real)p->scale * from[j * p->r + q];
+            }
+        }
+    return 0;
+}
+
+void adapter_free(struct adapter *a)
+{
+    mem_free(a->params);
+    *a = (struct adapter){ 0 };
+}
+
+int adapter_targets(unsigned *targets, const char *const *names, size_t n, struct err *e)
+{
+    *targets = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(names[i], "all-linear") == 0) {
+            *targets |= (1u << MODULES) - 1;
+            continue;
+        }
+        int m = 0;
+        while (m < MODULES && strcmp(names[i], module_table[m].name) != 0) m++;
+        if (m == MODULES) {
+            return err_usage(e,
+                             "adapter.target_modules: %s is not a linear layer of a Llama; wanted "
+                             "all-linear or some of q_proj, k_proj, v_proj, o_proj, gate_proj, "
+                             "up_proj, down_proj",
+                             err_quotez(names[i]));
+        }
+        *targets |= 1u << m;
+    }
+    return *targets ? 0 : err_usage(e, "adapter.target_modules: is empty");
+}

@@ -1,0 +1,46 @@
+/* Text from a model, token by token, with the keys and values of earlier tokens kept.
+ *
+ * Several sequences go side by side; each step appends one token to each. The prompts run through
+ * the same products as training; single tokens through products that read each weight once. */
+#ifndef LORAC_MODEL_GENERATE_H
+#define LORAC_MODEL_GENERATE_H
+
+#include "src/model/network.h"
+
+struct generator {
+    struct network net;
+    size_t n_seq, max_keys; /* room for that many tokens of each sequence */
+    uint32_t *length;       /* (n_seq) tokens of each so far */
+    real *k, *v;            /* (layers, n_seq, max_keys, G, D) */
+    real *logits;           /* (n_seq, V) for the token that comes next */
+    real *scores;           /* workspace of attention */
+    uint32_t *rows;
+    struct arena arena;
+};
+
+/* adapter may be NULL. prompt_rows: tokens of all prompts together. */
+int generator_init(struct generator *g, const struct llama *base, const struct adapter *adapter,
+                   const struct kernels *k, size_t n_seq, size_t prompt_rows, size_t max_keys,
+                   struct err *e);
+void generator_free(struct generator *g);
+
+/* Start over with one prompt per sequence (prompt i: n[i] >= 1 tokens). Afterwards g->logits is
+ * valid. */
+void generator_begin(struct generator *g, const int32_t *const *prompt, const size_t *n);
+
+/* Append token[i] to sequence i; g->logits is then about what follows. */
+void generator_step(struct generator *g, const int32_t *token);
+
+struct sampling {
+    double temperature; /* 0: the largest logit, the first of equals */
+    double top_p;       /* 1: all */
+    size_t top_k;       /* 0: all */
+    uint64_t seed;
+};
+
+/* Choose from logits (V), which are overwritten unless greedy. number: of this token, so that a
+ * seed gives a text. scratch: V numbers. */
+int32_t sample_token(real *logits, size_t V, const struct sampling *s, uint32_t sequence,
+                     uint64_t number, uint32_t *scratch);
+
+#endif

@@ -1,0 +1,295 @@
+#include "src/model/llama.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/formats/shards.h"
+
+struct llama_files {
+    struct gguf gguf;
+    struct shards shards;
+    bool is_gguf;
+    real *norms;    /* (2 * layers + 1, C) */
+    uint8_t *bound; /* per tensor of the file: a weight was bound to it */
+};
+
+const struct module_info module_table[MODULES] = {
+    [Q_PROJ] = { "q_proj", "self_attn.q_proj", "attn_q" },
+    [K_PROJ] = { "k_proj", "self_attn.k_proj", "attn_k" },
+    [V_PROJ] = { "v_proj", "self_attn.v_proj", "attn_v" },
+    [O_PROJ] = { "o_proj", "self_attn.o_proj", "attn_output" },
+    [GATE_PROJ] = { "gate_proj", "mlp.gate_proj", "ffn_gate" },
+    [UP_PROJ] = { "up_proj", "mlp.up_proj", "ffn_up" },
+    [DOWN_PROJ] = { "down_proj", "mlp.down_proj", "ffn_down" },
+};
+
+size_t module_rows(const struct shape *s, enum module m)
+{
+    switch (m) {
+    case Q_PROJ:
+        return s->H * s->D;
+    case K_PROJ:
+    case V_PROJ:
+        return s->G * s->D;
+    case GATE_PROJ:
+    case UP_PROJ:
+        return s->F;
+    default:
+        return s->C;
+    }
+}
+
+size_t module_cols(const struct shape *s, enum module m)
+{
+    return m == O_PROJ ? s->H * s->D : m == DOWN_PROJ ? s->F : s->C;
+}
+
+/* ---- binding ----------------------------------------------------------------------------------
+ */
+
+struct binder {
+    struct llama *m;
+    struct llama_files *f;
+    const char *path;
+    struct err *e;
+    int code;
+};
+
+static size_t count_tensors(const struct llama_files *f)
+{
+    return f->is_gguf ? f->gguf.n_tensors : f->shards.n_tensors;
+}
+
+static const struct tensor *nth_tensor(const struct llama_files *f, size_t i)
+{
+    return f->is_gguf ? &f->gguf.tensors[i] : f->shards.tensors[i];
+}
+
+static const struct tensor *find(struct binder *b, const char *name)
+{
+    struct llama_files *f = b->f;
+    const struct tensor *t = f->is_gguf ? gguf_find(&f->gguf, name) : shards_find(&f->shards, name);
+    if (!t) return NULL;
+    b->m->weight_bytes += t->bytes;
+    for (size_t i = 0; i < count_tensors(f); i++)
+        if (nth_tensor(f, i) == t) f->bound[i] = 1;
+    return t;
+}
+
+/* The tensor of that name with exactly these dimensions (rank 1 when cols is 0), or the error. */
+static const struct tensor *want(struct binder *b, const char *name, size_t rows, size_t cols)
+{
+    if (b->code) return NULL;
+    const struct tensor *t = find(b, name);
+    unsigned rank = cols ? 2 : 1;
+    if (!t) {
+        b->code = err_set(b->e, "%s: tensor %s is missing", b->path, name);
+    } else if (t->rank != rank || t->dims[0] != rows || (cols && t->dims[1] != cols)) {
+        struct str found = { 0 };
+        for (unsigned i = 0; i < t->rank; i++)
+            str_addf(&found, "%s%llu", i ? ", " : "", (unsigned long long)t->dims[i]);
+        b->code = err_set(b->e, "%s: tensor %s: shape is [%s], wanted [%zu%s%.0zu]", b->path, name,
+                          found.p ? found.p : "", rows, cols ? ", " : "", cols);
+        str_free(&found);
+    } else if (t->type == DTYPE_OTHER) {
+        b->code = err_set(
+            b->e, "%s: tensor %s: type %s is not supported; %s are", b->path, name, t->type_name,
+            b->f->is_gguf ? "F32, F16, BF16, Q8_0, Q4_0 and Q4_1" : "F32, F16 and BF16");
+    }
+    return b->code ? NULL : t;
+}
+
+static void bind_matrix(struct binder *b, struct matrix *w, const char *name, size_t rows,
+                        size_t cols)
+{
+    const struct tensor *t = want(b, name, rows, cols);
+    if (!t) return;
+    *w = (struct matrix){ .data = t->data, .type = t->type, .rows = rows, .cols = cols };
+}
+
+/* Norms are small and read by every kernel: widened once. */
+static void bind_norm(struct binder *b, const real **to, size_t index, const char *name)
+{
+    size_t C = b->m->shape.C;
+    const struct tensor *t = want(b, name, C, 0);
+    if (!t) return;
+    if (t->type >= DTYPE_Q8_0) {
+        b->code = err_set(b->e, "%s: tensor %s: type %s, wanted F32, F16 or BF16", b->path, name,
+                          t->type_name);
+        return;
+    }
+    bool runs;
+    const struct kernels *k = kernels_nth(0, &runs); /* widening is exact: any set gives the same */
+    struct matrix row = { .data = t->data, .type = t->type, .rows = 1, .cols = C };
+    real *out = b->f->norms + index * C;
+    k->widen(out, &row, 0, 0, C);
+    *to = out;
+}
+
+static void bind_layer(struct binder *b, size_t l)
+{
+    char name[96];
+    struct layer_weights *w = &b->m->layer[l];
+    const struct shape *s = &b->m->shape;
+    bool gguf = b->f->is_gguf;
+    for (int i = 0; i < MODULES; i++) {
+        enum module m = (enum module)i;
+        if (gguf) {
+            snprintf(name, sizeof name, "blk.%zu.%s.weight", l, module_table[m].gguf);
+        } else {
+            snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, module_table[m].path);
+        }
+        bind_matrix(b, &w->w[m], name, module_rows(s, m), module_cols(s, m));
+        if (gguf && (m == Q_PROJ || m == K_PROJ)) w->w[m].meta_head = s->D;
+    }
+    static const char *const norms[2][2] = { { "input_layernorm", "attn_norm" },
+                                             { "post_attention_layernorm", "ffn_norm" } };
+    for (size_t i = 0; i < 2; i++) {
+        if (gguf) {
+            snprintf(name, sizeof name, "blk.%zu.%s.weight", l, norms[i][1]);
+        } else {
+            snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, norms[i][0]);
+        }
+        bind_norm(b, i ? &w->norm2 : &w->norm1, 2 * l + i, name);
+    }
+}
+
+/* Tensors that files carry and that are no weights. */
+static bool is_ignored(const char *name)
+{
+    const char *tail = strstr(name, ".rotary_emb.inv_freq");
+    return (tail && strlen(tail) == 20) || strcmp(name, "rope_freqs.weight") == 0;
+}
+
+static void refuse_unbound(struct binder *b)
+{
+    for (size_t i = 0; i < count_tensors(b->f) && !b->code; i++) {
+        const char *name = nth_tensor(b->f, i)->name;
+        if (b->f->bound[i] || is_ignored(name)) continue;
+        b->code = err_set(b->e, "%s: tensor %s is not part of a Llama of this configuration",
+                          b->path, err_quotez(name));
+    }
+}
+
+static int bind_all(struct llama *m, struct llama_files *f, const char *path, struct err *e)
+{
+    struct binder b = { .m = m, .f = f, .path = path, .e = e };
+    const struct shape *s = &m->shape;
+    bool gguf = f->is_gguf;
+    const char *head = gguf ? "output.weight" : "lm_head.weight";
+    bind_matrix(&b, &m->embedding, gguf ? "token_embd.weight" : "model.embed_tokens.weight", s->V,
+                s->C);
+    for (size_t l = 0; l < s->layers && !b.code; l++) bind_layer(&b, l);
+    bind_norm(&b, &m->norm, 2 * s->layers, gguf ? "output_norm.weight" : "model.norm.weight");
+    if (gguf) m->shape.tied = !gguf_find(&f->gguf, head);
+    if (m->shape.tied) {
+        m->head = m->embedding;
+        if (!b.code && !gguf) find(&b, head); /* some files repeat the embedding */
+    } else {
+        bind_matrix(&b, &m->head, head, s->V, s->C);
+    }
+    refuse_unbound(&b);
+    return b.code;
+}
+
+/* ---- opening ----------------------------------------------------------------------------------
+ */
+
+static int add_file(struct llama *m, const char *path, struct err *e)
+{
+    char **more = mem_resize(m->files, m->n_files + 1, sizeof *more, e);
+    if (!more) return e->code;
+    m->files = more;
+    m->files[m->n_files] = mem_strdup(path, e);
+    if (!m->files[m->n_files]) return e->code;
+    m->n_files++;
+    return 0;
+}
+
+static int open_directory(struct llama *m, struct llama_files *f, const char *path, struct err *e)
+{
+    char config[PATH_BYTES];
+    int code = path_join(config, path, "config.json", e);
+    if (!code && !file_exists(config)) {
+        code = err_set(e, "%s: no config.json in this directory; wanted a Hugging Face model",
+                       path);
+    }
+    if (!code) code = shape_from_config(&m->shape, config, e);
+    if (!code) code = shards_open(&f->shards, path, e);
+    for (size_t i = 0; !code && i < f->shards.n_files; i++)
+        code = add_file(m, f->shards.paths[i], e);
+    return code;
+}
+
+static int open_gguf(struct llama *m, struct llama_files *f, const char *path, struct err *e)
+{
+    f->is_gguf = true;
+    int code = gguf_open(&f->gguf, path, e);
+    if (!code) code = shape_from_gguf(&m->shape, &f->gguf, e);
+    return code ? code : add_file(m, path, e);
+}
+
+static int open_files(struct llama *m, struct llama_files *f, const char *path, struct err *e)
+{
+    if (dir_exists(path)) return open_directory(m, f, path, e);
+    if (!file_exists(path)) {
+        return err_set(e, "%s: no such model; lorac reads local files only and downloads nothing",
+                       path);
+    }
+    size_t n = strlen(path);
+    if (n > 5 && strcmp(path + n - 5, ".gguf") == 0) return open_gguf(m, f, path, e);
+    return err_set(e, "%s: wanted a directory with config.json, or a .gguf file", path);
+}
+
+int llama_open(struct llama *m, const char *path, struct err *e)
+{
+    *m = (struct llama){ 0 };
+    struct llama_files *f = mem_alloc(1, sizeof *f, e);
+    if (!f) return e->code;
+    m->storage = f;
+    int code = open_files(m, f, path, e);
+    if (!code) {
+        f->bound = mem_alloc(count_tensors(f), 1, e);
+        f->norms = mem_alloc((2 * m->shape.layers + 1) * m->shape.C, sizeof(real), e);
+        m->layer = mem_alloc(m->shape.layers, sizeof *m->layer, e);
+        code = f->bound && f->norms && m->layer ? bind_all(m, f, path, e) : e->code;
+    }
+    if (code) llama_close(m);
+    return code;
+}
+
+void llama_close(struct llama *m)
+{
+    struct llama_files *f = m->storage;
+    if (f) {
+        if (f->is_gguf) {
+            gguf_close(&f->gguf);
+        } else {
+            shards_close(&f->shards);
+        }
+        mem_free(f->bound);
+        mem_free(f->norms);
+        mem_free(f);
+    }
+    for (size_t i = 0; i < m->n_files; i++) mem_free(m->files[i]);
+    mem_free(m->files);
+    mem_free(m->layer);
+    *m = (struct llama){ 0 };
+}
+
+enum dtype llama_dtype(const struct llama *m)
+{
+    size_t count[DTYPE_OTHER + 1] = { 0 };
+    for (size_t l = 0; l < m->shape.layers; l++)
+        for (int i = 0; i < MODULES; i++) count[m->layer[l].w[i].type]++;
+    enum dtype best = DTYPE_F32;
+    for (int t = 0; t < DTYPE_OTHER; t++)
+        if (count[t] > count[best]) best = (enum dtype)t;
+    return best;
+}
+
+const struct gguf *llama_gguf(const struct llama *m)
+{
+    return m->storage->is_gguf ? &m->storage->gguf : NULL;
+}

@@ -1,0 +1,97 @@
+/* The model at work on a pass: embedding, blocks, head, and back.
+ *
+ * A network owns the plan of everything large: what each block keeps for its backward, scratch,
+ * workspace of the kernels. network_plan() decides and counts; network_map() places it in one
+ * arena; nothing is allocated afterwards. */
+#ifndef LORAC_MODEL_NETWORK_H
+#define LORAC_MODEL_NETWORK_H
+
+#include "src/base/mem.h"
+#include "src/data/pass.h"
+#include "src/model/adapter.h"
+
+/* What a block keeps between forward and backward. Recomputing gives the same bits. */
+enum keep {
+    KEEP_ALL,    /* every input of a product: the backward repeats none */
+    KEEP_NO_MLP, /* not gate and up: their products run again */
+    KEEP_INPUT,  /* only the block's input: all but the down projection runs again */
+};
+enum { KEEPS = 3 };
+
+/* Values of one block that its backward reads. (T, ...) */
+struct layer_act {
+    real *h;             /* (C) the block's input */
+    real *rstd1, *rstd2; /* () */
+    real *q, *k, *v;     /* (H D), (G D), (G D): rotated, as attention reads them */
+    real *att, *lse;     /* (H D); (H, T) */
+    real *mid;           /* (C) after attention */
+    real *gate, *up;     /* (F) */
+    real *u[GROUPS];     /* (targets of the group * r): s x A^T */
+};
+
+struct network_limits {
+    size_t rows_max, seg_max;
+    bool train; /* backward follows; otherwise blocks share one set of values */
+    bool dropout;
+    size_t budget_bytes; /* for the arena; 0: no limit */
+};
+
+struct network {
+    const struct llama *base;
+    const struct adapter *adapter; /* NULL: the base alone */
+    const struct kernels *k;
+    struct network_limits limits;
+    struct dropout drop; /* p = 0: none; the caller sets step for each step */
+
+    size_t keeps[KEEPS];   /* how many layers keep what; the lowest keep least */
+    struct layer_act *act; /* (layers); what is not kept is shared */
+    real *out;             /* (T, C) output of the last block */
+
+    /* scratch */
+    real *x, *dx; /* (T, C) normalised input, its gradient */
+    real *y;      /* (T, F) the MLP's inner value */
+    real *wide;   /* (T, max(F, H D)) gradients of inner values */
+    real *dh;     /* (T, C) gradient of the residual stream */
+    real *dq, *dk, *dv;
+    real *du;              /* (T, 3 r) */
+    real *dropped;         /* (T, max(C, F, H D)) */
+    real *cosines, *sines; /* (T, D/2) of each row's position */
+    double *frequency;     /* (D/2) */
+    real *head_h, *head_x, *logits, *head_dx, *head_rstd, *head_weight;
+    size_t head_rows;
+    double *loss; /* (T) of each target of the pass */
+    uint8_t *hit; /* (T) whether the target was the largest logit */
+    void *product_work, *attention_work;
+
+    struct arena arena;
+    size_t bytes; /* of the arena, as planned */
+};
+
+/* Decide what is kept so that the arena fits the budget, and count. An error when even keeping
+ * nothing does not fit. After it `bytes` is exact. */
+int network_plan(struct network *n, const struct llama *base, const struct adapter *adapter,
+                 const struct kernels *k, const struct network_limits *limits, struct err *e);
+/* Allocate and place what was planned. */
+int network_map(struct network *n, struct err *e);
+void network_free(struct network *n);
+
+/* Rows of the embedding into the input of block 0, and the angles of the pass's positions. */
+void network_embed(struct network *n, const struct pass *p);
+
+/* Blocks [from, to). False when a stop was requested between blocks (base/stop.h); the pass is then
+ * to be dropped. */
+bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to);
+
+/* Head and loss on the pass's targets: fills loss and hit. With backward, dh = gradient of
+ * sum(weight * loss) * scale with respect to the last block's output. */
+void network_head(struct network *n, const struct pass *p, real scale, bool backward);
+
+/* Blocks [from, to) downwards: dh in place; gradients of the adapter's pairs of these blocks = into
+ * `grad`, which has the layout of the parameters. False as network_forward(). Consumes what forward
+ * kept: a pass goes back once. */
+bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad);
+
+/* Logits (n_rows, V) = of chosen rows after the last block. */
+void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits);
+
+#endif

@@ -1,0 +1,46 @@
+/* The numbers that make a Llama: read from config.json or a GGUF's metadata, checked, nothing
+ * assumed that a file can say. */
+#ifndef LORAC_MODEL_SHAPE_H
+#define LORAC_MODEL_SHAPE_H
+
+#include "kernels/kernels.h"
+#include "src/base/err.h"
+#include "src/formats/gguf.h"
+
+/* ROPE_DIVISORS: one number per plane by which its frequency is divided, which is how llama.cpp
+ * stores llama3 scaling (the tensor rope_freqs.weight). */
+enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_DIVISORS };
+
+/* Dimension letters as in kernels/kernels.h. */
+struct shape {
+    size_t layers, C, F, H, G, D, V;
+    size_t context; /* longest sequence the model was made for */
+    double norm_eps, rope_theta;
+    enum rope_scaling scaling;
+    double factor, low_freq_factor, high_freq_factor; /* of rope scaling */
+    size_t original_context;
+    float divisors[ATTENTION_D_MAX / 2];
+    bool tied; /* the head is the embedding */
+};
+
+/* Hugging Face's config.json. Refused, naming the key: architectures other than Llama, activations
+ * other than silu, biases, rope types other than default, linear and llama3, sizes that do not
+ * divide. */
+int shape_from_config(struct shape *s, const char *path, struct err *e);
+
+/* llama.cpp's metadata, architecture "llama". Whether the head is tied is for the caller to find
+ * out from the tensors. */
+int shape_from_gguf(struct shape *s, const struct gguf *g, struct err *e);
+
+/* The inverse: a config.json that transformers reads; dtype: float32, float16 or bfloat16.
+ * ROPE_DIVISORS cannot be written there and is CHECKed. */
+void shape_to_config(struct str *out, const struct shape *s, const char *dtype, int32_t bos,
+                     int32_t eos);
+
+/* Frequencies of the D/2 planes after scaling, in double. */
+void shape_rope_frequencies(double *freq, const struct shape *s);
+
+/* Parameters of the frozen linear layers of all layers together (without embedding and head). */
+size_t shape_linear_params(const struct shape *s);
+
+#endif

@@ -1,0 +1,375 @@
+/* Text to ids: cut out added tokens, normalise or split into words, run BPE, attach spans. */
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/base/utf8.h"
+#include "src/tokenizer/parts.h"
+
+enum { TEXT_MOST = 1 << 30 }; /* spaces take three bytes once normalised, offsets have 32 bits */
+
+struct encoder {
+    const struct tokenizer *t;
+    struct tokens *out;
+    const char *text; /* the caller's */
+    size_t base;      /* added to every span */
+    struct bpe_work work;
+    struct splits splits;
+    /* SentencePiece-style: the normalised segment, and for each of its bytes (and its end) the
+     * offset of the byte of `text` that it stands for. */
+    struct str normal;
+    uint32_t *origin;
+    size_t origin_cap;
+    struct str word;    /* byte-level: a word in GPT-2's alphabet */
+    bool after_unknown; /* the last id was the unknown piece, which swallows further ones */
+    uint32_t *pile;     /* symbols that are still to be taken apart */
+    size_t pile_cap;
+    struct err *e;
+};
+
+void tokens_free(struct tokens *t)
+{
+    mem_free(t->ids);
+    mem_free(t->start);
+    mem_free(t->end);
+    *t = (struct tokens){ 0 };
+}
+
+static int tokens_grow(struct tokens *t, struct err *e)
+{
+    size_t cap = t->cap ? 2 * t->cap : 256;
+    int32_t *ids = mem_resize(t->ids, cap, sizeof *ids, e);
+    if (!ids) return e->code;
+    t->ids = ids;
+    uint32_t *start = mem_resize(t->start, cap, sizeof *start, e);
+    if (!start) return e->code;
+    t->start = start;
+    uint32_t *end = mem_resize(t->end, cap, sizeof *end, e);
+    if (!end) return e->code;
+    t->end = end;
+    t->cap = cap;
+    return 0;
+}
+
+int tokens_add(struct tokens *t, int32_t id, size_t start, size_t end, struct err *e)
+{
+    if (t->n == t->cap && tokens_grow(t, e)) return e->code;
+    t->ids[t->n] = id;
+    t->start[t->n] = (uint32_t)start;
+    t->end[t->n++] = (uint32_t)end;
+    return 0;
+}
+
+static int put(struct encoder *x, uint32_t id, size_t start, size_t end)
+{
+    x->after_unknown = false;
+    return tokens_add(x->out, (int32_t)id, x->base + start, x->base + end, x->e);
+}
+
+/* ---- SentencePiece-style -----------------------------------------------------------------------
+ */
+
+/* Bytes [start, end) of the normalised text have no piece. */
+static int put_unknown(struct encoder *x, size_t start, size_t end)
+{
+    const uint32_t *origin = x->origin;
+    if (!x->t->byte_fallback) {
+        if (x->after_unknown) {
+            x->out->end[x->out->n - 1] = (uint32_t)(x->base + origin[end]);
+            return 0;
+        }
+        int code = put(x, (uint32_t)x->t->unk, origin[start], origin[end]);
+        x->after_unknown = true;
+        return code;
+    }
+    int code = 0;
+    for (size_t i = start; !code && i < end; i++) {
+        code = put(x, x->t->bytes[(uint8_t)x->normal.p[i]], origin[i], origin[i + 1]);
+    }
+    return code;
+}
+
+static size_t symbol_bytes(const struct tokenizer *t, uint32_t symbol)
+{
+    return symbol < t->vocab.n ? t->vocab.pieces[symbol].n : t->chars.pieces[symbol - t->vocab.n].n;
+}
+
+/* Emit a symbol, unused pieces by the parts they were last made of, unknown when they have none.
+ * A part is shorter than its whole, so the pile holds at most one symbol for each byte. */
+static int put_symbol(struct encoder *x, uint32_t symbol, size_t start, size_t end)
+{
+    const struct tokenizer *t = x->t;
+    if (!t->bpe.unused) {
+        if (symbol >= t->vocab.n) return put_unknown(x, start, end);
+        return put(x, symbol, x->origin[start], x->origin[end]);
+    }
+    if (x->pile_cap < end - start + 1) {
+        uint32_t *pile = mem_resize(x->pile, end - start + 1, sizeof *pile, x->e);
+        if (!pile) return x->e->code;
+        x->pile = pile;
+        x->pile_cap = end - start + 1;
+    }
+    int code = 0;
+    x->pile[0] = symbol;
+    for (size_t n = 1; !code && n > 0;) {
+        symbol = x->pile[--n];
+        struct bpe_pair parts = bpe_undo(&x->work, &t->bpe, symbol);
+        if (parts.left != BPE_NONE) {
+            x->pile[n++] = parts.right;
+            x->pile[n++] = parts.left;
+            continue;
+        }
+        size_t to = symbol == BPE_NONE ? end : start + symbol_bytes(t, symbol);
+        bool known = symbol < t->vocab.n && t->vocab.pieces[symbol].type != TOKEN_UNUSED;
+        code = known ? put(x, symbol, x->origin[start], x->origin[to]) : put_unknown(x, start, to);
+        start = to;
+    }
+    return code;
+}
+
+static int put_symbols(struct encoder *x, size_t end)
+{
+    const struct bpe_work *w = &x->work;
+    int code = 0;
+    for (uint32_t i = w->n ? 0 : BPE_NONE; !code && i != BPE_NONE; i = w->symbols[i].next) {
+        const struct bpe_symbol *s = &w->symbols[i];
+        size_t to = s->next == BPE_NONE ? end : w->symbols[s->next].start;
+        code = put_symbol(x, s->id, s->start, to);
+    }
+    return code;
+}
+
+static uint32_t char_symbol(const struct tokenizer *t, const char *bytes, size_t n)
+{
+    int32_t id = vocab_find(&t->vocab, bytes, n);
+    if (id >= 0 && joinable(t, id)) return (uint32_t)id;
+    id = t->chars.n ? vocab_find(&t->chars, bytes, n) : -1;
+    return id >= 0 ? (uint32_t)(t->vocab.n + (size_t)id) : BPE_NONE;
+}
+
+static bool is_meta_space(const char *text, size_t n)
+{
+    return n >= META_SPACE_BYTES && memcmp(text, META_SPACE, META_SPACE_BYTES) == 0;
+}
+
+static int run_word(struct encoder *x, size_t end)
+{
+    bpe_run(&x->work, &x->t->bpe);
+    int code = put_symbols(x, end);
+    x->work.n = 0;
+    return code;
+}
+
+/* Encode bytes [from, to) of the normalised text, which hold no added token. */
+static int encode_pieces(struct encoder *x, size_t from, size_t to)
+{
+    const struct tokenizer *t = x->t;
+    int code = bpe_work_reserve(&x->work, to - from, x->e);
+    bool before_space = false; /* whether the character before is a space */
+    for (size_t i = from; !code && i < to;) {
+        const char *p = x->normal.p + i;
+        uint32_t c, symbol;
+        size_t n = utf8_decode(&c, p, to - i);
+        bool space = c == 0x2581;
+        bool cut = space && x->work.n && (t->split_words || (t->cut_words && !before_space));
+        if (cut) code = run_word(x, i);
+        if (c < 128) {
+            symbol = t->ascii[c];
+        } else {
+            symbol = space ? t->space : char_symbol(t, p, n);
+        }
+        bpe_put(&x->work, symbol, i);
+        before_space = space;
+        i += n;
+    }
+    return code ? code : run_word(x, to);
+}
+
+/* The segment begins at `from`, what is kept of it at i. */
+static bool wants_prefix(const struct encoder *x, size_t from, size_t i, size_t to)
+{
+    const struct tokenizer *t = x->t;
+    if (t->prefix == PREFIX_NONE || (t->prefix == PREFIX_FIRST && from > 0)) return false;
+    bool space = x->text[i] == ' ' || is_meta_space(x->text + i, to - i);
+    return !(t->prefix_unless_space && space);
+}
+
+static void normal_space(struct encoder *x, size_t at)
+{
+    for (size_t i = 0; i < META_SPACE_BYTES; i++) x->origin[x->normal.n + i] = (uint32_t)at;
+    str_add(&x->normal, META_SPACE, META_SPACE_BYTES);
+}
+
+static int normal_reserve(struct encoder *x, size_t from, size_t to)
+{
+    size_t n = to - from + META_SPACE_BYTES + 1;
+    for (size_t i = from; i < to; i++) n += x->text[i] == ' ' ? META_SPACE_BYTES - 1 : 0;
+    str_clear(&x->normal);
+    if (n <= x->origin_cap) return 0;
+    uint32_t *origin = mem_resize(x->origin, n, sizeof *origin, x->e);
+    if (!origin) return x->e->code;
+    x->origin = origin;
+    x->origin_cap = n;
+    return 0;
+}
+
+/* Spaces become U+2581, with one more in front where the tokenizer wants it; `trim` keeps one space
+ * of each run and none at the ends. */
+static int normalize(struct encoder *x, size_t from, size_t to)
+{
+    const struct tokenizer *t = x->t;
+    int code = normal_reserve(x, from, to);
+    if (code) return code;
+    size_t i = from, end = to;
+    while (t->trim && i < to && x->text[i] == ' ') i++;
+    bool after_space = t->trim;
+    if (i < to && wants_prefix(x, from, i, to)) normal_space(x, i);
+    while (i < to) {
+        size_t run = i;
+        while (run < to && x->text[run] != ' ') {
+            x->origin[x->normal.n + run - i] = (uint32_t)run;
+            run++;
+        }
+        str_add(&x->normal, x->text + i, run - i);
+        if (run > i) after_space = false;
+        i = run;
+        if (i < to && !after_space) normal_space(x, i);
+        after_space = t->trim;
+        i += i < to;
+    }
+    while (t->trim && x->normal.n >= META_SPACE_BYTES &&
+           is_meta_space(x->normal.p + x->normal.n - META_SPACE_BYTES, META_SPACE_BYTES)) {
+        x->normal.n -= META_SPACE_BYTES;
+        end = x->origin[x->normal.n];
+    }
+    x->origin[x->normal.n] = (uint32_t)end;
+    return str_error(&x->normal, x->e);
+}
+
+static int encode_spm(struct encoder *x, size_t from, size_t to)
+{
+    const struct match *m = &x->t->normal;
+    int code = normalize(x, from, to);
+    size_t start = 0, n = x->normal.n;
+    for (size_t i = 0; !code && m->n && i < n;) {
+        int32_t id;
+        size_t found = match_at(m, x->normal.p + i, n - i, &id);
+        if (!found) {
+            i++;
+            continue;
+        }
+        if (start < i) code = encode_pieces(x, start, i);
+        if (!code) code = put(x, (uint32_t)id, x->origin[i], x->origin[i + found]);
+        start = i += found;
+    }
+    return !code && start < n ? encode_pieces(x, start, n) : code;
+}
+
+/* ---- byte-level --------------------------------------------------------------------------------
+ */
+
+/* Whether the word is a piece by itself, to be taken without merging. */
+static int32_t whole_word(struct encoder *x, const char *word, size_t n)
+{
+    if (n > PIECE_MOST) return -1;
+    str_clear(&x->word);
+    alphabet_spell(&x->word, word, n);
+    if (x->word.failed) return -1;
+    int32_t id = vocab_find(&x->t->vocab, x->word.p, x->word.n);
+    return id >= 0 && joinable(x->t, id) ? id : -1;
+}
+
+static int encode_word(struct encoder *x, size_t from, size_t to)
+{
+    const struct tokenizer *t = x->t;
+    int32_t whole = t->ignore_merges ? whole_word(x, x->text + from, to - from) : -1;
+    if (whole >= 0) return put(x, (uint32_t)whole, from, to);
+    int code = bpe_work_reserve(&x->work, to - from, x->e);
+    if (code) return code;
+    for (size_t i = from; i < to; i++) {
+        uint32_t symbol = t->bytes[(uint8_t)x->text[i]];
+        if (symbol != BPE_NONE) bpe_put(&x->work, symbol, x->work.n ? i : from);
+    }
+    struct bpe_work *w = &x->work;
+    bpe_run(w, &t->bpe);
+    for (uint32_t i = w->n ? 0 : BPE_NONE; !code && i != BPE_NONE; i = w->symbols[i].next) {
+        const struct bpe_symbol *s = &w->symbols[i];
+        code = put(x, s->id, s->start, s->next == BPE_NONE ? to : w->symbols[s->next].start);
+    }
+    return code;
+}
+
+static int encode_bytes(struct encoder *x, size_t from, size_t to)
+{
+    size_t start, end;
+    bool more = true;
+    int code = 0;
+    splits_begin(&x->splits, x->text + from, to - from);
+    while (!code) {
+        code = splits_next(&x->splits, &more, &start, &end, x->e);
+        if (code || !more) break;
+        code = encode_word(x, from + start, from + end);
+    }
+    return code;
+}
+
+/* ---- added tokens in the text ------------------------------------------------------------------
+ */
+
+typedef int segment_fn(struct encoder *x, size_t from, size_t to);
+
+static int encode_segment(struct encoder *x, size_t from, size_t to)
+{
+    return x->t->kind == TOKENIZER_SPM ? encode_spm(x, from, to) : encode_bytes(x, from, to);
+}
+
+/* Emit the words of m that stand in the text, and hand what is between them to f. */
+static int between_words(struct encoder *x, const struct match *m, segment_fn *f, size_t from,
+                         size_t to)
+{
+    int code = 0;
+    size_t start = from;
+    for (size_t i = from; !code && m->n && i < to;) {
+        int32_t id;
+        size_t found = match_at(m, x->text + i, to - i, &id);
+        if (!found) {
+            i++;
+            continue;
+        }
+        if (start < i) code = f(x, start, i);
+        if (!code) code = put(x, (uint32_t)id, i, i + found);
+        start = i += found;
+    }
+    return !code && start < to ? f(x, start, to) : code;
+}
+
+static int encode_outside_raw(struct encoder *x, size_t from, size_t to)
+{
+    return between_words(x, &x->t->raw[1], encode_segment, from, to);
+}
+
+int tokenizer_encode(const struct tokenizer *t, struct tokens *out, const char *text, size_t n,
+                     size_t base, struct err *e)
+{
+    size_t bad = 0;
+    if (!utf8_valid(text, n, &bad)) {
+        return err_set(e, "byte %zu: found %s, wanted valid UTF-8", base + bad,
+                       err_quote(text + bad, n - bad < 4 ? n - bad : 4));
+    }
+    if (n > TEXT_MOST || base > UINT32_MAX - n) {
+        return err_set(e,
+                       "found a text of %zu bytes, wanted at most 1 GiB at a time and 4 GiB in "
+                       "all",
+                       n);
+    }
+    struct encoder x = { .t = t, .out = out, .text = text, .base = base, .e = e };
+    int code = bpe_work_begin(&x.work, &t->bpe, e);
+    if (!code && t->kind == TOKENIZER_BYTE_BPE) code = splits_init(&x.splits, &t->splitter, e);
+    if (!code) code = between_words(&x, &t->raw[0], encode_outside_raw, 0, n);
+    splits_release(&x.splits);
+    bpe_work_release(&x.work);
+    str_free(&x.normal);
+    str_free(&x.word);
+    mem_free(x.origin);
+    mem_free(x.pile);
+    return code;
+}

@@ -1,0 +1,34 @@
+/* Cutting a text into words before byte-level BPE, as the pre-tokenisers of GPT-2, SmolLM2 and
+ * Llama 3 do. A token never reaches across two words. */
+#ifndef LORAC_TOKENIZER_SPLIT_H
+#define LORAC_TOKENIZER_SPLIT_H
+
+#include <stddef.h>
+
+#include "src/base/err.h"
+#include "src/tokenizer/tokenizer.h"
+
+/* A compiled pattern of PCRE2, used by any number of threads. */
+struct splitter {
+    void *code;
+};
+
+int splitter_init(struct splitter *s, enum pretokenizer pre, struct err *e);
+void splitter_release(struct splitter *s);
+
+/* One thread's walk over one text of valid UTF-8. */
+struct splits {
+    const struct splitter *splitter;
+    void *match, *limits;
+    const char *text;
+    size_t n, at;
+};
+
+int splits_init(struct splits *w, const struct splitter *s, struct err *e);
+void splits_release(struct splits *w);
+void splits_begin(struct splits *w, const char *text, size_t n);
+/* The next word is [*start, *end) of the text; *more is false at the end of the text. The time is
+ * linear in the text; an error means that PCRE2 gave up. */
+int splits_next(struct splits *w, bool *more, size_t *start, size_t *end, struct err *e);
+
+#endif

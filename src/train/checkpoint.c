@@ -1,0 +1,191 @@
+#include "src/train/checkpoint.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/formats/h5.h"
+
+static const char format_name[] = "lorac-checkpoint";
+enum { FORMAT_VERSION = 1 };
+
+static const enum h5_type real_type = sizeof(real) == 8 ? H5_TYPE_F64 : H5_TYPE_F32;
+
+/* ---- writing ---------------------------------------------------------------------------------- */
+
+static int put_texts(struct h5_writer *w, const struct checkpoint *c, struct err *e)
+{
+    const struct {
+        const char *name, *text;
+    } texts[] = {
+        { "format", format_name },
+        { "version", LORAC_VERSION },
+        { "config", c->config },
+        { "base_sha256", c->base_sha256 },
+        { "data_sha256", c->data_sha256 },
+        { "isa", c->isa },
+        { "gemm", c->gemm },
+    };
+    int code = 0;
+    for (size_t i = 0; !code && i < sizeof texts / sizeof *texts; i++)
+        code = h5_put_text(w, texts[i].name, texts[i].text, strlen(texts[i].text), e);
+    return code;
+}
+
+static int put_numbers(struct h5_writer *w, const struct checkpoint *c, struct err *e)
+{
+    const struct {
+        const char *name;
+        uint64_t v;
+    } numbers[] = {
+        { "format_version", FORMAT_VERSION },
+        { "step", c->step },
+        { "total_steps", c->total_steps },
+        { "eval_pending", c->eval_pending },
+        { "best/step", c->best_step },
+        { "adapter/r", c->adapter->r },
+        { "adapter/targets", c->adapter->targets },
+        { "adapter/layers", c->adapter->shape.layers },
+    };
+    int code = 0;
+    for (size_t i = 0; !code && i < sizeof numbers / sizeof *numbers; i++)
+        code = h5_put_i64(w, numbers[i].name, (int64_t)numbers[i].v, e);
+    if (!code) code = h5_put_f64(w, "best/eval_loss", c->best_eval_loss, e);
+    if (!code) code = h5_put_f64(w, "adapter/alpha", c->adapter->lora_alpha, e);
+    return code;
+}
+
+static int put_arrays(struct h5_writer *w, const struct checkpoint *c, struct err *e)
+{
+    uint64_t n = c->adapter->n_params, steps = c->step;
+    int code = h5_put(w, "adapter/params", real_type, c->params, 1, &n, e);
+    if (!code) code = h5_put(w, "optimizer/m", real_type, c->m, 1, &n, e);
+    if (!code) code = h5_put(w, "optimizer/v", real_type, c->v, 1, &n, e);
+    if (!code) code = h5_put(w, "history/loss", H5_TYPE_F64, c->loss, 1, &steps, e);
+    return code;
+}
+
+/* Nothing that is not a number is ever saved. */
+static int check_finite(const struct checkpoint *c, struct err *e)
+{
+    const real *arrays[] = { c->params, c->m, c->v };
+    static const char *const names[] = { "adapter", "first moment", "second moment" };
+    for (size_t k = 0; k < 3; k++)
+        for (size_t i = 0; i < c->adapter->n_params; i++)
+            if (!isfinite(arrays[k][i])) {
+                return err_set(e,
+                               "step %llu: the %s holds NaN or infinity; no checkpoint is written",
+                               (unsigned long long)c->step, names[k]);
+            }
+    return 0;
+}
+
+int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, struct err *e)
+{
+    struct h5_writer w;
+    int code = check_finite(c, e);
+    if (code) return code;
+    code = h5_create(&w, path, mode, e);
+    if (!code) code = put_texts(&w, c, e);
+    if (!code) code = put_numbers(&w, c, e);
+    if (!code) code = put_arrays(&w, c, e);
+    if (!code) return h5_commit(&w, e);
+    h5_abort(&w);
+    return code;
+}
+
+/* ---- reading ---------------------------------------------------------------------------------- */
+
+static int get_u64(uint64_t *v, const struct h5_reader *r, const char *name, struct err *e)
+{
+    int64_t i;
+    int code = h5_get_i64(&i, r, name, e);
+    if (!code && i < 0) {
+        code = err_set(e, "%s: %s is %lld, wanted 0 or more", r->path, name, (long long)i);
+    }
+    if (!code) *v = (uint64_t)i;
+    return code;
+}
+
+static int check_format(const struct h5_reader *r, struct err *e)
+{
+    struct str format = { 0 };
+    uint64_t version = 0;
+    int code = h5_get_text(&format, r, "format", e);
+    if (!code && (!format.p || strcmp(format.p, format_name) != 0)) {
+        code = err_set(e, "%s: is no lorac checkpoint", r->path);
+    }
+    str_free(&format);
+    if (!code) code = get_u64(&version, r, "format_version", e);
+    if (!code && version != FORMAT_VERSION) {
+        code = err_set(e, "%s: format version is %llu, this program reads %d", r->path,
+                       (unsigned long long)version, FORMAT_VERSION);
+    }
+    return code;
+}
+
+int checkpoint_read_head(struct checkpoint_head *h, const char *path, struct err *e)
+{
+    struct h5_reader r;
+    *h = (struct checkpoint_head){ 0 };
+    int code = h5_open(&r, path, e);
+    if (code) return code;
+    code = check_format(&r, e);
+    if (!code) code = get_u64(&h->step, &r, "step", e);
+    if (!code) code = get_u64(&h->total_steps, &r, "total_steps", e);
+    if (!code) code = h5_get_text(&h->config, &r, "config", e);
+    if (!code) code = h5_get_text(&h->base_sha256, &r, "base_sha256", e);
+    if (!code) code = h5_get_text(&h->data_sha256, &r, "data_sha256", e);
+    if (!code) code = h5_get_text(&h->isa, &r, "isa", e);
+    if (!code) code = h5_get_text(&h->gemm, &r, "gemm", e);
+    if (!code) code = h5_get_text(&h->version, &r, "version", e);
+    h5_close(&r);
+    if (code) checkpoint_head_free(h);
+    return code;
+}
+
+void checkpoint_head_free(struct checkpoint_head *h)
+{
+    str_free(&h->config);
+    str_free(&h->base_sha256);
+    str_free(&h->data_sha256);
+    str_free(&h->isa);
+    str_free(&h->gemm);
+    str_free(&h->version);
+}
+
+static int get_arrays(struct checkpoint *c, const struct h5_reader *r, struct err *e)
+{
+    uint64_t n = c->adapter->n_params, steps = c->step;
+    int code = h5_get(c->params, r, "adapter/params", real_type, 1, &n, e);
+    if (!code) code = h5_get(c->m, r, "optimizer/m", real_type, 1, &n, e);
+    if (!code) code = h5_get(c->v, r, "optimizer/v", real_type, 1, &n, e);
+    if (!code) code = h5_get(c->loss, r, "history/loss", H5_TYPE_F64, 1, &steps, e);
+    return code;
+}
+
+int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
+{
+    struct h5_reader r;
+    uint64_t pending = 0, targets = 0, rank = 0;
+    int code = h5_open(&r, path, e);
+    if (code) return code;
+    code = check_format(&r, e);
+    if (!code) code = get_u64(&c->step, &r, "step", e);
+    if (!code) code = get_u64(&pending, &r, "eval_pending", e);
+    if (!code) code = get_u64(&c->best_step, &r, "best/step", e);
+    if (!code) code = h5_get_f64(&c->best_eval_loss, &r, "best/eval_loss", e);
+    if (!code) code = get_u64(&rank, &r, "adapter/r", e);
+    if (!code) code = get_u64(&targets, &r, "adapter/targets", e);
+    if (!code && (rank != c->adapter->r || targets != c->adapter->targets)) {
+        code = err_set(e, "%s: holds an adapter of rank %llu on other modules, wanted rank %zu",
+                       path, (unsigned long long)rank, c->adapter->r);
+    }
+    if (!code && c->step > c->total_steps) {
+        code = err_set(e, "%s: step is %llu, the run has %llu", path, (unsigned long long)c->step,
+                       (unsigned long long)c->total_steps);
+    }
+    if (!code) code = get_arrays(c, &r, e);
+    c->eval_pending = pending != 0;
+    h5_close(&r);
+    return code;
+}

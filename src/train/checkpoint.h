@@ -1,0 +1,44 @@
+/* The state of a run after a step: all that the next step's bits depend on, in one HDF5 file.
+ *
+ *   format, format_version, version     "lorac-checkpoint", 1, the program's
+ *   step, total_steps, eval_pending     steps done; of how many; whether the evaluation that is due at
+ *                                       this step has yet to be made
+ *   adapter/params, optimizer/m, optimizer/v    flat, in the order of model/adapter.h
+ *   adapter/r, adapter/alpha, adapter/targets, adapter/layers    what that order needs
+ *   config                              resolved, as YAML
+ *   base_sha256, data_sha256            of the files
+ *   isa, gemm                           what computed it
+ *   history/loss                        of every step so far
+ *   best/eval_loss, best/step           NaN and 0: none yet
+ * Randomness is counter-based and the data order follows from seed and step: neither has state. */
+#ifndef LORAC_TRAIN_CHECKPOINT_H
+#define LORAC_TRAIN_CHECKPOINT_H
+
+#include "src/model/adapter.h"
+
+struct checkpoint {
+    uint64_t step, total_steps;
+    bool eval_pending;
+    double best_eval_loss;
+    uint64_t best_step;
+    const struct adapter *adapter; /* its layout; params below */
+    real *params, *m, *v;
+    double *loss; /* (total_steps), the first `step` valid */
+    const char *config, *base_sha256, *data_sha256, *isa, *gemm;
+};
+
+int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, struct err *e);
+
+/* What is needed to decide whether a run may go on from a file, before its arrays are read. */
+struct checkpoint_head {
+    uint64_t step, total_steps;
+    struct str config, base_sha256, data_sha256, isa, gemm, version;
+};
+int checkpoint_read_head(struct checkpoint_head *h, const char *path, struct err *e);
+void checkpoint_head_free(struct checkpoint_head *h);
+
+/* Fill step, eval_pending, best_*, params, m, v and loss of c, whose adapter and total_steps say what
+ * is wanted. */
+int checkpoint_load(struct checkpoint *c, const char *path, struct err *e);
+
+#endif

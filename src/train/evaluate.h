@@ -1,0 +1,19 @@
+/* What a model makes of examples it does not learn from. */
+#ifndef LORAC_TRAIN_EVALUATE_H
+#define LORAC_TRAIN_EVALUATE_H
+
+#include "src/model/network.h"
+
+struct evaluation {
+    size_t examples, tokens, targets;
+    size_t rows;           /* computed, after sharing */
+    double loss;           /* mean over all targets */
+    double token_accuracy; /* targets that are the largest logit given what truly came before */
+    double exact_match;    /* examples of which every target is: exactly those that greedy
+                              generation reproduces to the last token */
+};
+
+/* Runs all examples of `b` (in batches of its size, in order) through n. False when stopped. */
+bool evaluate(struct evaluation *out, struct network *n, struct batch *b);
+
+#endif

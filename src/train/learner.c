@@ -1,0 +1,184 @@
+#include "src/train/learner.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/base/stop.h"
+#include "src/base/term.h"
+
+enum { PASS_TOKENS_AUTO = 2048 };
+
+static size_t largest(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* A bound on the passes of a batch: two neighbours together hold more than pass_tokens rows, or they
+ * would be one. */
+static size_t bound_passes(const struct batch *b)
+{
+    size_t longest = 0, n = b->examples->n < b->batch_size ? b->examples->n : b->batch_size;
+    for (size_t i = 0; i < b->examples->n; i++)
+        longest = largest(longest, b->examples->at[i + 1] - b->examples->at[i]);
+    size_t bound = 2 * (n * longest / b->pass_tokens) + 2;
+    return bound < n ? bound : n;
+}
+
+static void carve(struct learner *l, struct arena *a)
+{
+    size_t n = l->adapter.n_params;
+    l->adapter.params = arena_take(a, n, sizeof(real));
+    l->m = arena_take(a, n, sizeof(real));
+    l->v = arena_take(a, n, sizeof(real));
+    gradsum_carve(&l->sum, a, n, l->passes_max, l->net.k);
+}
+
+static int plan_batches(struct learner *l, const struct config *c, const struct examples *train,
+                        struct err *e)
+{
+    size_t pass_tokens = c->train.pass_tokens == CONFIG_NONE ? PASS_TOKENS_AUTO
+                                                             : (size_t)c->train.pass_tokens;
+    bool share = c->train.share_prefixes == CONFIG_SHARE_AUTO
+                     ? c->adapter.lora_dropout == 0
+                     : c->train.share_prefixes == CONFIG_SHARE_ON;
+    int code = batch_init(&l->batch, train, (size_t)c->train.batch_size, pass_tokens, share, e);
+    if (!code) l->passes_max = bound_passes(&l->batch);
+    return code;
+}
+
+int learner_plan(struct learner *l, const struct config *c, const struct llama *base,
+                 const struct adapter *from, const struct examples *train,
+                 const struct examples *validation, const struct kernels *k, size_t budget_bytes,
+                 struct err *e)
+{
+    *l = (struct learner){ .beta1 = c->train.adam_beta1,
+                           .beta2 = c->train.adam_beta2,
+                           .eps = c->train.adam_epsilon,
+                           .weight_decay = c->train.weight_decay,
+                           .max_grad_norm = c->train.max_grad_norm };
+    if (from) {
+        l->adapter = *from;
+    } else {
+        adapter_layout(&l->adapter, &base->shape, (size_t)c->adapter.r,
+                       (double)c->adapter.lora_alpha, c->adapter.target_modules);
+    }
+    int code = plan_batches(l, c, train, e);
+    if (code) return code;
+    struct batch other = { 0 };
+    if (validation->n) {
+        code = batch_init(&other, validation, l->batch.batch_size, l->batch.pass_tokens,
+                          l->batch.share, e);
+        if (code) return code;
+    }
+    l->net.k = k;
+    carve(l, &l->arena);
+    l->state_bytes = l->arena.used;
+    struct network_limits limits = {
+        .rows_max = largest(l->batch.rows_max, other.rows_max),
+        .seg_max = largest(l->batch.seg_max, other.seg_max),
+        .train = true,
+        .dropout = c->adapter.lora_dropout > 0,
+        .budget_bytes = budget_bytes > l->state_bytes ? budget_bytes - l->state_bytes
+                        : budget_bytes                ? 1
+                                                      : 0,
+    };
+    batch_free(&other);
+    code = network_plan(&l->net, base, &l->adapter, k, &limits, e);
+    l->net.drop = (struct dropout){ .p = (real)c->adapter.lora_dropout,
+                                    .seed = (uint64_t)c->train.seed };
+    return code;
+}
+
+int learner_map(struct learner *l, const struct config *c, const struct adapter *from,
+                struct err *e)
+{
+    int code = arena_map(&l->arena, e);
+    if (code) return code;
+    carve(l, &l->arena);
+    if (from) {
+        memcpy(l->adapter.params, from->params, l->adapter.n_params * sizeof(real));
+    } else {
+        adapter_init(&l->adapter, (uint64_t)c->train.seed);
+    }
+    return network_map(&l->net, e);
+}
+
+void learner_free(struct learner *l)
+{
+    network_free(&l->net);
+    batch_free(&l->batch);
+    arena_unmap(&l->arena);
+    *l = (struct learner){ 0 };
+}
+
+size_t learner_bytes(const struct learner *l)
+{
+    return l->state_bytes + l->net.bytes;
+}
+
+/* One pass forward and back; its gradient into the tree. False when stopped. */
+static bool run_pass(struct learner *l, struct step_result *out, size_t number)
+{
+    struct network *n = &l->net;
+    size_t layers = n->base->shape.layers;
+    const struct pass *p = batch_pass(&l->batch, number);
+    double start = term_now_s();
+    network_embed(n, p);
+    if (!network_forward(n, p, 0, layers)) return false;
+    network_head(n, p, 1 / (real)l->batch.targets, true);
+    for (size_t i = 0; i < p->n_targets; i++) out->loss += n->loss[i] * p->weight[i];
+    double middle = term_now_s();
+    if (!network_backward(n, p, 0, layers, l->sum.leaf)) return false;
+    gradsum_add(&l->sum);
+    out->forward_s += middle - start;
+    out->backward_s += term_now_s() - middle;
+    return true;
+}
+
+/* PyTorch's clip_grad_norm_: scaled to max / (norm + 1e-6), never up. */
+static double clip_factor(double norm, double most)
+{
+    double factor = most > 0 ? most / (norm + 1e-6) : 1;
+    return factor < 1 ? factor : 1;
+}
+
+static void update(struct learner *l, const real *grad, double norm, uint64_t step, double lr)
+{
+    struct adamw o = {
+        .lr = (real)lr,
+        .beta1 = (real)l->beta1,
+        .beta2 = (real)l->beta2,
+        .eps = (real)l->eps,
+        .weight_decay = (real)l->weight_decay,
+        .correction1 = (real)(1 - pow(l->beta1, (double)step)),
+        .correction2 = (real)sqrt(1 - pow(l->beta2, (double)step)),
+        .grad_scale = (real)clip_factor(norm, l->max_grad_norm),
+    };
+    l->net.k->adamw(l->adapter.params, l->m, l->v, grad, l->adapter.n_params, &o);
+}
+
+int learner_step(struct learner *l, struct step_result *out, const uint32_t *which, size_t n,
+                 uint64_t step, double lr, struct err *e)
+{
+    struct batch *b = &l->batch;
+    batch_begin(b, which, n);
+    *out = (struct step_result){
+        .passes = b->n_passes, .tokens = b->tokens, .rows = b->rows, .targets = b->targets
+    };
+    l->net.drop.step = (uint32_t)step;
+    gradsum_begin(&l->sum);
+    for (size_t p = 0; p < b->n_passes; p++)
+        if (!run_pass(l, out, p)) return err_set(e, "stopped by %s", stop_reason()), ERR_STOPPED;
+    double start = term_now_s();
+    real *grad = gradsum_total(&l->sum);
+    out->loss /= (double)b->targets;
+    out->grad_norm = sqrt(l->net.k->sum_squares(grad, l->adapter.n_params));
+    if (!isfinite(out->loss) || !isfinite(out->grad_norm)) {
+        return err_set(e, "step %llu: %s is not finite (%g)", (unsigned long long)step,
+                       isfinite(out->loss) ? "the gradient's norm" : "the loss",
+                       isfinite(out->loss) ? out->grad_norm : out->loss);
+    }
+    update(l, grad, out->grad_norm, step, lr);
+    out->update_s = term_now_s() - start;
+    return 0;
+}

@@ -1,0 +1,110 @@
+#include "src/train/metrics.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/file.h"
+#include "src/base/json.h"
+#include "src/base/mem.h"
+
+enum { METRICS_BYTES = 1 << 30 };
+
+/* The step of a line, or -1 when it is not one of ours (the torn last line of a killed run). */
+static long long line_step(const char *line, size_t n)
+{
+    static const char key[] = "{\"step\": ";
+    size_t k = sizeof key - 1;
+    if (n < k + 2 || memcmp(line, key, k) != 0 || line[n - 1] != '\n' || line[n - 2] != '}') {
+        return -1;
+    }
+    long long step = 0;
+    for (const char *p = line + k; *p >= '0' && *p <= '9'; p++) step = step * 10 + (*p - '0');
+    return step;
+}
+
+static int cut_back(const char *path, uint64_t step, mode_t mode, struct err *e)
+{
+    struct str old = { 0 }, kept = { 0 };
+    int code = step ? file_read(&old, path, METRICS_BYTES, e) : 0;
+    for (size_t at = 0; !code && at < old.n;) {
+        const char *end = memchr(old.p + at, '\n', old.n - at);
+        size_t n = end ? (size_t)(end - (old.p + at)) + 1 : old.n - at;
+        long long of = line_step(old.p + at, n);
+        if (of < 0 || (uint64_t)of > step) break;
+        str_add(&kept, old.p + at, n);
+        at += n;
+    }
+    if (!code) code = str_error(&kept, e);
+    if (!code) code = file_replace(path, kept.n ? kept.p : "", kept.n, mode, e);
+    str_free(&old);
+    str_free(&kept);
+    return code;
+}
+
+int metrics_open(struct metrics *m, const char *path, uint64_t step, bool is_private, struct err *e)
+{
+    *m = (struct metrics){ 0 };
+    int code = cut_back(path, step, is_private ? 0600 : 0666, e);
+    if (code) return code;
+    m->path = mem_strdup(path, e);
+    if (!m->path) return e->code;
+    m->f = fopen(path, "ae");
+    if (!m->f) {
+        code = err_errno(e, "%s", path);
+        metrics_close(m);
+    }
+    return code;
+}
+
+static int put(struct metrics *m, struct str *line, struct err *e)
+{
+    int code = str_error(line, e);
+    if (!code && (fwrite(line->p, 1, line->n, m->f) != line->n || fflush(m->f) != 0)) {
+        code = err_errno(e, "%s: cannot write", m->path);
+    }
+    str_free(line);
+    return code;
+}
+
+static void add_number(struct str *line, const char *key, double v)
+{
+    str_addf(line, ", \"%s\": ", key);
+    json_add_double(line, v);
+}
+
+int metrics_step(struct metrics *m, const struct step_metrics *s, struct err *e)
+{
+    struct str line = { 0 };
+    str_addf(&line, "{\"step\": %llu", (unsigned long long)s->step);
+    add_number(&line, "epoch", s->epoch);
+    add_number(&line, "loss", s->loss);
+    add_number(&line, "learning_rate", s->learning_rate);
+    add_number(&line, "grad_norm", s->grad_norm);
+    str_addf(&line, ", \"tokens\": %llu, \"tokens_computed\": %llu, \"targets\": %llu",
+             (unsigned long long)s->tokens, (unsigned long long)s->tokens_computed,
+             (unsigned long long)s->targets);
+    str_addf(&line, ", \"tokens_per_s\": %.1f, \"memory_bytes\": %llu}\n", s->tokens_per_s,
+             (unsigned long long)s->memory_bytes);
+    return put(m, &line, e);
+}
+
+int metrics_eval(struct metrics *m, uint64_t step, double eval_loss, struct err *e)
+{
+    struct str line = { 0 };
+    str_addf(&line, "{\"step\": %llu", (unsigned long long)step);
+    add_number(&line, "eval_loss", eval_loss);
+    str_addz(&line, "}\n");
+    return put(m, &line, e);
+}
+
+int metrics_sync(struct metrics *m, struct err *e)
+{
+    return fsync(fileno(m->f)) == 0 ? 0 : err_errno(e, "%s: cannot make it durable", m->path);
+}
+
+void metrics_close(struct metrics *m)
+{
+    if (m->f) fclose(m->f);
+    mem_free(m->path);
+    *m = (struct metrics){ 0 };
+}

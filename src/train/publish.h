@@ -1,0 +1,36 @@
+/* Adapter directories as a run leaves them: PEFT's two files, lorac.json (how the adapter was trained:
+ * template, targets, base), a model card, and the base's licence files. */
+#ifndef LORAC_TRAIN_PUBLISH_H
+#define LORAC_TRAIN_PUBLISH_H
+
+#include "src/model/adapter.h"
+#include "src/train/rundir.h"
+
+/* What lorac.json says; strings NULL where unknown. */
+struct adapter_notes {
+    char *template; /* its name in the table, never "model" */
+    char *train_on;
+    char *base_sha256; /* of the base's files, see base_digest() */
+    char *base_path;
+    char *data_sha256;
+    uint64_t step;
+    double eval_loss; /* NaN: none */
+};
+
+/* Write adapter and notes as directory `name` of the run, replacing what was there. */
+int publish_adapter(const struct adapter *a, double dropout, const struct adapter_notes *notes,
+                    const struct rundir *dir, const char *name, struct err *e);
+
+/* The same into a plain directory that exists. */
+int publish_adapter_in(const struct adapter *a, double dropout, const struct adapter_notes *notes,
+                       const char *dir, struct err *e);
+
+/* Read DIR/lorac.json; everything NULL when there is none. Strings are freed by adapter_notes_free(). */
+int adapter_notes_read(struct adapter_notes *notes, const char *dir, struct err *e);
+void adapter_notes_free(struct adapter_notes *notes);
+
+/* One digest for a base of several files: of one file, its own; of several, the SHA-256 of the lines
+ * "DIGEST  NAME\n" in the order of the files. */
+int base_digest(char out[65], char *const *files, char (*digests)[65], size_t n, struct err *e);
+
+#endif

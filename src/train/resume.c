@@ -1,0 +1,147 @@
+/* Which checkpoint a run goes on from, and whether it may. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/train/trainer.h"
+
+enum { CHECKPOINTS_MAX = 4096 };
+
+/* A configuration whose results differ is another run: refused by name. */
+static int check_config(const struct trainer *t, const struct checkpoint_head *h, const char *path,
+                        struct err *e)
+{
+    struct config old;
+    const char *names[CONFIG_KEYS];
+    int code = config_parse(&old, h->config.p ? h->config.p : "", h->config.n, path, NULL, 0, e);
+    if (code) return code;
+    size_t n = config_diff(names, &old, t->config, true);
+    config_free(&old);
+    if (n == 0) return 0;
+    struct str list = { 0 };
+    for (size_t i = 0; i < n; i++) str_addf(&list, "%s%s", i ? ", " : "", names[i]);
+    err_usage(e,
+              "%s: the run was begun with another %s; a resumed run must agree with it (only "
+              "memory_budget, save_* and eval_* may change); give it back its value, or begin a "
+              "new run in another output.dir",
+              path, list.p ? list.p : "configuration");
+    str_free(&list);
+    return e->code;
+}
+
+static bool text_is(const struct str *s, const char *text)
+{
+    return s->p && strcmp(s->p, text) == 0;
+}
+
+static int check_inputs(struct trainer *t, const struct checkpoint_head *h, const char *path,
+                        struct err *e)
+{
+    int code = base_hash(t, e);
+    if (code) return code;
+    if (!text_is(&h->base_sha256, t->base_sha256)) {
+        return err_set(e, "%s: was made with another base model (its files' SHA-256 differ)", path);
+    }
+    if (!text_is(&h->data_sha256, t->data_sha256)) {
+        return err_set(e, "%s: was made with other data (the files' SHA-256 differ)", path);
+    }
+    if (h->total_steps != t->total) {
+        return err_set(e, "%s: is of a run of %llu steps, this one has %llu", path,
+                       (unsigned long long)h->total_steps, (unsigned long long)t->total);
+    }
+    const struct kernels *k = t->learner.net.k;
+    if (!text_is(&h->isa, k->isa) || !text_is(&h->gemm, k->gemm)) {
+        progress_note(&t->progress,
+                      "warning: the checkpoint was computed with %s/%s, this machine uses %s/%s: "
+                      "results will differ in the last bits",
+                      h->isa.p ? h->isa.p : "?", h->gemm.p ? h->gemm.p : "?", k->isa, k->gemm);
+    }
+    if (!text_is(&h->version, LORAC_VERSION)) {
+        progress_note(&t->progress,
+                      "warning: the checkpoint is of lorac %s, this is " LORAC_VERSION,
+                      h->version.p ? h->version.p : "?");
+    }
+    return 0;
+}
+
+static int load(struct trainer *t, const char *path, struct err *e)
+{
+    struct checkpoint c = { .adapter = &t->learner.adapter,
+                            .total_steps = t->total,
+                            .params = t->learner.adapter.params,
+                            .m = t->learner.m,
+                            .v = t->learner.v,
+                            .loss = t->loss };
+    int code = checkpoint_load(&c, path, e);
+    if (code) return code;
+    t->step = t->saved_step = c.step;
+    t->eval_pending = c.eval_pending;
+    t->best_loss = c.best_eval_loss;
+    t->best_step = c.best_step;
+    progress_note(&t->progress, "going on from %s (step %llu of %llu)", path,
+                  (unsigned long long)c.step, (unsigned long long)t->total);
+    return 0;
+}
+
+/* Use this checkpoint. *damaged: it cannot be read, another one may. */
+static int try_checkpoint(struct trainer *t, const char *path, bool *damaged, struct err *e)
+{
+    struct checkpoint_head h;
+    int code = checkpoint_read_head(&h, path, e);
+    *damaged = code != 0;
+    if (code) return code;
+    code = check_config(t, &h, path, e);
+    if (!code) code = check_inputs(t, &h, path, e);
+    checkpoint_head_free(&h);
+    if (code) return code;
+    code = load(t, path, e);
+    *damaged = code != 0;
+    return code;
+}
+
+/* The newest checkpoint that can be read. If there are some and none can, that is an error: starting
+ * afresh would hide it. */
+static int resume_auto(struct trainer *t, struct err *e)
+{
+    static uint64_t steps[CHECKPOINTS_MAX];
+    char path[PATH_BYTES];
+    size_t n;
+    int code = rundir_list(steps, CHECKPOINTS_MAX, &n, &t->dir, e);
+    if (code || n == 0) return code;
+    for (size_t i = 0; i < n; i++) {
+        bool damaged;
+        code = rundir_checkpoint(path, &t->dir, steps[i], e);
+        if (!code) code = try_checkpoint(t, path, &damaged, e);
+        if (!code || !damaged) return code;
+        progress_note(&t->progress, "passed over: %s", e->msg);
+    }
+    return err_prefix(e, "none of the %zu checkpoints can be read, the last one because", n);
+}
+
+int resume_from(struct trainer *t, bool *finished, struct err *e)
+{
+    bool damaged;
+    int code = 0;
+    switch (t->options->resume) {
+    case RESUME_NEVER:
+        if (rundir_used(&t->dir)) {
+            return err_usage(e,
+                             "%s: holds a run already; to go on with it add --resume auto, to "
+                             "begin afresh choose another output.dir or remove it",
+                             t->dir.path);
+        }
+        break;
+    case RESUME_AUTO:
+        code = resume_auto(t, e);
+        break;
+    case RESUME_FILE:
+        code = try_checkpoint(t, t->options->resume_file, &damaged, e);
+        break;
+    }
+    *finished = !code && t->step == t->total && !t->eval_pending;
+    if (*finished) {
+        progress_note(&t->progress, "%s: the run is finished (%llu steps); nothing to do",
+                      t->dir.path, (unsigned long long)t->total);
+    }
+    return code;
+}

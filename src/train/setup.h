@@ -1,0 +1,30 @@
+/* From a configuration to the things it names: model, tokenizer, examples. */
+#ifndef LORAC_TRAIN_SETUP_H
+#define LORAC_TRAIN_SETUP_H
+
+#include "src/config/config.h"
+#include "src/data/dataset.h"
+#include "src/model/llama.h"
+
+struct setup {
+    struct llama model;
+    struct tokenizer *tok; /* NULL when all data are token ids and there is none */
+    struct dataset data;
+    const struct template *template; /* of data.template; NULL when none is named */
+    size_t max_length;
+    struct str notes; /* one line each: what the user should know about the data */
+};
+
+/* Opens everything and checks it against each other (a template's special tokens, token ids against
+ * the vocabulary, lengths against the model's context). */
+int setup_open(struct setup *s, const struct config *c, struct err *e);
+void setup_close(struct setup *s);
+
+/* The chosen kernels by LORAC_ISA and LORAC_GEMM; a usage error when they cannot be had. */
+int setup_kernels(const struct kernels **k, struct err *e);
+
+/* The template called `name` ("model": the tokenizer's own). tok may be NULL only for plain. */
+int setup_template(const struct template **t, const char *name, const struct tokenizer *tok,
+                   struct err *e);
+
+#endif

@@ -1,0 +1,363 @@
+#include "src/train/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/machine.h"
+#include "src/base/rng.h"
+#include "src/base/stop.h"
+#include "src/train/trainer.h"
+
+static const uint64_t NEVER = UINT64_MAX;
+
+/* ---- saving ----------------------------------------------------------------------------------- */
+
+static struct checkpoint checkpoint_of(struct trainer *t)
+{
+    return (struct checkpoint){
+        .step = t->step,
+        .total_steps = t->total,
+        .eval_pending = t->eval_pending,
+        .best_eval_loss = t->best_loss,
+        .best_step = t->best_step,
+        .adapter = &t->learner.adapter,
+        .params = t->learner.adapter.params,
+        .m = t->learner.m,
+        .v = t->learner.v,
+        .loss = t->loss,
+        .config = t->config_text.p,
+        .base_sha256 = t->base_sha256,
+        .data_sha256 = t->data_sha256,
+        .isa = t->learner.net.k->isa,
+        .gemm = t->learner.net.k->gemm,
+    };
+}
+
+static int publish(struct trainer *t, const char *name, double eval_loss, struct err *e)
+{
+    static const char *const train_on[] = { "responses", "last_response", "everything" };
+    const struct config *c = t->config;
+    const char *template = t->setup.template ? template_name(t->setup.template) : NULL;
+    struct adapter_notes notes = {
+        .template = (char *)(uintptr_t) template,
+        .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
+        .base_sha256 = t->base_sha256,
+        .base_path = c->model.path,
+        .data_sha256 = t->data_sha256,
+        .step = t->step,
+        .eval_loss = eval_loss,
+    };
+    return publish_adapter(&t->learner.adapter, c->adapter.lora_dropout, &notes, &t->dir, name, e);
+}
+
+/* Metrics first, then the checkpoint that relies on them, then what is derived from it. */
+static int save(struct trainer *t, struct err *e)
+{
+    char path[PATH_BYTES];
+    double start = term_now_s();
+    struct checkpoint c = checkpoint_of(t);
+    int code = base_hash(t, e);
+    if (!code) code = metrics_sync(&t->metrics, e);
+    if (!code) code = rundir_checkpoint(path, &t->dir, t->step, e);
+    if (!code) code = checkpoint_save(&c, path, rundir_mode(&t->dir), e);
+    if (!code) code = publish(t, "adapter", t->last_eval, e);
+    if (!code) code = rundir_prune(&t->dir, (size_t)t->config->train.save_total_limit, e);
+    t->saved_step = t->step;
+    t->saved_s = term_now_s();
+    t->time.checkpoints += t->saved_s - start;
+    return code;
+}
+
+static bool save_due(const struct trainer *t)
+{
+    const struct config_interval *every = &t->config->train.save_steps;
+    if (t->saved_step == t->step) return false;
+    if (t->step == t->total || stop_wants_checkpoint()) return true;
+    if (every->steps != CONFIG_NONE) return t->step % (uint64_t)every->steps == 0;
+    if (every->seconds != CONFIG_NONE) return term_now_s() - t->saved_s >= (double)every->seconds;
+    return t->step % t->steps_per_epoch == 0;
+}
+
+/* ---- validation ------------------------------------------------------------------------------- */
+
+static bool eval_due(const struct trainer *t)
+{
+    int64_t every = t->config->train.eval_steps;
+    if (!t->setup.data.validation.n) return false;
+    if (t->step == t->total) return true;
+    return t->step % (every != CONFIG_NONE ? (uint64_t)every : t->steps_per_epoch) == 0;
+}
+
+/* ERR_STOPPED leaves eval_pending set, so that a resumed run makes this evaluation first. */
+static int validate(struct trainer *t, struct err *e)
+{
+    struct evaluation v;
+    double start = term_now_s();
+    bool done = evaluate(&v, &t->learner.net, &t->validation);
+    t->time.evaluation += term_now_s() - start;
+    if (!done) return err_set(e, "stopped by %s", stop_reason()), ERR_STOPPED;
+    t->eval_pending = false;
+    t->last_eval = v.loss;
+    if (!isfinite(v.loss)) {
+        return err_set(e, "step %llu: the validation loss is not finite (%g)",
+                       (unsigned long long)t->step, v.loss);
+    }
+    int code = metrics_eval(&t->metrics, t->step, v.loss, e);
+    if (code) return code;
+    bool better = !isfinite(t->best_loss) || v.loss < t->best_loss;
+    report_eval(t, &v);
+    if (!better) return 0;
+    t->best_loss = v.loss;
+    t->best_step = t->step;
+    code = base_hash(t, e);
+    return code ? code : publish(t, "best", v.loss, e);
+}
+
+/* ---- the loop --------------------------------------------------------------------------------- */
+
+/* The examples of the step after t->step: a slice of this epoch's permutation, whose last one may be
+ * short. */
+static const uint32_t *next_batch(struct trainer *t, size_t *n)
+{
+    size_t examples = t->setup.data.train.n, size = (size_t)t->config->train.batch_size;
+    uint64_t epoch = t->step / t->steps_per_epoch;
+    size_t first = (size_t)(t->step % t->steps_per_epoch) * size;
+    if (t->order_epoch != epoch + 1) {
+        if (t->config->train.shuffle) {
+            rng_permutation(t->order, examples, (uint64_t)t->config->train.seed, RNG_SHUFFLE,
+                            (uint32_t)epoch);
+        } else {
+            for (size_t i = 0; i < examples; i++) t->order[i] = (uint32_t)i;
+        }
+        t->order_epoch = epoch + 1;
+    }
+    *n = examples - first < size ? examples - first : size;
+    return t->order + first;
+}
+
+/* Which records a step was made of, for the message that ends a run: numbers, never text. */
+static void name_examples(struct err *e, const uint32_t *which, size_t n)
+{
+    struct str s = { 0 };
+    enum { SHOWN = 16 };
+    for (size_t i = 0; i < n && i < SHOWN; i++) str_addf(&s, "%s%u", i ? ", " : "", which[i] + 1);
+    if (n > SHOWN) str_addf(&s, " and %zu more", n - SHOWN);
+    size_t at = strlen(e->msg);
+    if (!s.failed) {
+        snprintf(e->msg + at, sizeof e->msg - at,
+                 "; training examples %s of this step (counted from 1); the last checkpoint is "
+                 "untouched; a lower train.learning_rate often helps",
+                 s.p);
+    }
+    str_free(&s);
+}
+
+static int one_step(struct trainer *t, struct err *e)
+{
+    size_t n;
+    const uint32_t *which = next_batch(t, &n);
+    struct step_result r;
+    double rate = schedule_rate(&t->schedule, t->step), start = term_now_s();
+    mem_guard(t->step > t->first_step);
+    int code = learner_step(&t->learner, &r, which, n, t->step + 1, rate, e);
+    mem_guard(false);
+    if (code == ERR_FAIL) name_examples(e, which, n);
+    if (code) return code;
+    double seconds = term_now_s() - start;
+    t->loss[t->step++] = r.loss;
+    t->tokens += r.tokens;
+    t->rows += r.rows;
+    t->time.forward += r.forward_s;
+    t->time.backward += r.backward_s;
+    t->time.update += r.update_s;
+    if (seconds > t->slowest_step_s) t->slowest_step_s = seconds;
+    struct step_metrics m = {
+        .step = t->step,
+        .epoch = (double)t->step / (double)t->steps_per_epoch,
+        .loss = r.loss,
+        .learning_rate = rate,
+        .grad_norm = r.grad_norm,
+        .tokens = r.tokens,
+        .tokens_computed = r.rows,
+        .targets = r.targets,
+        .tokens_per_s = (double)r.tokens / seconds,
+        .memory_bytes = machine_memory_resident(),
+    };
+    t->eval_pending = eval_due(t);
+    report_step(t, &m);
+    return metrics_step(&t->metrics, &m, e);
+}
+
+/* Whether another step and a checkpoint would no longer fit into --max-hours (99 % of it, as other
+ * programs of the field have it). */
+static bool time_is_up(const struct trainer *t)
+{
+    double limit = t->options->max_hours * 3600 * 0.99;
+    double needed = 1.2 * t->slowest_step_s + (t->saved_step == NEVER ? 10 : 5);
+    return limit > 0 && term_now_s() - t->time.start + needed > limit;
+}
+
+static int loop(struct trainer *t, struct err *e)
+{
+    int code = 0;
+    for (;;) {
+        if (!code && t->eval_pending) code = validate(t, e);
+        if (!code && save_due(t)) code = save(t, e);
+        if (code || t->step == t->total) return code;
+        if (time_is_up(t)) stop_for_time();
+        code = stop_requested() ? (err_set(e, "stopped by %s", stop_reason()), ERR_STOPPED)
+                                : one_step(t, e);
+    }
+}
+
+/* ---- beginning and end ------------------------------------------------------------------------ */
+
+/* What activations may take: the budget without the mapped weights, which a pass reads all of. */
+static size_t memory_budget(const struct trainer *t)
+{
+    int64_t given = t->config->train.memory_budget;
+    const char *why;
+    size_t total = given != CONFIG_NONE ? (size_t)given
+                                        : (size_t)((double)machine_memory_available(&why) * 0.92);
+    size_t weights = t->setup.model.weight_bytes;
+    return total > weights ? total - weights : 1;
+}
+
+static int prepare_learner(struct trainer *t, struct err *e)
+{
+    const struct config *c = t->config;
+    const struct kernels *k;
+    struct adapter from = { 0 };
+    bool loaded = c->adapter.init_from != NULL;
+    int code = setup_kernels(&k, e);
+    if (!code && loaded)
+        code = adapter_load(&from, &t->setup.model.shape, c->adapter.init_from, 1, e);
+    if (!code && loaded &&
+        (from.r != (size_t)c->adapter.r || from.targets != c->adapter.target_modules)) {
+        code = config_error(e, c, "adapter.init_from",
+                            "%s has rank %zu and modules of its own; adapter.r and "
+                            "adapter.target_modules must agree with it",
+                            c->adapter.init_from, from.r);
+    }
+    const struct adapter *start = loaded ? &from : NULL;
+    const struct dataset *d = &t->setup.data;
+    if (!code) {
+        code = learner_plan(&t->learner, c, &t->setup.model, start, &d->train, &d->validation, k,
+                            memory_budget(t), e);
+    }
+    if (!code) code = learner_map(&t->learner, c, start, e);
+    if (!code && d->validation.n) {
+        const struct batch *b = &t->learner.batch;
+        code = batch_init(&t->validation, &d->validation, b->batch_size, b->pass_tokens, b->share,
+                          e);
+    }
+    adapter_free(&from);
+    return code;
+}
+
+static int prepare_schedule(struct trainer *t, struct err *e)
+{
+    const struct config *c = t->config;
+    size_t n = t->setup.data.train.n, size = (size_t)c->train.batch_size;
+    t->steps_per_epoch = (n + size - 1) / size;
+    t->total = c->train.max_steps != CONFIG_NONE
+                   ? (uint64_t)c->train.max_steps
+                   : t->steps_per_epoch * (uint64_t)c->train.num_epochs;
+    t->schedule = schedule_of(c, t->total);
+    t->order = mem_alloc(n, sizeof *t->order, e);
+    t->loss = mem_alloc(t->total, sizeof *t->loss, e);
+    t->best_loss = t->last_eval = NAN;
+    t->saved_step = NEVER;
+    return t->order && t->loss ? 0 : e->code;
+}
+
+static int write_config(struct trainer *t, struct err *e)
+{
+    char path[PATH_BYTES];
+    int code = rundir_path(path, &t->dir, "config.yaml", e);
+    if (code) return code;
+    return file_replace(path, t->config_text.p, t->config_text.n, rundir_mode(&t->dir), e);
+}
+
+static int prepare(struct trainer *t, bool *finished, struct err *e)
+{
+    char path[PATH_BYTES];
+    uint8_t digest[SHA256_BYTES];
+    const struct config *c = t->config;
+    config_print(&t->config_text, c);
+    int code = str_error(&t->config_text, e);
+    if (!code) code = sha256_of(digest, t->config_text.p, t->config_text.n, e);
+    if (code) return code;
+    hex_of(t->config_sha256, digest);
+    if (dir_exists(c->model.path) && dir_exists(c->output.dir) &&
+        path_within(c->output.dir, c->model.path)) {
+        return config_error(e, c, "output.dir", "lies inside the base model %s", c->model.path);
+    }
+    code = rundir_open(&t->dir, c->output.dir, c->output.private, e);
+    if (!code) code = setup_open(&t->setup, c, e);
+    if (code) return code;
+    hex_of(t->data_sha256, t->setup.data.sha256);
+    code = hash_start(&t->hashing, t->setup.model.files, t->setup.model.n_files, e);
+    if (!code) code = prepare_learner(t, e);
+    if (!code) code = prepare_schedule(t, e);
+    if (!code) code = resume_from(t, finished, e);
+    if (code || *finished) return code;
+    t->first_step = t->step;
+    code = write_config(t, e);
+    if (!code) code = rundir_path(path, &t->dir, "metrics.jsonl", e);
+    if (!code) code = metrics_open(&t->metrics, path, t->step, t->dir.is_private, e);
+    if (!code) code = manifest_write(t, "running", e);
+    return code;
+}
+
+/* The state of the last completed step, so that nothing is lost. */
+static int save_stopped(struct trainer *t, struct err *e)
+{
+    struct err why = *e;
+    if (t->saved_step != t->step) {
+        int code = save(t, e);
+        if (code) return code;
+    }
+    int code = manifest_write(t, "stopped", e);
+    if (code) return code;
+    err_set(e,
+            "%s after step %llu of %llu; the checkpoint is written; to go on: the same command "
+            "with --resume auto",
+            why.msg, (unsigned long long)t->step, (unsigned long long)t->total);
+    return e->code = ERR_STOPPED;
+}
+
+static void trainer_free(struct trainer *t)
+{
+    hash_abandon(t->hashing);
+    metrics_close(&t->metrics);
+    learner_free(&t->learner);
+    batch_free(&t->validation);
+    setup_close(&t->setup);
+    mem_free(t->order);
+    mem_free(t->loss);
+    mem_free(t->file_sha256);
+    str_free(&t->config_text);
+    rundir_close(&t->dir);
+}
+
+int train_run(const struct config *c, const struct train_options *o, struct err *e)
+{
+    struct trainer t = { .config = c, .options = o, .dir = { .lock = -1 } };
+    bool finished = false;
+    t.time.start = t.saved_s = term_now_s();
+    stop_install();
+    progress_init(&t.progress, 10);
+    int code = prepare(&t, &finished, e);
+    if (!code && !finished) {
+        report_header(&t);
+        code = loop(&t, e);
+        progress_end(&t.progress);
+        if (code == ERR_STOPPED) code = save_stopped(&t, e);
+        if (!code) code = manifest_write(&t, "finished", e);
+        if (!code) report_end(&t);
+    }
+    trainer_free(&t);
+    return code;
+}

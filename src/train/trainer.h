@@ -1,0 +1,68 @@
+/* What the files of a training run share: the run's state, and the steps of its life that have files of
+ * their own. Everybody else includes train.h. */
+#ifndef LORAC_TRAIN_TRAINER_H
+#define LORAC_TRAIN_TRAINER_H
+
+#include "src/base/hashcache.h"
+#include "src/base/term.h"
+#include "src/train/checkpoint.h"
+#include "src/train/evaluate.h"
+#include "src/train/learner.h"
+#include "src/train/metrics.h"
+#include "src/train/publish.h"
+#include "src/train/schedule.h"
+#include "src/train/setup.h"
+#include "src/train/train.h"
+
+/* Where the time went, in seconds. */
+struct timings {
+    double forward, backward, update, evaluation, checkpoints, start;
+};
+
+struct trainer {
+    const struct config *config;
+    const struct train_options *options;
+    struct str config_text; /* resolved */
+    struct setup setup;
+    struct learner learner;
+    struct batch validation; /* over the validation examples */
+    struct rundir dir;
+    struct metrics metrics;
+    struct schedule schedule;
+    struct progress progress;
+    struct timings time;
+
+    uint64_t steps_per_epoch, total, step; /* step: done so far */
+    uint64_t first_step;                   /* of this process */
+    uint32_t *order;                       /* this epoch's order of the examples */
+    uint64_t order_epoch;                  /* + 1; 0: none yet */
+    double *loss;                          /* (total) history */
+    double best_loss;
+    uint64_t best_step;
+    double last_eval; /* NaN: none yet */
+    bool eval_pending;
+    uint64_t saved_step; /* of the newest checkpoint; UINT64_MAX: none */
+    double saved_s, slowest_step_s;
+    uint64_t tokens, rows; /* of this process */
+
+    struct hash_job *hashing;        /* of the base, until it is needed */
+    char (*file_sha256)[SHA256_HEX]; /* per file of the base, once known */
+    char base_sha256[SHA256_HEX], data_sha256[SHA256_HEX], config_sha256[SHA256_HEX];
+};
+
+/* Decide what to go on from (resume.c). After it t->step etc. are those of the checkpoint, or 0.
+ * *finished: the run is complete, there is nothing to do. */
+int resume_from(struct trainer *t, bool *finished, struct err *e);
+
+/* Wait for the base's hash (manifest.c). */
+int base_hash(struct trainer *t, struct err *e);
+/* Write run.json; status: "running", "finished", "stopped". */
+int manifest_write(struct trainer *t, const char *status, struct err *e);
+
+/* What a person sees (report.c). */
+void report_header(const struct trainer *t);
+void report_step(struct trainer *t, const struct step_metrics *s);
+void report_eval(struct trainer *t, const struct evaluation *v);
+void report_end(const struct trainer *t);
+
+#endif

@@ -1,0 +1,122 @@
+#!/bin/bash
+# Each check of scripts/lint passes on a small clean tree and fails on the same tree broken once.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/tap.sh
+
+tree=$scratch/tree
+clean_tree() {
+    rm -rf "$tree"
+    mkdir -p "$tree"/{kernels,src/{base,config,data},scripts,tests,configs}
+    cp scripts/{lint,check-code,check-layers,write-docs} "$tree/scripts"
+    cp layers.txt .clang-format "$tree"
+    printf '#!/bin/bash\necho "# keys"\n' >"$tree/lorac"
+    chmod +x "$tree/lorac"
+    echo '# keys' >"$tree/configs/README.md"
+    cat >"$tree/src/base/a.h" <<'C'
+#ifndef LORAC_BASE_A_H
+#define LORAC_BASE_A_H
+
+int a(int x);
+
+#endif
+C
+    cat >"$tree/src/config/b.c" <<'C'
+#include "src/base/a.h"
+
+/* Not calls: strcpy(a, b), free(x). */
+int a(int x)
+{
+    return x;
+}
+C
+}
+lint() { run env -u STRICT LORAC="$tree/lorac" "$tree/scripts/lint" "$@"; }
+
+# breaks CHECK NAME PATTERN: the tree as it stands must fail that check, with that message.
+breaks() {
+    lint "$1"
+    is "$1: $2: fails" "$status" 1
+    like "$1: $2: says why" "$out" "✗ $1*$3*"
+    clean_tree
+}
+have() { command -v "$1" >/dev/null; }
+
+clean_tree
+lint
+is "a clean tree passes" "$status" 0
+like "a line for each check" "$out" "*layers*banned*length*text*unfinished*shell*perl*python*documents*"
+ok "no ✗ on a clean tree" [ "${out/✗/}" = "$out" ]
+
+if clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
+    echo 'int  b;' >>"$tree/src/config/b.c"
+    breaks format "two spaces" "should be clang-formatted"
+fi
+
+echo '#include "src/config/b.h"' >>"$tree/src/base/a.h"
+touch "$tree/src/config/b.h"
+breaks layers "a header of a higher floor" "src/base/a.h:7: includes src/config/b.h*1 floor(s) up"
+echo '#include "src/base/none.h"' >>"$tree/src/config/b.c"
+breaks layers "a header that is not there" "src/config/b.c:8: *is no file"
+echo '#include <yaml.h>' >>"$tree/src/config/b.c"
+breaks layers "a library outside its file" "includes <yaml.h>; only src/config/yaml.c may"
+echo '#include <openssl/evp.h>' >>"$tree/src/config/b.c"
+breaks layers "a library's folder" "includes <openssl/evp.h>; only src/base/hash.c may"
+mkdir "$tree/src/other" && touch "$tree/src/other/x.c"
+breaks layers "a folder without a floor" "src/other/x.c: its folder is not in layers.txt"
+
+for f in strcpy sprintf gets strtok atoi rand alloca; do
+    echo "int z = $f(0);" >>"$tree/src/base/a.h"
+    breaks banned "$f" "src/base/a.h:7: $f() is banned"
+done
+echo 'void *z = malloc(1);' >>"$tree/src/config/b.c"
+breaks banned "malloc" "src/config/b.c:8: malloc() outside src/base"
+{ echo 'void *malloc_free(void);' && echo 'int my_free(int x);'; } >>"$tree/src/config/b.c"
+lint banned
+is "banned: names that only contain one" "$status" 0
+clean_tree
+
+{ echo 'int c(void)' && echo '{' && printf '    ;\n%.0s' {1..131} && echo '}'; } >>"$tree/src/config/b.c"
+breaks length "a function of 131 lines" "a function of 131 lines, at most 130"
+printf '/**/\n%.0s' {1..1201} >"$tree/src/data/c.c"
+breaks length "a file of 1201 lines" "1201 lines, at most 1200"
+
+printf '\tint t;\n' >>"$tree/src/config/b.c"
+breaks text "a tab" "src/config/b.c:8: a tab"
+printf 'int t; \n' >>"$tree/src/config/b.c"
+breaks text "a space at the end" "src/config/b.c:8: a space at the end"
+printf 'int t;' >>"$tree/src/config/b.c"
+breaks text "no last line end" "no line end at the end"
+sed -i 's/_A_H/_B_H/' "$tree/src/base/a.h"
+breaks text "a wrong guard" "the guard is not LORAC_BASE_A_H"
+
+echo "/* TO""DO: more */" >>"$tree/src/config/b.c"
+breaks unfinished "a reminder" "src/config/b.c:8"
+
+if have shellcheck; then
+    # shellcheck disable=SC2016 # the text is a script
+    printf '#!/bin/bash\necho $1\n' >"$tree/scripts/x"
+    breaks shell "a missing quote" "Double quote"
+fi
+# shellcheck disable=SC2016 # the text is a script
+printf '#!/usr/bin/perl\nuse strict;\n$x = 1;\n' >"$tree/scripts/x"
+breaks perl "an undeclared variable" "Global symbol"
+if have ruff; then
+    echo 'import os' >"$tree/scripts/x.py"
+    breaks python "an unused import" "F401"
+fi
+echo '# other keys' >"$tree/configs/README.md"
+breaks documents "an old key reference" "configs/README.md is out of date"
+
+# A tool that is missing: told, and a failure only where that is asked for.
+mkdir "$scratch/bin"
+for tool in bash env find sort sed grep head tail dirname cat; do
+    ln -s "$(command -v "$tool")" "$scratch/bin/$tool"
+done
+PATH=$scratch/bin lint format
+is "a missing tool: no failure" "$status" 0
+is "a missing tool: said" "$out" "- format: skipped, clang-format 14 is not installed"
+run env STRICT=1 PATH="$scratch/bin" "$tree/scripts/lint" format
+is "a missing tool with STRICT=1: a failure" "$status" 1
+
+done_testing

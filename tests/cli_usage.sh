@@ -1,0 +1,120 @@
+#!/bin/bash
+# The command line itself: help, versions, refusals, exit codes, results that cannot be written.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+ulimit -S -c "$(ulimit -H -c)"
+. tests/tap.sh
+
+one_line() { [ "$(wc -l <<<"$err")" = 1 ] && [ -n "$err" ]; }
+
+run "$LORAC" --help
+is "--help: exit code" "$status" 0
+like "--help: names the program" "$out" "lorac fine-tunes*Usage: lorac COMMAND*"
+is "--help: nothing on stderr" "$err" ""
+commands=$(sed -n '/^Usage/,/^  lorac/s/^  \([a-z]\{1,\}\) .*/\1/p' <<<"$out" | grep -v lorac)
+like "--help: lists commands" "$commands" "*tokenize*"
+all=$out
+run "$LORAC" help
+is "help: the same" "$out" "$all"
+
+for c in $commands; do
+    run "$LORAC" "$c" --help
+    is "$c --help: exit code" "$status" 0
+    like "$c --help: usage and examples" "$out" "lorac $c: *Usage: lorac $c*Examples:*  lorac $c*"
+    is "$c --help: nothing on stderr" "$err" ""
+    ok "$c --help: fits 100 columns" [ -z "$(grep -E '.{101}' <<<"$out")" ]
+    help=$out
+    run "$LORAC" help "$c"
+    is "help $c: the same" "$out" "$help"
+    run "$LORAC" "$c" --no-such-option
+    is "$c --no-such-option: exit code" "$status" 2
+    like "$c --no-such-option: message" "$err" "lorac $c: unknown option *"
+    ok "$c --no-such-option: one line" one_line
+    is "$c --no-such-option: nothing on stdout" "$out" ""
+done
+
+run "$LORAC" --version
+is "--version: exit code" "$status" 0
+like "--version: program and compiler" "$out" "lorac [0-9]*compiler *"
+version=$out
+for pair in libyaml:libyaml jansson:libjansson PCRE2:libpcre2 OpenSSL:libcrypto HDF5:libhdf5 \
+    OpenBLAS:libopenblas; do
+    ldd "$LORAC" 2>/dev/null | grep -q "${pair#*:}" || continue
+    like "--version: ${pair%:*}" "$version" "*  ${pair%:*} [0-9]*"
+done
+
+run "$LORAC"
+is "no command: exit code" "$status" 2
+is "no command: nothing on stdout" "$out" ""
+like "no command: usage on stderr" "$err" "*Usage: lorac COMMAND*"
+
+run "$LORAC" toknize
+is "misspelt command: exit code" "$status" 2
+is "misspelt command: message" "$err" 'lorac: unknown command "toknize"; did you mean tokenize?'
+run "$LORAC" xyzzy
+is "unknown command: message" "$err" "lorac: unknown command \"xyzzy\"; 'lorac --help' lists all"
+run "$LORAC" $'\033[31mred\n'
+like "unknown command: escaped" "$err" 'lorac: unknown command "\\x1b*'
+ok "unknown command: one line" one_line
+run "$LORAC" help xyzzy
+is "help of an unknown command: exit code" "$status" 2
+
+run "$LORAC" tokenize --modle=x text
+is "misspelt option: exit code" "$status" 2
+like "misspelt option: nearest" "$err" "lorac tokenize: unknown option --modle; did you mean --model?"
+run "$LORAC" tokenize --model x
+is "too few arguments: exit code" "$status" 2
+like "too few arguments: message" "$err" "lorac tokenize: wants TEXT|-*"
+run "$LORAC" tokenize --model x a b
+is "too many arguments: exit code" "$status" 2
+like "too many arguments: message" "$err" 'lorac tokenize: "b" is one argument too many*'
+run "$LORAC" tokenize text
+is "no model: exit code" "$status" 2
+run "$LORAC" tokenize --model "$scratch/none" text
+is "a model that is not there: exit code" "$status" 1
+like "a model that is not there: message" "$err" "lorac: $scratch/none*"
+ok "a model that is not there: one line" one_line
+
+run "$LORAC" help keys
+is "help keys: exit code" "$status" 0
+like "help keys: Markdown of all sections" "$out" "# Configuration*## model*## data*## adapter*## train*"
+
+run env LORAC="$LORAC" scripts/write-docs --check
+is "configs/README.md is what help keys prints" "$status$out" 0
+
+# Results that cannot be written are a failure.
+run bash -c "'$LORAC' --help >/dev/full"
+is "full disk: exit code" "$status" 1
+is "full disk: message" "$err" "lorac: cannot write to standard output: No space left on device"
+run bash -c "'$LORAC' --help >&-"
+is "closed stdout: exit code" "$status" 1
+like "closed stdout: message" "$err" "lorac: cannot write to standard output*"
+run bash -c "'$LORAC' help keys 2>&1 >&- | cat >/dev/null; exit \${PIPESTATUS[0]}"
+is "closed stdout, stderr in a pipe: exit code" "$status" 1
+run bash -c "'$LORAC' --help <&- >&- 2>&-"
+is "everything closed: exit code" "$status" 1
+run bash -c "(sleep 0.2; exec '$LORAC' help keys) | true; exit \${PIPESTATUS[0]}"
+is "a reader that left: a failure, not a signal" "$status" 1
+
+# No core dumps: they would hold the training data. A full pipe keeps the program from ending.
+if [ -r "/proc/$$/limits" ]; then
+    mkfifo "$scratch/full"
+    exec 9<>"$scratch/full"
+    head -c 65536 /dev/zero >&9
+    "$LORAC" help keys >&9 <&- &
+    pid=$!
+    for _ in {1..100}; do
+        limit=$(awk '/Max core file size/ { print $5 }' "/proc/$pid/limits")
+        [ "$limit" != "$(ulimit -c)" ] && break
+        sleep 0.02
+    done
+    stdin=$(readlink "/proc/$pid/fd/0")
+    head -c 65536 <&9 >/dev/null
+    wait "$pid"
+    exec 9>&-
+    case $limit in 0 | 1) limit=none ;; esac
+    is "core dumps" "$limit" none
+    is "a closed stdin does not become a file" "$stdin" /dev/null
+fi
+
+done_testing

@@ -1,0 +1,177 @@
+/* The whole model against PyTorch and PEFT in float64 (tests/golden): logits, loss, every gradient
+ * of every adapter, with and without shared prefixes, in one pass and in many, and at every level
+ * of recomputation.
+ *
+ * Tolerances: float32 PyTorch itself is off the float64 numbers by up to 4e-7 in the loss and 5e-6
+ * in the gradient's norm (golden.json, drift). Losses are held to 1e-5, gradient tensors to 1e-4
+ * relative: an error of substance shows as 1e-2 and more. */
+#include "tests/golden_util.h"
+
+static const char *const names[] = { "gqa-tied", "mha-untied", "llama3-rope", "linear-rope" };
+enum { GOLDENS = 4 };
+
+static void plan_network(struct network *n, struct golden *g, const struct batch *b, size_t budget)
+{
+    struct err e;
+    struct network_limits limits = {
+        .rows_max = b->rows_max, .seg_max = b->seg_max, .train = true, .budget_bytes = budget
+    };
+    OK(network_plan(n, &g->model, &g->adapter, golden_kernels(), &limits, &e), e);
+    OK(network_map(n, &e), e);
+}
+
+static void begin_all(struct batch *b, struct golden *g, size_t pass_tokens, bool share)
+{
+    struct err e;
+    OK(batch_init(b, &g->examples, g->examples.n, pass_tokens, share, &e), e);
+    batch_begin_range(b, 0, g->examples.n);
+}
+
+static void check_gradients(const struct golden *g, const real *grad, const char *what)
+{
+    const struct adapter *a = &g->adapter;
+    real *want = calloc(a->n_params, sizeof(real));
+    golden_read_flat(g, want, "gradients.safetensors");
+    for (size_t l = 0; l < a->shape.layers; l++)
+        for (int m = 0; m < MODULES; m++) {
+            if (!adapter_has(a, (enum module)m)) continue;
+            size_t at_a = (size_t)(adapter_a(a, want, l, (enum module)m) - want);
+            size_t at_b = (size_t)(adapter_b(a, want, l, (enum module)m) - want);
+            size_t n_a = a->r * module_cols(&a->shape, (enum module)m);
+            size_t n_b = a->r * module_rows(&a->shape, (enum module)m);
+            double ea = relative_error(grad + at_a, want + at_a, n_a);
+            double eb = relative_error(grad + at_b, want + at_b, n_b);
+            if (ea > 1e-4 || eb > 1e-4) {
+                fail_msg("%s %s: layer %zu %s: dA off by %.2e, dB by %.2e", g->dir, what, l,
+                         module_table[m].name, ea, eb);
+            }
+        }
+    free(want);
+}
+
+static void test_loss_and_gradients(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what;
+        size_t pass_tokens;
+        bool share;
+        bool tight;
+    } ways[] = {
+        { "one pass", 4096, false, false },        { "one pass, shared", 4096, true, false },
+        { "several passes", 40, false, false },    { "several passes, shared", 40, true, false },
+        { "a pass per example", 1, false, false }, { "recomputing", 4096, true, true },
+    };
+    for (size_t i = 0; i < GOLDENS; i++) {
+        struct golden g;
+        golden_open(&g, names[i]);
+        real *grad = calloc(g.adapter.n_params, sizeof(real));
+        for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+            struct batch b;
+            struct network n;
+            begin_all(&b, &g, ways[w].pass_tokens, ways[w].share);
+            plan_network(&n, &g, &b, 0);
+            if (ways[w].tight) { /* a byte less than keeping everything, until it no longer fits */
+                size_t budget = n.bytes - 1;
+                network_free(&n);
+                plan_network(&n, &g, &b, budget);
+                assert_true(n.keeps[KEEP_ALL] < g.model.shape.layers);
+            }
+            double loss = golden_gradient(&n, &b, grad), want = golden_number(g.json, "loss");
+            if (fabs(loss - want) > 1e-5 * want) {
+                fail_msg("%s %s: loss %.9f, wanted %.9f", g.dir, ways[w].what, loss, want);
+            }
+            assert_int_equal(b.targets, (size_t)golden_number(g.json, "targets"));
+            assert_int_equal(b.tokens, (size_t)golden_number(g.json, "tokens"));
+            check_gradients(&g, grad, ways[w].what);
+            network_free(&n);
+            batch_free(&b);
+        }
+        free(grad);
+        golden_close(&g);
+    }
+}
+
+/* Every mixture of keeping and recomputing gives the same bits. */
+static void test_recomputation_is_exact(void **state)
+{
+    (void)state;
+    struct golden g;
+    golden_open(&g, "gqa-tied");
+    size_t bytes = g.adapter.n_params * sizeof(real);
+    real *first = calloc(1, bytes), *grad = calloc(1, bytes);
+    struct batch b;
+    struct network n;
+    begin_all(&b, &g, 60, true);
+    plan_network(&n, &g, &b, 0);
+    size_t budget = n.bytes, mixtures = 1;
+    golden_gradient(&n, &b, first);
+    network_free(&n);
+    for (;;) {
+        struct err e;
+        struct network_limits limits = {
+            .rows_max = b.rows_max, .seg_max = b.seg_max, .train = true, .budget_bytes = budget - 1
+        };
+        if (network_plan(&n, &g.model, &g.adapter, golden_kernels(), &limits, &e)) break;
+        assert_true(n.bytes < budget);
+        budget = n.bytes;
+        OK(network_map(&n, &e), e);
+        golden_gradient(&n, &b, grad);
+        assert_memory_equal(grad, first, bytes);
+        network_free(&n);
+        mixtures++;
+    }
+    assert_true(mixtures >= 3); /* of the three layers at most two save by recomputing */
+    batch_free(&b);
+    free(first);
+    free(grad);
+    golden_close(&g);
+}
+
+static void test_logits(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < GOLDENS; i++) {
+        struct golden g;
+        golden_open(&g, names[i]);
+        json_t *logits = json_object_get(g.json, "logits"),
+               *rows = json_object_get(logits, "values");
+        size_t ex = (size_t)golden_number(logits, "example"), T = json_array_size(rows);
+        struct examples *x = &g.examples;
+        assert_int_equal(T, x->at[ex + 1] - x->at[ex]);
+        struct network n;
+        struct network_limits limits = { .rows_max = T, .seg_max = 1 };
+        struct err e;
+        OK(network_plan(&n, &g.model, &g.adapter, golden_kernels(), &limits, &e), e);
+        OK(network_map(&n, &e), e);
+        struct segment seg = { .len = (uint32_t)T, .parent = -1 };
+        uint32_t pos[64];
+        for (uint32_t t = 0; t < T; t++) pos[t] = t;
+        struct pass p = { .T = T, .ids = x->ids + x->at[ex], .pos = pos, .seg = &seg, .n_seg = 1 };
+        size_t V = g.model.shape.V;
+        real *out = calloc(T * V, sizeof(real)), *want = calloc(T * V, sizeof(real));
+        network_embed(&n, &p);
+        network_forward(&n, &p, 0, g.model.shape.layers);
+        network_logits(&n, pos, T, out);
+        for (size_t t = 0; t < T; t++)
+            for (size_t v = 0; v < V; v++)
+                want[t * V + v] = (real)json_number_value(
+                    json_array_get(json_array_get(rows, t), v));
+        double err = relative_error(out, want, T * V);
+        if (err > 1e-5) fail_msg("%s: logits off by %.2e", g.dir, err);
+        free(out);
+        free(want);
+        network_free(&n);
+        golden_close(&g);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_logits),
+        cmocka_unit_test(test_loss_and_gradients),
+        cmocka_unit_test(test_recomputation_is_exact),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

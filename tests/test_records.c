@@ -1,0 +1,656 @@
+/* Records: the shapes, the two containers, and what is refused. */
+#include "tests/data_test.h"
+
+#include "src/data/records.h"
+
+static const struct records_options auto_options = { .format = FORMAT_AUTO };
+
+/* Open a file of this text and read its first record. */
+static int read_first(struct conversation *c, const char *text, size_t n,
+                      const struct records_options *o, struct err *e)
+{
+    struct records *r;
+    int code = records_open(&r, temp_file_n("first.jsonl", text, n), o, e);
+    if (code) return code;
+    bool more = false;
+    code = records_next(r, c, &more, e);
+    if (!code) assert_true(more);
+    records_close(r);
+    return code;
+}
+
+static void read_ok(struct conversation *c, const char *text)
+{
+    struct err e;
+    assert_ok(read_first(c, text, strlen(text), &auto_options, &e), &e);
+}
+
+static void assert_turn(const struct conversation *c, size_t i, enum role role, const char *text,
+                        const char *input, bool train)
+{
+    assert_true(i < c->n);
+    const struct turn *t = &c->turns[i];
+    assert_int_equal(t->role, role);
+    assert_text(t->text, t->n, text);
+    assert_int_equal(t->text[t->n], 0);
+    if (input) {
+        assert_non_null(t->input);
+        assert_text(t->input, t->input_n, input);
+    } else {
+        assert_null(t->input);
+    }
+    assert_int_equal(t->train, train);
+}
+
+/* ---- shapes ------------------------------------------------------------------------------------
+ */
+
+static void alpaca(void **state)
+{
+    (void)state;
+    struct conversation c = { 0 };
+    read_ok(&c,
+            "{\"instruction\": \"Add.\", \"input\": \"1 2\", \"output\": \"3\", \"text\": \"x\"}");
+    assert_int_equal(c.kind, RECORD_ALPACA);
+    assert_int_equal(c.n, 2);
+    assert_turn(&c, 0, ROLE_USER, "Add.", "1 2", false);
+    assert_turn(&c, 1, ROLE_ASSISTANT, "3", NULL, true);
+    static const char *const without[] = {
+        "{\"instruction\": \"Add.\", \"output\": \"\"}",
+        "{\"instruction\": \"Add.\", \"input\": \"\", \"output\": \"\"}",
+        "{\"instruction\":\"Add.\",\"input\":null,\"system\":null,\"output\":\"\"}",
+        "{\"instruction\": \"Add.\", \"system\": \"\", \"history\": [], \"output\": \"\"}",
+        "{\"instruction\": \"Add.\", \"history\": null, \"output\": \"\"}",
+    };
+    for (size_t i = 0; i < 5; i++) {
+        read_ok(&c, without[i]);
+        assert_int_equal(c.n, 2);
+        assert_turn(&c, 0, ROLE_USER, "Add.", NULL, false);
+        assert_turn(&c, 1, ROLE_ASSISTANT, "", NULL, true);
+    }
+    read_ok(&c, "{\"system\":\"S\",\"history\":[[\"a\",\"b\"],[\"c\",\"d\"]],\"instruction\":\"e\","
+                "\"input\":\"f\",\"output\":\"g\"}");
+    assert_int_equal(c.n, 7);
+    assert_turn(&c, 0, ROLE_SYSTEM, "S", NULL, false);
+    assert_turn(&c, 3, ROLE_USER, "c", NULL, false);
+    assert_turn(&c, 4, ROLE_ASSISTANT, "d", NULL, true);
+    assert_turn(&c, 5, ROLE_USER, "e", "f", false);
+    read_ok(&c, "{\"instruction\":\"a\",\"context\":\"b\",\"response\":\"c\",\"category\":\"d\"}");
+    assert_int_equal(c.kind, RECORD_ALPACA);
+    assert_turn(&c, 0, ROLE_USER, "a", "b", false);
+    assert_turn(&c, 1, ROLE_ASSISTANT, "c", NULL, true);
+    conversation_free(&c);
+}
+
+static void messages(void **state)
+{
+    (void)state;
+    struct conversation c = { 0 };
+    read_ok(&c, "{\"id\": 7, \"messages\": [{\"role\":\"developer\",\"content\":\"s\"},"
+                "{\"content\":\"u\",\"role\":\"user\",\"train\":false},"
+                "{\"role\":\"assistant\",\"content\":\"a\",\"weight\":0},"
+                "{\"role\":\"user\",\"content\":\"\",\"weight\":0},"
+                "{\"role\":\"assistant\",\"content\":\"b\",\"train\":true,\"weight\":1.0},"
+                "{\"role\":\"assistant\",\"content\":\"c\",\"train\":false,\"tool_calls\":[]},"
+                "{\"role\":\"assistant\",\"content\":\"d\",\"train\":null,\"tool_calls\":null}]}");
+    assert_int_equal(c.kind, RECORD_CHAT);
+    assert_int_equal(c.n, 7);
+    assert_turn(&c, 0, ROLE_SYSTEM, "s", NULL, false);
+    assert_turn(&c, 1, ROLE_USER, "u", NULL, false);
+    assert_turn(&c, 2, ROLE_ASSISTANT, "a", NULL, false);
+    assert_turn(&c, 3, ROLE_USER, "", NULL, false);
+    assert_turn(&c, 4, ROLE_ASSISTANT, "b", NULL, true);
+    assert_turn(&c, 5, ROLE_ASSISTANT, "c", NULL, false);
+    assert_turn(&c, 6, ROLE_ASSISTANT, "d", NULL, true);
+    conversation_free(&c);
+}
+
+static void prompt_completion(void **state)
+{
+    (void)state;
+    struct conversation c = { 0 };
+    static const char *const records[] = {
+        "{\"prompt\":\"p\",\"completion\":\"c\"}",
+        "{\"question\":\"p\",\"answer\":\"c\"}",
+        "{\"instruction\":\"p\",\"response\":\"c\"}",
+        "{\"input\":\"p\",\"output\":\"c\"}",
+        "{\"INSTRUCTION\":\"p\",\"RESPONSE\":\"c\"}",
+        "{\"query\":\"p\",\"response\":\"c\"}",
+        "{\"prompt\":\"p\",\"response\":\"c\"}",
+        "{\"question\":\"p\",\"response\":\"c\"}",
+        "{\"system\":\"\",\"system_prompt\":\"\",\"question\":\"p\",\"response\":\"c\"}",
+    };
+    for (size_t i = 0; i < sizeof records / sizeof *records; i++) {
+        read_ok(&c, records[i]);
+        assert_int_equal(c.kind, RECORD_CHAT);
+        assert_int_equal(c.n, 2);
+        assert_turn(&c, 0, ROLE_USER, "p", NULL, false);
+        assert_turn(&c, 1, ROLE_ASSISTANT, "c", NULL, true);
+    }
+    read_ok(&c, "{\"system_prompt\":\"s\",\"question\":\"p\",\"response\":\"c\"}");
+    assert_int_equal(c.n, 3);
+    assert_turn(&c, 0, ROLE_SYSTEM, "s", NULL, false);
+    struct records_options o = { FORMAT_AUTO, "Frage", "system" };
+    const char *own = "{\"Frage\":\"p\",\"system\":\"c\",\"instruction\":\"x\",\"output\":\"y\"}";
+    struct err e;
+    assert_ok(read_first(&c, own, strlen(own), &o, &e), &e);
+    assert_int_equal(c.n, 2);
+    assert_turn(&c, 0, ROLE_USER, "p", NULL, false);
+    assert_turn(&c, 1, ROLE_ASSISTANT, "c", NULL, true);
+    conversation_free(&c);
+}
+
+static void text_and_tokens(void **state)
+{
+    (void)state;
+    struct conversation c = { 0 };
+    read_ok(&c, "{\"text\":\"a\\u0000b\\ud83d\\ude00\"}");
+    assert_int_equal(c.kind, RECORD_TEXT);
+    assert_int_equal(c.n, 1);
+    assert_int_equal(c.turns[0].n, 7);
+    assert_memory_equal(c.turns[0].text, "a\0b\xf0\x9f\x98\x80", 8);
+    read_ok(&c,
+            "{\"input_ids\":[5,6,2147483647],\"labels\":[-100,6,-100],\"attention_mask\":[1,1,1]}");
+    assert_int_equal(c.kind, RECORD_TOKENS);
+    assert_int_equal(c.n_ids, 3);
+    assert_int_equal(c.ids[2], INT32_MAX);
+    assert_int_equal(c.labels[0], LABEL_NONE);
+    assert_int_equal(c.labels[1], 6);
+    read_ok(&c, "{\"input_ids\":[5,0],\"labels\":null}");
+    assert_int_equal(c.n_ids, 2);
+    assert_int_equal(c.labels[0], 5);
+    assert_int_equal(c.labels[1], 0);
+    conversation_free(&c);
+}
+
+/* Growing storage moves the texts; the turns must follow. */
+static void many_turns(void **state)
+{
+    (void)state;
+    struct conversation c = { 0 };
+    struct err e;
+    char text[64];
+    for (int round = 0; round < 2; round++) {
+        conversation_clear(&c, RECORD_ALPACA);
+        for (int i = 0; i < 500; i++) {
+            int n = snprintf(text, sizeof text, "turn %d of %d", i, round);
+            assert_ok(conversation_add(&c, i % 2 ? ROLE_ASSISTANT : ROLE_USER, text, (size_t)n, &e),
+                      &e);
+            assert_ok(conversation_add_input(&c, text + 5, i % 3 ? 1 : 0, &e), &e);
+        }
+        for (int i = 0; i < 500; i++) {
+            char input[2] = { 0 };
+            snprintf(text, sizeof text, "turn %d of %d", i, round);
+            input[0] = text[5];
+            assert_turn(&c, (size_t)i, i % 2 ? ROLE_ASSISTANT : ROLE_USER, text,
+                        i % 3 ? input : NULL, i % 2);
+        }
+    }
+    conversation_free(&c);
+}
+
+static void names(void **state)
+{
+    (void)state;
+    struct str all = { 0 };
+    for (size_t f = 0; f < FORMATS; f++) {
+        enum data_format found;
+        const char *name = data_format_name((enum data_format)f);
+        assert_true(data_format_named(&found, name));
+        assert_int_equal(found, f);
+        str_addf(&all, "%s%s", f ? " " : "", name);
+    }
+    assert_string_equal(all.p, data_format_names());
+    str_free(&all);
+    enum data_format f;
+    assert_false(data_format_named(&f, "alpacas"));
+}
+
+/* ---- containers --------------------------------------------------------------------------------
+ */
+
+struct container {
+    const char *text;
+    const char *answers; /* the completions, one character each */
+    size_t lines[4];
+};
+
+static void containers(void **state)
+{
+    (void)state;
+#define P(c) "{\"prompt\":\"p\",\"completion\":\"" #c "\"}"
+    static const struct container files[] = {
+        { P(a) "\n" P(b) "\n", "ab", { 1, 2 } },
+        { P(a) "\n" P(b), "ab", { 1, 2 } },
+        { "\xef\xbb\xbf" P(a) "\r\n\r\n \t\r\n" P(b) "\r\n", "ab", { 1, 4 } },
+        { "\n\n" P(a) "\n\n\n" P(b) "\n\n", "ab", { 3, 6 } },
+        { "[" P(a) "," P(b) "]", "ab", { 1, 1 } },
+        { "\xef\xbb\xbf\r\n [\r\n" P(a) "\r\n,\r\n" P(b) "\r\n]\r\n", "ab", { 3, 5 } },
+        { "[\n  {\"prompt\": \"[{]}\\\\\\\"],\",\n   \"completion\":\n\"a\"},\n" P(b) "]\n",
+          "ab",
+          { 2, 5 } },
+        { "[" P(a) "]", "a", { 1 } },
+        /* U+2028 and U+0085 are not line ends */
+        { "{\"prompt\":\"\xe2\x80\xa8\xc2\x85\",\"completion\":\"a\"}\n" P(b), "ab", { 1, 2 } },
+        { "  " P(a) "  \n\t" P(b), "ab", { 1, 2 } },
+    };
+    struct conversation c = { 0 };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct records *r;
+        struct err e;
+        assert_ok(records_open(&r, temp_file("container", files[i].text), &auto_options, &e), &e);
+        assert_int_equal(records_format(r), FORMAT_PROMPT_COMPLETION);
+        bool more;
+        for (size_t j = 0; files[i].answers[j]; j++) {
+            assert_ok(records_next(r, &c, &more, &e), &e);
+            assert_true(more);
+            assert_int_equal(c.turns[1].text[0], files[i].answers[j]);
+            assert_int_equal(records_line(r), files[i].lines[j]);
+        }
+        for (int again = 0; again < 2; again++) {
+            assert_ok(records_next(r, &c, &more, &e), &e);
+            assert_false(more);
+        }
+        records_close(r);
+    }
+    conversation_free(&c);
+}
+
+/* After a malformed record the reader goes on with the next. */
+static void going_on(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        "{\"bad\":1}\n" P(a) "\n{\"prompt\":\"p\"}\nnonsense\n" P(b) "\n{\"prompt\":\"p\",",
+        "[{\"bad\":1}," P(a) ",,{\"prompt\":\"p\"}," P(b) "}"
+                                                          "," P(c) ",]",
+        "[1," P(a) ",[[]]," P(b) ",{\"prompt\": \"unclosed}]",
+    };
+    static const char *const want[] = { "!a!!b!", "!a!!!c!", "!a!b!" };
+    struct conversation c = { 0 };
+    for (size_t i = 0; i < 3; i++) {
+        struct records *r;
+        struct err e;
+        assert_ok(records_open(&r, temp_file("going_on", files[i]), &auto_options, &e), &e);
+        char seen[16] = { 0 };
+        bool more = true;
+        for (size_t j = 0; j < 15; j++) {
+            int code = records_next(r, &c, &more, &e);
+            if (!code && !more) break;
+            seen[j] = code ? '!' : c.turns[1].text[0];
+        }
+        assert_string_equal(seen, want[i]);
+        records_close(r);
+    }
+    conversation_free(&c);
+}
+
+static void hash(void **state)
+{
+    (void)state;
+    const char *path = temp_file("hash", "[" P(a) ",\n" P(b) "]\n");
+    struct records *r;
+    struct err e;
+    struct sha256 h;
+    uint8_t whole[SHA256_BYTES], read[SHA256_BYTES];
+    assert_ok(records_open(&r, path, &auto_options, &e), &e);
+    assert_ok(sha256_begin(&h, &e), &e);
+    records_hash(r, &h);
+    sha256_end(&h, read);
+    records_close(r);
+    assert_ok(sha256_file(whole, path, NULL, &e), &e);
+    assert_memory_equal(whole, read, SHA256_BYTES);
+}
+
+/* A backslash in front of a line end is malformed, and a line end all the same. */
+static void lines_behind_malformed(void **state)
+{
+    (void)state;
+    struct records *r;
+    struct conversation c = { 0 };
+    struct err e;
+    bool more;
+    const char *path = temp_file("lines", "[{\"prompt\":\"\\\n\"},\n" P(a) "]");
+    assert_ok(records_open(&r, path, &auto_options, &e), &e);
+    assert_int_equal(records_next(r, &c, &more, &e), ERR_FAIL);
+    assert_ok(records_next(r, &c, &more, &e), &e);
+    assert_int_equal(records_line(r), 3);
+    records_close(r);
+    conversation_free(&c);
+}
+
+/* ---- what is refused ---------------------------------------------------------------------------
+ */
+
+struct bad {
+    const char *text, *message; /* a part of it */
+    enum data_format format;
+};
+
+#define SECRET "s3cret" /* stands for a record's text: in no message */
+
+static const struct bad bad_records[] = {
+    /* JSON */
+    { "{\"prompt\":\"" SECRET "\",", "first.jsonl:1: not valid JSON at byte ", FORMAT_TEXT },
+    { "{\n\"text\":\"" SECRET "\"}", "first.jsonl:1: not valid JSON at byte ", FORMAT_TEXT },
+    { "{\n\"text\":\"" SECRET "\"}", "wanted one object on this line", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\"} {\"text\":\"b\"}", ":1: not valid JSON", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\",\"text\":\"b\"}", "duplicate object key", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\",\"x\":NaN}", ":1: not valid JSON", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\\ud800\"}", ":1: not valid JSON", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\\udc00\"}", ":1: not valid JSON", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\xff\"}", ":1: not valid JSON", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\xc0\xaf\"}", ":1: not valid JSON", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\xed\xa0\x80\"}", ":1: not valid JSON", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\t\"}", ":1: not valid JSON", FORMAT_TEXT },
+    { "{\"text\":'" SECRET "'}", ":1: not valid JSON", FORMAT_TEXT },
+    { SECRET, ":1: not valid JSON", FORMAT_TEXT },
+    { "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+      "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+      ":1 (record 1): JSON nested deeper than 64", FORMAT_TEXT },
+    /* containers */
+    { "", "holds no records", FORMAT_AUTO },
+    { "\xef\xbb\xbf \n\n", "holds no records", FORMAT_TEXT },
+    { " [ ]\n", "its array is empty", FORMAT_TEXT },
+    { "[\n{\"text\":\"" SECRET "\"", ":2: the array that begins the file has no end", FORMAT_TEXT },
+    { "[{\"text\":\"" SECRET "]", ":1: the array that begins the file has no end", FORMAT_TEXT },
+    { "[", ":1: the array that begins the file has no end", FORMAT_TEXT },
+    { "[,{\"text\":\"" SECRET "\"}]", ":1 (record 1): found nothing between two commas",
+      FORMAT_TEXT },
+    { "[\n\"" SECRET "\"]", ":2 (record 1): found a string, wanted an object", FORMAT_TEXT },
+    { "7", ":1: found an integer, wanted an object", FORMAT_TEXT },
+    { "\x1f\x8b\x08", "first.jsonl: is compressed with gzip", FORMAT_AUTO },
+    { "PAR1....", "is a Parquet file", FORMAT_TEXT },
+    { "\xff\xfe{", "is UTF-16", FORMAT_TEXT },
+    /* auto */
+    { "{\"a\":\"" SECRET "\",\"b\\u202e\":1}\n",
+      ":1: keys: found \"a\", \"b\\xe2\\x80\\xae\"; wanted those of tokens (input_ids), messages",
+      FORMAT_AUTO },
+    { "{}", ":1: keys: found none; wanted", FORMAT_AUTO },
+    { "null", ":1: found null, wanted an object", FORMAT_AUTO },
+    { "{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1,\"g\":1}", "\"f\", ...; wanted",
+      FORMAT_AUTO },
+    /* alpaca */
+    { "{\"output\":\"" SECRET "\"}", ":1: instruction: found nothing, wanted a string",
+      FORMAT_ALPACA },
+    { "{\"instruction\":\"" SECRET "\"}", ":1: output: found nothing, wanted a string",
+      FORMAT_ALPACA },
+    { "{\"instruction\":\"" SECRET "\",\"response\":5}",
+      ":1: response: found an integer, wanted a string", FORMAT_ALPACA },
+    { "{\"instruction\":\"" SECRET "\",\"output\":null}", ":1: output: found null, wanted a string",
+      FORMAT_AUTO },
+    { "{\"instruction\":\"" SECRET "\",\"input\":[],\"output\":\"\"}",
+      ":1: input: found an array, wanted a string", FORMAT_AUTO },
+    { "{\"instruction\":\"" SECRET "\",\"system\":1,\"output\":\"\"}",
+      ":1: system: found an integer, wanted a string", FORMAT_AUTO },
+    { "{\"instruction\":\"" SECRET "\",\"history\":{},\"output\":\"\"}",
+      ":1: history: found an object, wanted an array of [user, assistant] pairs", FORMAT_AUTO },
+    { "{\"instruction\":\"" SECRET "\",\"history\":[[\"a\",\"b\"],\"" SECRET "\"],\"output\":\"\"}",
+      ":1: history[1]: found a string, wanted a [user, assistant] pair", FORMAT_AUTO },
+    { "{\"instruction\":\"" SECRET "\",\"history\":[[\"" SECRET "\"]],\"output\":\"\"}",
+      ":1: history[0]: found an array of 1, wanted a [user, assistant] pair", FORMAT_AUTO },
+    { "{\"instruction\":\"" SECRET "\",\"history\":[[\"a\",true]],\"output\":\"\"}",
+      ":1: history[0][1]: found true, wanted a string", FORMAT_AUTO },
+    /* messages */
+    { "{\"messages\":\"" SECRET "\"}", ":1: messages: found a string, wanted an array",
+      FORMAT_AUTO },
+    { "{\"message\":[]}", ":1: messages: found nothing, wanted an array", FORMAT_MESSAGES },
+    { "{\"messages\":[]}", ":1: messages: found an empty array, wanted at least one", FORMAT_AUTO },
+    { "{\"messages\":[\"" SECRET "\"]}", ":1: messages[0]: found a string, wanted an object",
+      FORMAT_AUTO },
+    { "{\"messages\":[{\"content\":\"" SECRET "\"}]}",
+      ":1: messages[0].role: found nothing, wanted system, user or assistant", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"tool\",\"content\":\"" SECRET "\"}]}",
+      ":1: messages[0].role: found \"tool\", wanted system, user or assistant", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"" SECRET " that is long enough to be text\"}]}",
+      ":1: messages[0].role: found a long string, wanted system", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"user\\u0000\",\"content\":\"" SECRET "\"}]}",
+      ":1: messages[0].role: found \"user\\x00\", wanted system", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"user\",\"content\":\"" SECRET "\"},{\"role\":\"assistant\"}]}",
+      ":1: messages[1].content: found nothing, wanted a string", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"text\":\"" SECRET "\"}]}]}",
+      ":1: messages[0].content: found an array, wanted a string", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"assistant\",\"content\":\"" SECRET "\",\"train\":1}]}",
+      ":1: messages[0].train: found an integer, wanted true or false", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"assistant\",\"content\":\"" SECRET "\",\"weight\":0.5}]}",
+      ":1: messages[0].weight: found a number, wanted 0 or 1", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"assistant\",\"content\":\"" SECRET
+      "\",\"weight\":1,\"train\":false}]}",
+      ":1: messages[0].weight: found the opposite of train", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"user\",\"content\":\"" SECRET "\",\"train\":true}]}",
+      ":1: messages[0]: found a user message to be trained", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{}]}]}",
+      ":1: messages[0].tool_calls: found an array, wanted none", FORMAT_AUTO },
+    /* prompt_completion */
+    { "{\"prompt\":\"" SECRET "\"}", ":1: completion: found nothing, wanted a string",
+      FORMAT_PROMPT_COMPLETION },
+    { "{\"frage\":\"" SECRET "\"}", ":1: prompt, completion: found neither",
+      FORMAT_PROMPT_COMPLETION },
+    { "{\"prompt\":[\"" SECRET "\"],\"completion\":\"\"}",
+      ":1: prompt: found an array, wanted a string", FORMAT_AUTO },
+    { "{\"question\":\"" SECRET "\",\"answer\":1.5}", ":1: answer: found a number, wanted a string",
+      FORMAT_AUTO },
+    /* text */
+    { "{\"texts\":\"" SECRET "\"}", ":1: text: found nothing, wanted a string", FORMAT_TEXT },
+    { "{\"text\":[\"" SECRET "\"]}", ":1: text: found an array, wanted a string", FORMAT_AUTO },
+    /* tokens */
+    { "{\"input_ids\":5}", ":1: input_ids: found an integer, wanted an array of integers",
+      FORMAT_AUTO },
+    { "{\"input_ids\":[]}", ":1: input_ids: found an empty array, wanted at least one id",
+      FORMAT_AUTO },
+    { "{\"input_ids\":[1,\"" SECRET "\"]}", ":1: input_ids[1]: found a string, wanted an integer",
+      FORMAT_AUTO },
+    { "{\"input_ids\":[1.0]}", ":1: input_ids[0]: found a number, wanted an integer", FORMAT_AUTO },
+    { "{\"input_ids\":[-1]}", ":1: input_ids[0]: found -1, wanted 0 to 2147483647", FORMAT_AUTO },
+    { "{\"input_ids\":[2147483648]}", ":1: input_ids[0]: found 2147483648, wanted 0 to",
+      FORMAT_AUTO },
+    { "{\"input_ids\":[1],\"labels\":1}", ":1: labels: found an integer, wanted an array",
+      FORMAT_AUTO },
+    { "{\"input_ids\":[1,2],\"labels\":[1]}", ":1: labels: found 1, wanted 2, as many as input_ids",
+      FORMAT_AUTO },
+    { "{\"input_ids\":[1,2],\"labels\":[1,true]}", ":1: labels[1]: found true, wanted an integer",
+      FORMAT_AUTO },
+    { "{\"input_ids\":[1,2],\"labels\":[1,3]}", ":1: labels[1]: found another id than input_ids[1]",
+      FORMAT_AUTO },
+    { "{\"input_ids\":[1,2],\"labels\":[-100,-101]}", ":1: labels[1]: found another id",
+      FORMAT_AUTO },
+};
+
+static void refusals(void **state)
+{
+    (void)state;
+    struct conversation c = { 0 };
+    for (size_t i = 0; i < sizeof bad_records / sizeof *bad_records; i++) {
+        const struct bad *b = &bad_records[i];
+        struct records_options o = { .format = b->format };
+        struct err e = { 0 };
+        int code = read_first(&c, b->text, strlen(b->text), &o, &e);
+        if (code != ERR_FAIL) fail_msg("%zu: %s: accepted", i, b->text);
+        assert_message(&e, b->message);
+        assert_null(strstr(e.msg, SECRET));
+    }
+    conversation_free(&c);
+}
+
+static void refused_options(void **state)
+{
+    (void)state;
+    struct err e;
+    struct records *r = NULL;
+    const char *path = temp_file("options", P(a));
+    struct records_options one = { FORMAT_PROMPT_COMPLETION, "p", NULL };
+    assert_int_equal(records_open(&r, path, &one, &e), ERR_USAGE);
+    assert_message(&e, "data.columns");
+    struct records_options other = { FORMAT_ALPACA, "p", "q" };
+    assert_int_equal(records_open(&r, path, &other, &e), ERR_USAGE);
+    assert_message(&e, "alpaca");
+    assert_int_equal(records_open(&r, "/nonexistent/x.jsonl", &auto_options, &e), ERR_FAIL);
+    assert_message(&e, "/nonexistent/x.jsonl");
+    assert_int_equal(records_open(&r, "/dev/zero", &auto_options, &e), ERR_FAIL);
+    assert_int_equal(records_open(&r, "/tmp", &auto_options, &e), ERR_FAIL);
+    assert_null(r);
+}
+
+/* A record beyond the limit is refused, and the next one is read. */
+static void too_long(void **state)
+{
+    (void)state;
+    struct str s = { 0 };
+    str_addz(&s, "{\"text\":\"");
+    for (size_t i = 0; i < RECORD_BYTES / 64 + 1; i++) {
+        str_addz(&s, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+    }
+    str_addz(&s, "\"}\n{\"text\":\"short\"}\n");
+    struct records_options o = { .format = FORMAT_TEXT };
+    struct records *r;
+    struct conversation c = { 0 };
+    struct err e;
+    bool more;
+    const char *path = temp_file_n("long", s.p, s.n);
+    assert_ok(records_open(&r, path, &o, &e), &e);
+    assert_int_equal(records_next(r, &c, &more, &e), ERR_FAIL);
+    assert_message(&e, ":1: found a record of 6710");
+    assert_ok(records_next(r, &c, &more, &e), &e);
+    assert_text(c.turns[0].text, c.turns[0].n, "short");
+    records_close(r);
+    conversation_free(&c);
+    str_free(&s);
+    unlink(path);
+}
+
+/* Every prefix of a file, and every file with one byte replaced: no crash, a message or a record.
+ */
+static void mangled(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "[{\"messages\":[{\"role\":\"user\",\"content\":\"a\\n\\u00e9\"},{\"role\":\"assistant\","
+        "\"content\":\"b\",\"weight\":1}]},\n{\"messages\":[{\"role\":\"assistant\",\"content\":"
+        "\"\"}]}]";
+    static const char put[] = { '"', '[', ']', '{', '}', ',', '\\', '\n', 0, (char)0xff, '0' };
+    struct conversation c = { 0 };
+    for (size_t i = 0; i < sizeof text - 1; i++) {
+        for (size_t j = 0; j <= sizeof put; j++) {
+            char copy[sizeof text];
+            memcpy(copy, text, sizeof text);
+            size_t n = j < sizeof put ? sizeof text - 1 : i;
+            if (j < sizeof put) copy[i] = put[j];
+            struct records *r;
+            struct err e = { 0 };
+            if (records_open(&r, temp_file_n("mangled", copy, n), &auto_options, &e)) {
+                assert_true(e.code && e.msg[0]);
+                continue;
+            }
+            bool more = true;
+            for (size_t k = 0; more; k++) {
+                assert_true(k < 400);
+                if (records_next(r, &c, &more, &e)) assert_true(e.msg[0]);
+            }
+            records_close(r);
+        }
+    }
+    conversation_free(&c);
+}
+
+/* ---- real files --------------------------------------------------------------------------------
+ */
+
+struct real {
+    const char *path;
+    struct records_options options;
+    enum data_format format;
+    size_t records, turns;
+};
+
+static void real_files(void **state)
+{
+    (void)state;
+    static const struct real files[] = {
+        { "gsm8k/train.jsonl", { 0 }, FORMAT_PROMPT_COMPLETION, 7473, 14946 },
+        { "gsm8k/train.jsonl",
+          { FORMAT_AUTO, "question", "answer" },
+          FORMAT_PROMPT_COMPLETION,
+          7473,
+          14946 },
+        { "llama-factory-demo/alpaca_en_demo.json", { 0 }, FORMAT_ALPACA, 999, 1998 },
+        { "llama-factory-demo/identity.json", { 0 }, FORMAT_ALPACA, 91, 182 },
+        { "torchtune-assets/alpaca_tiny.json", { 0 }, FORMAT_ALPACA, 100, 200 },
+        { "dolly-fixture/dolly.json",
+          { FORMAT_PROMPT_COMPLETION, "instruction", "response" },
+          FORMAT_PROMPT_COMPLETION,
+          12,
+          24 },
+        { "dolly-fixture/dolly.json", { 0 }, FORMAT_ALPACA, 12, 24 },
+        { "oasst/oasst_20230412_fr_top1.jsonl",
+          { 0 },
+          FORMAT_MESSAGES,
+          256,
+          2 * 137 + 4 * 116 + 6 * 3 },
+    };
+    struct conversation c = { 0 };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *path = fixture(files[i].path);
+        if (!path) skip();
+        struct records *r;
+        struct err e;
+        assert_ok(records_open(&r, path, &files[i].options, &e), &e);
+        assert_int_equal(records_format(r), files[i].format);
+        size_t n = 0, turns = 0;
+        for (bool more = true;; n++) {
+            assert_ok(records_next(r, &c, &more, &e), &e);
+            if (!more) break;
+            turns += c.n;
+        }
+        assert_int_equal(n, files[i].records);
+        assert_int_equal(turns, files[i].turns);
+        records_close(r);
+    }
+    conversation_free(&c);
+}
+
+/* The samples that come with the program. */
+static void samples(void **state)
+{
+    (void)state;
+    struct conversation c = { 0 };
+    for (size_t f = FORMAT_AUTO + 1; f < FORMATS; f++) {
+        char path[128];
+        snprintf(path, sizeof path, "datasets/sample-%s.jsonl",
+                 data_format_name((enum data_format)f));
+        struct records *r;
+        struct err e;
+        assert_ok(records_open(&r, path, &auto_options, &e), &e);
+        assert_int_equal(records_format(r), f);
+        size_t n = 0;
+        for (bool more = true;; n++) {
+            assert_ok(records_next(r, &c, &more, &e), &e);
+            if (!more) break;
+        }
+        assert_true(n >= 3);
+        records_close(r);
+    }
+    conversation_free(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(alpaca),
+        cmocka_unit_test(messages),
+        cmocka_unit_test(prompt_completion),
+        cmocka_unit_test(text_and_tokens),
+        cmocka_unit_test(many_turns),
+        cmocka_unit_test(names),
+        cmocka_unit_test(containers),
+        cmocka_unit_test(going_on),
+        cmocka_unit_test(lines_behind_malformed),
+        cmocka_unit_test(hash),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(refused_options),
+        cmocka_unit_test(too_long),
+        cmocka_unit_test(mangled),
+        cmocka_unit_test(real_files),
+        cmocka_unit_test(samples),
+    };
+    return cmocka_run_group_tests(tests, NULL, temp_remove);
+}

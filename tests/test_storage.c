@@ -1,0 +1,315 @@
+/* Storage types: widening of every representable half, of blocks by the formula, and narrowing by
+ * its definition, on every instruction set. All of it is exact: no tolerances. */
+#include "tests/kernels_reference.h"
+
+/* ---- definitions, in double ------------------------------------------------------------------ */
+
+/* A half: sign, 5 bits of exponent, 10 of fraction. */
+static double half_value(uint16_t h)
+{
+    int exponent = h >> 10 & 31, fraction = h & 1023;
+    double size = exponent == 0    ? ldexp(fraction, -24)
+                  : exponent == 31 ? (fraction ? NAN : INFINITY)
+                                   : ldexp(1024 + fraction, exponent - 25);
+    return h & 0x8000 ? -size : size;
+}
+
+static double bf16_value(uint16_t h)
+{
+    uint32_t u = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return (double)f;
+}
+
+static uint16_t get16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+
+/* Value i of a row. The sum of Q4_1 is rounded to float once, as reading does. */
+static double stored_value(enum dtype type, const uint8_t *row, size_t i)
+{
+    const uint8_t *block = row + i / QUANT_BLOCK * dtype_block_bytes(type);
+    size_t j = i % QUANT_BLOCK, nibble = j % 16;
+    float f;
+    switch (type) {
+    case DTYPE_F32:
+        memcpy(&f, row + 4 * i, sizeof f);
+        return (double)f;
+    case DTYPE_F16:
+        return half_value(get16(row + 2 * i));
+    case DTYPE_BF16:
+        return bf16_value(get16(row + 2 * i));
+    case DTYPE_Q8_0:
+        return half_value(get16(block)) * (int8_t)block[2 + j];
+    case DTYPE_Q4_0:
+        return half_value(get16(block)) *
+               ((j < 16 ? block[2 + nibble] & 15 : block[2 + nibble] >> 4) - 8);
+    case DTYPE_Q4_1:
+        f = (float)(half_value(get16(block)) *
+                        (j < 16 ? block[4 + nibble] & 15 : block[4 + nibble] >> 4) +
+                    half_value(get16(block + 2)));
+        return (double)f;
+    default:
+        return NAN;
+    }
+}
+
+static void check_equal(const char *what, size_t i, double got, double want)
+{
+    if (isnan(want) ? !isnan(got) : got != want || signbit(got) != signbit(want))
+        fail_msg("%s[%zu]: %.17g, wanted %.17g", what, i, got, want);
+}
+
+/* ---- widening -------------------------------------------------------------------------------- */
+
+static void test_widen_halves(void **state)
+{
+    const struct kernels *k = kernels_under_test(state);
+    enum { N = 65536 };
+    uint16_t *all = fenced(N, sizeof *all);
+    for (size_t i = 0; i < N; i++) all[i] = (uint16_t)i;
+    real *x = reals(N);
+    struct matrix w = { all, DTYPE_F16, 1, N, 0 };
+    k->widen(x, &w, 0, 0, N);
+    for (size_t i = 0; i < N; i++) check_equal("f16", i, (double)x[i], half_value((uint16_t)i));
+    w.type = DTYPE_BF16;
+    k->widen(x, &w, 0, 0, N);
+    for (size_t i = 0; i < N; i++) check_equal("bf16", i, (double)x[i], bf16_value((uint16_t)i));
+}
+
+/* A matrix of random bits whose block scales are finite; the data begin at an odd address. */
+static struct matrix random_matrix(enum dtype type, size_t rows, size_t cols)
+{
+    size_t bytes = rows * dtype_bytes(type, cols);
+    uint8_t *p = fenced(bytes + 1, 1);
+    p = (uintptr_t)p % 2 ? p : p + 1;
+    for (size_t i = 0; i < bytes; i++) p[i] = (uint8_t)random_bits();
+    size_t block = dtype_block_bytes(type), halves = type == DTYPE_Q4_1 ? 2 : 1;
+    for (size_t i = 0; type >= DTYPE_Q8_0 && i < bytes; i += block)
+        for (size_t h = 0; h < halves; h++) p[i + 2 * h + 1] &= 0xBF; /* exponent below 31 */
+    return (struct matrix){ p, type, rows, cols, 0 };
+}
+
+/* Every type, from the first starts that it allows, of every length, of several rows. */
+static void test_widen_parts(void **state)
+{
+    const struct kernels *k = kernels_under_test(state);
+    enum { ROWS = 3, COLS = 160 };
+    for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++) {
+        struct matrix w = random_matrix(type, ROWS, COLS);
+        size_t step = dtype_block_values(type);
+        fences_keep();
+        for (size_t row = 0; row < ROWS; row++)
+            for (size_t start = 0; start < COLS && start < 5 * step; start += step)
+                for (size_t n = 0; start + n <= COLS; n += step) {
+                    const uint8_t *p = (const uint8_t *)w.data + row * dtype_bytes(type, COLS);
+                    real *x = reals(n);
+                    k->widen(x, &w, row, start, n);
+                    for (size_t i = 0; i < n; i++)
+                        check_equal(dtype_name(type), i, (double)x[i],
+                                    stored_value(type, p, start + i));
+                    fences_check();
+                }
+    }
+}
+
+/* Rows stored as neighbouring pairs come out in halves. */
+static void test_widen_pairs(void **state)
+{
+    const struct kernels *k = kernels_under_test(state);
+    enum { HEADS = 3, D = 6 };
+    float stored[HEADS * D];
+    for (size_t h = 0; h < HEADS; h++)
+        for (size_t j = 0; j < D / 2; j++)
+            for (size_t c = 0; c < 2; c++)
+                stored[h * D + 2 * j + c] = (float)(100 * h + 10 * c + j);
+    struct matrix w = { stored, DTYPE_F32, HEADS * D, 1, D };
+    for (size_t h = 0; h < HEADS; h++)
+        for (size_t i = 0; i < D; i++) {
+            real x;
+            k->widen(&x, &w, h * D + i, 0, 1);
+            assert_float_equal(x, 100 * h + 10 * (i / (D / 2)) + i % (D / 2), 0);
+        }
+}
+
+/* ---- narrowing ------------------------------------------------------------------------------- */
+
+static uint16_t narrow16(enum dtype type, float f)
+{
+    uint8_t out[2];
+    kernels_narrow(out, type, &f, 1);
+    return get16(out);
+}
+
+/* Every half and every bf16 survives the way to float and back. */
+static void test_narrow_round_trip(void **state)
+{
+    (void)state;
+    for (uint32_t h = 0; h < 65536; h++) {
+        double f16 = half_value((uint16_t)h), bf16 = bf16_value((uint16_t)h);
+        if (isnan(f16)) {
+            assert_true(isnan(half_value(narrow16(DTYPE_F16, (float)f16))));
+        } else {
+            assert_int_equal(narrow16(DTYPE_F16, (float)f16), h);
+        }
+        if (isnan(bf16)) {
+            assert_true(isnan(bf16_value(narrow16(DTYPE_BF16, (float)bf16))));
+        } else {
+            assert_int_equal(narrow16(DTYPE_BF16, (float)bf16), h);
+        }
+    }
+}
+
+static float next_to(double x, double towards)
+{
+    return nextafterf((float)x, (float)towards);
+}
+
+/* Between neighbours a < b of the type: the middle goes to the even one of the two, what is next to
+ * the middle to the nearer. `step` bits of the code are one neighbour up. Includes the subnormals;
+ * beyond the largest value the next would be infinity. */
+static void check_ties(enum dtype type, double (*value)(uint16_t), uint16_t infinity)
+{
+    for (uint32_t h = 0; h + 1 < infinity; h++) {
+        for (uint32_t sign = 0; sign <= 0x8000; sign += 0x8000) {
+            double a = value((uint16_t)(h | sign)), b = value((uint16_t)((h + 1) | sign));
+            double middle = a / 2 + b / 2;
+            if ((double)(float)middle != middle) continue; /* below float's own resolution */
+            assert_int_equal(narrow16(type, (float)middle), (h + h % 2) | sign);
+            assert_int_equal(narrow16(type, next_to(middle, a)), h | sign);
+            assert_int_equal(narrow16(type, next_to(middle, b)), (h + 1) | sign);
+        }
+    }
+    double top = value((uint16_t)(infinity - 1)), below = value((uint16_t)(infinity - 2));
+    double middle = top + (top - below) / 2;
+    assert_int_equal(narrow16(type, (float)middle), infinity);
+    assert_int_equal(narrow16(type, next_to(middle, 0)), infinity - 1);
+    assert_int_equal(narrow16(type, (float)INFINITY), infinity);
+    assert_int_equal(narrow16(type, -(float)INFINITY), infinity | 0x8000);
+    assert_int_equal(narrow16(type, FLT_MAX), infinity);
+    assert_int_equal(narrow16(type, -0.0f), 0x8000);
+}
+
+static void test_narrow_ties(void **state)
+{
+    (void)state;
+    check_ties(DTYPE_F16, half_value, 0x7C00);
+    check_ties(DTYPE_BF16, bf16_value, 0x7F80);
+    assert_int_equal(narrow16(DTYPE_F16, 0x1p-25f), 0); /* a tie with zero */
+    assert_int_equal(narrow16(DTYPE_F16, FLT_MIN), 0);
+}
+
+/* ggml's reference quantisers, step by step; each intermediate is a float. */
+static void ref_block(uint8_t *out, enum dtype type, const float *x)
+{
+    float top = 0, low = x[0], high = x[0];
+    for (int j = 0; j < QUANT_BLOCK; j++) {
+        if (fabsf(x[j]) > fabsf(top)) top = x[j];
+        low = x[j] < low ? x[j] : low;
+        high = x[j] > high ? x[j] : high;
+    }
+    float d = type == DTYPE_Q8_0   ? fabsf(top) / 127.0f
+              : type == DTYPE_Q4_0 ? top / -8.0f
+                                   : (high - low) / 15.0f;
+    float inverse = d == 0 ? 0 : 1.0f / d;
+    memset(out, 0, dtype_block_bytes(type));
+    kernels_narrow(out, DTYPE_F16, &d, 1);
+    if (type == DTYPE_Q4_1) kernels_narrow(out + 2, DTYPE_F16, &low, 1);
+    for (int j = 0; j < QUANT_BLOCK; j++) {
+        volatile float scaled = (type == DTYPE_Q4_1 ? x[j] - low : x[j]) * inverse;
+        volatile float shifted = scaled + (type == DTYPE_Q4_0 ? 8.5f : 0.5f);
+        int q = type == DTYPE_Q8_0 ? (int)round((double)scaled) : (int)floor((double)shifted);
+        if (type == DTYPE_Q8_0) {
+            out[2 + j] = (uint8_t)q;
+        } else {
+            uint8_t *nibbles = out + (type == DTYPE_Q4_0 ? 2 : 4);
+            nibbles[j % 16] |= (uint8_t)((q > 15 ? 15 : q) << (j < 16 ? 0 : 4));
+        }
+    }
+}
+
+/* Random blocks of many sizes, and special ones: zeros, equal values, one value alone. */
+static void random_block(float *x, size_t i)
+{
+    double size = exp2(30 * random_real()), shift = i % 3 ? 0 : 3 * random_real();
+    for (int j = 0; j < QUANT_BLOCK; j++) x[j] = (float)(size * (random_real() + shift));
+    if (i % 7 == 1) memset(x, 0, QUANT_BLOCK * sizeof *x);
+    if (i % 7 == 2) x[random_below(QUANT_BLOCK)] = i % 2 ? 1.0f : -1.0f;
+    if (i % 14 == 3)
+        for (int j = 1; j < QUANT_BLOCK; j++) x[j] = x[0];
+    if (i % 14 == 10)
+        for (int j = 0; j < QUANT_BLOCK; j++) x[j] = (float)(j - 16); /* ties */
+}
+
+static void test_narrow_blocks(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 7000 };
+    float *x = fenced(QUANT_BLOCK, sizeof *x);
+    for (enum dtype type = DTYPE_Q8_0; type < DTYPE_OTHER; type++) {
+        size_t bytes = dtype_block_bytes(type);
+        uint8_t *got = fenced(bytes, 1), want[64];
+        for (size_t i = 0; i < BLOCKS; i++) {
+            random_block(x, i);
+            kernels_narrow(got, type, x, QUANT_BLOCK);
+            ref_block(want, type, x);
+            check_same_bits(dtype_name(type), got, want, bytes);
+        }
+    }
+}
+
+/* Blocks so small that 1/d overflows, d itself being far below the smallest half: zeros. */
+static void test_narrow_tiny(void **state)
+{
+    (void)state;
+    float x[QUANT_BLOCK];
+    uint8_t block[64];
+    for (enum dtype type = DTYPE_Q8_0; type < DTYPE_OTHER; type++) {
+        for (int j = 0; j < QUANT_BLOCK; j++) x[j] = (float)(j - 7) * 1e-42f;
+        kernels_narrow(block, type, x, QUANT_BLOCK);
+        for (size_t j = 0; j < QUANT_BLOCK; j++) assert_true(stored_value(type, block, j) == 0);
+    }
+}
+
+/* The stored values lie within half a step of the originals (and what rounding the scale to a half
+ * adds: up to 2^-11 of it per step; Q4_0's clipped positive end is a whole step off). */
+static void test_narrow_error(void **state)
+{
+    (void)state;
+    static const struct {
+        enum dtype type;
+        double steps, levels;
+    } bound[] = { { DTYPE_Q8_0, 0.5, 127 }, { DTYPE_Q4_0, 1, 8 }, { DTYPE_Q4_1, 0.5, 15 } };
+    float x[QUANT_BLOCK];
+    uint8_t block[64];
+    for (size_t t = 0; t < COUNT(bound); t++)
+        for (size_t i = 0; i < 1000; i++) {
+            double low = 1, high = -1, top = 0;
+            for (int j = 0; j < QUANT_BLOCK; j++) {
+                x[j] = (float)random_real();
+                low = fmin(low, (double)x[j]), high = fmax(high, (double)x[j]);
+                top = fmax(top, fabs((double)x[j]));
+            }
+            kernels_narrow(block, bound[t].type, x, QUANT_BLOCK);
+            double range = bound[t].type == DTYPE_Q4_1 ? high - low : top;
+            double allowed = range / bound[t].levels * bound[t].steps + range * 0x1p-11 +
+                             (bound[t].type == DTYPE_Q4_1 ? fabs(low) * 0x1p-11 : 0) + 1e-6;
+            for (size_t j = 0; j < QUANT_BLOCK; j++) {
+                double error = fabs(stored_value(bound[t].type, block, j) - (double)x[j]);
+                assert_true(error <= allowed);
+            }
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_EVERY_ISA(test_widen_halves), ON_EVERY_ISA(test_widen_parts),
+        ON_EVERY_ISA(test_widen_pairs),  ONCE(test_narrow_round_trip),
+        ONCE(test_narrow_ties),          ONCE(test_narrow_blocks),
+        ONCE(test_narrow_tiny),          ONCE(test_narrow_error),
+    };
+    return cmocka_run_group_tests_name("storage types", tests, NULL, NULL);
+}

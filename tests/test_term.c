@@ -1,0 +1,154 @@
+/* The terminal: what a progress line writes, and numbers for people. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "src/base/term.h"
+
+static double fake_now;
+static double fake_clock(void)
+{
+    return fake_now;
+}
+
+/* A progress that writes into a buffer. */
+struct screen {
+    char *text;
+    size_t n;
+    struct progress p;
+};
+
+static void screen_open(struct screen *s, bool live, int width, double every_s)
+{
+    fake_now = 100;
+    progress_init(&s->p, every_s);
+    s->p.out = open_memstream(&s->text, &s->n);
+    assert_non_null(s->p.out);
+    s->p.live = live;
+    s->p.width = width;
+    s->p.every_s = every_s;
+    s->p.now_s = fake_clock;
+}
+
+static void screen_holds(struct screen *s, const char *wanted)
+{
+    fflush(s->p.out);
+    assert_string_equal(s->text, wanted);
+}
+
+static void screen_close(struct screen *s)
+{
+    fclose(s->p.out);
+    free(s->text);
+}
+
+static void live_line_is_redrawn_and_cut(void **state)
+{
+    (void)state;
+    struct screen s;
+    screen_open(&s, true, 10, 0.1);
+    progress_update(&s.p, "step %d of 1000", 1);
+    screen_holds(&s, "\rstep 1 of\033[K");
+    fake_now += 0.05; /* too early */
+    progress_update(&s.p, "step %d", 2);
+    screen_holds(&s, "\rstep 1 of\033[K");
+    fake_now += 0.06;
+    progress_update(&s.p, "step %d", 3);
+    screen_holds(&s, "\rstep 1 of\033[K\rstep 3\033[K");
+    progress_note(&s.p, "saved %s", "x");
+    screen_holds(&s, "\rstep 1 of\033[K\rstep 3\033[K\r\033[Ksaved x\n\rstep 3\033[K");
+    progress_update(&s.p, "end"); /* not its time, yet it must be what stays */
+    progress_end(&s.p);
+    screen_holds(&s, "\rstep 1 of\033[K\rstep 3\033[K\r\033[Ksaved x\n\rstep 3\033[K\rend\033[K\n");
+    screen_close(&s);
+}
+
+static void plain_lines_come_now_and_then(void **state)
+{
+    (void)state;
+    struct screen s;
+    screen_open(&s, false, 10, 60);
+    progress_update(&s.p, "step %d of 1000", 1);
+    progress_update(&s.p, "step %d of 1000", 2);
+    progress_note(&s.p, "saved");
+    fake_now += 60;
+    progress_update(&s.p, "step %d of 1000", 3);
+    screen_holds(&s, "step 1 of 1000\nsaved\nstep 3 of 1000\n");
+    progress_end(&s.p); /* written already */
+    screen_holds(&s, "step 1 of 1000\nsaved\nstep 3 of 1000\n");
+    progress_update(&s.p, "step %d of 1000", 4);
+    progress_end(&s.p);
+    screen_holds(&s, "step 1 of 1000\nsaved\nstep 3 of 1000\nstep 4 of 1000\n");
+    screen_close(&s);
+}
+
+static void nothing_to_end(void **state)
+{
+    (void)state;
+    struct screen s;
+    screen_open(&s, true, 10, 0.1);
+    progress_note(&s.p, "note");
+    progress_end(&s.p);
+    screen_holds(&s, "note\n");
+    screen_close(&s);
+}
+
+static void numbers_for_people(void **state)
+{
+    (void)state;
+    char b[HUMAN_BYTES];
+    static const struct {
+        double v;
+        const char *duration, *bytes, *count;
+    } rows[] = {
+        { 0, "0 s", "0 B", "0" },
+        { 0.3456, "0.346 s", "0 B", "0.346" },
+        { 12.34, "12.3 s", "12 B", "12.3" },
+        { 59.96, "1 min 00 s", "60 B", "60" },
+        { 200, "3 min 20 s", "200 B", "200" },
+        { 999.7, "16 min 40 s", "1000 B", "1.00 k" },
+        { 1023.9, "17 min 04 s", "1.0 KiB", "1.02 k" },
+        { 3599.6, "1 h 00 min", "3.5 KiB", "3.60 k" },
+        { 3900, "1 h 05 min", "3.8 KiB", "3.90 k" },
+        { 86399, "1 d 00 h", "84.4 KiB", "86.4 k" },
+        { 183600, "2 d 03 h", "179 KiB", "184 k" },
+        { 1.5e9, "?", "1.4 GiB", "1.50 G" },
+        { 6.738e9, "?", "6.3 GiB", "6.74 G" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_string_equal(human_duration(b, rows[i].v), rows[i].duration);
+        assert_string_equal(human_bytes(b, rows[i].v), rows[i].bytes);
+        assert_string_equal(human_count(b, rows[i].v), rows[i].count);
+    }
+    assert_string_equal(human_duration(b, -1), "?");
+    assert_string_equal(human_duration(b, 0.0 / (double)rows[0].v), "?");
+}
+
+static void a_file_is_no_terminal(void **state)
+{
+    (void)state;
+    FILE *f = tmpfile();
+    assert_non_null(f);
+    assert_false(term_is_live(f));
+    assert_false(term_has_color(f));
+    assert_int_equal(term_width(f), 80);
+    fclose(f);
+    assert_true(term_now_s() <= term_now_s());
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(live_line_is_redrawn_and_cut),
+        cmocka_unit_test(plain_lines_come_now_and_then),
+        cmocka_unit_test(nothing_to_end),
+        cmocka_unit_test(numbers_for_people),
+        cmocka_unit_test(a_file_is_no_terminal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
