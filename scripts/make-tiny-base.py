@@ -25,9 +25,9 @@ from torch.nn.functional import cross_entropy
 
 SEED = 11
 PIECES = 1280
-STEPS = 600
+STEPS = 1500
 BATCH = 48
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 3e-3
 PROMPT_WEIGHT = 0.1  # what a prompt's token counts beside an answer's
 CONFIG = transformers.LlamaConfig(
     vocab_size=PIECES,
@@ -88,10 +88,10 @@ def start_with_copying(model: torch.nn.Module) -> None:
     """Build an induction circuit into the first two layers, where training begins.
 
     Copying "A B ... A" to "B" is what a small model needs most and learns last. The first layer
-    fetches the token before, found by the fast half of the rotary angles: a channel that is the same
-    in every embedding gives queries and keys one direction, turned by one position against each
-    other. The second layer looks, through the slow angles, for what followed the present token
-    earlier, and copies it. Everything is trained from there on.
+    fetches the token before, found by the fastest rotary angles: a channel that is the same in
+    every embedding gives queries and keys one direction, turned by one position against each other.
+    The second layer looks, through the slow angles, for what followed the present token earlier,
+    and copies it. Everything is trained from there on.
     """
     hidden, heads = CONFIG.hidden_size, CONFIG.num_attention_heads
     pairs = hidden // heads // 2
