@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <unistd.h>
 
@@ -54,11 +55,35 @@ static inline const char *temp_path(const char *name)
 static inline const char *put_file(const char *name, const void *bytes, size_t n)
 {
     const char *path = temp_path(name);
+    unlink(path); /* some file systems sync a file that is emptied and written anew */
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(bytes, 1, n, f), n);
     assert_int_equal(fclose(f), 0);
     return path;
+}
+
+/* Change a file in place: thousands of variants are made this way. */
+static inline void cut_file(const char *path, size_t n)
+{
+    assert_int_equal(truncate(path, (off_t)n), 0);
+}
+
+static inline void flip_bits(const char *path, size_t at, uint8_t mask)
+{
+    int fd = open(path, O_RDWR);
+    uint8_t byte = 0;
+    assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+    byte ^= mask;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+    close(fd);
+}
+
+static inline size_t file_bytes(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return (size_t)st.st_size;
 }
 
 static inline const char *put_text(const char *name, const char *text)

@@ -437,6 +437,23 @@ static void test_other_types(void **state)
     peft_close(&p);
 }
 
+static void test_half_a_module(void **state)
+{
+    (void)state;
+    struct peft p;
+    struct err e;
+    const struct tensor *t;
+    const char *dir = with_tensors("half",
+                                   "{\"base_model.model." V0 ".lora_B.weight\":{\"dtype\":\"U8\","
+                                   "\"shape\":[1],\"data_offsets\":[0,1]}}",
+                                   1);
+    if (peft_open(&p, dir, &e)) fail_msg("%s", e.msg);
+    assert_true(peft_has(&p, V0));
+    assert_refused(peft_tensor(&t, &p, V0, PEFT_A, 1, 1, &e), &e, p.path, "half",
+                   "v_proj.lora_A.weight is missing");
+    peft_close(&p);
+}
+
 static void test_broken_adapters(void **state)
 {
     (void)state;
@@ -468,14 +485,15 @@ static void test_write_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config_of_peft),  cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_accepted),        cmocka_unit_test(test_targets),
-        cmocka_unit_test(test_patterns),        cmocka_unit_test(test_scale),
-        cmocka_unit_test(test_refused),         cmocka_unit_test(test_refused_files),
-        cmocka_unit_test(test_costly_pattern),  cmocka_unit_test(test_written_config),
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_round_trip_of_settings),
-        cmocka_unit_test(test_tensor_errors),   cmocka_unit_test(test_other_types),
-        cmocka_unit_test(test_broken_adapters), cmocka_unit_test(test_write_errors),
+        cmocka_unit_test(test_config_of_peft), cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_accepted),       cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_patterns),       cmocka_unit_test(test_scale),
+        cmocka_unit_test(test_refused),        cmocka_unit_test(test_refused_files),
+        cmocka_unit_test(test_costly_pattern), cmocka_unit_test(test_written_config),
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_round_trip_of_settings),
+        cmocka_unit_test(test_tensor_errors),  cmocka_unit_test(test_other_types),
+        cmocka_unit_test(test_half_a_module),  cmocka_unit_test(test_broken_adapters),
+        cmocka_unit_test(test_write_errors),
     };
     return cmocka_run_group_tests_name("peft", tests, make_test_dir, remove_test_dir);
 }

@@ -67,7 +67,7 @@ static bool is_unprintable(uint32_t c)
 
 const char *err_quote(const char *text, size_t n)
 {
-    enum { SHOWN = 60, BUFFERS = 8 };
+    enum { SHOWN = 80, BUFFERS = 8 };
     static _Thread_local char buffers[BUFFERS][SHOWN * 4 + 64];
     static _Thread_local unsigned turn;
     char *out = buffers[turn++ % BUFFERS], *o = out;

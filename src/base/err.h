@@ -36,7 +36,7 @@ int err_errno(struct err *e, const char *fmt, ...) __attribute__((format(printf,
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Untrusted text made fit for one line of a terminal: quoted, control characters, invalid UTF-8
- * and bidirectional marks escaped as \xNN, cut with "..." to at most 60 shown characters.
+ * and bidirectional marks escaped as \xNN, cut with "..." to at most 80 shown characters.
  * Writes into one of eight rotating buffers of the calling thread and returns it. */
 const char *err_quote(const char *text, size_t n);
 const char *err_quotez(const char *text);

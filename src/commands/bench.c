@@ -14,6 +14,7 @@
 #include "src/base/term.h"
 #include "src/commands/commands.h"
 #include "src/convert/synthetic.h"
+#include "src/model/cost.h"
 #include "src/train/learner.h"
 #include "src/train/setup.h"
 
@@ -38,7 +39,9 @@ static const struct option options[] = {
 
 /* ---- measuring -------------------------------------------------------------------------------- */
 
-enum { SAMPLES = 9 };
+/* A sample lasts some 60 ms: shorter ones mostly measure how threads wake up. */
+enum { SAMPLES = 5 };
+static const double sample_flops = 2e10;
 
 static int by_value(const void *a, const void *b)
 {
@@ -77,7 +80,7 @@ static void measure_limits(struct bench *b)
 {
     double rate[SAMPLES];
     for (int i = 0; i < SAMPLES; i++) {
-        double start = term_now_s(), flops = b->k->fma_flops(4000000);
+        double start = term_now_s(), flops = b->k->fma_flops(60000000);
         rate[i] = flops / (term_now_s() - start);
     }
     b->fma = median(rate, SAMPLES);
@@ -110,8 +113,8 @@ static double measure_product(struct bench *b, size_t N, size_t K, enum dtype ty
     size_t in = forward ? K : N, out = forward ? N : K;
     struct matrix w = { .data = b->stored, .type = type, .rows = N, .cols = K };
     struct term t = { .a = b->x, .lda = in, .w = &w, .K = in, .b_rows = forward };
-    int repeats = (int)(2e9 / flops) + 1, samples = flops > 2e10 ? 5 : SAMPLES;
-    for (int i = 0; i < samples; i++) {
+    int repeats = (int)(sample_flops / flops) + 1;
+    for (int i = 0; i < SAMPLES; i++) {
         let_pools_sleep();
         double start = 0;
         for (int r = -1; r < repeats; r++) {
@@ -127,8 +130,8 @@ static double measure_product(struct bench *b, size_t N, size_t K, enum dtype ty
         }
         ours[i] = flops * repeats / (term_now_s() - start);
     }
-    *sgemm_rate = median(plain, (size_t)samples);
-    return median(ours, (size_t)samples) / *sgemm_rate;
+    *sgemm_rate = median(plain, SAMPLES);
+    return median(ours, SAMPLES) / *sgemm_rate;
 }
 
 static void measure_shape(struct bench *b, const char *name, size_t N, size_t K, size_t times)
@@ -234,18 +237,6 @@ static int random_examples(struct examples *x, size_t n, size_t tokens, size_t V
     return 0;
 }
 
-/* Useful work of a step: each frozen product forward and for dx, the adapter's three products each way,
- * the head, and the half of attention that is not masked (4 products back, as scores are recomputed). */
-static double step_flops(const struct learner *l, const struct shape *s, size_t tokens,
-                         size_t per_example)
-{
-    double T = (double)tokens, causal = (double)per_example / 2;
-    double linear = 4 * (double)shape_linear_params(s), lora = 6 * (double)l->adapter.n_params;
-    double head = 4 * (double)(s->V * s->C);
-    double attention = (double)(s->layers * s->H * s->D) * causal * (4 + 8);
-    return T * (linear + lora + head + attention);
-}
-
 static int measure_steps(struct bench *b, struct learner *l, size_t tokens, struct err *e)
 {
     double time[1000], forward = 0, backward = 0;
@@ -262,7 +253,8 @@ static int measure_steps(struct bench *b, struct learner *l, size_t tokens, stru
         forward += r.forward_s / (double)steps;
         backward += r.backward_s / (double)steps;
     }
-    double s = median(time, (size_t)steps), flops = step_flops(l, b->s, tokens, (size_t)length);
+    struct cost work = cost_of_batch(b->s, &l->adapter, &l->batch);
+    double s = median(time, (size_t)steps), flops = cost_total(&work);
     double sgemm = b->sgemm_s > 0 ? b->sgemm_flops / b->sgemm_s : 0;
     double memory = (double)machine_memory_peak();
     fprintf(b->out,

@@ -37,11 +37,20 @@ static herr_t take_reason(unsigned n, const H5E_error2_t *entry, void *out)
     return 0;
 }
 
-static int failed(const char *path, const char *what, const char *name, struct err *e)
+/* Passes on the result of a call; where it failed, `why` says why. The library forgets that with
+ * the next call, so the note is taken at once. */
+static hid_t noted(char why[REASON_BYTES], hid_t result)
 {
-    char reason[REASON_BYTES] = "libhdf5 gives no reason";
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_reason, reason);
-    return err_set(e, "%s: %s%s%s: %s", path, what, *name ? " " : "", name, reason);
+    if (result >= 0) return result;
+    snprintf(why, REASON_BYTES, "libhdf5 gives no reason");
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_reason, why);
+    return result;
+}
+
+static int failed(const char *path, const char *what, const char *name, const char *why,
+                  struct err *e)
+{
+    return err_set(e, "%s: %s%s%s: %s", path, what, *name ? " " : "", name, why);
 }
 
 /* Said at every door: nothing of its own on stderr (a setting of each thread), and no clean-up at
@@ -89,15 +98,15 @@ static hid_t memory_type(enum h5_type t)
 }
 
 /* Access to a file that a rename protects: no locks, which some file systems do not have. */
-static hid_t access_list(void)
+static hid_t access_list(char why[REASON_BYTES])
 {
-    hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
+    hid_t fapl = noted(why, H5Pcreate(H5P_FILE_ACCESS));
     if (fapl < 0) return fapl;
-    herr_t bad = H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG);
+    bool good = noted(why, H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG)) >= 0;
 #if HAS_FILE_LOCKING
-    if (bad >= 0) bad = H5Pset_file_locking(fapl, 0, 1);
+    good = good && noted(why, H5Pset_file_locking(fapl, 0, 1)) >= 0;
 #endif
-    if (bad >= 0) return fapl;
+    if (good) return fapl;
     H5Pclose(fapl);
     return -1;
 }
@@ -183,18 +192,21 @@ static int make_tmp(struct h5_writer *w, mode_t mode, struct err *e)
     w->fd = open(w->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (w->fd < 0) return err_errno(e, "%s: cannot write", w->path);
     errno = posix_fallocate(w->fd, 0, METADATA_ROOM);
-    return errno ? err_errno(e, "%s: cannot write", w->path) : 0;
+    bool unknown = errno == EOPNOTSUPP || errno == EINVAL; /* some file systems cannot reserve */
+    return errno && !unknown ? err_errno(e, "%s: cannot write", w->path) : 0;
 }
 
-static hid_t create_file(const char *tmp)
+static hid_t create_file(const char *tmp, char why[REASON_BYTES])
 {
-    hid_t file = -1, fapl = access_list(), fcpl = H5Pcreate(H5P_FILE_CREATE);
-    if (fapl >= 0 && fcpl >= 0 && H5Pset_userblock(fcpl, BLOCK) >= 0 &&
-        H5Pset_obj_track_times(fcpl, 0) >= 0) {
-        file = H5Fcreate(tmp, H5F_ACC_TRUNC, fcpl, fapl);
+    hid_t fapl = access_list(why);
+    if (fapl < 0) return -1;
+    hid_t file = -1, fcpl = noted(why, H5Pcreate(H5P_FILE_CREATE));
+    if (fcpl >= 0 && noted(why, H5Pset_userblock(fcpl, BLOCK)) >= 0 &&
+        noted(why, H5Pset_obj_track_times(fcpl, 0)) >= 0) {
+        file = noted(why, H5Fcreate(tmp, H5F_ACC_TRUNC, fcpl, fapl));
     }
     if (fcpl >= 0) H5Pclose(fcpl);
-    if (fapl >= 0) H5Pclose(fapl);
+    H5Pclose(fapl);
     return file;
 }
 
@@ -207,22 +219,26 @@ int h5_create(struct h5_writer *w, const char *path, mode_t mode, struct err *e)
     snprintf(w->tmp, sizeof w->tmp, "%s.tmp.%ld", path, (long)getpid());
     int code = make_tmp(w, mode, e);
     if (!code) {
-        w->file = create_file(w->tmp);
-        if (w->file < 0) code = failed(path, "cannot create", "", e);
+        char why[REASON_BYTES];
+        w->file = create_file(w->tmp, why);
+        if (w->file < 0) code = failed(path, "cannot create", "", why, e);
     }
     if (code) h5_abort(w);
     return code;
 }
 
 /* A data set that is laid out at once, in one piece, without a time stamp. */
-static hid_t create_dataset(hid_t file, const char *name, hid_t type, hid_t space)
+static hid_t create_dataset(hid_t file, const char *name, hid_t type, hid_t space,
+                            char why[REASON_BYTES])
 {
-    hid_t set = -1, dcpl = H5Pcreate(H5P_DATASET_CREATE), lcpl = H5Pcreate(H5P_LINK_CREATE);
-    if (dcpl >= 0 && lcpl >= 0 && H5Pset_layout(dcpl, H5D_CONTIGUOUS) >= 0 &&
-        H5Pset_alloc_time(dcpl, H5D_ALLOC_TIME_EARLY) >= 0 &&
-        H5Pset_fill_time(dcpl, H5D_FILL_TIME_NEVER) >= 0 && H5Pset_obj_track_times(dcpl, 0) >= 0 &&
-        H5Pset_create_intermediate_group(lcpl, 1) >= 0) {
-        set = H5Dcreate2(file, name, type, space, lcpl, dcpl, H5P_DEFAULT);
+    hid_t set = -1, dcpl = noted(why, H5Pcreate(H5P_DATASET_CREATE));
+    hid_t lcpl = dcpl < 0 ? -1 : noted(why, H5Pcreate(H5P_LINK_CREATE));
+    if (lcpl >= 0 && noted(why, H5Pset_layout(dcpl, H5D_CONTIGUOUS)) >= 0 &&
+        noted(why, H5Pset_alloc_time(dcpl, H5D_ALLOC_TIME_EARLY)) >= 0 &&
+        noted(why, H5Pset_fill_time(dcpl, H5D_FILL_TIME_NEVER)) >= 0 &&
+        noted(why, H5Pset_obj_track_times(dcpl, 0)) >= 0 &&
+        noted(why, H5Pset_create_intermediate_group(lcpl, 1)) >= 0) {
+        set = noted(why, H5Dcreate2(file, name, type, space, lcpl, dcpl, H5P_DEFAULT));
     }
     if (lcpl >= 0) H5Pclose(lcpl);
     if (dcpl >= 0) H5Pclose(dcpl);
@@ -248,14 +264,15 @@ static int put(struct h5_writer *w, const char *name, hid_t type, hid_t space, c
                size_t n, struct err *e)
 {
     CHECK(strlen(name) <= NAME_MOST);
-    hid_t set = space < 0 ? -1 : create_dataset(w->file, name, type, space);
+    char why[REASON_BYTES] = "no memory for its shape";
+    hid_t set = space < 0 ? -1 : create_dataset(w->file, name, type, space, why);
     haddr_t at = set < 0 || n == 0 ? HADDR_UNDEF : H5Dget_offset(set);
+    if (set >= 0 && n > 0 && at == HADDR_UNDEF) noted(why, -1);
     bool bad = set < 0 || (n > 0 && at == HADDR_UNDEF);
-    if (set >= 0 && H5Dclose(set) < 0) bad = true;
-    int code = bad ? failed(w->path, "cannot write", name, e) : 0;
-    if (!code && n > 0) code = write_at(w, at, data, n, e);
+    if (set >= 0 && noted(why, H5Dclose(set)) < 0) bad = true;
     if (space >= 0) H5Sclose(space);
-    return code;
+    if (bad) return failed(w->path, "cannot write", name, why, e);
+    return n > 0 ? write_at(w, at, data, n, e) : 0;
 }
 
 int h5_put(struct h5_writer *w, const char *name, enum h5_type type, const void *data,
@@ -284,22 +301,25 @@ int h5_put_f64(struct h5_writer *w, const char *name, double v, struct err *e)
 }
 
 /* The type of a text of n bytes, n > 0. */
-static hid_t text_type(size_t n)
+static hid_t text_type(size_t n, char why[REASON_BYTES])
 {
-    hid_t type = H5Tcopy(H5T_C_S1);
-    if (type >= 0 && H5Tset_size(type, n) >= 0 && H5Tset_strpad(type, H5T_STR_NULLPAD) >= 0 &&
-        H5Tset_cset(type, H5T_CSET_UTF8) >= 0) {
+    hid_t type = noted(why, H5Tcopy(H5T_C_S1));
+    if (type < 0) return type;
+    if (noted(why, H5Tset_size(type, n)) >= 0 &&
+        noted(why, H5Tset_strpad(type, H5T_STR_NULLPAD)) >= 0 &&
+        noted(why, H5Tset_cset(type, H5T_CSET_UTF8)) >= 0) {
         return type;
     }
-    if (type >= 0) H5Tclose(type);
+    H5Tclose(type);
     return -1;
 }
 
 int h5_put_text(struct h5_writer *w, const char *name, const char *text, size_t n, struct err *e)
 {
     quiet();
-    hid_t type = text_type(n ? n : 1);
-    if (type < 0) return failed(w->path, "cannot write", name, e);
+    char why[REASON_BYTES];
+    hid_t type = text_type(n ? n : 1, why);
+    if (type < 0) return failed(w->path, "cannot write", name, why, e);
     /* HDF5 knows no string of length 0: the empty text is a string without a value. */
     int code = put(w, name, type, H5Screate(n ? H5S_SCALAR : H5S_NULL), text, n, e);
     H5Tclose(type);
@@ -310,7 +330,9 @@ int h5_commit(struct h5_writer *w, struct err *e)
 {
     quiet();
     CHECK(w->file >= 0);
-    int code = H5Fclose(w->file) < 0 ? failed(w->path, "cannot write", "", e) : 0;
+    char why[REASON_BYTES];
+    bool closed = noted(why, H5Fclose(w->file)) >= 0;
+    int code = closed ? 0 : failed(w->path, "cannot write", "", why, e);
     w->file = -1;
     if (!code) code = seal(w, e);
     if (!code) {
@@ -340,11 +362,11 @@ void h5_abort(struct h5_writer *w)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static hid_t open_file(const char *path)
+static hid_t open_file(const char *path, char why[REASON_BYTES])
 {
-    hid_t fapl = access_list();
+    hid_t fapl = access_list(why);
     if (fapl < 0) return fapl;
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, fapl);
+    hid_t file = noted(why, H5Fopen(path, H5F_ACC_RDONLY, fapl));
     H5Pclose(fapl);
     return file;
 }
@@ -374,8 +396,9 @@ int h5_open(struct h5_reader *r, const char *path, struct err *e)
     code = check_block(&m, path, e);
     map_close(&m);
     if (code) return code;
-    r->file = open_file(path);
-    if (r->file < 0) return failed(path, "cannot open", "", e);
+    char why[REASON_BYTES];
+    r->file = open_file(path, why);
+    if (r->file < 0) return failed(path, "cannot open", "", why, e);
     code = check_same(&checked, path, e);
     if (code) h5_close(r);
     return code;
@@ -428,8 +451,9 @@ static int open_dataset(hid_t *set, const struct h5_reader *r, const char *name,
     quiet();
     *set = -1;
     if (!hard_path(r->file, name)) return err_set(e, "%s: %s is missing", r->path, name);
-    *set = H5Dopen2(r->file, name, H5P_DEFAULT);
-    if (*set < 0) return failed(r->path, "cannot open", name, e);
+    char why[REASON_BYTES];
+    *set = noted(why, H5Dopen2(r->file, name, H5P_DEFAULT));
+    if (*set < 0) return failed(r->path, "cannot open", name, why, e);
     if (plain_storage(*set)) return 0;
     H5Dclose(*set);
     *set = -1;
@@ -482,6 +506,14 @@ static int check_array(hid_t set, const struct h5_reader *r, const char *name, e
     return err_set(e, "%s: %s: found shape (%s), wanted (%s)", r->path, name, text[0], text[1]);
 }
 
+static int read_all(void *data, hid_t set, hid_t type, const struct h5_reader *r, const char *name,
+                    struct err *e)
+{
+    char why[REASON_BYTES];
+    bool read = noted(why, H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data)) >= 0;
+    return read ? 0 : failed(r->path, "cannot read", name, why, e);
+}
+
 int h5_get(void *data, const struct h5_reader *r, const char *name, enum h5_type type,
            unsigned rank, const uint64_t *dims, struct err *e)
 {
@@ -492,10 +524,7 @@ int h5_get(void *data, const struct h5_reader *r, const char *name, enum h5_type
     code = check_array(set, r, name, type, rank, dims, e);
     bool empty = false;
     for (unsigned i = 0; i < rank; i++) empty |= dims[i] == 0;
-    if (!code && !empty &&
-        H5Dread(set, memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0) {
-        code = failed(r->path, "cannot read", name, e);
-    }
+    if (!code && !empty) code = read_all(data, set, memory_type(type), r, name, e);
     H5Dclose(set);
     return code;
 }
@@ -542,10 +571,7 @@ static int read_text(struct str *out, hid_t set, hid_t type, const struct h5_rea
         left -= piece;
     }
     int code = str_error(out, e);
-    if (!code && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out->p + at) < 0) {
-        code = failed(r->path, "cannot read", name, e);
-    }
-    return code;
+    return code ? code : read_all(out->p + at, set, type, r, name, e);
 }
 
 int h5_get_text(struct str *out, const struct h5_reader *r, const char *name, struct err *e)

@@ -7,6 +7,7 @@
 #include "src/base/machine.h"
 #include "src/base/rng.h"
 #include "src/base/stop.h"
+#include "src/train/budget.h"
 #include "src/train/trainer.h"
 
 static const uint64_t NEVER = UINT64_MAX;
@@ -213,17 +214,6 @@ static int loop(struct trainer *t, struct err *e)
 
 /* ---- beginning and end ------------------------------------------------------------------------ */
 
-/* What activations may take: the budget without the mapped weights, which a pass reads all of. */
-static size_t memory_budget(const struct trainer *t)
-{
-    int64_t given = t->config->train.memory_budget;
-    const char *why;
-    size_t total = given != CONFIG_NONE ? (size_t)given
-                                        : (size_t)((double)machine_memory_available(&why) * 0.92);
-    size_t weights = t->setup.model.weight_bytes;
-    return total > weights ? total - weights : 1;
-}
-
 static int prepare_learner(struct trainer *t, struct err *e)
 {
     const struct config *c = t->config;
@@ -244,7 +234,7 @@ static int prepare_learner(struct trainer *t, struct err *e)
     const struct dataset *d = &t->setup.data;
     if (!code) {
         code = learner_plan(&t->learner, c, &t->setup.model, start, &d->train, &d->validation, k,
-                            memory_budget(t), e);
+                            budget_bytes(c, t->setup.model.weight_bytes), e);
     }
     if (!code) code = learner_map(&t->learner, c, start, e);
     if (!code && d->validation.n) {

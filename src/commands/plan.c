@@ -1,0 +1,228 @@
+/* lorac plan: what a run would need, before it is queued. The memory is exact, as it is counted by the code
+ * that carves it; the time follows from the work and from how fast this machine multiplies now. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/json.h"
+#include "src/base/machine.h"
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+#include "src/base/term.h"
+#include "src/commands/commands.h"
+#include "src/model/cost.h"
+#include "src/train/budget.h"
+#include "src/train/learner.h"
+#include "src/train/setup.h"
+
+static bool as_json;
+
+static const struct option options[] = {
+    { "json", 0, NULL, "one JSON object on stdout", .flag = &as_json },
+    { 0 },
+};
+
+struct plan {
+    struct setup setup;
+    struct learner learner;
+    uint64_t steps_per_epoch, total;
+    double tokens, rows, targets, passes; /* of an epoch */
+    struct cost work;                     /* of an epoch */
+    double gflops;                        /* this machine's rate on a layer's product */
+};
+
+/* An epoch in file order: which examples meet in a batch differs from epoch to epoch, their number
+ * does not. */
+static int count_epoch(struct plan *p, const struct config *c, struct err *e)
+{
+    struct batch *b = &p->learner.batch;
+    size_t n = p->setup.data.train.n, size = (size_t)c->train.batch_size;
+    uint32_t *order = mem_alloc(n, sizeof *order, e);
+    if (!order) return e->code;
+    rng_permutation(order, n, (uint64_t)c->train.seed, RNG_SHUFFLE, 0);
+    for (size_t first = 0; first < n; first += size) {
+        batch_begin(b, order + first, n - first < size ? n - first : size);
+        struct cost w = cost_of_batch(&p->setup.model.shape, &p->learner.adapter, b);
+        p->work.linear += w.linear, p->work.adapter += w.adapter;
+        p->work.attention += w.attention, p->work.head += w.head;
+        p->tokens += (double)b->tokens, p->rows += (double)b->rows;
+        p->targets += (double)b->targets, p->passes += (double)b->n_passes;
+    }
+    p->steps_per_epoch = (n + size - 1) / size;
+    p->total = c->train.max_steps != CONFIG_NONE
+                   ? (uint64_t)c->train.max_steps
+                   : p->steps_per_epoch * (uint64_t)c->train.num_epochs;
+    mem_free(order);
+    return 0;
+}
+
+/* One product of the model's own shape on zeros, as a pass would run it. */
+static int measure_rate(struct plan *p, struct err *e)
+{
+    const struct shape *s = &p->setup.model.shape;
+    const struct kernels *k = p->learner.net.k;
+    size_t T = p->learner.batch.rows_max < 512 ? p->learner.batch.rows_max : 512;
+    real *x = mem_alloc(T * s->C, sizeof *x, e), *y = mem_alloc(T * s->F, sizeof *y, e);
+    real *w = mem_alloc(s->C * s->F, sizeof *w, e);
+    void *work = mem_alloc(k->matmul_work_bytes(), 1, e);
+    int code = x && y && w && work ? 0 : e->code;
+    if (!code) {
+        struct term t = { .a = x, .lda = s->C, .b = w, .ldb = s->C, .K = s->C, .b_rows = true };
+        double flops = 2.0 * (double)(T * s->C) * (double)s->F, start = 0;
+        int runs = 0;
+        for (int warm = 1; warm >= 0; warm--) {
+            start = term_now_s();
+            for (runs = 0; runs == 0 || term_now_s() - start < 0.2; runs++)
+                k->matmul(y, s->F, &t, 1, T, s->F, false, work);
+        }
+        p->gflops = flops * runs / (term_now_s() - start) * 1e-9;
+    }
+    mem_free(x);
+    mem_free(y);
+    mem_free(w);
+    mem_free(work);
+    return code;
+}
+
+/* What of the products' rate a whole step keeps; the rest goes into attention, norms, packing of short
+ * passes and waiting. Measured by `lorac bench` on shapes from 135M to 7B: kernels/SPEED.md. */
+static const double step_share = 0.75;
+
+static double epoch_seconds(const struct plan *p)
+{
+    return cost_total(&p->work) / (p->gflops * 1e9 * step_share);
+}
+
+/* What the program takes beside the plan: its code, libraries, buffers of files. */
+enum { PROGRAM_BYTES = 24 << 20 };
+
+static double data_bytes(const struct examples *x)
+{
+    return (double)(x->n ? x->at[x->n] : 0) * 5 + (double)x->n * 8;
+}
+
+static double peak_bytes(const struct plan *p)
+{
+    return (double)learner_bytes(&p->learner) + (double)p->setup.model.weight_bytes +
+           data_bytes(&p->setup.data.train) + data_bytes(&p->setup.data.validation) + PROGRAM_BYTES;
+}
+
+static void print_people(const struct plan *p, size_t available, const char *why)
+{
+    char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
+    const struct learner *l = &p->learner;
+    size_t layers = p->setup.model.shape.layers;
+    double epochs = (double)p->total / (double)p->steps_per_epoch, s = epoch_seconds(p);
+    printf("memory     %s at most; %s to be had here (%s)\n", human_bytes(a, peak_bytes(p)),
+           human_bytes(b, (double)available), why);
+    printf("  weights      %12s  mapped; the kernel may drop and read them again\n",
+           human_bytes(a, (double)p->setup.model.weight_bytes));
+    printf("  adapter      %12s  parameters, moments, %zu gradient buffers\n",
+           human_bytes(a, (double)l->state_bytes), l->sum.levels + (l->sum.levels > 1));
+    printf(
+        "  activations  %12s  passes of up to %zu tokens; of %zu layers %zu keep everything, %zu "
+        "recompute the MLP's inputs, %zu all\n",
+        human_bytes(a, (double)l->net.bytes), l->batch.rows_max, layers, l->net.keeps[KEEP_ALL],
+        l->net.keeps[KEEP_NO_MLP], l->net.keeps[KEEP_INPUT]);
+    printf("data       %zu examples an epoch: %.0f tokens, %.0f computed (%.0f %% saved), %.0f "
+           "targets; "
+           "%zu for validation\n",
+           p->setup.data.train.n, p->tokens, p->rows, 100 - 100 * p->rows / p->tokens, p->targets,
+           p->setup.data.validation.n);
+    printf("steps      %llu, %llu an epoch, %.1f passes each\n", (unsigned long long)p->total,
+           (unsigned long long)p->steps_per_epoch, p->passes / (double)p->steps_per_epoch);
+    printf("work       %.4g TFLOP an epoch: products %.0f %%, adapter %.0f %%, attention %.0f %%, "
+           "head "
+           "%.0f %%\n",
+           cost_total(&p->work) * 1e-12, 100 * p->work.linear / cost_total(&p->work),
+           100 * p->work.adapter / cost_total(&p->work),
+           100 * p->work.attention / cost_total(&p->work),
+           100 * p->work.head / cost_total(&p->work));
+    printf("time       %s in all: %s an epoch, %s a step, %.0f tokens/s\n",
+           human_duration(a, s * epochs), human_duration(b, s),
+           human_duration(c, s / (double)p->steps_per_epoch), p->tokens / s);
+    printf("           at %.0f GFLOP/s, which is what products run at here now, times %.2f\n",
+           p->gflops, step_share);
+}
+
+static int print_json(const struct plan *p, size_t available, struct err *e)
+{
+    struct str s = { 0 };
+    const struct learner *l = &p->learner;
+    double seconds = epoch_seconds(p);
+    str_addf(&s, "{\"memory_bytes\": %.0f, \"available_bytes\": %zu, \"weight_bytes\": %zu, ",
+             peak_bytes(p), available, p->setup.model.weight_bytes);
+    str_addf(&s, "\"adapter_bytes\": %zu, \"activation_bytes\": %zu, \"layers_keep_all\": %zu, ",
+             l->state_bytes, l->net.bytes, l->net.keeps[KEEP_ALL]);
+    str_addf(&s, "\"layers_recompute_mlp\": %zu, \"layers_recompute_all\": %zu, ",
+             l->net.keeps[KEEP_NO_MLP], l->net.keeps[KEEP_INPUT]);
+    str_addf(&s,
+             "\"examples\": %zu, \"tokens\": %.0f, \"tokens_computed\": %.0f, \"targets\": %.0f, ",
+             p->setup.data.train.n, p->tokens, p->rows, p->targets);
+    str_addf(&s, "\"steps\": %llu, \"steps_per_epoch\": %llu, \"flops_per_epoch\": %.6g, ",
+             (unsigned long long)p->total, (unsigned long long)p->steps_per_epoch,
+             cost_total(&p->work));
+    str_addf(&s, "\"gflops\": %.1f, \"seconds_per_epoch\": %.3f, \"tokens_per_s\": %.1f}\n",
+             p->gflops, seconds, p->tokens / seconds);
+    int code = str_error(&s, e);
+    if (!code) fputs(s.p, stdout);
+    str_free(&s);
+    return code;
+}
+
+static int make_plan(struct plan *p, const struct config *c, struct err *e)
+{
+    const struct kernels *k;
+    struct adapter from = { 0 };
+    const struct adapter *start = NULL;
+    int code = setup_kernels(&k, e);
+    if (!code) code = setup_open(&p->setup, c, e);
+    if (!code && c->adapter.init_from) {
+        code = adapter_load(&from, &p->setup.model.shape, c->adapter.init_from, 1, e);
+        start = &from;
+    }
+    if (!code) {
+        code = learner_plan(&p->learner, c, &p->setup.model, start, &p->setup.data.train,
+                            &p->setup.data.validation, k,
+                            budget_bytes(c, p->setup.model.weight_bytes), e);
+    }
+    adapter_free(&from);
+    if (!code) code = count_epoch(p, c, e);
+    return code ? code : measure_rate(p, e);
+}
+
+static int run(int n, char **args, struct err *e)
+{
+    struct config c;
+    struct plan p = { 0 };
+    const char *why;
+    int code = config_load(&c, args[0], args + 1, (size_t)n - 1, e);
+    if (code) return code;
+    size_t available = machine_memory_available(&why);
+    code = make_plan(&p, &c, e);
+    if (!code && p.setup.notes.n) fputs(p.setup.notes.p, stderr);
+    if (!code && as_json) {
+        code = print_json(&p, available, e);
+    } else if (!code) {
+        print_people(&p, available, why);
+    }
+    learner_free(&p.learner);
+    setup_close(&p.setup);
+    config_free(&c);
+    return code;
+}
+
+const struct command command_plan = {
+    .name = "plan",
+    .summary = "memory, work and time of a run, before it runs",
+    .args = "CONFIG.yaml [key=value ...]",
+    .min_args = 1,
+    .max_args = 256,
+    .options = options,
+    .about = "Reads the data and the model's headers, no weights. The memory is exact: it is "
+             "counted by the\n"
+             "code that will carve it.",
+    .examples = "lorac plan configs/demo.yaml\nlorac plan run.yaml train.pass_tokens=512\n",
+    .run = run,
+};
