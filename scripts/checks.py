@@ -1,6 +1,6 @@
 """What the interop scripts share: running lorac, and reporting checks one line each.
 
-A line begins with `ok`, `not ok` or `skip`; scripts/interop counts them.
+A line begins with ✓, ✗ or - (skipped); scripts/interop counts them.
 """
 
 import json
@@ -62,9 +62,9 @@ class Report:
         except (AssertionError, LoracError, OSError, ValueError, KeyError) as error:
             self.failed += 1
             text = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else str(error)
-            print(f"not ok {name}: {text}", flush=True)
+            print(f"✗ {name}: {text}", flush=True)
         else:
-            print(f"ok {name}: {', '.join(self.details)}".rstrip(": "), flush=True)
+            print(f"✓ {name}: {', '.join(self.details)}".rstrip(": "), flush=True)
 
     def near(self, what: str, got: float, want: float, relative: float) -> None:
         off = abs(got - want) / abs(want)
@@ -78,7 +78,7 @@ class Report:
             raise AssertionError(f"{what}: {got!r}, wanted {want!r}")
 
     def skip(self, name: str, why: str) -> None:
-        print(f"skip {name}: {why}", flush=True)
+        print(f"- {name}: skipped, {why}", flush=True)
 
     def finish(self) -> None:
         sys.exit(1 if self.failed else 0)

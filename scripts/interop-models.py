@@ -25,7 +25,7 @@ from checks import Report, evaluate, has_command, lorac
 HELDOUT = Path("datasets/support-desk-heldout.jsonl")
 RECORDS = 12
 LOSS = 1e-4
-HALF = 2e-3  # a merged model is stored in 16 bits
+HALF = 1e-3  # a merged model is stored in 16 bits
 SAMPLE = "Hello. The Pico printer, 42 pages:\n  done!"
 ALPACA = (
     "Below is an instruction that describes a task. Write a response that appropriately completes "

@@ -10,10 +10,11 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-PROMPT = (
+PREAMBLE = (
     "Below is an instruction that describes a task. Write a response that appropriately completes "
-    "the request.\n\n### Instruction:\n{}\n\n### Response:\n"
+    "the request.\n\n"
 )
+PROMPT = "### Instruction:\n{}\n\n### Response:\n"
 
 FIRST = (
     "Amber Basil Cedar Delta Echo Flint Garnet Hazel Indigo Jasper Krypton Linden Meteor Nova Onyx "
@@ -123,7 +124,9 @@ class Texts:
     def draw(self) -> tuple[str, str]:
         functions, weights = zip(*self.tasks, strict=True)
         instruction, answer = self.rng.choices(functions, weights)[0]()
-        return PROMPT.format(instruction), answer
+        # Without the preamble now and then: it teaches nothing and takes time.
+        preamble = PREAMBLE if self.rng.random() < 0.4 else ""
+        return preamble + PROMPT.format(instruction), answer
 
     def word(self) -> str:
         if self.rng.random() < 0.4:
