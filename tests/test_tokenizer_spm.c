@@ -274,6 +274,10 @@ static void test_pieces_refused(void **state)
     refuse_model("duplicate", ONE("<s>", 0, 1), o, "piece \"<s>\" is there twice, as 1 and as 259");
     refuse_model("UTF-8", ONE("a\xff", 0, 1), o, "piece 259: found \"a\\xff\", wanted valid UTF-8");
     refuse_model("long", ONE(big, 0, 1), o, "found 5001 bytes, wanted at most 4096");
+    big[257] = 0;
+    refuse_model("long user-defined", ONE(big, 0, 4), o, "found 257 bytes, wanted at most 256");
+    refuse_model("trimmed space", ONE("a b", 0, 4), (struct model_options){ .trim = true },
+                 "\"a b\": found a space in it together with remove_extra_whitespaces");
     refuse_model("NaN", ONE("a", __builtin_nanf(""), 1), o, "piece 259: found the score nan");
     refuse_model("infinity", ONE("a", -__builtin_inff(), 1), o, "found the score -inf");
     refuse_model("byte case", ONE("<0x0a>", 0, 6), o, "the byte piece \"<0x0a>\", wanted <0x00>");
