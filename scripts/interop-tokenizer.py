@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Compare lorac's tokenizers with SentencePiece, Hugging Face tokenizers and transformers.
+"""lorac's tokenizers against SentencePiece, Hugging Face tokenizers and transformers.
 
 Every oracle and `lorac tokenize --jsonl` get the same few thousand strings (random Unicode, code,
 emoji, CJK, runs of spaces, digits, contractions, text that spells special tokens, lines of real
-data); every id has to agree.
+data); every id has to agree. What the folder of fixtures would give is skipped without it; made-up
+vocabularies are always compared.
 
-  scripts/interop-tokenizer.py --lorac build/lorac --data ../shared/data
-      [--smollm2 SmolLM2.gguf]   default: $LORAC_SMOLLM2_GGUF
-      [--export PROGRAM]         run as PROGRAM TOKENIZER DIRECTORY, exports one; then the written
-                                 directory is loaded by transformers
-      [--strings 4000] [--models 100] [--seed 0]
+  scripts/interop-tokenizer.py [--lorac build/lorac] [--data ../shared/data] [--smollm2 GGUF]
+      [--export PROGRAM] [--strings 2000] [--models 60] [--seed 0]
 
-Needs sentencepiece, tokenizers, transformers, gguf, protobuf. Exit status 1 when an id differs.
+PROGRAM is run as PROGRAM TOKENIZER DIRECTORY and exports the tokenizer; transformers then loads the
+directory. Lines begin with ok, not ok or skip; the exit status is 1 when an id differs.
 """
+
 import argparse
 import json
 import os
@@ -21,252 +21,233 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
+from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-SPECIALS = ["<s>", "</s>", "<unk>", "<0x0A>", "<0x00>", "[INST]", "[/INST]", "<|im_start|>",
-            "<|endoftext|>", "<|im_end|>", "\u2581", "\u2581\u2581", "<pad>", "<<SYS>>"]
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-          r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+import gguf
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+)
+from transformers import AutoTokenizer, LlamaTokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode, generate_merges
+
+Ids = list[int]
+Oracle = Callable[[str], Ids]
+
+SPACE = "\u2581"
+SPECIALS = [
+    *"<s> </s> <unk> <0x0A> <0x00> [INST] [/INST] <pad> <<SYS>>".split(),
+    *"<|im_start|> <|endoftext|> <|im_end|>".split(),
+    SPACE,
+    SPACE * 2,
+]
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
+    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+PRE = {
+    "GPT-2": pre_tokenizers.ByteLevel(add_prefix_space=False),
+    "SmolLM": pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    ),
+    "Llama 3": pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(LLAMA3), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    ),
+}
+
+# ---- strings -------------------------------------------------------------------------------------
+
+WORDS = (
+    "the Hello y'all I'll we'Ve DON'T it's 're x apple naïve Straße İstanbul ﬁn don’t "
+    "e\u0301te\u0301 नमस्ते สวัสดี 안녕하세요"
+).split()
+BLANKS = [" ", "  ", "   ", "\r\n", "\n\n", *"\t\n\u00a0\u3000\u200b\u0085\u180e\u2028"]
+BLANKS += list("\x0b\x0c\x1c\x00\ufeff")
+CODE = [
+    "def f(x):\n    return x**2\n",
+    "if (a != b) { c += 1; }",
+    "#include <stdio.h>\n",
+    '\t\tprintf("%d\\n", i);',
+    *":: -> !!! ... ====== /*x*/ {}[]() $x_1^2$ \\n".split(),
+]
+EMOJI = ["👩\u200d👩\u200d👧", "😶\u200d🌫\ufe0f", "🇩🇪", "👍🏽", "✅", "🦙", "🚀", "❤\ufe0f"]
+DIGITS = "0 7 12 333 3333 1234567 3.14 １２ ٣ ½ Ⅷ ²".split()
+RANGES = [
+    *[(0x20, 0x7E), (0, 0x1F), (0x80, 0xFF), (0x100, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF)],
+    *[(0x590, 0x6FF), (0x900, 0x97F), (0xE00, 0xE7F), (0x1E00, 0x1FFF), (0x2000, 0x2BFF)],
+    *[(0x3040, 0x30FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0xFB00, 0xFDFF)],
+    *[(0x1F300, 0x1FAFF), (0x10000, 0x1FFFF), (0x20000, 0x2A6DF)],
+]
 
 
-# ---- strings -----------------------------------------------------------------------------------
-
-def scalar(rng, low, high):
+def scalar(rng: random.Random, low: int, high: int) -> str:
+    """An assigned character: the Unicode tables of the oracles and of PCRE2 differ in age."""
     while True:
-        c = rng.randint(low, high)
-        # Planes 4 to 14 are empty apart from tags; unassigned characters are left out because the
-        # oracles' Unicode tables are of different years.
-        if not 0xD800 <= c <= 0xDFFF and unicodedata.category(chr(c)) != "Cn":
-            return chr(c)
+        c = chr(rng.randint(low, high))
+        if unicodedata.category(c) not in ("Cn", "Cs"):
+            return c
 
 
-def made_up(rng):
-    """One string of a random sort."""
-    words = ["the", "Hello", "y'all", "I'll", "we'Ve", "DON'T", "it's", "'re", "x", "apple", "naïve",
-             "Straße", "İstanbul", "ﬁn", "don’t", "e\u0301te\u0301", "नमस्ते", "สวัสดี", "안녕하세요"]
-    blank = [" ", "  ", "   ", "\t", "\n", "\r\n", "\n\n", "\u00a0", "\u3000", "\u200b", "\u0085",
-             "\u180e", "\u2028", "\x0b", "\x0c", "\x1c", "\x00", "\ufeff"]
-    code = ["def f(x):\n    return x**2\n", "if (a != b) { c += 1; }", "#include <stdio.h>\n", "::", "->",
-            "\t\tprintf(\"%d\\n\", i);", "!!!", "...", "======", "/* x */", "{}[]()", "$x_1^2$", "\\n"]
-    ranges = [(0x20, 0x7e), (0, 0x1f), (0x80, 0xff), (0x100, 0x24f), (0x370, 0x3ff), (0x400, 0x4ff),
-              (0x590, 0x6ff), (0x900, 0x97f), (0xe00, 0xe7f), (0x1e00, 0x1fff), (0x2000, 0x2bff),
-              (0x3040, 0x30ff), (0x4e00, 0x9fff), (0xac00, 0xd7a3), (0xfb00, 0xfdff),
-              (0x1f300, 0x1faff), (0x10000, 0x1ffff), (0x20000, 0x2a6df)]
-    emoji = ["👩‍👩‍👧‍👦", "😶‍🌫️", "🇩🇪", "👍🏽", "✅", "🦙", "🚀", "❤️"]
-    digits = ["0", "7", "12", "333", "3333", "1234567", "3.14", "１２", "٣", "½", "Ⅷ", "²"]
-    parts = []
-    for _ in range(rng.randint(1, 12)):
-        kind = rng.randrange(8)
-        if kind == 0:
-            parts.append(rng.choice(words))
-        elif kind == 1:
-            parts.append(rng.choice(blank) * rng.randint(1, 3))
-        elif kind == 2:
-            parts.append(rng.choice(code))
-        elif kind == 3:
-            low, high = rng.choice(ranges)
-            parts.append("".join(scalar(rng, low, high) for _ in range(rng.randint(1, 8))))
-        elif kind == 4:
-            parts.append(rng.choice(emoji))
-        elif kind == 5:
-            parts.append(rng.choice(digits))
-        elif kind == 6:
-            parts.append(rng.choice(SPECIALS))
-        else:
-            parts.append(" " + rng.choice(words))
-    return "".join(parts)
+def made_up(rng: random.Random) -> str:
+    """A string of a few parts of random sorts."""
+    sorts = [
+        lambda: rng.choice(WORDS),
+        lambda: " " + rng.choice(WORDS),
+        lambda: rng.choice(BLANKS) * rng.randint(1, 3),
+        lambda: rng.choice(CODE),
+        lambda: rng.choice(EMOJI),
+        lambda: rng.choice(DIGITS),
+        lambda: rng.choice(SPECIALS),
+        lambda: "".join(scalar(rng, *span) for span in [rng.choice(RANGES)] * rng.randint(1, 8)),
+    ]
+    return "".join(rng.choice(sorts)() for _ in range(rng.randint(1, 12)))
 
 
-def real(data):
-    """Texts of the data folder."""
-    out = []
+def strings_of(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [s for v in value for s in strings_of(v)] if isinstance(value, list) else []
 
-    def walk(value):
-        if isinstance(value, str):
-            out.append(value)
-        elif isinstance(value, dict):
-            for v in value.values():
-                walk(v)
-        elif isinstance(value, list):
-            for v in value:
-                walk(v)
 
-    for folder, _, names in sorted(os.walk(data)):
-        for name in sorted(names):
-            if not name.endswith((".json", ".jsonl")) or "golden" in name or "tokenized" in name:
-                continue
-            with open(os.path.join(folder, name), encoding="utf-8") as f:
-                text = f.read()
-            try:
-                walk(json.loads(text))
-            except ValueError:
-                for line in text.splitlines()[:2000]:
-                    if line.strip():
-                        walk(json.loads(line))
+def real(data: Path) -> list[str]:
+    """The strings in the data folder's records."""
+    out: list[str] = []
+    for path in sorted([*data.rglob("*.json"), *data.rglob("*.jsonl")]):
+        if "golden" in path.name or "tokenized" in path.name:
+            continue
+        text = path.read_text(encoding="utf-8")
+        try:
+            out += strings_of(json.loads(text))
+        except ValueError:
+            lines = [line for line in text.split("\n")[:2000] if line.strip()]
+            out += [s for line in lines for s in strings_of(json.loads(line))]
     return out
 
 
-def strings(data, n, seed):
+def strings(data: Path, n: int, seed: int) -> list[str]:
     rng = random.Random(seed)
-    out = ["", " ", "  ", "\n", "\x00", "a", "a" * 4000, " " * 300, "\n" * 300, "'s'S'ſ'K", "a'ſt",
-           "1" * 50, "😀" * 50, "\u2581", "\u2581a", " \u2581a"]
+    out = ["", " ", "  ", "\n", "\x00", "a", "a" * 4000, " " * 300, "\n" * 300, "'s'S'ſ'K", "a'ſt"]
+    out += ["1" * 50, "😀" * 50, SPACE, SPACE + "a", " " + SPACE + "a"]
     out += [made_up(rng) for _ in range(n)]
     lines = real(data)
     rng.shuffle(lines)
     return out + lines[:n]
 
 
-# ---- the two sides -----------------------------------------------------------------------------
+# ---- the two sides -------------------------------------------------------------------------------
+
+
+class Report:
+    def __init__(self) -> None:
+        self.failed = 0
+
+    def line(self, good: bool, label: str, notes: list[str] | None = None) -> None:
+        print("ok" if good else "not ok", label, flush=True)
+        for note in notes or []:
+            print("    " + note)
+        self.failed += not good
+
 
 class Check:
-    def __init__(self, lorac, texts):
-        self.lorac, self.texts, self.failed = lorac, texts, 0
+    """One list of texts, given to lorac and to oracles."""
+
+    def __init__(self, report: Report, lorac: str, texts: list[str]) -> None:
+        self.report, self.lorac, self.texts = report, lorac, texts
         self.input = "".join(json.dumps({"text": t}) + "\n" for t in texts).encode()
 
-    def ids(self, tokenizer):
-        run = subprocess.run([self.lorac, "tokenize", "--model", tokenizer, "--jsonl", "-"],
-                             input=self.input, capture_output=True)
+    def ids(self, tokenizer: Path) -> list[Ids]:
+        command = [self.lorac, "tokenize", "--model", str(tokenizer), "--jsonl", "-"]
+        run = subprocess.run(command, input=self.input, capture_output=True, check=False)
         if run.returncode:
-            raise SystemExit(f"lorac tokenize {tokenizer}: {run.stderr.decode()}")
-        return [json.loads(line)["ids"] for line in run.stdout.decode().splitlines()]
+            raise SystemExit(f"not ok lorac tokenize {tokenizer}: {run.stderr.decode().strip()}")
+        out = [json.loads(line)["ids"] for line in run.stdout.splitlines()]
+        assert len(out) == len(self.texts), (tokenizer, len(out))
+        return out
 
-    def true(self, label, ok):
-        print(f"{'✓' if ok else '✗'} {label}")
-        self.failed += not ok
+    def differences(self, tokenizer: Path, oracle: Oracle) -> list[tuple[str, Ids, Ids]]:
+        pairs = [
+            (t, ours, oracle(t)) for t, ours in zip(self.texts, self.ids(tokenizer), strict=True)
+        ]
+        return [p for p in pairs if p[1] != p[2]]
 
-    def quiet(self, tokenizer, oracle):
-        for text, ours in zip(self.texts, self.ids(tokenizer)):
-            if ours != oracle(text):
-                keep = tempfile.NamedTemporaryFile(delete=False, suffix=os.path.basename(tokenizer))
-                with open(tokenizer, "rb") as f:
-                    keep.write(f.read())
-                print(f"    {keep.name}: {text!r}\n      lorac  {ours[:24]}\n      oracle {oracle(text)[:24]}")
-                self.failed += 1
-                return
-
-    def same(self, label, tokenizer, oracle, known=None):
-        """known(text): the difference is one that both sides document."""
-        ours = self.ids(tokenizer)
-        assert len(ours) == len(self.texts), (label, len(ours))
-        bad = [(t, o, w) for t, o in zip(self.texts, ours) if o != (w := oracle(t))]
-        excused = [b for b in bad if known and known(b[0])]
-        bad = [b for b in bad if not (known and known(b[0]))]
-        note = f", {len(excused)} of a documented kind" if excused else ""
-        print(f"{'✗' if bad else '✓'} {label}: {len(ours) - len(bad)} of {len(ours)} agree{note}")
-        for text, o, w in bad[:5]:
-            print(f"    {text[:60]!r}\n      lorac  {o[:24]}\n      oracle {w[:24]}")
-        self.failed += bool(bad)
+    def same(
+        self,
+        label: str,
+        tokenizer: Path,
+        oracle: Oracle,
+        known: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """known(text): a difference there is documented."""
+        all_bad = self.differences(tokenizer, oracle)
+        bad = [b for b in all_bad if not known(b[0])]
+        excused = (
+            f", {len(all_bad) - len(bad)} of a documented kind" if len(all_bad) > len(bad) else ""
+        )
+        notes = [f"{text[:60]!r}: {ours[:16]}, wanted {want[:16]}" for text, ours, want in bad[:5]]
+        count = len(self.texts)
+        self.report.line(not bad, f"{label}: {count - len(bad)} of {count} texts{excused}", notes)
 
 
-def hf_ids(backend):
-    """Ids of a tokenizers.Tokenizer, special tokens in the text being text."""
+def hf_ids(backend: Tokenizer) -> Oracle:
+    """Special tokens in a text are text."""
     backend.encode_special_tokens = True
     backend.no_truncation()
     return lambda text: backend.encode(text, add_special_tokens=False).ids
 
 
-# ---- SentencePiece and what is made of it ------------------------------------------------------
-
-def check_sentencepiece(check, label, model, gguf):
-    import sentencepiece
-    sp = sentencepiece.SentencePieceProcessor(model_file=model)
-    check.same(f"{label}: tokenizer.model, SentencePiece", model, sp.encode)
-    check.same(f"{label}: GGUF, SentencePiece", gguf, sp.encode)
+def hf_file_ids(path: Path) -> Oracle:
+    return hf_ids(Tokenizer.from_file(str(path)))
 
 
-def sentencepiece_parts(model):
-    """Vocabulary, scores and merges as transformers' converter has always made them."""
-    from sentencepiece import sentencepiece_model_pb2
-    from transformers.convert_slow_tokenizer import generate_merges
-    proto = sentencepiece_model_pb2.ModelProto()
-    with open(model, "rb") as f:
-        proto.ParseFromString(f.read())
-    vocab = {p.piece: i for i, p in enumerate(proto.pieces)}
-    return vocab, generate_merges(vocab, {p.piece: p.score for p in proto.pieces})
+def sentencepiece_ids(path: Path) -> Oracle:
+    return sentencepiece.SentencePieceProcessor(model_file=str(path)).encode
 
 
-def check_llama_json(check, label, model, tmp):
-    """tokenizer.json: Llama 2's published form, then the forms with Metaspace."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
-    vocab, merges = sentencepiece_parts(model)
-    forms = {
-        "Prepend": (normalizers.Sequence([normalizers.Prepend("\u2581"),
-                                          normalizers.Replace(" ", "\u2581")]), None),
-        "Replace": (normalizers.Replace(" ", "\u2581"), None),
-    }
-    for scheme in ("always", "first", "never"):
-        for split in (False, True):
-            forms[f"Metaspace {scheme}{' split' if split else ''}"] = (
-                None, pre_tokenizers.Metaspace("\u2581", scheme, split))
-    for name, (normalizer, pre) in forms.items():
-        backend = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-        if normalizer:
-            backend.normalizer = normalizer
-        if pre:
-            backend.pre_tokenizer = pre
-        backend.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(),
-                                             decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-        for extra in ((), ("<|user|>", "[INST]")):
-            backend.add_special_tokens([AddedToken(t, normalized=False, special=True)
-                                        for t in ("<unk>", "<s>", "</s>")])
-            backend.add_tokens([AddedToken(t, normalized=i == 0) for i, t in enumerate(extra)])
-            path = os.path.join(tmp, f"{label}-{name}{'-added' if extra else ''}.json".replace(" ", "-"))
-            backend.save(path)
-            check.same(f"{label}: tokenizer.json {name}{', added tokens' if extra else ''}, tokenizers", path,
-                       hf_ids(Tokenizer.from_file(path)))
+# ---- made-up vocabularies ------------------------------------------------------------------------
+
+LETTERS = ["a", "b", "c", SPACE, "é", "\u6f22", "<", ">"]
+FALLBACK = [f"<0x{b:02X}>" for b in range(256)]
 
 
-def check_transformers_llama(check, label, model, tmp):
-    """What transformers itself saves when it is given the tokenizer.model."""
-    from tokenizers import Tokenizer
-    from transformers import LlamaTokenizer
-    for legacy in (True, False):
-        out = os.path.join(tmp, f"{label}-legacy-{legacy}")
-        source = os.path.join(tmp, f"{label}-source-{legacy}")
-        os.makedirs(source)
-        with open(model, "rb") as f, open(os.path.join(source, "tokenizer.model"), "wb") as g:
-            g.write(f.read())
-        with open(os.path.join(source, "tokenizer_config.json"), "w") as f:
-            json.dump({"tokenizer_class": "LlamaTokenizer", "legacy": legacy, "bos_token": "<s>",
-                       "eos_token": "</s>", "unk_token": "<unk>"}, f)
-        LlamaTokenizer.from_pretrained(source).save_pretrained(out)
-        check.same(f"{label}: saved by transformers, legacy={legacy}", out,
-                   hf_ids(Tokenizer.from_file(os.path.join(out, "tokenizer.json"))))
-
-
-# ---- made-up vocabularies ----------------------------------------------------------------------
-
-def random_model(rng, alphabet):
+def random_model(rng: random.Random) -> sentencepiece_model_pb2.ModelProto:
     """A small SentencePiece model with ties, unused and user-defined pieces, characters that are no
     pieces, and any mix of the switches that we honour."""
-    from sentencepiece import sentencepiece_model_pb2
     proto = sentencepiece_model_pb2.ModelProto()
     fallback = rng.random() < 0.7
-
-    def add(piece, score=0.0, kind=1):
-        proto.pieces.add(piece=piece, score=score, type=kind)
-
-    add("<unk>", 0, 2)
-    add("<s>", 0, 3)
-    add("</s>", 0, 3)
-    if fallback:
-        for b in range(256):
-            add(f"<0x{b:02X}>", 0, 6)
+    for piece, kind in [("<unk>", 2), ("<s>", 3), ("</s>", 3)] + [(b, 6) for b in FALLBACK]:
+        if fallback or kind != 6:
+            proto.pieces.add(piece=piece, score=0, type=kind)
     seen = {"<unk>", "<s>", "</s>"}
-    chars = rng.sample(alphabet, rng.randint(2, len(alphabet)))
-    odd = rng.random()
+    letters = rng.sample(LETTERS, rng.randint(2, len(LETTERS)))
+    odd = rng.random() < 0.5
     for _ in range(rng.randint(3, 40)):
-        piece = "".join(rng.choice(chars) for _ in range(rng.choice([1, 1, 2, 2, 2, 3, 3, 4, 5])))
-        if piece in seen:
-            continue
-        seen.add(piece)
-        kind = rng.choice([5, 4]) if odd < 0.5 and rng.random() < 0.2 else 1
-        add(piece, float(-rng.randint(0, 12)), kind)
+        length = rng.choice([1, 1, 2, 2, 2, 3, 3, 4, 5])
+        piece = "".join(rng.choice(letters) for _ in range(length))
+        if piece not in seen:
+            seen.add(piece)
+            kind = rng.choice([5, 4]) if odd and rng.random() < 0.2 else 1
+            proto.pieces.add(piece=piece, score=float(-rng.randint(0, 12)), type=kind)
     proto.trainer_spec.model_type = 2
     proto.trainer_spec.byte_fallback = fallback
-    proto.trainer_spec.vocab_size = len(proto.pieces)
     proto.normalizer_spec.name = "identity"
     proto.normalizer_spec.add_dummy_prefix = rng.random() < 0.7
     proto.normalizer_spec.remove_extra_whitespaces = rng.random() < 0.3
@@ -274,56 +255,42 @@ def random_model(rng, alphabet):
     return proto
 
 
-def check_random_models(lorac, count, seed, tmp):
-    import sentencepiece
-    rng = random.Random(seed)
-    alphabet = ["a", "b", "c", "\u2581", "é", "\u6f22", "<", ">"]
-    texts = ["", " ", "  ", " a", "a ", " <s> "]
-    texts += ["".join(rng.choice(alphabet + [" ", " ", "😀", "\x00"]) for _ in range(rng.randint(1, 24)))
-              for _ in range(300)]
-    check = Check(lorac, texts)
-    path = os.path.join(tmp, "random.model")
-    for _ in range(count):
-        proto = random_model(rng, alphabet)
-        with open(path, "wb") as f:
-            f.write(proto.SerializeToString())
-        sp = sentencepiece.SentencePieceProcessor(model_file=path)
-        check.quiet(path, sp.encode)
-    check.true(f"{count} made-up tokenizer.model files, SentencePiece: {len(texts)} texts each", not check.failed)
-    return check.failed
-
-
-def random_json(rng, alphabet, byte_pieces):
-    """A small tokenizer.json with merges in an order that no scores could give."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
-    pieces = list(byte_pieces)
-    singles = rng.sample(alphabet, rng.randint(2, len(alphabet)))
-    pieces += [c for c in singles if c not in pieces]
-    merges = []
+def random_bpe(rng: random.Random, base: list[str], letters: list[str], spm: bool) -> models.BPE:
+    """Merges in an order that no scores could give."""
+    singles = rng.sample(letters, rng.randint(2, len(letters)))
+    pieces = base + [c for c in singles if c not in base]
+    merges: list[tuple[str, str]] = []
     for _ in range(rng.randint(0, 30)):
-        left, right = (rng.choice(singles + pieces[len(byte_pieces):]) for _ in "lr")
-        if (left, right) in merges or len(left + right) > 9:
-            continue
-        merges.append((left, right))
-        if left + right not in pieces:
-            pieces.append(left + right)
+        left, right = rng.choices(singles + pieces[len(base) :], k=2)
+        if (left, right) not in merges and len(left + right) <= 9:
+            merges.append((left, right))
+            pieces += [left + right] if left + right not in pieces else []
     rng.shuffle(merges)
     rng.shuffle(pieces)
-    vocab = {p: i for i, p in enumerate(pieces)}
-    spm = byte_pieces and byte_pieces[0] == "<0x00>"
-    backend = Tokenizer(models.BPE(vocab, merges, byte_fallback=bool(spm), fuse_unk=True,
-                                   ignore_merges=not spm and rng.random() < 0.5))
-    if spm and rng.random() < 0.5:
-        replace = normalizers.Replace(" ", "\u2581")
-        backend.normalizer = rng.choice([replace, normalizers.Sequence([normalizers.Prepend("\u2581"), replace])])
-        backend.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(),
-                                             decoders.Fuse()])
-    elif spm:
-        backend.pre_tokenizer = pre_tokenizers.Metaspace("\u2581", rng.choice(["always", "first", "never"]),
-                                                         rng.random() < 0.5)
-        backend.decoder = decoders.Metaspace()
+    return models.BPE(
+        {p: i for i, p in enumerate(pieces)},
+        merges,
+        byte_fallback=spm,
+        fuse_unk=True,
+        ignore_merges=not spm and rng.random() < 0.5,
+    )
+
+
+def random_json(rng: random.Random, spm: bool) -> Tokenizer:
+    if spm:
+        backend = Tokenizer(random_bpe(rng, FALLBACK, LETTERS, True))
+        backend.decoder = llama_decoder()
+        if rng.random() < 0.5:
+            backend.normalizer = rng.choice([REPLACE, PREPEND])
+        else:
+            scheme = rng.choice(["always", "first", "never"])
+            backend.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, scheme, rng.random() < 0.5)
     else:
-        backend.pre_tokenizer = rng.choice(list(pre_tokenizers_by_name().values()))
+        spelling = bytes_to_unicode()
+        base = [spelling[b] for b in range(256) if rng.random() < 0.97]
+        letters = [spelling[ord(c)] for c in "abc< >'s1\n"]
+        backend = Tokenizer(random_bpe(rng, base, letters, False))
+        backend.pre_tokenizer = rng.choice(list(PRE.values()))
         backend.decoder = decoders.ByteLevel()
     for _ in range(rng.choice([0, 0, 1, 3])):
         token = "".join(rng.choice("ab< >") for _ in range(rng.randint(1, 3)))
@@ -331,162 +298,241 @@ def random_json(rng, alphabet, byte_pieces):
     return backend
 
 
-def check_random_json(lorac, count, seed, tmp):
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-    from tokenizers import Tokenizer
+def random_texts(rng: random.Random) -> list[str]:
+    letters = [*LETTERS, " ", " ", "😀", "'s", "1", "\n", "\x00"]
+    texts = ["", " ", "  ", " a", "a ", " <s> ", "\x00"]
+    return texts + [
+        "".join(rng.choice(letters) for _ in range(rng.randint(1, 24))) for _ in range(300)
+    ]
+
+
+def check_made_up(report: Report, lorac: str, count: int, seed: int, tmp: Path) -> None:
     rng = random.Random(seed)
-    letters = ["a", "b", "c", "\u2581", "é", "\u6f22", "<", ">", " ", " "]
-    texts = ["", " ", "  ", " a", "a ", "\x00"]
-    texts += ["".join(rng.choice(letters + ["😀", "'s", "1", "\n"]) for _ in range(rng.randint(1, 24)))
-              for _ in range(300)]
-    check = Check(lorac, texts)
-    spelling = bytes_to_unicode()
-    fallback = [f"<0x{b:02X}>" for b in range(256)]
-    for i in range(count):
-        if i % 2:
-            backend = random_json(rng, ["a", "b", "c", "\u2581", "é", "\u6f22", "<", ">"], fallback)
-        else:
-            some = [spelling[b] for b in range(256) if rng.random() < 0.97]
-            backend = random_json(rng, [spelling[ord(c)] for c in "abc< >'s1\n"], some)
-        path = os.path.join(tmp, "random.json")
-        backend.save(path)
-        check.quiet(path, hf_ids(Tokenizer.from_file(path)))
-    check.true(f"{count} made-up tokenizer.json files, tokenizers: {len(texts)} texts each", not check.failed)
-    return check.failed
+    check = Check(report, lorac, random_texts(rng))
+    for kind in ("tokenizer.model, SentencePiece", "tokenizer.json, tokenizers"):
+        notes: list[str] = []
+        for i in range(count):
+            if kind.startswith("tokenizer.model"):
+                path = tmp / "random.model"
+                path.write_bytes(random_model(rng).SerializeToString())
+                bad = check.differences(path, sentencepiece_ids(path))
+            else:
+                path = tmp / "random.json"
+                random_json(rng, i % 2 == 0).save(str(path))
+                bad = check.differences(path, hf_file_ids(path))
+            notes += [f"vocabulary {i}: {t!r}: {ours}, wanted {want}" for t, ours, want in bad[:1]]
+        label = f"{count} made-up vocabularies, {len(check.texts)} texts each: {kind}"
+        report.line(not notes, label, notes[:5])
 
 
-# ---- byte-level --------------------------------------------------------------------------------
+# ---- SentencePiece and what is made of it --------------------------------------------------------
 
-def gguf_lists(path):
-    import gguf
+REPLACE = normalizers.Replace(" ", SPACE)
+PREPEND = normalizers.Sequence([normalizers.Prepend(SPACE), REPLACE])
+
+
+def llama_decoder() -> decoders.Decoder:
+    parts = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    return decoders.Sequence([*parts, decoders.Strip(" ", 1, 0)])
+
+
+def llama_bpe(model: Path) -> models.BPE:
+    """Vocabulary and merges as transformers' converter has always made them."""
+    proto = sentencepiece_model_pb2.ModelProto()
+    proto.ParseFromString(model.read_bytes())
+    vocab = {p.piece: i for i, p in enumerate(proto.pieces)}
+    merges = generate_merges(vocab, {p.piece: p.score for p in proto.pieces})
+    return models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+
+
+def llama_forms(model: Path, tmp: Path) -> dict[str, Path]:
+    """tokenizer.json in Llama 2's published form, and in the forms with Metaspace."""
+    forms: dict[str, tuple] = {"Prepend": (PREPEND, None), "Replace": (REPLACE, None)}
+    for scheme in ("always", "first", "never"):
+        for split in (False, True):
+            pre = pre_tokenizers.Metaspace(SPACE, scheme, split)
+            forms[f"Metaspace {scheme}{' split' if split else ''}"] = (None, pre)
+    special = [AddedToken(t, normalized=False, special=True) for t in ("<unk>", "<s>", "</s>")]
+    extra = [AddedToken("<|user|>", normalized=True), AddedToken("[INST]", normalized=False)]
+    out = {}
+    for name, (normalizer, pre) in forms.items():
+        backend = Tokenizer(llama_bpe(model))
+        if normalizer:
+            backend.normalizer = normalizer
+        if pre:
+            backend.pre_tokenizer = pre
+        backend.decoder = llama_decoder()
+        backend.add_special_tokens(special)
+        for added in ("", ", added tokens"):
+            if added:
+                backend.add_tokens(extra)
+            path = tmp / f"llama-{name}{added}.json".replace(" ", "-").replace(",", "")
+            backend.save(str(path))
+            out[name + added] = path
+    return out
+
+
+def saved_by_transformers(model: Path, legacy: bool, tmp: Path) -> Path:
+    source, out = tmp / f"source-{legacy}", tmp / f"saved-{legacy}"
+    source.mkdir()
+    (source / "tokenizer.model").write_bytes(model.read_bytes())
+    config = {"tokenizer_class": "LlamaTokenizer", "legacy": legacy}
+    config |= {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (source / "tokenizer_config.json").write_text(json.dumps(config))
+    LlamaTokenizer.from_pretrained(source).save_pretrained(out)
+    return out
+
+
+def check_llama(check: Check, folder: Path, tmp: Path) -> dict[str, Path]:
+    """Compare, and return tokenizers to export."""
+    model = folder / "llama2-tokenizer" / "tokenizer.model"
+    stories = folder / "stories260K-hf" / "tokenizer.model"
+    stories_gguf = folder / "stories260K-gguf" / "stories260K.F32.gguf"
+    check.same("Llama 2: tokenizer.model, SentencePiece", model, sentencepiece_ids(model))
+    vocab = folder / "llama2-tokenizer" / "ggml-vocab-llama-spm.gguf"
+    check.same("Llama 2: GGUF, SentencePiece", vocab, sentencepiece_ids(model))
+    check.same("stories260K: tokenizer.model, SentencePiece", stories, sentencepiece_ids(stories))
+    check.same("stories260K: GGUF, SentencePiece", stories_gguf, sentencepiece_ids(stories))
+    forms = llama_forms(model, tmp)
+    for name, path in forms.items():
+        check.same(f"Llama 2: tokenizer.json {name}, tokenizers", path, hf_file_ids(path))
+    for legacy in (True, False):
+        saved = saved_by_transformers(model, legacy, tmp)
+        label = f"Llama 2: saved by transformers, legacy={legacy}"
+        check.same(label, saved, hf_file_ids(saved / "tokenizer.json"))
+    return {
+        "Llama 2": model,
+        "stories260K GGUF": stories_gguf,
+        "Llama 2 json": forms["Prepend"],
+        "Llama 2 json, added tokens": forms["Prepend, added tokens"],
+        "Llama 2 Metaspace": forms["Metaspace first"],
+    }
+
+
+# ---- byte-level ----------------------------------------------------------------------------------
+
+
+def byte_level(path: Path, pre: str) -> Tokenizer:
+    """A tokenizer of tokenizers from the lists in a GGUF file."""
     fields = gguf.GGUFReader(path).fields
     tokens = fields["tokenizer.ggml.tokens"].contents()
     merges = [tuple(m.split(" ")) for m in fields["tokenizer.ggml.merges"].contents()]
     types = fields["tokenizer.ggml.token_type"].contents()
-    return tokens, merges, [t for t, kind in zip(tokens, types) if kind == 3]
-
-
-def byte_level(path, pre, ignore_merges=False):
-    from tokenizers import AddedToken, Tokenizer, decoders, models
-    tokens, merges, special = gguf_lists(path)
-    backend = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges, ignore_merges=ignore_merges))
-    backend.pre_tokenizer = pre
+    vocab = {t: i for i, t in enumerate(tokens)}
+    backend = Tokenizer(models.BPE(vocab, merges, ignore_merges=pre == "Llama 3"))
+    backend.pre_tokenizer = PRE[pre]
     backend.decoder = decoders.ByteLevel()
+    special = [t for t, kind in zip(tokens, types, strict=True) if kind == 3]
     backend.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in special])
     return backend
 
 
-def pre_tokenizers_by_name():
-    from tokenizers import Regex, pre_tokenizers as p
-    return {
-        "GPT-2": p.ByteLevel(add_prefix_space=False),
-        "SmolLM": p.Sequence([p.Digits(individual_digits=True), p.ByteLevel(add_prefix_space=False)]),
-        "Llama 3": p.Sequence([p.Split(Regex(LLAMA3), "isolated"),
-                               p.ByteLevel(add_prefix_space=False, use_regex=False)]),
-    }
+def check_byte_level(check: Check, vocab: Path, tmp: Path) -> Path:
+    extra = [AddedToken("[INST]", normalized=False), AddedToken("the", normalized=True)]
+    for name in PRE:
+        backend = byte_level(vocab, name)
+        for added in ("", ", added tokens"):
+            if added:
+                backend.add_tokens(extra)
+            path = tmp / f"byte-{name}{added}.json".replace(" ", "-").replace(",", "")
+            backend.save(str(path))
+            check.same(f"{name}: tokenizer.json{added}, tokenizers", path, hf_file_ids(path))
+    return path
 
 
-def check_byte_level(check, gguf, tmp):
-    from tokenizers import AddedToken, Tokenizer
-    pre = pre_tokenizers_by_name()
-    check.same("GPT-2: GGUF, tokenizers", gguf, hf_ids(byte_level(gguf, pre["GPT-2"])))
-    for name, p in pre.items():
-        backend = byte_level(gguf, p, ignore_merges=name == "Llama 3")
-        for extra in (False, True):
-            if extra:
-                backend.add_tokens([AddedToken("[INST]", normalized=False), AddedToken("the", normalized=True)])
-            path = os.path.join(tmp, f"byte-{name}-{extra}.json".replace(" ", "-"))
-            backend.save(path)
-            check.same(f"{name}: tokenizer.json{', added tokens' if extra else ''}, tokenizers", path,
-                       hf_ids(Tokenizer.from_file(path)))
-
-
-def check_smollm2(check, gguf):
+def check_smollm2(check: Check, path: Path) -> None:
     """transformers reads the GGUF's vocabulary; its reader leaves SmolLM's digits together, so the
     published pre-tokeniser is put in."""
-    from transformers import AutoTokenizer
-    theirs = AutoTokenizer.from_pretrained(os.path.dirname(os.path.abspath(gguf)),
-                                           gguf_file=os.path.basename(gguf))
-    theirs.backend_tokenizer.pre_tokenizer = pre_tokenizers_by_name()["SmolLM"]
-    check.same("SmolLM2: GGUF, transformers", gguf, hf_ids(theirs.backend_tokenizer))
+    theirs = AutoTokenizer.from_pretrained(path.resolve().parent, gguf_file=path.name)
+    theirs.backend_tokenizer.pre_tokenizer = PRE["SmolLM"]
+    check.same("SmolLM2: GGUF, transformers", path, hf_ids(theirs.backend_tokenizer))
 
 
-# ---- exports -----------------------------------------------------------------------------------
-
-def source_ids(check, tokenizer, text):
-    return Check(check.lorac, [text]).ids(tokenizer)[0]
+# ---- exports -------------------------------------------------------------------------------------
 
 
-def check_export(check, export, label, tokenizer, tmp, with_config):
-    """The written directory, loaded by AutoTokenizer and by lorac, gives the source's ids; so does
-    SentencePiece with the tokenizer.model in it."""
-    from transformers import AutoTokenizer
-    out = os.path.join(tmp, f"export-{label}-{with_config}".replace(" ", "-"))
-    os.makedirs(out)
-    subprocess.run([export, tokenizer, out], check=True)
-    if with_config:
-        with open(os.path.join(out, "config.json"), "w") as f:
-            json.dump({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 32000}, f)
-    source = dict(zip(check.texts, check.ids(tokenizer)))
+def check_export(
+    check: Check, export: str, label: str, source: Path, tmp: Path, config: bool
+) -> None:
+    """The written directory gives the source's ids to lorac, AutoTokenizer and SentencePiece."""
+    out = tmp / f"export-{label}-{config}".replace(" ", "-")
+    out.mkdir()
+    subprocess.run([export, str(source), str(out)], check=True)
+    if config:
+        label += ", beside config.json"
+        (out / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 32000}))
+    ours = dict(zip(check.texts, check.ids(source), strict=True))
+    check.same(f"{label}: export, read back", out, ours.__getitem__)
     theirs = AutoTokenizer.from_pretrained(out)
-    check.same(f"{label}: export, read back", out, source.__getitem__)
-    check.same(f"{label}: export, AutoTokenizer ({type(theirs).__name__}"
-               f"{', beside config.json' if with_config else ''})", tokenizer,
-               lambda t: theirs.encode(t, add_special_tokens=False, split_special_tokens=True))
-    with open(os.path.join(out, "tokenizer_config.json"), encoding="utf-8") as f:
-        bos = [theirs.bos_token_id] if json.load(f)["add_bos_token"] else []
-    check.true(f"{label}: export, BOS {bos} in front", theirs("a b")["input_ids"][:2][:len(bos)] == bos
-               and len(theirs("a b")["input_ids"]) == len(bos) + len(source_ids(check, tokenizer, "a b")))
-    model = os.path.join(out, "tokenizer.model")
-    if os.path.exists(model):
-        import sentencepiece
-        sp = sentencepiece.SentencePieceProcessor(model_file=model)
-        # Hugging Face's Metaspace puts no space in front of a text that begins with one, and its
-        # Prepend puts one behind each added token in a text: no tokenizer.model can say either.
-        check.same(f"{label}: export, SentencePiece", tokenizer, sp.encode,
-                   lambda t: ("Metaspace" in label and t[:1] in (" ", "\u2581")) or
-                   ("added" in label and ("[INST]" in t or "<|user|>" in t)))
+
+    def auto(text: str) -> Ids:
+        return theirs.encode(text, add_special_tokens=False, split_special_tokens=True)
+
+    check.same(f"{label}: export, AutoTokenizer ({type(theirs).__name__})", source, auto)
+    written = json.loads((out / "tokenizer_config.json").read_text(encoding="utf-8"))
+    bos = [theirs.bos_token_id] if written["add_bos_token"] else []
+    check.report.line(theirs("a")["input_ids"] == bos + ours["a"], f"{label}: export, BOS {bos}")
+
+    # Hugging Face's Metaspace puts no space in front of a text that begins with one, and its
+    # Prepend puts one behind each added token in a text: no tokenizer.model can say either.
+    def known(text: str) -> bool:
+        if "Metaspace" in label:
+            return text[:1] in (" ", SPACE)
+        return "added" in label and ("[INST]" in text or "<|user|>" in text)
+
+    model = out / "tokenizer.model"
+    if model.exists():
+        check.same(f"{label}: export, SentencePiece", source, sentencepiece_ids(model), known)
 
 
-def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--lorac", default="build/lorac")
-    arguments.add_argument("--data", default="../shared/data")
-    arguments.add_argument("--smollm2", default=os.environ.get("LORAC_SMOLLM2_GGUF"))
-    arguments.add_argument("--export", help="program run as PROGRAM TOKENIZER DIRECTORY")
-    arguments.add_argument("--strings", type=int, default=4000)
-    arguments.add_argument("--models", type=int, default=100, help="made-up vocabularies")
-    arguments.add_argument("--seed", type=int, default=0)
-    a = arguments.parse_args()
-    check = Check(a.lorac, strings(a.data, a.strings, a.seed))
-    print(f"{len(check.texts)} strings, {len(check.input)} bytes")
-    llama2 = os.path.join(a.data, "llama2-tokenizer", "tokenizer.model")
-    llama2_gguf = os.path.join(a.data, "llama2-tokenizer", "ggml-vocab-llama-spm.gguf")
-    stories = os.path.join(a.data, "stories260K-hf", "tokenizer.model")
-    stories_gguf = os.path.join(a.data, "stories260K-gguf", "stories260K.F32.gguf")
-    gpt2 = os.path.join(a.data, "bpe-vocab", "ggml-vocab-gpt-2.gguf")
-    with tempfile.TemporaryDirectory() as tmp:
-        check_sentencepiece(check, "Llama 2", llama2, llama2_gguf)
-        check_sentencepiece(check, "stories260K", stories, stories_gguf)
-        check.failed += check_random_models(a.lorac, a.models, a.seed, tmp)
-        check.failed += check_random_json(a.lorac, a.models, a.seed, tmp)
-        check_llama_json(check, "Llama 2", llama2, tmp)
-        check_transformers_llama(check, "Llama 2", llama2, tmp)
-        check_byte_level(check, gpt2, tmp)
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--lorac", default=os.environ.get("LORAC", "build/lorac"))
+    data = os.environ.get("LORAC_TEST_DATA") or "../shared/data"
+    parser.add_argument("--data", type=Path, default=Path(data))
+    parser.add_argument("--smollm2", default=os.environ.get("LORAC_SMOLLM2_GGUF"))
+    parser.add_argument("--export", help="default: tests/test_tokenizer_files beside lorac")
+    parser.add_argument("--strings", type=int, default=2000, help="of either sort")
+    parser.add_argument("--models", type=int, default=60, help="made-up vocabularies")
+    parser.add_argument("--seed", type=int, default=0)
+    a = parser.parse_args()
+    beside = Path(a.lorac).parent / "tests" / "test_tokenizer_files"
+    if not a.export and beside.exists():
+        a.export = str(beside)
+    return a
+
+
+def main() -> int:
+    a = parse_arguments()
+    report = Report()
+    check = Check(report, a.lorac, strings(a.data, a.strings, a.seed))
+    with tempfile.TemporaryDirectory() as folder:
+        tmp = Path(folder)
+        check_made_up(report, a.lorac, a.models, a.seed, tmp)
+        sources: dict[str, Path] = {}
+        if (a.data / "llama2-tokenizer").is_dir():
+            sources |= check_llama(check, a.data, tmp)
+        else:
+            print(f"skip Llama 2 and stories260K: {a.data} has no llama2-tokenizer")
+        gpt2 = a.data / "bpe-vocab" / "ggml-vocab-gpt-2.gguf"
+        if gpt2.is_file():
+            check.same("GPT-2: GGUF, tokenizers", gpt2, hf_ids(byte_level(gpt2, "GPT-2")))
+            sources |= {"GPT-2": gpt2, "Llama 3": check_byte_level(check, gpt2, tmp)}
+        else:
+            print(f"skip GPT-2: no {gpt2}")
         if a.smollm2:
-            check_smollm2(check, a.smollm2)
-        sources = {"Llama 2": llama2, "stories260K GGUF": stories_gguf, "GPT-2": gpt2,
-                   "Llama 2 json": os.path.join(tmp, "Llama-2-Prepend.json"),
-                   "Llama 2 json, added": os.path.join(tmp, "Llama-2-Prepend-added.json"),
-                   "Llama 2 Metaspace": os.path.join(tmp, "Llama-2-Metaspace-first.json"),
-                   "Llama 3": os.path.join(tmp, "byte-Llama-3-True.json")}
-        if a.smollm2:
-            sources["SmolLM2"] = a.smollm2
+            check_smollm2(check, Path(a.smollm2))
+            sources["SmolLM2"] = Path(a.smollm2)
+        else:
+            print("skip SmolLM2: LORAC_SMOLLM2_GGUF names no file")
+        if not a.export:
+            print("skip exports: no program that exports (make tests-build makes one)")
         for label, source in sources.items() if a.export else ():
-            for with_config in (False, True):
-                check_export(check, a.export, label, source, tmp, with_config)
-    print("all agree" if not check.failed else f"{check.failed} comparisons differ")
-    return 1 if check.failed else 0
+            for config in (False, True):
+                check_export(check, a.export, label, source, tmp, config)
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":

@@ -198,6 +198,8 @@ static const struct {
         "don|\342\200\231t| |\302\275| |\357\274\223\357\274\224\357\274\225|\357\274\226" } },
     { "... \n \n 3 4", { "...| \n \n| 3| 4", "...| \n \n |3| |4", "...| \n \n| |3| |4" } },
     { " \t \n", { " \t \n", " \t \n", " \t \n" } },
+    { "x \341\240\216y", /* U+180E is no space, though PCRE2's \s would take it */
+      { "x| \341\240\216|y", "x| \341\240\216|y", "x| \341\240\216|y" } },
     { "$x_1^2$ = '' '3",
       { "$|x|_|1|^|2|$| =| ''| '|3", "$|x|_|1|^|2|$| =| ''| '|3", "$x|_|1|^|2|$| =| ''| '|3" } },
 };
@@ -361,6 +363,37 @@ static void test_invalid_utf8(void **state)
     tokenizer_free(t);
 }
 
+/* One tokenizer, many threads. */
+static void test_threads(void **state)
+{
+    (void)state;
+    enum { TEXTS = 400 };
+    static const char *const names[] = { LLAMA2, GPT2_GGUF };
+    for (int k = 0; k < 2; k++) {
+        struct tokenizer *t = open_ok(fixture(names[k]));
+        size_t wrong = 0;
+#pragma omp parallel for reduction(+ : wrong) num_threads(4)
+        for (int round = 0; round < 4 * TEXTS; round++) {
+            struct str text = { 0 };
+            struct tokens x = { 0 }, y = { 0 };
+            struct str back = { 0 };
+            struct err e;
+            random_text(&text, (uint64_t)(round % TEXTS));
+            wrong += tokenizer_encode(t, &x, text.n ? text.p : "", text.n, 0, &e) != 0;
+            wrong += tokenizer_encode(t, &y, text.n ? text.p : "", text.n, 7, &e) != 0;
+            wrong += x.n != y.n || (x.n && memcmp(x.ids, y.ids, x.n * sizeof *x.ids) != 0);
+            tokenizer_decode(t, &back, x.ids, x.n, false, true);
+            wrong += back.n != text.n;
+            tokens_free(&x);
+            tokens_free(&y);
+            str_free(&text);
+            str_free(&back);
+        }
+        assert_int_equal(wrong, 0);
+        tokenizer_free(t);
+    }
+}
+
 /* ---- time --------------------------------------------------------------------------------------
  */
 
@@ -418,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_spans),
         cmocka_unit_test(test_decode),
         cmocka_unit_test(test_invalid_utf8),
+        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_equal_letters),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);

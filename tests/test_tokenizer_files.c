@@ -194,6 +194,16 @@ static void test_sidecars_refused(void **state)
         { "config.json", "{\"eos_token_id\": -1}", "config.json: eos_token_id" },
         { "config.json", "{\"eos_token_id\": 1e30}", "eos_token_id: found a number" },
     };
+    struct str many = { 0 };
+    str_addz(&many, "{\"eos_token_id\": [0");
+    for (int i = 0; i < 64; i++) str_addz(&many, ",0");
+    str_addz(&many, "]}");
+    const char *full = model_dir(NULL);
+    put_in(full, "config.json", many.p);
+    str_free(&many);
+    struct tokenizer *none;
+    struct err e65;
+    assert_refused(tokenizer_open(&none, full, &e65), &e65, full, "many", "found 65 ids");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *dir = model_dir(NULL);
         put_in(dir, cases[i].name, cases[i].text);
@@ -357,6 +367,23 @@ static void test_export_model_only(void **state)
     }
 }
 
+/* Pieces with a NUL occur; jansson's keys cannot hold one. */
+static void test_export_nul(void **state)
+{
+    (void)state;
+    struct str s = { 0 };
+    model_pieces(&s, pieces, false);
+    pb_piece(&s, "a\0b", 3, -1, 1);
+    pb_piece(&s, "\0", 1, -1, 1);
+    pb_piece(&s, "a\0", 2, -1, 1);
+    model_specs(&s, &(struct model_options){ 0 });
+    struct tokenizer *t = open_ok(put_file("nul.model", s.p, s.n));
+    str_free(&s);
+    assert_encodes(t, "xa\0b", 4, "259 123 267");
+    check_export(t, false, true);
+    tokenizer_free(t);
+}
+
 static void test_export_fixtures(void **state)
 {
     (void)state;
@@ -411,17 +438,12 @@ int main(int argc, char **argv)
 {
     if (argc == 3) return export_one(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_roles),
-        cmocka_unit_test(test_added_pieces),
-        cmocka_unit_test(test_chat_template),
-        cmocka_unit_test(test_sidecars_refused),
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_json_before_model),
-        cmocka_unit_test(test_export_small),
-        cmocka_unit_test(test_export_model_only),
-        cmocka_unit_test(test_export_fixtures),
-        cmocka_unit_test(test_export_smollm2),
-        cmocka_unit_test(test_export_fails_cleanly),
+        cmocka_unit_test(test_roles),          cmocka_unit_test(test_added_pieces),
+        cmocka_unit_test(test_chat_template),  cmocka_unit_test(test_sidecars_refused),
+        cmocka_unit_test(test_find),           cmocka_unit_test(test_json_before_model),
+        cmocka_unit_test(test_export_small),   cmocka_unit_test(test_export_model_only),
+        cmocka_unit_test(test_export_nul),     cmocka_unit_test(test_export_fixtures),
+        cmocka_unit_test(test_export_smollm2), cmocka_unit_test(test_export_fails_cleanly),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

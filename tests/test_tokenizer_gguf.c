@@ -219,6 +219,12 @@ static void test_oddities(void **state)
     assert_int_equal(tokenizer_size(t), 267);
     tokenizer_free(t);
     m = made_spm();
+    m.types[5] = 2; /* a second unknown piece is only one that text does not spell */
+    t = open_ok(put_gguf(&m));
+    assert_int_equal(tokenizer_type(t, 0), TOKEN_UNKNOWN);
+    assert_int_equal(tokenizer_type(t, 264), TOKEN_CONTROL);
+    tokenizer_free(t);
+    m = made_spm();
     m.no_bytes = true; /* no fallback: the unknown piece serves */
     t = open_ok(put_gguf(&m));
     assert_encodes(t, "abxy", 4, "7 0");

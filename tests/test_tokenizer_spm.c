@@ -4,8 +4,8 @@
 
 #include "src/tokenizer/parts.h"
 
-/* Ties, a piece with an inner space, a piece (and a character in it) whose parts are no pieces, an
- * unused piece that is joined on the way, a user-defined one. */
+/* Ties, a piece with an inner space, an unused character, a piece (and a character in it) whose
+ * parts are no pieces, an unused piece that is joined on the way, a user-defined one. */
 static const struct model_piece pieces[] = {
     { SP, -20, 1 },     { "a", -21, 1 },        { "b", -22, 1 },
     { "c", -23, 1 },    { "\303\251", -24, 1 }, { "ab", -1, 1 },
@@ -14,7 +14,9 @@ static const struct model_piece pieces[] = {
     { "aab", -6, 1 },   { "[X]", 0, 4 },        { "ba", -2, 5 },
     { "bac", -8, 1 },   { "<", -25, 1 },        { "s", -26, 1 },
     { ">", -27, 1 },    { "<s", -9, 1 },        { "\346\274\242x", -10, 1 },
-    { "c" SP, -11, 1 }, { NULL, 0, 0 },
+    { "c" SP, -11, 1 }, { "z", -30, 5 },        { "xy", -12, 1 },
+    { "yx", -12, 1 },   { "x", -31, 1 },        { "y", -31, 1 },
+    { NULL, 0, 0 },
 };
 
 static const struct model_options variants[] = {
@@ -49,8 +51,8 @@ static const struct {
         "19 0 21" } },
     { "<0x41>",
       6,
-      { "259 275 51 123 55 52 277", "275 51 123 55 52 277", "259 275 51 123 55 52 277", "3 19 0 21",
-        "19 0 21" } },
+      { "259 275 51 284 55 52 277", "275 51 284 55 52 277", "259 275 51 284 55 52 277",
+        "3 19 0 28 0 21", "19 0 28 0 21" } },
     { "[X]", 3, { "259 272", "272", "259 272", "3 16", "16" } },
     { " a[X]b", 6, { "259 266 272 261", "266 272 261", "266 272 261", "3 10 16 5", "4 16 5" } },
     { "ba", 2, { "259 261 260", "261 260", "259 261 260", "3 5 4", "5 4" } },
@@ -63,19 +65,27 @@ static const struct {
     { "\346\274\242", 3, { "259 233 191 165", "233 191 165", "259 233 191 165", "3 0", "0" } },
     { "\303\251\346\274\242xx\303\251",
       9,
-      { "259 263 279 123 263", "263 279 123 263", "259 263 279 123 263", "3 7 23 0 7",
-        "7 23 0 7" } },
+      { "259 263 279 284 263", "263 279 284 263", "259 263 279 284 263", "3 7 23 28 7",
+        "7 23 28 7" } },
     { "\342\226\201a", 4, { "259 266", "266", "259 266", "3 10", "10" } },
     { "\000", 1, { "259 3", "3", "259 3", "3 0", "0" } },
     { "a\000b", 3, { "266 3 261", "260 3 261", "266 3 261", "10 0 5", "4 0 5" } },
     { "xyz q",
       5,
-      { "259 123 124 125 259 116", "123 124 125 259 116", "259 123 124 125 259 116", "3 0 3 0",
-        "0 3 0" } },
+      { "259 282 125 259 116", "282 125 259 116", "259 282 125 259 116", "3 26 0 3 0",
+        "26 0 3 0" } },
     { "c a  c",
       6,
       { "259 262 266 270 262", "262 266 270 262", "259 262 266 259 262", "3 6 10 14 6",
         "6 10 3 6" } },
+    { "z", 1, { "259 125", "125", "259 125", "3 0", "0" } },
+    { "az", 2, { "266 125", "260 125", "266 125", "10 0", "4 0" } },
+    { "xyxyx",
+      5,
+      { "259 282 282 284", "282 282 284", "259 282 282 284", "3 26 26 28", "26 26 28" } },
+    { "yxyx", 4, { "259 283 283", "283 283", "259 283 283", "3 27 27", "27 27" } },
+    { "[X", 2, { "259 94 91", "94 91", "259 94 91", "3 0", "0" } },
+    { "cc a", 4, { "259 262 262 266", "262 262 266", "259 262 262 266", "3 6 6 10", "6 6 10" } },
 };
 
 static void test_golden(void **state)
@@ -128,6 +138,50 @@ static void test_words_change_nothing(void **state)
     tokenizer_free(a);
     tokenizer_free(b);
     tokenizer_free(c);
+    made[10].type = 1; /* ordinary: now a word reaches over its end */
+    a = open_ok(put_model("a.model", made, (struct model_options){ 0 }));
+    assert_false(a->cut_words);
+    assert_encodes(a, "b b", 3, "259 269 261");
+    tokenizer_free(a);
+}
+
+static void test_unused_character(void **state)
+{
+    (void)state;
+    static const struct model_piece odd[] = { { SP, -1, 1 }, { "z", -1, 5 }, { NULL, 0, 0 } };
+    struct tokenizer *t = open_ok(put_model("z.model", odd, (struct model_options){ 0 }));
+    assert_encodes(t, "z", 1, "259 125");
+    tokenizer_free(t);
+}
+
+/* Spaces that `trim` drops belong to the token before them, at the ends to none. */
+static void test_trimmed_spans(void **state)
+{
+    (void)state;
+    struct tokenizer *t = open_ok(
+        put_model("t.model", pieces, (struct model_options){ .trim = true }));
+    struct tokens got = encode_ok(t, "  ab   a  ", 10);
+    static const int32_t ids[] = { 268, 266 };
+    static const uint32_t start[] = { 2, 4 }, end[] = { 4, 8 };
+    assert_ids(&got, ids, 2, "trim");
+    assert_memory_equal(got.start, start, sizeof start);
+    assert_memory_equal(got.end, end, sizeof end);
+    tokens_free(&got);
+    tokenizer_free(t);
+}
+
+/* Of user-defined pieces the longest is taken. */
+static void test_longest_user_piece(void **state)
+{
+    (void)state;
+    static const struct model_piece user[] = {
+        { SP, -1, 1 },  { "[", 0, 4 },  { "[X", 0, 4 }, { "[X]]", 0, 4 },
+        { "X", -1, 1 }, { "]", -1, 1 }, { NULL, 0, 0 },
+    };
+    struct tokenizer *t = open_ok(
+        put_model("u.model", user, (struct model_options){ .no_prefix = true }));
+    assert_encodes(t, "[[X[X][X]]", 10, "260 261 261 264 262");
+    tokenizer_free(t);
 }
 
 static void test_without_fallback(void **state)
@@ -135,7 +189,7 @@ static void test_without_fallback(void **state)
     (void)state;
     struct tokenizer *t = open_ok(
         put_model("small.model", pieces, (struct model_options){ .no_bytes = true }));
-    struct tokens got = encode_ok(t, "axyzb", 5); /* xyz is one unknown token */
+    struct tokens got = encode_ok(t, "aqrwb", 5); /* qrw is one unknown token */
     static const uint32_t end[] = { 1, 4, 5 };
     assert_int_equal(got.n, 3);
     assert_int_equal(got.ids[1], 0);
@@ -220,6 +274,10 @@ static void test_pieces_refused(void **state)
     refuse_model("duplicate", ONE("<s>", 0, 1), o, "piece \"<s>\" is there twice, as 1 and as 259");
     refuse_model("UTF-8", ONE("a\xff", 0, 1), o, "piece 259: found \"a\\xff\", wanted valid UTF-8");
     refuse_model("long", ONE(big, 0, 1), o, "found 5001 bytes, wanted at most 4096");
+    big[257] = 0;
+    refuse_model("long user-defined", ONE(big, 0, 4), o, "found 257 bytes, wanted at most 256");
+    refuse_model("trimmed space", ONE("a b", 0, 4), (struct model_options){ .trim = true },
+                 "\"a b\": found a space in it together with remove_extra_whitespaces");
     refuse_model("NaN", ONE("a", __builtin_nanf(""), 1), o, "piece 259: found the score nan");
     refuse_model("infinity", ONE("a", -__builtin_inff(), 1), o, "found the score -inf");
     refuse_model("byte case", ONE("<0x0a>", 0, 6), o, "the byte piece \"<0x0a>\", wanted <0x00>");
@@ -331,10 +389,17 @@ static void test_long_pieces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),           cmocka_unit_test(test_words_change_nothing),
-        cmocka_unit_test(test_without_fallback), cmocka_unit_test(test_options_refused),
-        cmocka_unit_test(test_pieces_refused),   cmocka_unit_test(test_wire_refused),
-        cmocka_unit_test(test_every_byte),       cmocka_unit_test(test_long_pieces),
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_words_change_nothing),
+        cmocka_unit_test(test_unused_character),
+        cmocka_unit_test(test_trimmed_spans),
+        cmocka_unit_test(test_longest_user_piece),
+        cmocka_unit_test(test_without_fallback),
+        cmocka_unit_test(test_options_refused),
+        cmocka_unit_test(test_pieces_refused),
+        cmocka_unit_test(test_wire_refused),
+        cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_long_pieces),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

@@ -267,23 +267,27 @@ static int encode_spm(struct encoder *x, size_t from, size_t to)
 /* ---- byte-level --------------------------------------------------------------------------------
  */
 
-/* Whether the word is a piece by itself, to be taken without merging. */
-static int32_t whole_word(struct encoder *x, const char *word, size_t n)
+/* *id = the piece that the word is by itself, to be taken without merging, or -1. */
+static int whole_word(struct encoder *x, int32_t *id, const char *word, size_t n)
 {
-    if (n > PIECE_MOST) return -1;
+    *id = -1;
+    if (!x->t->ignore_merges || n > PIECE_MOST) return 0;
     str_clear(&x->word);
     alphabet_spell(&x->word, word, n);
-    if (x->word.failed) return -1;
-    int32_t id = vocab_find(&x->t->vocab, x->word.p, x->word.n);
-    return id >= 0 && joinable(x->t, id) ? id : -1;
+    int code = str_error(&x->word, x->e);
+    if (code) return code;
+    *id = vocab_find(&x->t->vocab, x->word.p, x->word.n);
+    if (*id >= 0 && !joinable(x->t, *id)) *id = -1;
+    return 0;
 }
 
 static int encode_word(struct encoder *x, size_t from, size_t to)
 {
     const struct tokenizer *t = x->t;
-    int32_t whole = t->ignore_merges ? whole_word(x, x->text + from, to - from) : -1;
-    if (whole >= 0) return put(x, (uint32_t)whole, from, to);
-    int code = bpe_work_reserve(&x->work, to - from, x->e);
+    int32_t whole;
+    int code = whole_word(x, &whole, x->text + from, to - from);
+    if (!code && whole >= 0) return put(x, (uint32_t)whole, from, to);
+    if (!code) code = bpe_work_reserve(&x->work, to - from, x->e);
     if (code) return code;
     for (size_t i = from; i < to; i++) {
         uint32_t symbol = t->bytes[(uint8_t)x->text[i]];

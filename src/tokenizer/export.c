@@ -14,6 +14,10 @@
 /* Whether tokenizer.json can say what this tokenizer does. */
 static bool fits_json(const struct tokenizer *t)
 {
+    for (size_t i = 0; i < t->vocab.n; i++) { /* a key with a NUL in it is not read everywhere */
+        const struct piece *p = &t->vocab.pieces[i];
+        if (p->n && memchr(t->vocab.text.p + p->at, 0, p->n)) return false;
+    }
     if (t->kind == TOKENIZER_BYTE_BPE) return true;
     if (!t->byte_fallback || t->trim || t->bpe.n_unused || t->chars.n) return false;
     bool plain_prefix = t->prefix != PREFIX_NONE && !t->prefix_unless_space;
@@ -93,7 +97,8 @@ static int write_file(const char *dir, const char *name, const struct str *conte
 int tokenizer_export(const struct tokenizer *t, const char *dir, struct err *e)
 {
     bool json = fits_json(t);
-    bool model = tokenizer_scores_fit(t) && !t->split_words && t->unk >= 0;
+    bool model = tokenizer_scores_fit(t) && !t->split_words && t->unk >= 0 &&
+                 t->vocab.pieces[t->unk].type == TOKEN_UNKNOWN;
     struct str out = { 0 };
     int code = 0;
     if (!json && !model) {

@@ -62,7 +62,8 @@ static int add_piece(struct tokenizer *t, const struct gguf *g, const char *text
                                                     "wanted 1 to 6",
                        g->path, type, id);
     }
-    if (type == TOKEN_UNKNOWN && t->unk < 0) t->unk = (int32_t)id;
+    if (type == TOKEN_UNKNOWN && t->unk >= 0) type = TOKEN_CONTROL; /* one is enough */
+    if (type == TOKEN_UNKNOWN) t->unk = (int32_t)id;
     int code = vocab_add(&t->vocab, text, n, score, (enum token_type)type, g->path, e);
     if (code) return code;
     if (type == TOKEN_BYTE) t->byte_fallback = true;
@@ -139,15 +140,25 @@ static int read_stop(struct tokenizer *t, const struct gguf *g, const char *key,
     return code || id < 0 ? code : tokenizer_add_stop(t, id, e);
 }
 
+/* The unknown piece is the one of that type, else the one that the file names. */
+static int read_unknown(struct tokenizer *t, const struct gguf *g, struct err *e)
+{
+    int32_t id = -1;
+    int code = read_id(&id, t, g, KEY("unknown_token_id"), e);
+    if (code || id < 0 || t->unk >= 0) return code;
+    t->unk = id;
+    bool ends = id == t->bos || tokenizer_is_eos(t, id);
+    if (t->kind == TOKENIZER_SPM && !ends) t->vocab.pieces[id].type = TOKEN_UNKNOWN;
+    return 0;
+}
+
 static int read_special(struct tokenizer *t, const struct gguf *g, struct err *e)
 {
-    int32_t unk = -1;
     int code = read_id(&t->bos, t, g, KEY("bos_token_id"), e);
     if (!code) code = read_stop(t, g, KEY("eos_token_id"), e);
     if (!code) code = read_stop(t, g, KEY("eot_token_id"), e);
     if (!code) code = read_stop(t, g, KEY("eom_token_id"), e);
-    if (!code) code = read_id(&unk, t, g, KEY("unknown_token_id"), e);
-    if (t->unk < 0) t->unk = unk;
+    if (!code) code = read_unknown(t, g, e);
     if (!code) code = gguf_get_bool(&t->adds_bos, g, KEY("add_bos_token"), false, e);
     const char *text = NULL;
     size_t n, bad;

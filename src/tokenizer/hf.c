@@ -285,8 +285,10 @@ static int read_unknown(struct hf *h, struct err *e)
         if (b == 0xc0 || b == 0xc1) continue; /* like those above, not in any UTF-8 */
         struct str s = { 0 };
         alphabet_spell(&s, &(char){ (char)b }, 1);
-        bool found = !s.failed && vocab_find(&t->vocab, s.p, s.n) >= 0;
+        code = str_error(&s, e);
+        bool found = !code && vocab_find(&t->vocab, s.p, s.n) >= 0;
         str_free(&s);
+        if (code) return code;
         if (found) continue;
         return err_set(e,
                        "%s.unk_token: found %s and no piece for byte 0x%02x, wanted all 256 "

@@ -65,6 +65,9 @@ static int seal_byte_level(struct tokenizer *t, struct err *e)
     return splitter_init(&t->splitter, t->pre, e);
 }
 
+/* Every place of a text may cost this many steps. */
+enum { USER_MOST = 256 };
+
 /* ---- added tokens that text is searched for ----------------------------------------------------
  */
 
@@ -104,10 +107,14 @@ static int seal_user_pieces(struct tokenizer *t, const char *where, struct err *
 {
     for (size_t i = 0; i < t->vocab.n; i++) {
         if (t->vocab.pieces[i].type != TOKEN_USER) continue;
-        int code = add_user_piece(t, (int32_t)i, e);
-        if (code) return code;
         size_t n;
         const char *text = vocab_bytes(&t->vocab, (int32_t)i, &n);
+        if (n > USER_MOST) {
+            return err_set(e, "%s: added token %s: found %zu bytes, wanted at most %d", where,
+                           err_quote(text, n), n, USER_MOST);
+        }
+        int code = add_user_piece(t, (int32_t)i, e);
+        if (code) return code;
         if (t->trim && memchr(text, ' ', n)) {
             return err_set(e,
                            "%s: user-defined piece %s: found a space in it together with "

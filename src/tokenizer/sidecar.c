@@ -17,7 +17,7 @@
 #include "src/base/mem.h"
 #include "src/tokenizer/parts.h"
 
-enum { SIDECAR_MOST = 64 << 20 };
+enum { SIDECAR_MOST = 64 << 20, STOPS_MOST = 64 };
 
 struct sidecars {
     struct tokenizer *t;
@@ -138,47 +138,59 @@ static const json_t *token_text(const json_t *v)
     return json_is_string(v) && json_string_length(v) ? v : NULL;
 }
 
-static bool is_named_special(const json_t *config, const char *text)
+/* Put the texts of all special tokens that a configuration names into a set. */
+static int note_named(struct vocab *set, const json_t *config, struct err *e)
 {
     static const char *const keys[] = { "bos_token", "eos_token", "unk_token", "pad_token",
                                         "sep_token", "cls_token", "mask_token" };
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const json_t *v = token_text(json_object_get(config, keys[i]));
-        if (v && strcmp(json_string_value(v), text) == 0) return true;
-    }
+    enum { KEYS = sizeof keys / sizeof keys[0] };
     const json_t *more = json_object_get(config, "additional_special_tokens");
-    for (size_t i = 0; i < json_array_size(more); i++) {
-        const json_t *v = token_text(json_array_get(more, i));
-        if (v && strcmp(json_string_value(v), text) == 0) return true;
+    int code = 0;
+    for (size_t i = 0; !code && i < KEYS + json_array_size(more); i++) {
+        const json_t *v = token_text(i < KEYS ? json_object_get(config, keys[i])
+                                              : json_array_get(more, i - KEYS));
+        const char *text = json_string_value(v);
+        size_t n = json_string_length(v);
+        if (!text || n > PIECE_MOST || vocab_find(set, text, n) >= 0) continue;
+        code = vocab_add(set, text, n, 0, TOKEN_CONTROL, "special tokens", e);
     }
-    return false;
+    return code;
 }
 
 /* added_tokens.json: { "<pad>": 32000 } */
+static int number_added(struct numbered *list, size_t *n, const json_t *root,
+                        const struct vocab *special, const char *path, struct err *e)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)root, key, value)
+    {
+        if (!json_is_integer(value) || json_integer_value(value) < 0) {
+            return err_set(e, "%s: %s: found %s, wanted an id of 0 or more", path, err_quotez(key),
+                           json_kind(value));
+        }
+        bool named = vocab_find(special, key, strlen(key)) >= 0;
+        struct added a = { key, strlen(key), named, SEARCH_RAW };
+        list[(*n)++] = (struct numbered){ (size_t)json_integer_value(value), a };
+    }
+    return 0;
+}
+
 static int read_added_tokens(struct sidecars *s, struct err *e)
 {
     char path[PATH_BYTES];
     json_t *root;
     int code = read_object(&root, path, s->dir, "added_tokens.json", e);
     if (code || !root) return code;
+    struct vocab special = { 0 };
     struct numbered *list = mem_alloc(json_object_size(root), sizeof *list, e);
     size_t n = 0;
-    const char *key;
-    json_t *value;
-    code = list ? 0 : e->code;
-    if (list) json_object_foreach(root, key, value)
-        {
-            if (!json_is_integer(value) || json_integer_value(value) < 0) {
-                code = err_set(e, "%s: %s: found %s, wanted an id of 0 or more", path,
-                               err_quotez(key), json_kind(value));
-                break;
-            }
-            bool special = is_named_special(s->config, key) || is_named_special(s->map, key);
-            struct added a = { key, strlen(key), special, SEARCH_RAW };
-            list[n++] = (struct numbered){ (size_t)json_integer_value(value), a };
-        }
+    code = list ? note_named(&special, s->config, e) : e->code;
+    if (!code) code = note_named(&special, s->map, e);
+    if (!code) code = number_added(list, &n, root, &special, path, e);
     if (!code) code = add_sorted(s, list, n, path, e);
     mem_free(list);
+    vocab_release(&special);
     json_decref(root);
     return code;
 }
@@ -225,6 +237,10 @@ static int read_ids(struct sidecars *s, const char *name, bool *bos_known, struc
     const json_t *eos = json_object_get(root, "eos_token_id");
     const json_t *bos = json_object_get(root, "bos_token_id");
     size_t n = json_is_array(eos) ? json_array_size(eos) : eos && !json_is_null(eos);
+    if (n > STOPS_MOST) {
+        code = err_set(e, "%s: eos_token_id: found %zu ids, wanted at most %d", path, n,
+                       STOPS_MOST);
+    }
     for (size_t i = 0; !code && i < n; i++) {
         const json_t *v = json_is_array(eos) ? json_array_get(eos, i) : eos;
         code = check_id(s->t, v, path, "eos_token_id", e);

@@ -1,13 +1,14 @@
 /* Text to token ids and back, for the tokenizers that Llama models come with.
  *
- * One BPE encoder behind four containers: SentencePiece's tokenizer.model (BPE with byte fallback
- * and the identity normaliser), Hugging Face's tokenizer.json (SentencePiece-style, and byte-level
- * with the pre-tokenisers of GPT-2, SmolLM2 and Llama 3), and the tokenizers embedded in GGUF files
- * ("llama" and "gpt2"). Unigram, other normalisers and unknown pre-tokenisers are refused: a
+ * One BPE encoder behind four containers: SentencePiece's tokenizer.model (BPE with the identity
+ * normaliser), Hugging Face's tokenizer.json (SentencePiece-style, and byte-level with the
+ * pre-tokenisers of GPT-2, SmolLM2 and Llama 3), and the tokenizers embedded in GGUF files ("llama"
+ * and "gpt2"). Unigram, other normalisers and unknown pre-tokenisers are refused by name: a
  * tokenizer that is almost right trains a model that is quietly wrong.
  *
  * Text is only ever text. `<s>`, `</s>`, `<|im_start|>` or `<0x0A>` inside it never become control
- * tokens or byte pieces; templates place special tokens by id (tokenizer_special()). */
+ * tokens or byte pieces; templates place special tokens by id (tokenizer_special()). Only added
+ * tokens that their files call not special (user-defined ones) are looked for in it. */
 #ifndef LORAC_TOKENIZER_TOKENIZER_H
 #define LORAC_TOKENIZER_TOKENIZER_H
 
@@ -27,13 +28,15 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *e);
 void tokenizer_free(struct tokenizer *t);
 
 /* Find the tokenizer of a model as the command line promises: `named` when it is not NULL, else in
- * the model itself (GGUF), in its directory, then in the directory's parent. */
+ * the model itself (GGUF, or a tokenizer's own file), in its directory, then in the directory's
+ * parent. */
 int tokenizer_find(struct tokenizer **out, const char *model_path, const char *named,
                    struct err *e);
 
 /* Ids with the bytes of the text that each covers: [start, end) offsets into the text passed to
  * tokenizer_encode() (plus `base`). A piece that stands for nothing in the text (the dummy prefix
- * alone) covers start == end. A byte-fallback piece covers its one byte. Spans never decrease. */
+ * alone) covers start == end. A byte-fallback piece covers its one byte. Spans never decrease; they
+ * lie end to end and cover the whole text, except for bytes that give no token (see there). */
 struct tokens {
     int32_t *ids;
     uint32_t *start, *end;
@@ -43,10 +46,15 @@ void tokens_free(struct tokens *t);
 /* Append one id with a span. */
 int tokens_add(struct tokens *t, int32_t id, size_t start, size_t end, struct err *e);
 
-/* Append the ids of the n bytes at `text`, without BOS or EOS. Span offsets are shifted by `base`.
- * SentencePiece-style tokenizers put their dummy prefix in front of each call's text, as
- * SentencePiece does for each string. Invalid UTF-8 is an error that names the byte. The time is
- * O(n log n) whatever the text. */
+/* Append the ids of the n bytes at `text` (at most 1 GiB), without BOS or EOS. Span offsets are
+ * shifted by `base`. SentencePiece-style tokenizers put their dummy prefix in front of each call's
+ * text, as SentencePiece does for each string. Invalid UTF-8 is an error that names the byte. The
+ * time is O(n log n) whatever the text.
+ *
+ * No token: spaces that SentencePiece's remove_extra_whitespaces drops (inside the text the token
+ * before covers them), and, as in Hugging Face's library, bytes that a byte-level vocabulary has no
+ * piece for (SmolLM2 lacks six control characters and planes 4 to 11 of Unicode; a token before
+ * them in the same word covers them). */
 int tokenizer_encode(const struct tokenizer *t, struct tokens *out, const char *text, size_t n,
                      size_t base, struct err *e);
 
@@ -95,9 +103,12 @@ enum token_type tokenizer_type(const struct tokenizer *t, int32_t id);
 bool tokenizer_merge(const struct tokenizer *t, size_t i, int32_t *left, int32_t *right);
 bool tokenizer_adds_prefix(const struct tokenizer *t); /* SPM's dummy prefix */
 
-/* Write files from which transformers (and lorac) load this tokenizer into a directory:
- * tokenizer.model for SPM kinds, tokenizer.json for byte-level ones, and tokenizer_config.json with
- * bos, eos, special tokens and the chat template. */
+/* Write files from which transformers (and lorac) load this tokenizer into a directory that exists:
+ * tokenizer.json and tokenizer_config.json with bos, eos, special tokens and the chat template; of
+ * SPM kinds also tokenizer.model for tools that read only that, where scores can say it. SPM kinds
+ * that tokenizer.json cannot say (unused pieces that are joined on the way, dropped spaces) get
+ * tokenizer.model alone. The ids that end generation beyond eos belong into the model's
+ * generation_config.json: see tokenizer_stops(). */
 int tokenizer_export(const struct tokenizer *t, const char *dir, struct err *e);
 
 #endif
