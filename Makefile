@@ -51,12 +51,15 @@ ALL_LIBS     = $(DEP_LIBS) -lm -ldl $(LDLIBS)
 ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 ifneq ($(filter x86_64 amd64,$(ARCH)),)
 ISAS = base avx2 avx512
+else ifneq ($(filter aarch64 arm64,$(ARCH)),)
+ISAS = base neon
 else
 ISAS = base
 endif
 ISA_FLAGS_base   =
 ISA_FLAGS_avx2   = -mavx2 -mfma
 ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+ISA_FLAGS_neon   = -DKERNELS_NEON
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
 # ---- files -------------------------------------------------------------------------------------
@@ -82,7 +85,7 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full FORCE
+.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 FORCE
 
 all: check-deps $(BUILD)/lorac
 
@@ -190,6 +193,10 @@ bench: all
 interop: all
 	@LORAC=$(BUILD)/lorac scripts/interop
 
+# Cross-built, under emulation, in $(BUILD)-aarch64.
+test-aarch64:
+	@BUILD=$(BUILD)-aarch64 scripts/test-aarch64
+
 lint:
 	@scripts/lint
 
@@ -209,6 +216,7 @@ help:
 	@echo 'make deps       install the libraries (apt or dnf)'
 	@echo 'make bench      kernels and whole steps of this machine, as shares of its limits'
 	@echo 'make interop    compare with PyTorch, transformers, PEFT in a virtual environment'
+	@echo 'make test-aarch64   cross-build for aarch64 and run the tests of kernels/ under qemu'
 	@echo 'make lint       style, layers, banned functions, generated documents'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make clean'
