@@ -92,12 +92,11 @@ void report_step(struct trainer *t, const struct step_metrics *s)
 
 void report_eval(struct trainer *t, const struct evaluation *v)
 {
-    progress_note(
-        &t->progress,
-        "step %llu: validation loss %.4f, %.1f %% of target tokens and %.1f %% of examples "
-        "exact%s",
-        (unsigned long long)t->step, v->loss, 100 * v->token_accuracy, 100 * v->exact_match,
-        !isfinite(t->best_loss) || v->loss < t->best_loss ? "; the best so far" : "");
+    progress_note(&t->progress,
+                  "step %llu: validation loss %.4f, %.1f %% of targets right, %.1f %% of answers%s",
+                  (unsigned long long)t->step, v->loss, 100 * v->token_accuracy,
+                  100 * v->exact_match,
+                  !isfinite(t->best_loss) || v->loss < t->best_loss ? "; best" : "");
 }
 
 /* The sum over the rows is the whole time: nothing is left out. */

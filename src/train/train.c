@@ -113,8 +113,11 @@ static int validate(struct trainer *t, struct err *e)
     if (!better) return 0;
     t->best_loss = v.loss;
     t->best_step = t->step;
+    start = term_now_s();
     code = base_hash(t, e);
-    return code ? code : publish(t, "best", v.loss, e);
+    if (!code) code = publish(t, "best", v.loss, e);
+    t->time.checkpoints += term_now_s() - start;
+    return code;
 }
 
 /* ---- the loop --------------------------------------------------------------------------------- */
