@@ -63,7 +63,6 @@ static int put_merges(struct gguf_writer *w, const struct tokenizer *t, struct e
     size_t count = 0, n;
     int32_t left, right;
     while (tokenizer_merge(t, count, &left, &right)) count++;
-    if (!count) return 0;
     gguf_put_array(w, "tokenizer.ggml.merges", GGUF_STRING, count);
     for (size_t i = 0; i < count && tokenizer_merge(t, i, &left, &right); i++) {
         str_clear(&s);
