@@ -33,6 +33,8 @@ for width in 100 79 50 30 12 120; do
         sleep 0.1
     done
     ok "$width columns: it goes on" [ "${after:-0}" != "${before:-0}" ]
+    # between the change of size and the next drawing the terminal shows the folded line
+    for _ in {1..30}; do [ "$(lines_like '^step [0-9]*/')" = 1 ] && break; sleep 0.1; done
     is "$width columns: one line of progress" "$(lines_like '^step [0-9]*/')" 1
     ok "$width columns: nothing below it" [ -n "$(screen | sed '/^ *$/d' | tail -n 1 | grep '^step [0-9]*/')" ]
     is "$width columns: no remains of a folded line" "$(screen | grep -v '^step' | grep -c ' left$')" 0
@@ -44,7 +46,7 @@ like "the accounting table" "$(screen)" "*forward*backward*optimiser*data*valida
 tmux kill-server
 
 # Elsewhere than on a terminal: plain lines without any control character.
-run timeout -s INT 3 env OMP_NUM_THREADS=1 XDG_CACHE_HOME="$scratch" "$LORAC" train "$scratch/run.yaml" \
+run timeout --preserve-status -s INT 3 env OMP_NUM_THREADS=1 XDG_CACHE_HOME="$scratch" "$LORAC" train "$scratch/run.yaml" \
     output.dir="$scratch/run2"
 is "in a file: stopped with a checkpoint" "$status" 85
 is "in a file: no control characters" "$(tr -d '\n\040-\176' <"$scratch/err" | wc -c)" 0

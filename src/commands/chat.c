@@ -123,10 +123,24 @@ static int encode_to_fit(struct encoded *out, struct chat *c, struct err *e)
     return code;
 }
 
+/* An answer that was stopped inside a character, or a model that makes no sense: what is not UTF-8 could
+ * not be tokenised again, and becomes U+FFFD. */
+static void make_valid(struct str *out, const char *text, size_t n)
+{
+    size_t at;
+    while (n && !utf8_valid(text, n, &at)) {
+        str_add(out, text, at);
+        str_addz(out, "\xef\xbf\xbd");
+        text += at + 1;
+        n -= at + 1;
+    }
+    str_add(out, text, n);
+}
+
 static int reply(struct chat *c, struct err *e)
 {
     struct encoded in = { 0 };
-    struct str text = { 0 };
+    struct str text = { 0 }, valid = { 0 };
     struct answer_options o = { .how = { .temperature = temperature,
                                          .top_p = top_p,
                                          .top_k = (size_t)top_k,
@@ -136,9 +150,11 @@ static int reply(struct chat *c, struct err *e)
     interrupted = false;
     int code = encode_to_fit(&in, c, e);
     if (!code) code = answer_write(&text, &c->x, &in, &o, e);
-    if (!code) code = say(c, ROLE_ASSISTANT, text.p ? text.p : "", text.n, e);
+    if (!code && text.n) make_valid(&valid, text.p, text.n);
+    if (!code) code = say(c, ROLE_ASSISTANT, valid.n ? valid.p : "", valid.n, e);
     if (!code && interrupted) fprintf(stderr, "(stopped)\n");
     interrupted = false;
+    str_free(&valid);
     str_free(&text);
     encoded_free(&in);
     return code;
