@@ -4,35 +4,43 @@
  * The scheme of Goto and van de Geijn ("Anatomy of high-performance matrix multiplication", ACM
  * TOMS 2008): B is packed into panels of TILE_COLS columns, A into strips of TILE_ROWS rows, both
  * with the inner index slowest, and a register tile of TILE_ROWS x TILE_COLS runs over the inner
- * index. All threads pack one block of both together, then share out its tiles.
+ * index. The terms' inner indices are joined into one, so that a LoRA term lengthens the last block
+ * instead of visiting C again. All threads pack several blocks together, then share out C:
  *
- *     for columns in blocks of COLS_MAX            (packed B stays in the last-level cache)
- *       for each term, for its K in blocks of at most INNER_MAX
+ *     for columns in pieces of COLS_MAX            (packed B stays in the last-level cache)
+ *       for the joint inner index in pieces of INNER_BLOCKS blocks of at most INNER_MAX
  *         pack B                                   (each weight is widened once)
- *         for rows in blocks of ROWS_MAX
- *           pack A, then tiles of C += A * B
+ *         for rows in pieces of ROWS_MAX
+ *           pack A
+ *           for parts of C that stay in the second-level cache
+ *             for each block: C += A * B, tile by tile
  *
- * Blocks of K depend on K alone and every element of C is one chain of multiply-adds per block, so
- * its bits depend on neither M, N nor the number of threads. */
+ * Blocks depend on the terms' K alone and every element of C is one chain of multiply-adds per
+ * block, so its bits depend on neither M, N nor the number of threads. */
 
 enum {
     INNER_MAX = 384,
+    INNER_BLOCKS = 3,
     ROWS_MAX = 2048,
-    COLS_MAX = 3072,                             /* a multiple of every TILE_COLS and of 32 */
-    STRIPS_PER_TILE = 128 / TILE_ROWS,           /* A's share of a tile stays in L2 */
+    COLS_MAX = 3072, /* a multiple of every TILE_COLS and of 32 */
+    PART_STRIPS = (VECTOR_BYTES >= 64 ? 256 : 128) / TILE_ROWS,
+    PART_PANELS = 8,
     PACK_COLS = TILE_COLS % 32 ? 96 : TILE_COLS, /* whole panels and whole quantised blocks */
 };
-_Static_assert(COLS_MAX % PACK_COLS == 0 && PACK_COLS % TILE_COLS == 0, "panels fill blocks");
-_Static_assert(INNER_MAX % QUANT_BLOCK == 0, "blocks of K hold whole quantised blocks");
+_Static_assert(COLS_MAX % PACK_COLS == 0 && PACK_COLS % TILE_COLS == 0, "panels fill pieces");
+_Static_assert(INNER_MAX % QUANT_BLOCK == 0, "blocks hold whole quantised blocks");
 
 struct matmul_work {
-    real *strips; /* packed A: ROWS_MAX x INNER_MAX, and slack for full-vector stores */
-    real *panels; /* packed B: COLS_MAX x INNER_MAX */
+    real *
+        strips; /* packed A: ROWS_MAX x INNER_BLOCKS * INNER_MAX, and slack for full-vector stores */
+    real *panels; /* packed B: COLS_MAX x INNER_BLOCKS * INNER_MAX */
 };
 
 static size_t matmul_work_bytes(void)
 {
-    return ((ROWS_MAX + TILE_ROWS + COLS_MAX) * (size_t)INNER_MAX + 4 * VL) * sizeof(real) + 256;
+    return ((ROWS_MAX + TILE_ROWS + COLS_MAX) * (size_t)(INNER_BLOCKS * INNER_MAX) + 4 * VL) *
+               sizeof(real) +
+           256;
 }
 
 static struct matmul_work matmul_carve(void *work)
@@ -40,7 +48,7 @@ static struct matmul_work matmul_carve(void *work)
     real *base = (real *)(((uintptr_t)work + 127) / 128 * 128);
     return (struct matmul_work){
         .panels = base,
-        .strips = base + COLS_MAX * (size_t)INNER_MAX,
+        .strips = base + COLS_MAX * (size_t)(INNER_BLOCKS * INNER_MAX),
     };
 }
 
@@ -53,7 +61,10 @@ tile_nv(real *c, size_t ldc, const real *strip, const real *panel, size_t K, boo
 {
     vec s[TILE_ROWS][TILE_VECTORS];
     for (int i = 0; i < TILE_ROWS; i++)
-        for (int j = 0; j < nv; j++) s[i][j] = (vec){ 0 };
+        for (int j = 0; j < nv; j++) {
+            s[i][j] = (vec){ 0 };
+            __builtin_prefetch(c + (size_t)i * ldc + j * VL, 1); /* for the end of the loop */
+        }
     for (size_t k = 0; k < K; k++) {
         vec b[TILE_VECTORS];
 #pragma GCC unroll 8
@@ -198,15 +209,6 @@ static void pack_strip_cols(real *out, const real *a, size_t lda, size_t m, size
     }
 }
 
-static void pack_strip(real *out, const struct term *t, size_t row, size_t m, size_t k, size_t K)
-{
-    if (t->a_cols) {
-        pack_strip_cols(out, t->a + k * t->lda + row, t->lda, m, K);
-    } else {
-        pack_strip_rows(out, t->a + row * t->lda + k, t->lda, m, K);
-    }
-}
-
 /* panel[k * width + j] = B(k, col + j) where B's storage has one row per column j: VL of them are
  * widened side by side and transposed. */
 static void pack_panel_rows(real *panel, const struct term *t, size_t col, size_t n, size_t vectors,
@@ -243,9 +245,10 @@ static void pack_panel_rows(real *panel, const struct term *t, size_t col, size_
 }
 
 /* The same where B's storage has one row per k: rows are widened and cut into panels. n <=
- * PACK_COLS columns from `col`, which become neighbouring panels. */
-static void pack_panels_cols(real *panels, const struct term *t, size_t col, size_t n, size_t k0,
-                             size_t K)
+ * PACK_COLS columns from `col`, which become neighbouring panels of `depth` rows each, of which
+ * these are rows `at` and on. */
+static void pack_panels_cols(real *panels, size_t depth, size_t at, const struct term *t,
+                             size_t col, size_t n, size_t k0, size_t K)
 {
     real wide[PACK_COLS] __attribute__((aligned(64)));
     for (size_t k = 0; k < K; k++) {
@@ -257,7 +260,7 @@ static void pack_panels_cols(real *panels, const struct term *t, size_t col, siz
         }
         for (size_t j = 0; j < n; j += TILE_COLS) {
             size_t width = panel_vectors(n, j) * VL, m = min_size(n - j, TILE_COLS);
-            real *out = panels + j * K + k * width;
+            real *out = panels + j * depth + (at + k) * width;
             if (m == TILE_COLS) {
                 memcpy(out, row + j, TILE_COLS * sizeof(real));
             } else {
@@ -269,50 +272,121 @@ static void pack_panels_cols(real *panels, const struct term *t, size_t col, siz
 
 /* ---- the product ----------------------------------------------------------------------------- */
 
-/* Called by all threads of a team. Panel of column j begins at panels + j * K. */
-static void pack_panels(real *panels, const struct term *t, size_t col, size_t n, size_t k,
-                        size_t K)
+/* A block of the joint inner index, [k, k + K), and what of term t lies in it. */
+struct inner {
+    size_t k, K;
+};
+
+struct inner_part {
+    size_t at; /* within the block */
+    size_t k;  /* within the term */
+    size_t K;
+};
+
+static inline struct inner_part part_of(struct inner block, size_t term_start, size_t term_K)
 {
-    size_t step = t->b_rows ? TILE_COLS : PACK_COLS;
+    size_t low = block.k > term_start ? block.k : term_start;
+    size_t high = min_size(block.k + block.K, term_start + term_K);
+    if (low >= high) return (struct inner_part){ 0 };
+    return (struct inner_part){ low - block.k, low - term_start, high - low };
+}
+
+static size_t joint_inner(const struct term *terms, size_t n_terms)
+{
+    size_t K = 0;
+    for (size_t i = 0; i < n_terms; i++) K += terms[i].K;
+    return K;
+}
+
+/* The length of the blocks that K is cut into; the last may be shorter. */
+static size_t block_length(size_t K)
+{
+    size_t blocks = (K + INNER_MAX - 1) / INNER_MAX;
+    return blocks ? round_up((K + blocks - 1) / blocks, QUANT_BLOCK) : 1;
+}
+
+/* Called by all threads of a team. Panel of column j begins at panels + j * block.K. */
+static void pack_panels(real *panels, const struct term *terms, size_t n_terms, size_t col,
+                        size_t n, struct inner block)
+{
+    size_t start = 0;
+    for (const struct term *t = terms; t < terms + n_terms; start += t->K, t++) {
+        struct inner_part p = part_of(block, start, t->K);
+        size_t step = t->b_rows ? TILE_COLS : PACK_COLS;
+        if (!p.K) continue;
 #pragma omp for schedule(static) nowait
-    for (size_t j = 0; j < n; j += step) {
-        size_t m = min_size(n - j, step);
-        if (t->b_rows) {
-            pack_panel_rows(panels + j * K, t, col + j, m, panel_vectors(n, j), k, K);
-        } else {
-            pack_panels_cols(panels + j * K, t, col + j, m, k, K);
+        for (size_t j = 0; j < n; j += step) {
+            size_t m = min_size(n - j, step), vectors = panel_vectors(n, j);
+            real *panel = panels + j * block.K;
+            if (t->b_rows) {
+                pack_panel_rows(panel + p.at * vectors * VL, t, col + j, m, vectors, p.k, p.K);
+            } else {
+                pack_panels_cols(panel, block.K, p.at, t, col + j, m, p.k, p.K);
+            }
         }
     }
 }
 
-/* Packs A's rows [row, row + m) and waits for everybody's panels and strips. */
-static void pack_strips(real *strips, const struct term *t, size_t row, size_t m, size_t k,
-                        size_t K)
+/* Strip of row i begins at strips + i * block.K. */
+static void pack_strips(real *strips, const struct term *terms, size_t n_terms, size_t row,
+                        size_t m, struct inner block)
 {
-#pragma omp for schedule(static)
-    for (size_t i = 0; i < m; i += TILE_ROWS) {
-        pack_strip(strips + i * K, t, row + i, min_size(m - i, TILE_ROWS), k, K);
+    size_t start = 0;
+    for (const struct term *t = terms; t < terms + n_terms; start += t->K, t++) {
+        struct inner_part p = part_of(block, start, t->K);
+        if (!p.K) continue;
+#pragma omp for schedule(static) nowait
+        for (size_t i = 0; i < m; i += TILE_ROWS) {
+            real *out = strips + i * block.K + p.at * TILE_ROWS;
+            size_t rows = min_size(m - i, TILE_ROWS);
+            if (t->a_cols) {
+                pack_strip_cols(out, t->a + p.k * t->lda + row + i, t->lda, rows, p.K);
+            } else {
+                pack_strip_rows(out, t->a + (row + i) * t->lda + p.k, t->lda, rows, p.K);
+            }
+        }
     }
 }
 
-/* c (m, n) = or += strips * panels. Tiles are handed out as threads come, small enough that the
- * last one does not leave the others waiting; which thread computes a tile does not change it. */
-static void multiply(real *c, size_t ldc, const real *strips, const real *panels, size_t m,
-                     size_t n, size_t K, bool add)
+/* A piece of the product whose operands are packed: C (m, n) and the blocks of `inner`, of `step`
+ * each. Block k's panels and strips begin at k * (n or m, padded). */
+struct piece {
+    real *c;
+    size_t ldc, m, n;
+    struct inner inner;
+    size_t step;
+    const real *strips, *panels;
+    bool add;
+};
+
+static void multiply_part(const struct piece *p, size_t i0, size_t i1, size_t j0, size_t j1)
 {
-    size_t tile_m = STRIPS_PER_TILE * TILE_ROWS, tile_n = 8 * TILE_COLS;
-    size_t wanted = 8 * (size_t)omp_get_num_threads();
-    while (tile_n > TILE_COLS && (m + tile_m - 1) / tile_m * ((n + tile_n - 1) / tile_n) < wanted)
-        tile_n -= TILE_COLS;
-    size_t across = (n + tile_n - 1) / tile_n, tiles = (m + tile_m - 1) / tile_m * across;
-#pragma omp for schedule(dynamic)
-    for (size_t t = 0; t < tiles; t++) {
-        size_t i0 = t / across * tile_m, j0 = t % across * tile_n;
-        size_t i1 = min_size(m, i0 + tile_m), j1 = min_size(n, j0 + tile_n);
+    size_t m_pad = round_up(p->m, TILE_ROWS), n_pad = round_up(p->n, VL);
+    bool add = p->add;
+    for (size_t k = 0; k < p->inner.K; k += p->step, add = true) {
+        size_t K = min_size(p->inner.K - k, p->step);
+        const real *strips = p->strips + k * m_pad, *panels = p->panels + k * n_pad;
         for (size_t j = j0; j < j1; j += TILE_COLS)
             for (size_t i = i0; i < i1; i += TILE_ROWS)
-                tile(c + i * ldc + j, ldc, strips + i * K, panels + j * K, K, add,
-                     min_size(TILE_ROWS, m - i), min_size(TILE_COLS, n - j), panel_vectors(n, j));
+                tile(p->c + i * p->ldc + j, p->ldc, strips + i * K, panels + j * K, K, add,
+                     min_size(TILE_ROWS, p->m - i), min_size(TILE_COLS, p->n - j),
+                     panel_vectors(p->n, j));
+    }
+}
+
+/* Parts are handed out as threads come, small enough that the last one does not leave the others
+ * waiting; which thread computes a part does not change it. */
+static void multiply(const struct piece *p)
+{
+    size_t part_m = PART_STRIPS * TILE_ROWS, part_n = PART_PANELS * TILE_COLS;
+    size_t wanted = 8 * (size_t)omp_get_num_threads(), down = (p->m + part_m - 1) / part_m;
+    while (part_n > TILE_COLS && down * ((p->n + part_n - 1) / part_n) < wanted)
+        part_n -= TILE_COLS;
+    size_t across = (p->n + part_n - 1) / part_n;
+#pragma omp for schedule(dynamic)
+    for (size_t t = 0; t < down * across; t++) {
+        size_t i = t / across * part_m, j = t % across * part_n;
+        multiply_part(p, i, min_size(p->m, i + part_m), j, min_size(p->n, j + part_n));
     }
 }
 
@@ -320,21 +394,28 @@ static void matmul(real *c, size_t ldc, const struct term *terms, size_t n_terms
                    size_t N, bool accumulate, void *work)
 {
     struct matmul_work w = matmul_carve(work);
+    size_t K = joint_inner(terms, n_terms), step = block_length(K);
 #pragma omp parallel
     for (size_t col = 0; col < N; col += COLS_MAX) {
-        size_t n = min_size(N - col, COLS_MAX);
-        bool add = accumulate;
-        for (const struct term *t = terms; t < terms + n_terms; t++) {
-            size_t blocks = (t->K + INNER_MAX - 1) / INNER_MAX;
-            size_t step = blocks ? round_up((t->K + blocks - 1) / blocks, QUANT_BLOCK) : 1;
-            for (size_t k = 0; k < t->K; k += step, add = true) {
-                size_t K = min_size(t->K - k, step);
-                pack_panels(w.panels, t, col, n, k, K);
-                for (size_t row = 0; row < M; row += ROWS_MAX) {
-                    size_t m = min_size(M - row, ROWS_MAX);
-                    pack_strips(w.strips, t, row, m, k, K);
-                    multiply(c + row * ldc + col, ldc, w.strips, w.panels, m, n, K, add);
+        size_t n = min_size(N - col, COLS_MAX), n_pad = round_up(n, VL);
+        for (size_t k = 0; k < K; k += INNER_BLOCKS * step) {
+            struct inner inner = { k, min_size(K - k, INNER_BLOCKS * step) };
+            for (size_t b = 0; b < inner.K; b += step) {
+                struct inner block = { k + b, min_size(inner.K - b, step) };
+                pack_panels(w.panels + b * n_pad, terms, n_terms, col, n, block);
+            }
+            for (size_t row = 0; row < M; row += ROWS_MAX) {
+                size_t m = min_size(M - row, ROWS_MAX), m_pad = round_up(m, TILE_ROWS);
+                for (size_t b = 0; b < inner.K; b += step) {
+                    struct inner block = { k + b, min_size(inner.K - b, step) };
+                    pack_strips(w.strips + b * m_pad, terms, n_terms, row, m, block);
                 }
+#pragma omp barrier
+                struct piece piece = {
+                    c + row * ldc + col, ldc, m, n, inner, step, w.strips, w.panels,
+                    accumulate || k > 0
+                };
+                multiply(&piece);
             }
         }
     }
