@@ -189,3 +189,52 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
     h5_close(&r);
     return code;
 }
+
+static int get_adapter(struct adapter *a, const struct h5_reader *r, const struct shape *s,
+                       struct err *e)
+{
+    uint64_t rank = 0, targets = 0, layers = 0;
+    double alpha = 0;
+    int code = check_format(r, e);
+    if (!code) code = get_u64(&rank, r, "adapter/r", e);
+    if (!code) code = get_u64(&targets, r, "adapter/targets", e);
+    if (!code) code = get_u64(&layers, r, "adapter/layers", e);
+    if (!code) code = h5_get_f64(&alpha, r, "adapter/alpha", e);
+    if (code) return code;
+    if (!rank || rank > 65536 || !targets || targets >> MODULES || !(alpha > 0)) {
+        return err_set(e, "%s: the adapter's rank, modules or alpha make no sense", r->path);
+    }
+    if (layers != s->layers) {
+        return err_set(e, "%s: holds an adapter for %llu layers, the base has %zu", r->path,
+                       (unsigned long long)layers, s->layers);
+    }
+    adapter_layout(a, s, (size_t)rank, alpha, (unsigned)targets);
+    uint64_t n = a->n_params;
+    if (n > r->bytes / sizeof(real)) {
+        return err_set(e, "%s: holds an adapter for a base of another shape", r->path);
+    }
+    code = adapter_place(a, e);
+    return code ? code : h5_get(a->params, r, "adapter/params", real_type, 1, &n, e);
+}
+
+int checkpoint_adapter(struct adapter *a, const struct shape *s, const char *path, double weight,
+                       struct err *e)
+{
+    struct h5_reader r;
+    *a = (struct adapter){ 0 };
+    int code = h5_open(&r, path, e);
+    if (code) return code;
+    code = get_adapter(a, &r, s, e);
+    h5_close(&r);
+    if (code) {
+        adapter_free(a);
+        return code;
+    }
+    for (size_t l = 0; weight != 1 && l < s->layers; l++)
+        for (int m = 0; m < MODULES; m++) {
+            if (!adapter_has(a, (enum module)m)) continue;
+            real *B = adapter_b(a, a->params, l, (enum module)m);
+            for (size_t i = 0; i < module_rows(s, (enum module)m) * a->r; i++) B[i] *= (real)weight;
+        }
+    return 0;
+}
