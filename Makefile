@@ -73,6 +73,10 @@ TESTS_C   = $(sort $(wildcard tests/test_*.c))
 TESTS64_C = $(sort $(wildcard tests/f64_*.c))
 TEST_BINS = $(TESTS_C:tests/%.c=$(BUILD)/tests/%) $(TESTS64_C:tests/%.c=$(BUILD)/tests/%)
 TEST_SH   = $(sort $(wildcard tests/cli_*.sh))
+FUZZ_C    = $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BINS = $(FUZZ_C:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+FUZZ_MORE = tests/fuzz/fuzz.c tests/fuzz/tokenize.c $(if $(FUZZER),,tests/fuzz/replay.c)
+FUZZER    = $(if $(findstring fuzzer-no-link,$(SAN)),-fsanitize=fuzzer)
 
 ifeq ($(V),1)
 Q =
@@ -82,7 +86,7 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full FORCE
+.PHONY: all deps check-deps test demo lint bench interop fuzz clean help install ci-full FORCE
 
 all: check-deps $(BUILD)/lorac
 
@@ -167,6 +171,12 @@ $(BUILD)/tests/f64_%: tests/f64_%.c $(LIB64)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) -MMD -MP $< $(LIB64) $(ALL_LDFLAGS) $(CMOCKA_LIBS) $(ALL_LIBS) -o $@
 
+# Fuzz targets: with SAN=...,fuzzer-no-link libFuzzer drives them, otherwise tests/fuzz/replay.c.
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_MORE) tests/fuzz/fuzz.h tests/fuzz/tokenize.h $(LIB)
+	$(say) FUZZ $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(FUZZER) $< $(FUZZ_MORE) $(LIB) $(ALL_LDFLAGS) $(ALL_LIBS) -o $@
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # ---- what people type --------------------------------------------------------------------------
@@ -174,10 +184,11 @@ test:
 	@scripts/install-deps --for test
 	@$(MAKE) --no-print-directory all tests-run
 
-.PHONY: tests-run tests-build
-tests-build: $(TEST_BINS)
-tests-run: $(BUILD)/lorac $(TEST_BINS)
-	@LORAC=$(BUILD)/lorac tests/run $(TEST_BINS) $(TEST_SH)
+.PHONY: tests-run tests-build fuzz-build
+tests-build: $(TEST_BINS) $(FUZZ_BINS)
+fuzz-build: $(FUZZ_BINS)
+tests-run: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
+	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run $(TEST_BINS) $(TEST_SH)
 
 demo:
 	@scripts/install-deps --for demo
@@ -189,6 +200,10 @@ bench: all
 
 interop: all
 	@LORAC=$(BUILD)/lorac scripts/interop
+
+# FUZZ_SECONDS for each parser; FUZZ_TARGETS='gguf spm' chooses.
+fuzz:
+	@scripts/fuzz $(FUZZ_TARGETS)
 
 lint:
 	@scripts/lint
@@ -209,6 +224,7 @@ help:
 	@echo 'make deps       install the libraries (apt or dnf)'
 	@echo 'make bench      kernels and whole steps of this machine, as shares of its limits'
 	@echo 'make interop    compare with PyTorch, transformers, PEFT in a virtual environment'
+	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'
 	@echo 'make lint       style, layers, banned functions, generated documents'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make clean'

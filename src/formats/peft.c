@@ -14,11 +14,12 @@
 #include "src/base/utf8.h"
 
 enum {
-    CONFIG_MOST = 16 << 20,
-    R_MOST = 1 << 20,    /* far above any hidden size */
-    PATTERN_MOST = 1000, /* bytes of a regular expression */
-    MATCH_MOST = 100000, /* steps of one match, so that no pattern hangs us */
-    NAME_BYTES = 256,    /* of a tensor's name */
+    CONFIG_MOST = 1 << 20,
+    R_MOST = 1 << 20,     /* far above any hidden size */
+    PATTERN_MOST = 1000,  /* bytes of a regular expression */
+    PATTERNS_MOST = 2048, /* more than a 70B model has matrices */
+    MATCH_MOST = 10000,   /* steps of one match, so that no pattern hangs us */
+    NAME_BYTES = 256,     /* of a tensor's name */
 };
 
 static const char config_name[] = "adapter_config.json", model_name[] = "adapter_model.safetensors";
@@ -204,6 +205,10 @@ static int read_patterns(struct peft_pattern **patterns, size_t *n, const json_t
     json_t *object = json_object_get(root, key), *v;
     if (!object || is_empty(object)) return 0;
     if (!json_is_object(object)) return wanted(object, key, "an object", where, e);
+    if (json_object_size(object) > PATTERNS_MOST) {
+        return err_set(e, "%s: %s: found %zu patterns, wanted at most %d", where, key,
+                       json_object_size(object), PATTERNS_MOST);
+    }
     *patterns = mem_alloc(json_object_size(object), sizeof **patterns, e);
     if (!*patterns) return e->code;
     const char *text;
@@ -211,8 +216,10 @@ static int read_patterns(struct peft_pattern **patterns, size_t *n, const json_t
     {
         bool fine = ranks ? json_is_integer(v) && json_integer_value(v) >= 1 &&
                                 json_integer_value(v) <= R_MOST
-                          : json_is_number(v);
-        if (!fine) return wanted(v, key, ranks ? "ranks of 1 or more" : "numbers", where, e);
+                          : json_number_value(v) > 0;
+        if (!fine) {
+            return wanted(v, key, ranks ? "ranks of 1 or more" : "positive numbers", where, e);
+        }
         struct peft_pattern *p = &(*patterns)[*n];
         p->value = json_number_value(v);
         p->key = mem_strdup(text, e);
