@@ -161,8 +161,9 @@ class Checker:
         before = sorted(p.name for p in at.iterdir())
         got = self.run(args)
         wrong = list(faults(kind, case, got, MEMORY + 2 * size if self.bounded else 0))
-        if case.code != m.ACCEPTED and (out.exists() or (out / "run").exists()):
-            wrong.append("left output behind")
+        left = [p.name for p in out.rglob("*") if p.is_file() and p.name != ".lock"]
+        if case.code != m.ACCEPTED and left:
+            wrong.append(f"left {', '.join(left)} behind")
         if sorted(p.name for p in at.iterdir()) != before:
             wrong.append("left files beside the input")
         self.report(f"{kind.name}: {case.name}", wrong, got)

@@ -176,7 +176,7 @@ def shards() -> Kind:
         one: m.st_file(*m.st_table(parts[0])),
         two: m.st_file(*m.st_table(parts[1])),
     }
-    right = {n: one for n in names[:half]} | {n: two for n in names[half:]}
+    right = dict.fromkeys(names[:half], one) | dict.fromkeys(names[half:], two)
     first, last = names[0], names[-1]
     kind = Kind("shards", EVAL, index, fuzz={"shards": [index]})
 

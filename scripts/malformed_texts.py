@@ -101,7 +101,7 @@ def with_vocab(**pieces: object) -> bytes:
 
 
 def byte_level(pre: object, **model: object) -> bytes:
-    plain = [c for c in range(256) if 33 <= c < 127 or 161 <= c and c != 173]
+    plain = [c for c in range(256) if 33 <= c < 127 or c >= 161 and c != 173]
     rest = [c for c in range(256) if c not in plain]
     letters = [chr(c) for c in plain] + [chr(256 + i) for i in range(len(rest))]
     vocab = {c: i for i, c in enumerate(letters)}
@@ -547,7 +547,7 @@ def adapter() -> Kind:
         ("base a number", {"base_model_name_or_path": 1}, "base_model_name_or_path"),
     ]:  # fmt: skip
         add(label, changes, says)
-        if says in ("takes too long", "lora_alpha"):
+        if says == "lora_alpha":
             kind.cases[-1].about = " "
     nan = struct.pack("<64f", float("nan"), *[0.0] * 63)
     inf = struct.pack("<64f", *[0.0] * 63, float("-inf"))
@@ -571,7 +571,7 @@ def adapter() -> Kind:
         add(label, {}, says, file=tensors, about=other)
     for label, changes in [
         ("as it should be", {}),
-        ("nothing but what is needed", {k: ... for k in ("bias", "task_type", "init_lora_weights", "use_dora", "lora_dropout")}),
+        ("nothing but what is needed", dict.fromkeys(("bias", "task_type", "init_lora_weights", "use_dora", "lora_dropout"), ...)),
         ("keys of later versions without a value", {"use_later": False, "later_config": None, "more": {}}),
         ("patterns", {"rank_pattern": {r".*\.0\.self_attn\.q_proj": 2}, "alpha_pattern": {"^model.layers.0.self_attn.q_proj$": 4}}),
         ("rsLoRA", {"use_rslora": True}),

@@ -289,7 +289,8 @@ int peft_config_read(struct peft_config *c, const char *dir, struct err *e)
         return err_set(e, "%s: found no %s, wanted a directory that PEFT saved", dir, config_name);
     }
     json_t *root = json_read(path, CONFIG_MOST, e);
-    code = root ? read_config(c, root, path, e) : e->code;
+    c->path = root ? mem_strdup(path, e) : NULL;
+    code = c->path ? read_config(c, root, path, e) : e->code;
     json_decref(root);
     if (code) peft_config_free(c);
     return code;
@@ -312,6 +313,7 @@ static void free_patterns(struct peft_pattern *patterns, size_t n)
 void peft_config_free(struct peft_config *c)
 {
     for (size_t i = 0; i < c->n_targets; i++) free_text(c->target_modules[i]);
+    mem_free(c->path);
     mem_free((void *)c->target_modules);
     free_text(c->base_model);
     free_patterns(c->rank_pattern, c->n_rank);
@@ -343,8 +345,8 @@ bool peft_targets(const struct peft_config *c, const char *module)
 }
 
 /* *value = that of the first pattern that matches. */
-static int match(double *value, const struct peft_pattern *patterns, size_t n, const char *module,
-                 struct err *e)
+static int match(double *value, const struct peft_config *c, const struct peft_pattern *patterns,
+                 size_t n, const char *module, struct err *e)
 {
     pcre2_match_context *limits = n ? pcre2_match_context_create(NULL) : NULL;
     pcre2_match_data *data = limits ? pcre2_match_data_create(1, NULL) : NULL;
@@ -358,7 +360,7 @@ static int match(double *value, const struct peft_pattern *patterns, size_t n, c
             break;
         }
         if (found != PCRE2_ERROR_NOMATCH) {
-            code = err_set(e, "%s: the pattern %s takes too long to match", config_name,
+            code = err_set(e, "%s: the pattern %s takes too long to match", c->path,
                            err_quotez(patterns[i].key));
         }
     }
@@ -372,8 +374,8 @@ int peft_rank_alpha(size_t *r, double *alpha, const struct peft_config *c, const
 {
     double rank = (double)c->r;
     *alpha = c->lora_alpha;
-    int code = match(&rank, c->rank_pattern, c->n_rank, module, e);
-    if (!code) code = match(alpha, c->alpha_pattern, c->n_alpha, module, e);
+    int code = match(&rank, c, c->rank_pattern, c->n_rank, module, e);
+    if (!code) code = match(alpha, c, c->alpha_pattern, c->n_alpha, module, e);
     *r = (size_t)rank;
     return code;
 }
