@@ -7,7 +7,22 @@ read the same containers (counts that wrap, offsets that are trusted, names that
 import struct
 
 import malformed as m
-from malformed import ACCEPTED, ARRAY, BOOL, F32, I32, STRING, U8, U32, U64, Case, Fifo, Kind, Link
+from malformed import (
+    ACCEPTED,
+    ARRAY,
+    BOOL,
+    F32,
+    F64,
+    I32,
+    STRING,
+    U8,
+    U32,
+    U64,
+    Case,
+    Fifo,
+    Kind,
+    Link,
+)
 
 EVAL = ["eval", "--model", "{}", "--data", "{base}/batch.jsonl", "--format", "tokens"]
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 13\n"
@@ -101,6 +116,7 @@ def st_raw_cases() -> dict[str, tuple[object, str]]:
             "multiple",
         ),
         "named pipe": (Fifo(), "no weights"),
+        "no tensors at all": (m.st_file({}), "more than the files hold"),
     }
 
 
@@ -154,7 +170,7 @@ def safetensors() -> Kind:
     for label, file, says in st_model_cases():
         add(label, file, says)
     for case in kind.cases:
-        if case.name in ("named pipe", "tensor missing"):
+        if case.name in ("named pipe", "tensor missing", "no tensors at all"):
             case.about = " "  # what is not there is missing in the directory
     for label, file in st_valid_cases():
         add(label, file, code=ACCEPTED)
@@ -194,6 +210,7 @@ def shards() -> Kind:
         "path below": "sub/" + one,
         "name of nothing": "",
         "other ending": "model.bin",
+        "other ending of a long name": "pytorch_model.binary",
         "NUL in the name": one + "\0.safetensors",
         "backslash": "..\\" + one,
         "only the ending": ".safetensors",
@@ -319,6 +336,10 @@ def gguf_raw_cases() -> dict[str, tuple[object, str]]:
             gguf_one([], [info, m.gguf_info("b", [2**62 - 8], 24, 32)], bytes(64)),
             '"b": its shape',
         ),
+        "two tensors that fit only alone": (
+            gguf_one([], [m.gguf_info("a", [40], 0, 0), m.gguf_info("b", [60], 0, 160)], bytes(160)),
+            '"b": its shape',
+        ),
         "unknown tensor type": (gguf_one([], [m.gguf_info("a", [4], 99, 0)], bytes(16)), "tensor type 99"),
         "withdrawn tensor type": (gguf_one([], [m.gguf_info("a", [4], 4, 0)], bytes(16)), "tensor type 4"),
         "row that is no whole block": (gguf_one([], [m.gguf_info("a", [33], 8, 0)], bytes(68)), "multiple of the 32"),
@@ -360,6 +381,7 @@ def gguf_key_cases() -> list[tuple[str, dict, str]]:
         ("yarn", {"llama.rope.scaling.type": (STRING, "yarn")}, '"yarn"'),
         ("linear scaling by 0", {"llama.rope.scaling.type": (STRING, "linear"), "llama.rope.scaling.factor": (F32, 0.0)}, "factor"),
         ("scaling without a factor", {"llama.rope.scaling.type": (STRING, "linear")}, "factor"),
+        ("old linear scaling by 0", {"llama.rope.scale_linear": (F32, 0.0)}, "factor"),
         ("partial rotation", {"llama.rope.dimension_count": (U32, 4)}, "dimension_count"),
         ("unequal keys and values", {"llama.attention.key_length": (U32, 8), "llama.attention.value_length": (U32, 4)}, "not supported"),
         ("experts", {"llama.expert_count": (U32, 8)}, "llama.expert_count"),
@@ -401,6 +423,7 @@ def gguf_piece_cases() -> list[tuple[str, dict, str]]:
         "byte token <0x100>": (3, ("<0x100>", 0.0, 6), "<0x100>"),
         "byte token in lower case": (14, ("<0x0b>", 0.0, 6), "<0x0b>"),
         "byte token missing": (3, ("other", 0.0, 1), "byte pieces"),
+        "token type 0": (259, ("he", 0.0, 0), "type 0"),
         "token type 7": (260, ("he", 0.0, 7), "type 7"),
         "token twice": (259, ("ll", 0.0, 1), "twice"),
         "token of invalid UTF-8": (260, (b"\x01\0\0\0\0\0\0\0\xff", 0.0, 1), "UTF-8"),
@@ -428,6 +451,9 @@ def gguf_tensor_cases() -> list[tuple[str, list, str]]:
         ("infinite scale of a block", changed("blk.0.attn_q.weight", square, 8, q8 * m.C), "attn_q.weight: holds NaN"),
         ("embedding missing", [t for t in tensors if t[0] != "token_embd.weight"], "token_embd.weight"),
         ("rope divisors too few", [*tensors, ("rope_freqs.weight", [2], 0, struct.pack("<2f", 1, 1))], "rope_freqs"),
+        ("rope divisors of two dimensions", [*tensors, ("rope_freqs.weight", [4, 1], 0, struct.pack("<4f", 1, 1, 1, 1))], "rope_freqs"),
+        ("rope divisors of F16", [*tensors, ("rope_freqs.weight", [4], 1, bytes(8))], "rope_freqs"),
+        ("rope divisor infinite", [*tensors, ("rope_freqs.weight", [4], 0, struct.pack("<4f", 1, 1, float("inf"), 1))], "rope_freqs"),
         ("rope divisor 0", [*tensors, ("rope_freqs.weight", [4], 0, bytes(16))], "rope_freqs"),
         ("rope divisor NaN", [*tensors, ("rope_freqs.weight", [4], 0, struct.pack("<4f", 1, 1, 1, float("nan")))], "rope_freqs"),
     ]  # fmt: skip
@@ -458,6 +484,27 @@ def gguf() -> Kind:
     odd.append(m.gguf_kv("x.empty", ARRAY, (STRING, [])))
     odd.append(m.gguf_kv("x.b\u00e9", ARRAY, (BOOL, [0, 1])))
     jinja = {"tokenizer.chat_template": (STRING, "{{ ''.__class__.__mro__[1].__subclasses__() }}")}
+    divisors = ("rope_freqs.weight", [4], 0, struct.pack("<4f", 1, 1, 2, 8))
+    linear = {"llama.rope.scale_linear": (F32, 2.0)}
+    spread = [*m.gguf_tensors(), divisors]
+    add("both linear scaling and divisors", m.gguf_model(linear, tensors=spread), "rope_freqs")
+    add("rope divisors", m.gguf_model(tensors=spread), code=ACCEPTED)
+    add("linear scaling as of old", m.gguf_model(linear), code=ACCEPTED)
+    add(
+        "no scaling by name",
+        m.gguf_model({"llama.rope.scaling.type": (STRING, "none")}),
+        code=ACCEPTED,
+    )
+    same = {"llama.attention.key_length": (U32, 8), "llama.attention.value_length": (U32, 8)}
+    add("lengths of keys and values", m.gguf_model(same), code=ACCEPTED)
+    eps = {"llama.attention.layer_norm_rms_epsilon": (F64, 1e-5)}
+    add("eps as 64 bits", m.gguf_model(eps), code=ACCEPTED)
+    charsmap = {"tokenizer.ggml.precompiled_charsmap": (ARRAY, (U8, []))}
+    add("charsmap of nothing", m.gguf_model(charsmap), code=ACCEPTED, args=tokenize)
+    unknown = {"tokenizer.ggml.unknown_token_id": (U32, 1)} | gguf_pieces(
+        spm_changed(0, ("<unk>", 0.0, 3))
+    )
+    add("unknown token that is bos", m.gguf_model(unknown), code=ACCEPTED, args=tokenize)
     add("as it should be", m.gguf_model(), code=ACCEPTED)
     add("tokenizer as it should be", m.gguf_model(), code=ACCEPTED, args=tokenize)
     add("version 2", m.gguf_model(version=2), code=ACCEPTED)
@@ -534,6 +581,11 @@ def config() -> Kind:
         ("hidden size negative", m.config(hidden_size=-32), "hidden_size"),
         ("hidden size a string", m.config(hidden_size="32"), "hidden_size: found a string"),
         ("hidden size a real", m.config(hidden_size=32.0), "hidden_size: found a number"),
+        ("hidden size true", m.config(hidden_size=True), "hidden_size: found true"),
+        ("heads false", m.config(num_attention_heads=False), "num_attention_heads: found false"),
+        ("no heads, and no head_dim", m.config(without=("head_dim",), num_attention_heads=0, num_key_value_heads=0), "not a multiple"),
+        ("two architectures", m.config(architectures=["LlamaForCausalLM", "Other"]), "architectures"),
+        ("eps above 1", m.config(rms_norm_eps=2.0), "rms_norm_eps"),
         ("hidden size 2^40", m.config(hidden_size=2**40), "hidden size"),
         ("hidden size 2^70", m.config(hidden_size=2**70), "hidden_size"),
         ("layers 2^31", m.config(num_hidden_layers=2**31), "number of layers"),
@@ -566,6 +618,7 @@ def config() -> Kind:
         ("linear by a string", rope(rope_type="linear", factor="2"), "factor"),
         ("scaling with a member that is not known", rope(rope_type="linear", factor=2.0, beta_fast=32), "beta_fast"),
         ("llama3 without its factors", rope(rope_type="llama3", factor=8.0), "low_freq_factor"),
+        ("llama3 without its low factor", m.config(rope_scaling=llama3 | {"low_freq_factor": 0.0}), "low_freq_factor"),
         ("llama3 upside down", m.config(rope_scaling=llama3 | {"high_freq_factor": 0.5}), "low_freq_factor"),
         ("tied a string", m.config(tie_word_embeddings="true"), "tie_word_embeddings"),
         ("not tied, and no head", m.config(tie_word_embeddings=False), "lm_head.weight is missing"),
@@ -586,6 +639,7 @@ def config() -> Kind:
         ("rope_scaling of llama3", m.config(rope_scaling=llama3)),
         ("rope_scaling with both spellings", rope(type="linear", rope_type="linear", factor=2.0)),
         ("eos_token_id a list", m.config(eos_token_id=[2, 1])),
+        ("values of null", m.config(architectures=None, attention_bias=None, use_qk_norm=False, rope_scaling={"rope_type": "default", "beta_fast": None})),
         ("no architectures", m.config(without=("architectures",))),
         ("keys of later versions", m.config(pretraining_tp=1, use_cache=True, dtype="float16", x={"y": [None]})),
         ("sliding_window null", m.config(sliding_window=None, quantization_config=None)),

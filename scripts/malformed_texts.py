@@ -57,6 +57,8 @@ def spm() -> Kind:
         ("byte piece missing", changed(3, ("x1", 0.0, 1)), "byte pieces"),
         ("byte pieces, but no fallback", m.spm_model(trainer=m.field_int(3, 2)), "byte pieces"),
         ("unigram", m.spm_model(trainer=m.field_int(3, 1)), "UNIGRAM"),
+        ("model type 0", m.spm_model(trainer=m.field_int(3, 0)), "unknown type"),
+        ("a line that is no tiktoken", b"\xc3\xa9 0\n", "byte 0"),
         ("no trainer", m.spm_model(trainer=b""), "UNIGRAM"),
         ("model type 99", m.spm_model(trainer=m.field_int(3, 99)), "unknown type"),
         ("charsmap", m.spm_model(normalizer=m.field_bytes(2, bytes(8))), "precompiled_charsmap"),
@@ -70,6 +72,9 @@ def spm() -> Kind:
     for label, file in [
         ("as it should be", whole),
         ("unknown fields", whole + m.field_int(900, 1) + m.field_bytes(901, b"x" * long)),
+        ("denormalizer without rules", whole + m.field_bytes(5, m.field_int(3, 1))),
+        ("test data", whole + m.field_bytes(4, b"")),
+        ("<s> an ordinary piece", changed(1, ("<s>", 0.0, 1))),
         ("normalizer twice", whole + m.field_bytes(3, m.field_int(3, 1))),
         ("piece with a NUL", m.spm_model(control)),
         ("a control piece more", m.spm_model([*pieces, ("<pad>", 0.0, 3)])),
@@ -100,16 +105,39 @@ def with_vocab(**pieces: object) -> bytes:
     return hf_changed("model", "vocab", m.hf_tokenizer()["model"]["vocab"] | pieces)
 
 
-def byte_level(pre: object, **model: object) -> bytes:
+def byte_level(pre: object, without: str = "", **model: object) -> bytes:
     plain = [c for c in range(256) if 33 <= c < 127 or c >= 161 and c != 173]
     rest = [c for c in range(256) if c not in plain]
     letters = [chr(c) for c in plain] + [chr(256 + i) for i in range(len(rest))]
-    vocab = {c: i for i, c in enumerate(letters)}
+    vocab = {c: i for i, c in enumerate(c for c in letters if c != without)}
     both = {"type": "BPE", "vocab": vocab, "merges": []} | model
     return m.text({"added_tokens": [], "pre_tokenizer": pre, "model": both})
 
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+
+
+METASPACE = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"}
+
+
+def hf_plain(pre: object) -> bytes:
+    return m.text(m.hf_tokenizer() | {"normalizer": None, "pre_tokenizer": pre})
+
+
+def metaspace(**changes: object) -> bytes:
+    return hf_plain(METASPACE | changes)
+
+
+LLAMA3 = (
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+)
+
+
+def llama3_split(**changes: object) -> bytes:
+    split = {"type": "Split", "pattern": {"Regex": LLAMA3}, "behavior": "Isolated", "invert": False}
+    parts = [split | changes, BYTE_LEVEL | {"use_regex": False}]
+    return byte_level({"type": "Sequence", "pretokenizers": parts})
 
 
 def added(**changes: object) -> bytes:
@@ -141,6 +169,7 @@ def hf() -> Kind:
         ("fallback a string", hf_changed("model", "byte_fallback", "yes"), "byte_fallback"),
         ("no fallback", hf_changed("model", "byte_fallback", False), "byte_fallback"),
         ("ignore_merges", hf_changed("model", "ignore_merges", True), "ignore_merges"),
+        ("vocabulary missing", hf_changed("model", "vocab", ...), "model.vocab"),
         ("vocabulary an array", hf_changed("model", "vocab", []), "model.vocab"),
         ("vocabulary empty", hf_changed("model", "vocab", {}), ""),
         ("id negative", with_vocab(he=-1), "an id of 0 or more"),
@@ -158,6 +187,7 @@ def hf() -> Kind:
         ("merge of a piece that is none", hf_changed("model", "merges", ["h \u00e9"]), "merges[0]"),
         ("merge that gives no piece", hf_changed("model", "merges", ["h l"]), "no piece"),
         ("merge of one", hf_changed("model", "merges", [["h"]]), "merges[0]"),
+        ("merge of a piece and a number", hf_changed("model", "merges", [["h", 1]]), "merges[0]"),
         ("merge of numbers", hf_changed("model", "merges", [[1, 2]]), "merges[0]"),
         ("merge a number", hf_changed("model", "merges", [1]), "merges[0]"),
         ("unknown token that is none", hf_changed("model", "unk_token", "<none>"), "<none>"),
@@ -170,6 +200,7 @@ def hf() -> Kind:
         ("added token's id negative", added(id=-1), "id: found"),
         ("added token 2^63", added(id=2**63), "id: found"),
         ("added token that strips", added(**strip), "lstrip"),
+        ("added token of single words", added(special=False, single_word=True), "single_word"),
         ("added token special a number", added(special=1), "special"),
         ("added token of 10 kB", added(content="x" * 10000, special=False), ""),
         ("another normaliser", hf_changed("normalizer", {"type": "NFKC"}), '"NFKC"'),
@@ -179,6 +210,23 @@ def hf() -> Kind:
         ("sequence without parts", hf_changed("normalizer", {"type": "Sequence"}), "normalizers"),
         ("sequence in a sequence", hf_changed("normalizer", {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": []}]}), "Sequence"),
         ("precompiled charsmap", hf_changed("normalizer", {"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "Precompiled"),
+        ("normaliser's part without a type", hf_changed("normalizer", "normalizers", [{}]), "Prepend"),
+        ("prepends another character", hf_changed("normalizer", "normalizers", 0, "prepend", "_"), "Prepend"),
+        ("prepends with a NUL", hf_changed("normalizer", "normalizers", 0, "prepend", "\u2581\0"), "Prepend"),
+        ("prepends a number", hf_changed("normalizer", "normalizers", 0, "prepend", 1), "Prepend"),
+        ("replaces by another", hf_changed("normalizer", "normalizers", 1, "content", "_"), "Replace"),
+        ("replaces another", hf_changed("normalizer", "normalizers", 1, "pattern", {"Regex": " "}), "Replace"),
+        ("decoder sequence without parts", hf_changed("decoder", {"type": "Sequence"}), "decoders"),
+        ("Metaspace behind a normaliser", hf_changed("pre_tokenizer", {"type": "Metaspace"}), "Metaspace"),
+        ("Metaspace by another character", metaspace(replacement="_"), "U+2581"),
+        ("Metaspace of an unknown scheme", metaspace(prepend_scheme="last"), '"last"'),
+        ("Metaspace that contradicts itself", metaspace(add_prefix_space=False), "add_prefix_space"),
+        ("Metaspace and another", hf_plain({"type": "Sequence", "pretokenizers": [METASPACE, METASPACE]}), "Metaspace"),
+        ("split of another behaviour", llama3_split(behavior="Removed"), "Split"),
+        ("split inverted", llama3_split(invert=True), "Split"),
+        ("split by a string", llama3_split(pattern={"String": " "}), "no Regex"),
+        ("digits by groups", byte_level({"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": False}, BYTE_LEVEL]}), "Digits"),
+        ("ByteLevel with an unknown token and a byte missing", byte_level(BYTE_LEVEL, unk_token="!", without="\u0100"), "unk_token"),
         ("another pre-tokeniser", hf_changed("pre_tokenizer", {"type": "Whitespace"}), "Whitespace"),
         ("another decoder", hf_changed("decoder", {"type": "WordPiece"}), "WordPiece"),
         ("another post-processor", hf_changed("post_processor", {"type": "BertProcessing"}), "BertProcessing"),
@@ -198,6 +246,11 @@ def hf() -> Kind:
         ("an added token", added(id=289)),
         ("an added token with a NUL", added(id=289, content="a\0b")),
         ("byte order mark", b"\xef\xbb\xbf" + m.text(m.hf_tokenizer())),
+        ("ByteLevel with an unknown token", byte_level(BYTE_LEVEL, unk_token="!")),
+        ("ByteLevel behind", hf_changed("post_processor", {"type": "ByteLevel"})),
+        ("post-processor without bos", hf_changed("post_processor", {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A"}}]})),
+        ("added tokens null", hf_changed("added_tokens", None)),
+        ("Llama 3's split", llama3_split()),
         ("members of later versions", m.text(m.hf_tokenizer() | {"later": {"x": [1]}})),
     ]:  # fmt: skip
         kind.cases.append(Case(label, {name: file}, code=ACCEPTED))
@@ -262,6 +315,12 @@ def sidecars() -> Kind:
         ].about = "bos_token"  # either of two files may name it: the directory is named
     for row in [
         ("as it should be", one, {"bos_token": "<s>", "eos_token": {"content": "</s>"}}),
+        ("eos null", one, {"eos_token": None}),
+        ("templates by name", one, {"chat_template": [{"name": "a", "template": "x"}, {"name": "default", "template": "y"}, {}]}),
+        ("templates without the default", one, {"chat_template": [{"name": "a", "template": "x"}, 1]}),
+        ("template in a file of its own", "chat_template.jinja", b"{{ x }}"),
+        ("template of nothing", "chat_template.jinja", b""),
+        ("added tokens", three, {"[X]": 289, "[Y]": 290}),
         ("eos a list", four, {"eos_token_id": [2, 1], "bos_token_id": 1}),
         ("chat template that is a program", one, {"chat_template": "{{ ''.__class__ }}"}),
         ("model_max_length 10^30", one, b'{"model_max_length": 1000000000000000019884624838656}'),
@@ -269,6 +328,18 @@ def sidecars() -> Kind:
         ("byte order mark", four, b"\xef\xbb\xbf{}"),
     ]:  # fmt: skip
         add(*row, code=ACCEPTED)
+    unnamed = {
+        "tokenizer.json": hf_changed("model", "unk_token", None),
+        one: m.text({"unk_token": "<unk>"}),
+    }
+    kind.cases.append(Case("unknown token named beside", unnamed, code=ACCEPTED))
+    for label, beside in [
+        ("legacy false", {"legacy": False}),
+        ("no space in front", {"add_prefix_space": False}),
+        ("decoder of ordinary pieces", {"added_tokens_decoder": {"259": {"content": "he"}}}),
+    ]:
+        files = {"tokenizer.model": m.spm_model(), one: m.text(beside)}
+        kind.cases.append(Case("tokenizer.model, " + label, files, code=ACCEPTED))
     return kind
 
 
@@ -531,6 +602,8 @@ def adapter() -> Kind:
         ("alpha a string", {"lora_alpha": "4"}, "lora_alpha"),
         ("alpha 0", {"lora_alpha": 0}, "lora_alpha"),
         ("alpha negative", {"lora_alpha": -4}, "lora_alpha"),
+        ("dropout negative", {"lora_dropout": -1}, "lora_dropout"),
+        ("target a number in front", {"target_modules": [1, "q_proj"]}, "target_modules"),
         ("dropout 2", {"lora_dropout": 2}, "lora_dropout"),
         ("targets a pattern", {"target_modules": ".*q_proj"}, "target_modules"),
         ("targets empty", {"target_modules": []}, "target_modules"),
@@ -554,6 +627,7 @@ def adapter() -> Kind:
     zeros = bytes(256)
     for label, tensors, says in [
         ("tensors empty", b"", "at least 8"),
+        ("tensors none", m.st_file({}), "q_proj"),
         ("tensors cut off", sound[:-4], "cut off"),
         ("A missing", adapter_tensors(lora_A__weight=None), "lora_A.weight is missing"),
         ("B missing", adapter_tensors(lora_B__weight=None), "lora_B.weight is missing"),
@@ -574,6 +648,7 @@ def adapter() -> Kind:
         ("nothing but what is needed", dict.fromkeys(("bias", "task_type", "init_lora_weights", "use_dora", "lora_dropout"), ...)),
         ("keys of later versions without a value", {"use_later": False, "later_config": None, "more": {}}),
         ("patterns", {"rank_pattern": {r".*\.0\.self_attn\.q_proj": 2}, "alpha_pattern": {"^model.layers.0.self_attn.q_proj$": 4}}),
+        ("values of null", {"task_type": None, "bias": None, "init_lora_weights": None, "rank_pattern": None}),
         ("rsLoRA", {"use_rslora": True}),
         ("base with a path of another machine", {"base_model_name_or_path": "/home/x/models/\u00e9"}),
     ]:  # fmt: skip
@@ -608,6 +683,9 @@ def checkpoint(made: Path) -> Kind:
     tree = body.index(b"TREE")
     table = body.index(b"SNOD")
     step = body.index(b"lorac-checkpoint")
+    f32 = body.index(b"\x11\x20\x1f\0\x04\0\0\0")  # the type of the first array of numbers
+    layout = body.index(b"\x03\x01", f32 + 40)
+    numbers = int.from_bytes(body[layout + 2 : layout + 10], "little")
     cases: list[tuple[str, bytes, str]] = [
         ("empty file", b"", "wanted a checkpoint"),
         ("other magic", b"\x89HDF\r\n\x1a\n" + whole[8:], "wanted a checkpoint"),
@@ -634,6 +712,7 @@ def checkpoint(made: Path) -> Kind:
         ("sealed: symbol table's address", sealed(patched(table + 16, b"\xff" * 8)), ""),
         ("sealed: superblock's end", sealed(patched(40, b"\xff" * 8)), ""),
         ("sealed: another format", sealed(patched(step, b"other")), "no lorac checkpoint"),
+        ("sealed: NaN in the adapter", sealed(patched(numbers, b"\0\0\xc0\x7f")), "holds NaN"),
         ("sealed: half of it", sealed(body[: len(body) // 2]), ""),
     ]
     kind.cases = [Case(label, {name: file}, says) for label, file, says in cases]
