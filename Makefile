@@ -86,7 +86,7 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint bench interop fuzz clean help install ci-full FORCE
+.PHONY: all deps check-deps test demo lint bench interop fuzz coverage clean help install ci-full FORCE
 
 all: check-deps $(BUILD)/lorac
 
@@ -205,6 +205,18 @@ interop: all
 fuzz:
 	@scripts/fuzz $(FUZZ_TARGETS)
 
+# Which lines and branches of the parsers the tests reach; GAPS=1 lists the branches that none takes.
+COVERAGE = BUILD=build-cov CC=gcc ISAS=base CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
+           KERNEL_OPT='-O3 -fno-profile-arcs -fno-test-coverage'
+COVER    = safetensors gguf peft h5 checkpoint base file config options records adapter tokenizer \
+           tokenizer_files tokenizer_gguf tokenizer_hf tokenizer_spm
+coverage:
+	@$(MAKE) --no-print-directory $(COVERAGE) build-cov/lorac fuzz-build $(COVER:%=build-cov/tests/test_%)
+	@find build-cov -name '*.gcda' -delete
+	@LORAC=build-cov/lorac FUZZ=build-cov/fuzz tests/run $(COVER:%=build-cov/tests/test_%) \
+	  tests/cli_malformed.sh tests/cli_fuzz.sh tests/cli_usage.sh tests/cli_tokenize.sh
+	@scripts/coverage build-cov
+
 lint:
 	@scripts/lint
 
@@ -225,6 +237,7 @@ help:
 	@echo 'make bench      kernels and whole steps of this machine, as shares of its limits'
 	@echo 'make interop    compare with PyTorch, transformers, PEFT in a virtual environment'
 	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'
+	@echo 'make coverage   lines and branches of the parsers that tests reach (needs gcc)'
 	@echo 'make lint       style, layers, banned functions, generated documents'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make clean'

@@ -489,6 +489,21 @@ def yaml() -> Kind:
         ("no modules", "adapter: {target_modules: []}\n", "target_modules"),
         ("size without a unit", "train: {memory_budget: 16}\n", "memory_budget"),
         ("list for a number", "train: {seed: [1]}\n", "train.seed"),
+        ("list for a real", "train: {learning_rate: [1]}\n", "learning_rate"),
+        ("list for true", "train: {shuffle: [true]}\n", "shuffle"),
+        ("list for a size", "train: {memory_budget: [1GiB]}\n", "memory_budget"),
+        ("list for a time", "train: {save_steps: [1]}\n", "save_steps"),
+        ("list for a choice", "train: {lr_scheduler_type: [cosine]}\n", "lr_scheduler_type"),
+        ("section for a list", "adapter: {target_modules: {q_proj: 1}}\n", "target_modules"),
+        ("modules in one word", "adapter: {target_modules: 'q_proj,v_proj'}\n", "target_modules"),
+        ("binary", "train: {seed: 0b101}\n", "0b101"),
+        ("hexadecimal in capitals", "train: {learning_rate: +0X1p3}\n", "0X1p3"),
+        ("a zero that leads", "train: {seed: 007}\n", "007"),
+        ("size negative", "train: {memory_budget: -5GiB}\n", "memory_budget"),
+        ("size beyond any", "train: {memory_budget: 1e30TiB}\n", "memory_budget"),
+        ("size of nothing", "train: {memory_budget: 0B}\n", "memory_budget"),
+        ("quoted section", "train: ''\n", ":4: "),
+        ("empty key", "train: {'': 1}\n", "empty key"),
         ("dotted key", "train.seed: 1\n", "train.seed"),
     ]:  # fmt: skip
         add(label, tail, says)
@@ -511,6 +526,22 @@ def yaml() -> Kind:
         ("line ends of Windows", (head + out + short).replace("\n", "\r\n")),
         ("one document with its mark", "---\n" + head + out + short + "...\n"),
         ("1e-4", head + out + short.replace("max_steps", "learning_rate: 1e-4, max_steps")),
+        (
+            "null in every spelling",
+            head
+            + out
+            + "train: {max_steps: 1, batch_size: 1, warmup_steps: ~, eval_steps: NULL, save_steps: Null}\nadapter: {r: 1, init_from: }\n",
+        ),
+        (
+            "times and sizes",
+            head
+            + out
+            + short.replace("max_steps", "save_steps: 90min, memory_budget: 2GiB, max_steps"),
+        ),
+        (
+            "tokenizer between quotes",
+            head.replace("}", ', tokenizer: "BASE/model/tokenizer.json"}', 1) + out + short,
+        ),
         ("empty section", head + out + short + "# \u00e9\n"),
     ]:
         kind.cases.append(Case(label, {name: file.encode()}, code=ACCEPTED))
