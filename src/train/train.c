@@ -12,6 +12,15 @@
 
 static const uint64_t NEVER = UINT64_MAX;
 
+int base_hash(struct trainer *t, struct err *e)
+{
+    if (*t->base_sha256) return 0;
+    const struct llama *m = &t->setup.model;
+    int code = inputs_wait(&t->inputs, e);
+    if (!code) code = base_digest(t->base_sha256, m->files, t->inputs.sha256, m->n_files, e);
+    return code;
+}
+
 /* ---- saving ----------------------------------------------------------------------------------- */
 
 static struct checkpoint checkpoint_of(struct trainer *t)
@@ -62,8 +71,11 @@ static int save(struct trainer *t, struct err *e)
     int code = base_hash(t, e);
     if (!code) code = metrics_sync(&t->metrics, e);
     if (!code) code = publish(t, "adapter", t->eval_loss, e);
+    if (!code) code = manifest_adapter(t, "adapter", e);
     if (!code) code = rundir_checkpoint(path, &t->dir, t->step, e);
     if (!code) code = checkpoint_save(&c, path, rundir_mode(&t->dir), e);
+    if (!code) code = manifest_checkpoint(t, path, e);
+    if (!code) code = manifest_write(t, "running", NULL, e);
     if (!code) code = rundir_prune(&t->dir, (size_t)t->config->train.save_total_limit, e);
     t->saved_step = t->step;
     t->saved_s = term_now_s();
@@ -113,7 +125,8 @@ static int validate(struct trainer *t, struct err *e)
     t->best_loss = v.loss;
     t->best_step = t->step;
     code = base_hash(t, e);
-    return code ? code : publish(t, "best", v.loss, e);
+    if (!code) code = publish(t, "best", v.loss, e);
+    return code ? code : manifest_adapter(t, "best", e);
 }
 
 /* ---- the loop --------------------------------------------------------------------------------- */
@@ -276,7 +289,9 @@ static int write_config(struct trainer *t, struct err *e)
 static int finish_leftovers(struct trainer *t, struct err *e)
 {
     int code = rundir_prune(&t->dir, (size_t)t->config->train.save_total_limit, e);
-    return code || manifest_has_status(t, "finished") ? code : manifest_write(t, "finished", e);
+    if (code || manifest_has_status(t, "finished")) return code;
+    code = manifest_begin(t, *t->resumed_from ? t->resumed_from : NULL, e);
+    return code ? code : manifest_write(t, "finished", NULL, e);
 }
 
 static int prepare(struct trainer *t, bool *finished, struct err *e)
@@ -296,7 +311,7 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
     if (!code) code = setup_open(&t->setup, c, e);
     if (code) return code;
     hex_of(t->data_sha256, t->setup.data.sha256);
-    code = hash_start(&t->hashing, t->setup.model.files, t->setup.model.n_files, e);
+    code = inputs_begin(&t->inputs, c, &t->setup, e);
     if (!code) code = prepare_learner(t, e);
     if (!code) code = prepare_schedule(t, e);
     if (!code) code = resume_from(t, finished, e);
@@ -307,7 +322,8 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
     if (!code) code = rundir_path(path, &t->dir, "metrics.jsonl", e);
     if (!code)
         code = metrics_open(&t->metrics, path, t->step, t->eval_pending, t->dir.is_private, e);
-    if (!code) code = manifest_write(t, "running", e);
+    if (!code) code = manifest_begin(t, *t->resumed_from ? t->resumed_from : NULL, e);
+    if (!code) code = manifest_write(t, "running", NULL, e);
     return code;
 }
 
@@ -319,7 +335,7 @@ static int save_stopped(struct trainer *t, struct err *e)
         int code = save(t, e);
         if (code) return code;
     }
-    int code = manifest_write(t, "stopped", e);
+    int code = manifest_write(t, "stopped", why.msg, e);
     if (code) return code;
     err_set(e,
             "%s after step %llu of %llu; the checkpoint is written; to go on: the same command "
@@ -328,16 +344,24 @@ static int save_stopped(struct trainer *t, struct err *e)
     return e->code = ERR_STOPPED;
 }
 
+/* run.json tells of a run that failed, too, if it still can be written. */
+static void note_failure(struct trainer *t, const struct err *e)
+{
+    struct err ignored;
+    base_hash(t, &ignored); /* what failed is worth its hashes */
+    manifest_write(t, "failed", e->msg, &ignored);
+}
+
 static void trainer_free(struct trainer *t)
 {
-    hash_abandon(t->hashing);
+    inputs_free(&t->inputs);
+    manifest_free(&t->manifest);
     metrics_close(&t->metrics);
     learner_free(&t->learner);
     batch_free(&t->validation);
     setup_close(&t->setup);
     mem_free(t->order);
     mem_free(t->loss);
-    mem_free(t->file_sha256);
     str_free(&t->config_text);
     rundir_close(&t->dir);
 }
@@ -354,8 +378,11 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
         report_header(&t);
         code = loop(&t, e);
         progress_end(&t.progress);
-        if (code == ERR_STOPPED) code = save_stopped(&t, e);
-        if (!code) code = manifest_write(&t, "finished", e);
+        if (code == ERR_STOPPED)
+            code = save_stopped(&t, e);
+        else if (code)
+            note_failure(&t, e);
+        if (!code) code = manifest_write(&t, "finished", NULL, e);
         if (!code) report_end(&t);
     }
     trainer_free(&t);
