@@ -114,6 +114,13 @@ static int generate(const struct inference *x, const struct encoded *in, struct 
         generator_begin(&g, &first, &n);
         for (size_t i = 0; i < most; i++) {
             ids[i] = sample_token(g.logits, s->V, &how, 0, i, scratch);
+            if (ids[i] < 0) {
+                code = err_set(e,
+                               "token %zu of the answer: the logits are not finite: the model's or "
+                               "the adapter's numbers overflow",
+                               i + 1);
+                break;
+            }
             if (template_stops(x->template, x->tok, ids[i])) break;
             str_clear(&text);
             tokenizer_decode(x->tok, &text, ids, i + 1, false, false);

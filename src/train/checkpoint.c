@@ -64,17 +64,17 @@ static int put_arrays(struct h5_writer *w, const struct checkpoint *c, struct er
     return code;
 }
 
-/* Nothing that is not a number is ever saved. */
-static int check_finite(const struct checkpoint *c, struct err *e)
+/* Nothing that is not a number is ever saved, or gone on from. */
+static int check_finite(const struct checkpoint *c, const char *path, const char *remedy,
+                        struct err *e)
 {
     const real *arrays[] = { c->params, c->m, c->v };
     static const char *const names[] = { "adapter", "first moment", "second moment" };
     for (size_t k = 0; k < 3; k++)
         for (size_t i = 0; i < c->adapter->n_params; i++)
             if (!isfinite(arrays[k][i])) {
-                return err_set(e,
-                               "step %llu: the %s holds NaN or infinity; no checkpoint is written",
-                               (unsigned long long)c->step, names[k]);
+                return err_set(e, "%s: step %llu: the %s holds NaN or infinity; %s", path,
+                               (unsigned long long)c->step, names[k], remedy);
             }
     return 0;
 }
@@ -82,7 +82,7 @@ static int check_finite(const struct checkpoint *c, struct err *e)
 int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, struct err *e)
 {
     struct h5_writer w;
-    int code = check_finite(c, e);
+    int code = check_finite(c, path, "no checkpoint is written", e);
     if (code) return code;
     code = h5_create(&w, path, mode, e);
     if (!code) code = put_texts(&w, c, e);
@@ -185,6 +185,7 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
                        (unsigned long long)c->total_steps);
     }
     if (!code) code = get_arrays(c, &r, e);
+    if (!code) code = check_finite(c, path, "wanted numbers", e);
     c->eval_pending = pending != 0;
     h5_close(&r);
     return code;

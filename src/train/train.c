@@ -114,8 +114,11 @@ static int validate(struct trainer *t, struct err *e)
     t->eval_pending = false;
     t->eval_loss = v.loss;
     if (!isfinite(v.loss)) {
-        return err_set(e, "step %llu: the validation loss is not finite (%g)",
-                       (unsigned long long)t->step, v.loss);
+        return err_set(e,
+                       "step %llu: the validation loss is not finite (%g), first in the pass of "
+                       "validation example %zu (counted from 1); the last checkpoint is untouched; "
+                       "a lower train.learning_rate often helps",
+                       (unsigned long long)t->step, v.loss, v.bad_example);
     }
     int code = metrics_eval(&t->metrics, t->step, v.loss, e);
     if (code) return code;
@@ -151,23 +154,6 @@ static const uint32_t *next_batch(struct trainer *t, size_t *n)
     return t->order + first;
 }
 
-/* Which records a step was made of, for the message that ends a run: numbers, never text. */
-static void name_examples(struct err *e, const uint32_t *which, size_t n)
-{
-    struct str s = { 0 };
-    enum { SHOWN = 16 };
-    for (size_t i = 0; i < n && i < SHOWN; i++) str_addf(&s, "%s%u", i ? ", " : "", which[i] + 1);
-    if (n > SHOWN) str_addf(&s, " and %zu more", n - SHOWN);
-    size_t at = strlen(e->msg);
-    if (!s.failed) {
-        snprintf(e->msg + at, sizeof e->msg - at,
-                 "; training examples %s of this step (counted from 1); the last checkpoint is "
-                 "untouched; a lower train.learning_rate often helps",
-                 s.p);
-    }
-    str_free(&s);
-}
-
 static int one_step(struct trainer *t, struct err *e)
 {
     size_t n;
@@ -177,7 +163,6 @@ static int one_step(struct trainer *t, struct err *e)
     mem_guard(t->step > t->first_step);
     int code = learner_step(&t->learner, &r, which, n, t->step + 1, rate, e);
     mem_guard(false);
-    if (code == ERR_FAIL) name_examples(e, which, n);
     if (code) return code;
     double seconds = term_now_s() - start;
     t->loss[t->step++] = r.loss;
