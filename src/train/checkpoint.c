@@ -93,6 +93,12 @@ int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, s
     return code;
 }
 
+uint64_t checkpoint_bytes(const struct adapter *a, uint64_t total_steps)
+{
+    enum { AROUND = 1 << 20 }; /* what h5.h reserves for the library's own structures */
+    return 3 * sizeof(real) * (uint64_t)a->n_params + 8 * total_steps + AROUND;
+}
+
 /* ---- reading ---------------------------------------------------------------------------------- */
 
 static int get_u64(uint64_t *v, const struct h5_reader *r, const char *name, struct err *e)

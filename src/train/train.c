@@ -7,6 +7,7 @@
 #include "src/base/machine.h"
 #include "src/base/rng.h"
 #include "src/base/stop.h"
+#include "src/model/notices.h"
 #include "src/train/budget.h"
 #include "src/train/trainer.h"
 
@@ -279,6 +280,36 @@ static int finish_leftovers(struct trainer *t, struct err *e)
     return code ? code : manifest_write(t, "finished", NULL, e);
 }
 
+/* How many checkpoints the run makes, the one before its first step included; by time: as many as are
+ * sure to be there at once. */
+static uint64_t count_saves(const struct trainer *t)
+{
+    const struct config_interval *every = &t->config->train.save_steps;
+    if (every->steps == CONFIG_NONE && every->seconds != CONFIG_NONE) return 3;
+    uint64_t n = every->steps != CONFIG_NONE ? (uint64_t)every->steps : t->steps_per_epoch;
+    return 1 + (t->total + n - 1) / n;
+}
+
+/* Room for what the run will leave, less what is there already: the checkpoints that are kept and the
+ * one being written, adapter and best and the one being written. */
+static int check_room(const struct trainer *t, struct err *e)
+{
+    enum { ADAPTERS = 3 };
+    const struct adapter *a = &t->learner.adapter;
+    uint64_t newest, most = count_saves(t);
+    size_t there;
+    int code = rundir_list(&newest, 1, &there, &t->dir, e);
+    if (code) return code;
+    uint64_t kept = (uint64_t)t->config->train.save_total_limit + 1;
+    if (kept < most) most = kept;
+    uint64_t bytes = (most - (there ? 1 : 0)) * checkpoint_bytes(a, t->total);
+    if (!there) bytes += ADAPTERS * sizeof(float) * (uint64_t)a->n_params;
+    return space_need(t->dir.path, bytes, "this run writes",
+                      "free some, lower train.save_total_limit or adapter.r, or choose another "
+                      "output.dir",
+                      e);
+}
+
 static int prepare(struct trainer *t, bool *finished, struct err *e)
 {
     char path[PATH_BYTES];
@@ -303,7 +334,8 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
     if (code) return code;
     if (*finished) return finish_leftovers(t, e);
     t->first_step = t->step;
-    code = write_config(t, e);
+    code = check_room(t, e);
+    if (!code) code = write_config(t, e);
     if (!code) code = rundir_path(path, &t->dir, "metrics.jsonl", e);
     if (!code)
         code = metrics_open(&t->metrics, path, t->step, t->eval_pending, t->dir.is_private, e);
@@ -327,6 +359,12 @@ static int save_stopped(struct trainer *t, struct err *e)
             "with --resume auto",
             why.msg, (unsigned long long)t->step, (unsigned long long)t->total);
     return e->code = ERR_STOPPED;
+}
+
+static void warn_of_licence(struct trainer *t)
+{
+    const char *path = t->config->model.path, *warning = notices_warning(path);
+    if (warning) progress_note(&t->progress, "warning: %s: %s", path, warning);
 }
 
 /* run.json tells of a run that failed, too, if it still can be written. */
@@ -361,6 +399,7 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     int code = prepare(&t, &finished, e);
     if (!code && !finished) {
         report_header(&t);
+        warn_of_licence(&t);
         code = loop(&t, e);
         progress_end(&t.progress);
         if (code == ERR_STOPPED)
