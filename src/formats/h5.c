@@ -194,6 +194,9 @@ static int make_tmp(struct h5_writer *w, mode_t mode, struct err *e)
     unlink(w->tmp);
     w->fd = open(w->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (w->fd < 0) return err_errno(e, "%s: cannot write", w->path);
+#if HAS_FILE_LOCKING /* others lock the file for themselves and would meet our lock */
+    save_claim(w->path, w->fd);
+#endif
     errno = posix_fallocate(w->fd, 0, METADATA_ROOM);
     bool unknown = errno == EOPNOTSUPP || errno == EINVAL; /* some file systems cannot reserve */
     return errno && !unknown ? err_errno(e, "%s: cannot write", w->path) : 0;
