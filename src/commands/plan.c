@@ -37,7 +37,7 @@ struct plan {
 static int count_epoch(struct plan *p, const struct config *c, struct err *e)
 {
     struct batch *b = &p->learner.batch;
-    size_t n = p->setup.data.train.n, size = (size_t)c->train.batch_size;
+    size_t n = examples_items(&p->setup.data.train), size = (size_t)c->train.batch_size;
     uint32_t *order = mem_alloc(n, sizeof *order, e);
     if (!order) return e->code;
     rng_permutation(order, n, (uint64_t)c->train.seed, RNG_SHUFFLE, 0);

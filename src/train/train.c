@@ -118,23 +118,23 @@ static int validate(struct trainer *t, struct err *e)
 
 /* ---- the loop --------------------------------------------------------------------------------- */
 
-/* The examples of the step after t->step: a slice of this epoch's permutation, whose last one may be
+/* The items of the step after t->step: a slice of this epoch's permutation, whose last one may be
  * short. */
 static const uint32_t *next_batch(struct trainer *t, size_t *n)
 {
-    size_t examples = t->setup.data.train.n, size = (size_t)t->config->train.batch_size;
+    size_t items = examples_items(&t->setup.data.train), size = (size_t)t->config->train.batch_size;
     uint64_t epoch = t->step / t->steps_per_epoch;
     size_t first = (size_t)(t->step % t->steps_per_epoch) * size;
     if (t->order_epoch != epoch + 1) {
         if (t->config->train.shuffle) {
-            rng_permutation(t->order, examples, (uint64_t)t->config->train.seed, RNG_SHUFFLE,
+            rng_permutation(t->order, items, (uint64_t)t->config->train.seed, RNG_SHUFFLE,
                             (uint32_t)epoch);
         } else {
-            for (size_t i = 0; i < examples; i++) t->order[i] = (uint32_t)i;
+            for (size_t i = 0; i < items; i++) t->order[i] = (uint32_t)i;
         }
         t->order_epoch = epoch + 1;
     }
-    *n = examples - first < size ? examples - first : size;
+    *n = items - first < size ? items - first : size;
     return t->order + first;
 }
 
@@ -251,7 +251,7 @@ static int prepare_learner(struct trainer *t, struct err *e)
 static int prepare_schedule(struct trainer *t, struct err *e)
 {
     const struct config *c = t->config;
-    size_t n = t->setup.data.train.n, size = (size_t)c->train.batch_size;
+    size_t n = examples_items(&t->setup.data.train), size = (size_t)c->train.batch_size;
     t->steps_per_epoch = (n + size - 1) / size;
     t->total = c->train.max_steps != CONFIG_NONE
                    ? (uint64_t)c->train.max_steps
