@@ -14,7 +14,9 @@ struct slot {
     struct examples examples;
     struct fit_result result;
     double key;
+    bool chosen;
     int code;
+    enum fault fault; /* when there is a code */
     struct err e;
 };
 
@@ -117,13 +119,19 @@ static void read_slot(struct slot *s, struct worker *w, const struct build *b,
     struct fit_options fit = { source->template, b->tok, o->render, o->max_length, o->overlong };
     struct conversation *c = &w->conversation;
     s->code = records_parse(r, &s->slice, c, &s->e);
+    s->fault = c->fault;
     if (s->code) return;
+    s->chosen = c->chosen;
     CHECK(b->tok || c->kind == RECORD_TOKENS);
     if (c->kind == RECORD_TOKENS) {
         size_t size = o->vocab_size ? o->vocab_size : b->tok ? tokenizer_size(b->tok) : 0;
         s->code = check_vocabulary(c, size, &s->e);
+        s->fault = FAULT_VALUE;
     }
-    if (!s->code) s->code = fit_record(&w->fit, &s->examples, &s->result, c, &fit, &s->e);
+    if (!s->code) {
+        s->code = fit_record(&w->fit, &s->examples, &s->result, c, &fit, &s->e);
+        s->fault = s->result.without_targets ? FAULT_TARGETS : FAULT_ORDER;
+    }
     if (!s->code) s->code = split_key(&s->key, c, o->seed, &s->e);
     if (s->code) records_prefix(r, &s->slice, &s->e);
 }
@@ -140,6 +148,8 @@ static size_t cut_batch(struct build *b, struct records *r)
         bool more;
         examples_clear(&s->examples);
         s->result = (struct fit_result){ 0 };
+        s->chosen = false;
+        s->fault = FAULT_SIZE;
         s->slice.n = 0;
         s->code = records_slice(r, &s->slice, &more, &s->e);
         if (!s->code && !more) break;
@@ -177,8 +187,11 @@ static int take_slot(struct build *b, struct slot *s, enum side side)
     }
     if (s->code) {
         if (counts->bad++ == 0) b->first_bad[side] = s->e;
+        counts->faults[s->fault]++;
         return 0;
     }
+    counts->chosen += s->chosen;
+    counts->targets_lost += s->result.targets_lost;
     counts->overlong += s->result.lost;
     counts->truncated += s->result.truncated;
     counts->split += s->result.split;
@@ -323,6 +336,36 @@ static const char *train_on_name(enum train_on t)
     return names[t];
 }
 
+/* "2 not valid JSON, 1 lacking a key" */
+static void add_faults(struct str *out, const struct data_counts *c)
+{
+    const char *before = "";
+    for (int f = 0; f < FAULTS; f++) {
+        if (!c->faults[f]) continue;
+        str_addf(out, "%s%zu %s", before, c->faults[f], fault_name((enum fault)f));
+        before = ", ";
+    }
+}
+
+/* More than a few bad records are no accident. */
+static int check_skipped(const struct build *b, enum side side, const struct data_counts *c)
+{
+    double frac = b->o->max_skipped_frac;
+    if ((double)c->bad <= frac * (double)c->records) return 0;
+    struct str s = { 0 };
+    add_faults(&s, c);
+    int code = str_error(&s, b->e);
+    if (!code) {
+        code = err_set(b->e,
+                       "data.%s: %zu of %zu records are malformed (%s), more than the %g %% that "
+                       "data.max_skipped_frac allows; the first: %s",
+                       side == TRAIN ? "train" : "validation", c->bad, c->records, s.p, 100 * frac,
+                       b->first_bad[side].msg);
+    }
+    str_free(&s);
+    return code;
+}
+
 /* No example of a side is left: say what became of its records, and which setting to change. */
 static int nothing_left(const struct build *b, enum side side, const struct data_counts *c)
 {
@@ -356,6 +399,9 @@ static int check_sides(const struct build *b)
     const struct dataset *d = b->d;
     const struct data_options *o = b->o;
     bool by_fraction = o->n_validation == 0 && o->validation_frac > 0;
+    int code = check_skipped(b, TRAIN, &d->train_counts);
+    if (!code) code = check_skipped(b, VALIDATION, &d->validation_counts);
+    if (code) return code;
     if (by_fraction && d->train.n + d->validation.n == 0) {
         struct data_counts sum = d->train_counts;
         const struct data_counts *v = &d->validation_counts;
@@ -383,8 +429,16 @@ static void note_side(struct build *b, enum side side)
     const char *name = side == TRAIN ? "train" : "validation";
     size_t max = b->o->max_length;
     if (c->bad) {
-        str_addf(b->notes, "%s: %zu of %zu records malformed and skipped, the first: %s\n", name,
-                 c->bad, c->records, b->first_bad[side].msg);
+        str_addf(b->notes, "%s: %zu of %zu records malformed and skipped (", name, c->bad,
+                 c->records);
+        add_faults(b->notes, c);
+        str_addf(b->notes, "), the first: %s\n", b->first_bad[side].msg);
+    }
+    if (c->chosen) {
+        str_addf(b->notes,
+                 "%s: %zu records are preference data: trained on what was chosen, the rejected "
+                 "answers are left out\n",
+                 name, c->chosen);
     }
     if (c->overlong) {
         str_addf(b->notes,
@@ -403,6 +457,10 @@ static void note_side(struct build *b, enum side side)
                  "%s: %zu records split into pieces of at most data.max_length = %zu "
                  "tokens (the longest has %zu)\n",
                  name, c->split, max, c->longest);
+    }
+    if (c->targets_lost) {
+        str_addf(b->notes, "%s: %zu targets are in what was dropped or cut away\n", name,
+                 c->targets_lost);
     }
     if (c->without_targets) {
         str_addf(b->notes, "%s: %zu records without a target dropped (data.train_on: %s)\n", name,

@@ -23,7 +23,8 @@ void setup_close(struct setup *s);
 /* The chosen kernels by LORAC_ISA and LORAC_GEMM; a usage error when they cannot be had. */
 int setup_kernels(const struct kernels **k, struct err *e);
 
-/* The template called `name` ("model": the tokenizer's own). tok may be NULL only for plain. */
+/* The template called `name` ("model": the tokenizer's own; {...}: a definition, see template_define()),
+ * to be released with template_free(). tok may be NULL only for plain. */
 int setup_template(const struct template **t, const char *name, const struct tokenizer *tok,
                    struct err *e);
 

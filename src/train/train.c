@@ -39,7 +39,7 @@ static int publish(struct trainer *t, const char *name, double eval_loss, struct
 {
     static const char *const train_on[] = { "responses", "last_response", "everything" };
     const struct config *c = t->config;
-    const char *template = t->setup.template ? template_name(t->setup.template) : NULL;
+    const char *template = t->setup.template ? template_definition(t->setup.template) : NULL;
     struct adapter_notes notes = {
         .template = (char *)(uintptr_t) template,
         .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
