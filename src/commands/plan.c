@@ -8,7 +8,6 @@
 #include "src/base/json.h"
 #include "src/base/machine.h"
 #include "src/base/mem.h"
-#include "src/base/rng.h"
 #include "src/base/term.h"
 #include "src/commands/commands.h"
 #include "src/model/cost.h"
@@ -37,10 +36,14 @@ struct plan {
 static int count_epoch(struct plan *p, const struct config *c, struct err *e)
 {
     struct batch *b = &p->learner.batch;
-    size_t n = p->setup.data.train.n, size = (size_t)c->train.batch_size;
+    struct sampler sampler;
+    int code = setup_sampler(&sampler, &p->setup, c, e);
+    if (code) return code;
+    size_t n = sampler.n, size = (size_t)c->train.batch_size;
     uint32_t *order = mem_alloc(n, sizeof *order, e);
+    if (order) sampler_epoch(order, &sampler, 0);
+    sampler_free(&sampler);
     if (!order) return e->code;
-    rng_permutation(order, n, (uint64_t)c->train.seed, RNG_SHUFFLE, 0);
     for (size_t first = 0; first < n; first += size) {
         batch_begin(b, order + first, n - first < size ? n - first : size);
         struct cost w = cost_of_batch(&p->setup.model.shape, &p->learner.adapter, b);

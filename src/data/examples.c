@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "src/base/file.h"
 #include "src/base/mem.h"
 
 size_t examples_targets(const struct examples *x)
@@ -15,6 +16,7 @@ size_t examples_targets(const struct examples *x)
 static int reserve(struct examples *x, size_t n, size_t tokens, struct err *e)
 {
     size_t need_at, need_ids;
+    CHECK(!x->mapped);
     if (!mem_add(&need_at, x->n + 1, n) || !mem_add(&need_ids, examples_tokens(x), tokens)) {
         return err_set(e, "out of memory: %zu examples of %zu tokens", n, tokens);
     }
@@ -76,10 +78,17 @@ void examples_clear(struct examples *x)
     x->n = 0;
 }
 
+void examples_release(const struct examples *x)
+{
+    if (!x->mapped) return;
+    pages_release(x->ids, examples_tokens(x) * sizeof *x->ids);
+    pages_release(x->target, examples_tokens(x));
+}
+
 void examples_free(struct examples *x)
 {
-    mem_free(x->ids);
-    mem_free(x->target);
+    if (!x->mapped) mem_free(x->ids);
+    if (!x->mapped) mem_free(x->target);
     mem_free(x->at);
     *x = (struct examples){ 0 };
 }

@@ -15,6 +15,9 @@ struct examples {
     size_t *at; /* n + 1 */
     size_t n;
     size_t ids_cap, at_cap;
+    bool
+        mapped; /* ids and target lie in a file mapped read-only (prepared.h): nothing can be added,
+                    and whoever mapped it unmaps it */
 };
 
 static inline size_t examples_tokens(const struct examples *x)
@@ -30,6 +33,9 @@ int examples_add(struct examples *x, const int32_t *ids, const uint8_t *target, 
 /* Append the examples from .. to-1 of `other`, which may be x itself. */
 int examples_append(struct examples *x, const struct examples *other, size_t from, size_t to,
                     struct err *e);
+
+/* What was looked at is not needed for now: a data set larger than memory stays in its file. */
+void examples_release(const struct examples *x);
 
 void examples_clear(struct examples *x); /* keeps the memory */
 void examples_free(struct examples *x);

@@ -34,6 +34,7 @@ struct pass {
 struct batch {
     const struct examples *examples;
     size_t batch_size, pass_tokens;
+    size_t looked_at; /* examples since their pages were last released */
     bool share;
     size_t rows_max, seg_max; /* no pass of this data has more */
 

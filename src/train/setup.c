@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/base/term.h"
 
 int setup_kernels(const struct kernels **k, struct err *e)
 {
@@ -52,7 +53,7 @@ static int add_source(struct data_source *to, const struct config_source *from,
                      .prompt_column = c->data.columns.prompt,
                      .completion_column = c->data.columns.completion },
         .template = s->template,
-        .repeat = (size_t)from->weight,
+        .weight = from->weight,
     };
     return from->template ? setup_template(&to->template, from->template, s->tok, e) : 0;
 }
@@ -95,8 +96,27 @@ static int open_tokenizer(struct setup *s, const struct config *c, struct err *e
     return c->data.template ? setup_template(&s->template, c->data.template, s->tok, e) : 0;
 }
 
+struct reading {
+    struct progress line;
+    double start_s;
+    bool any;
+};
+
+/* Small data sets are read before anybody wonders. */
+static void show_records(size_t records, void *context)
+{
+    enum { WORTH_A_LINE_S = 3 };
+    struct reading *r = context;
+    double seconds = term_now_s() - r->start_s;
+    if (seconds < WORTH_A_LINE_S) return;
+    r->any = true;
+    progress_update(&r->line, "data: %zu records read, %.0f a second", records,
+                    (double)records / seconds);
+}
+
 static int open_data(struct setup *s, const struct config *c, struct err *e)
 {
+    struct reading progress = { 0 };
     struct data_source *train = add_sources(&c->data.train, c, s, e), *validation = NULL;
     if (!train) return e->code;
     validation = add_sources(&c->data.validation.files, c, s, e);
@@ -113,10 +133,19 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
             .max_length = s->max_length,
             .overlong = (enum overlong)c->data.overlong,
             .skip_errors = c->data.on_error == CONFIG_ON_ERROR_SKIP,
+            .max_skipped_frac = c->data.max_skipped,
+            .deduplicate = c->data.deduplicate,
             .seed = (uint64_t)c->train.seed,
             .vocab_size = s->model.shape.V,
+            .prepare = (enum prepare)c->data.prepare,
+            .cache_dir = c->data.cache_dir,
+            .progress = show_records,
+            .context = &progress,
         };
+        progress_init(&progress.line, 30);
+        progress.start_s = term_now_s();
         code = dataset_open(&s->data, &o, s->tok, &s->notes, e);
+        if (progress.any) progress_end(&progress.line);
     }
     mem_free(train);
     mem_free(validation);
@@ -126,6 +155,7 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
 /* The words of the configuration and of the data floor are the same, in the same order. */
 _Static_assert((int)CONFIG_TRAIN_ON_EVERYTHING == (int)TRAIN_ON_EVERYTHING, "train_on");
 _Static_assert((int)CONFIG_OVERLONG_ERROR == (int)OVERLONG_ERROR, "overlong");
+_Static_assert((int)CONFIG_PREPARE_NEVER == (int)PREPARE_NEVER, "prepare");
 
 int setup_open(struct setup *s, const struct config *c, struct err *e)
 {
@@ -143,6 +173,13 @@ int setup_open(struct setup *s, const struct config *c, struct err *e)
     if (!code) code = open_data(s, c, e);
     if (code) setup_close(s);
     return code;
+}
+
+int setup_sampler(struct sampler *s, const struct setup *setup, const struct config *c,
+                  struct err *e)
+{
+    return sampler_init(s, setup->data.shares, setup->data.n_shares, (uint64_t)c->train.seed,
+                        c->train.shuffle, e);
 }
 
 void setup_close(struct setup *s)
