@@ -44,14 +44,21 @@ static enum data_format format_of(enum config_format f)
     return format;
 }
 
+struct records_options setup_records(const struct config *c, const struct config_source *source)
+{
+    return (struct records_options){
+        .format = format_of(source->has_format ? source->format : c->data.format),
+        .prompt_column = c->data.columns.prompt,
+        .completion_column = c->data.columns.completion,
+    };
+}
+
 static int add_source(struct data_source *to, const struct config_source *from,
                       const struct config *c, const struct setup *s, struct err *e)
 {
     *to = (struct data_source){
         .path = from->path,
-        .records = { .format = format_of(from->has_format ? from->format : c->data.format),
-                     .prompt_column = c->data.columns.prompt,
-                     .completion_column = c->data.columns.completion },
+        .records = setup_records(c, from),
         .template = s->template,
         .weight = from->weight,
     };
