@@ -156,7 +156,7 @@ static const struct wrong {
     { "data:\n  train:\n    - a\n    - {weight: 2}\n", "c.yaml:4: data.train:", "no path" },
     { "data:\n  train:\n    - path: a\n      wieght: 2\n", "c.yaml:4:", "path, format, template" },
     { "data:\n  train:\n    - path: a\n      weight: 0\n",
-      "c.yaml:4: data.train: weight:", "[1, 1000000]" },
+      "c.yaml:4: data.train: weight:", "(0, 1000000]" },
     { "data:\n  train: {path: a, format: alpca}\n",
       "c.yaml:2: data.train: format:", "did you mean alpaca?" },
     { LEAST "  validation: 1.5\n", "c.yaml:5: data.validation:", "[0, 1)" },

@@ -34,7 +34,7 @@ static struct data_source source_of(const char *path, const char *template)
 {
     return (struct data_source){ .path = path,
                                  .template = template ? template_named(template) : NULL,
-                                 .repeat = 1 };
+                                 .weight = 1 };
 }
 
 /* Open what must open; notes are returned where wanted. */
@@ -462,8 +462,8 @@ static void empty_sides(void **state)
     o.validation_frac = 0.0 / 0.0;
     open_fails(&o, bytes(), ERR_USAGE, "data.validation");
     o.validation_frac = 0;
-    s.repeat = 0;
-    open_fails(&o, bytes(), ERR_USAGE, "found a weight of 0");
+    s.weight = 0;
+    open_fails(&o, bytes(), ERR_USAGE, "found a weight of 0, wanted more than 0");
 }
 
 static void validation_files(void **state)
@@ -500,15 +500,19 @@ static void repeats(void **state)
     };
     struct data_options o = options_of(s);
     o.n_train = 2;
-    s[0].repeat = 2;
-    s[1].repeat = 3;
+    s[0].weight = 2;
+    s[1].weight = 3;
     struct dataset d;
     struct str notes = { 0 };
     open_ok(&d, &o, NULL, &notes);
-    assert_examples(&d.train, "1,2* | 3,4* | 5,6* | 1,2* | 3,4* | 5,6* | 5,6*");
+    assert_examples(&d.train, "1,2* | 3,4* | 5,6*");
+    assert_int_equal(d.n_shares, 2);
+    assert_int_equal(d.shares[0].n, 2);
+    assert_int_equal(d.shares[1].n, 1);
+    assert_true(d.shares[0].weight == 2 && d.shares[1].weight == 3);
     assert_int_equal(d.train_counts.duplicates, 0);
     assert_int_equal(d.train_counts.records, 3);
-    assert_int_equal(d.train_counts.tokens, 14);
+    assert_int_equal(d.train_counts.tokens, 6);
     assert_null(notes.p);
     dataset_close(&d);
 }

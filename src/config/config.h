@@ -36,6 +36,10 @@
 #define CONFIG_WORDS_on_error(W)                                                                   \
     W(ON_ERROR_STOP, "stop")                                                                       \
     W(ON_ERROR_SKIP, "skip")
+#define CONFIG_WORDS_prepare(W)                                                                    \
+    W(PREPARE_AUTO, "auto")                                                                        \
+    W(PREPARE_ALWAYS, "true")                                                                      \
+    W(PREPARE_NEVER, "false")
 #define CONFIG_WORDS_lr_scheduler_type(W)                                                          \
     W(SCHEDULE_COSINE, "cosine")                                                                   \
     W(SCHEDULE_LINEAR, "linear")                                                                   \
@@ -60,6 +64,7 @@ enum config_format { CONFIG_WORDS_format(CONFIG_ENUM) };
 enum config_train_on { CONFIG_WORDS_train_on(CONFIG_ENUM) };
 enum config_overlong { CONFIG_WORDS_overlong(CONFIG_ENUM) };
 enum config_on_error { CONFIG_WORDS_on_error(CONFIG_ENUM) };
+enum config_prepare { CONFIG_WORDS_prepare(CONFIG_ENUM) };
 enum config_lr_scheduler_type { CONFIG_WORDS_lr_scheduler_type(CONFIG_ENUM) };
 enum config_share_prefixes { CONFIG_WORDS_share_prefixes(CONFIG_ENUM) };
 enum config_module { CONFIG_WORDS_module(CONFIG_ENUM) CONFIG_MODULES };
@@ -74,7 +79,7 @@ struct config_source {
     bool has_format; /* otherwise data.format counts */
     enum config_format format;
     char *template; /* as data.template; NULL: that */
-    int64_t weight; /* times per epoch, at least 1 */
+    double weight;  /* times per epoch, above 0 */
 };
 
 struct config_sources {

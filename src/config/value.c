@@ -1,6 +1,7 @@
 #include "src/config/value.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -262,7 +263,7 @@ static int read_template(char **out, const struct reading *r, const struct yaml_
 static int read_source_member(struct config_source *s, const struct reading *r,
                               const struct yaml_node *m, bool weighted)
 {
-    static const struct key weight = { .type = VALUE_INT, .allowed = "[1, 1000000]" };
+    static const struct key weight = { .type = VALUE_REAL, .allowed = "(0, 1000000]" };
     static const struct key format = { .type = VALUE_CHOICE,
                                        .words = config_format_words,
                                        .allowed = "" };
@@ -277,7 +278,7 @@ static int read_source_member(struct config_source *s, const struct reading *r,
     } else if (!strcmp(m->key, "template")) {
         code = read_template(&s->template, r, m);
     } else if (!strcmp(m->key, "weight") && weighted) {
-        code = read_int(&s->weight, &of_weight, m);
+        code = read_real(&s->weight, &of_weight, m);
     } else {
         return unknown_member(
             r, m, weighted ? "path, format, template or weight" : "path, format or template");
@@ -465,7 +466,14 @@ static void print_source(struct str *out, const struct config_source *s)
         str_addz(out, ", template: ");
         print_template(out, s->template);
     }
-    if (s->weight != 1) str_addf(out, ", weight: %" PRId64, s->weight);
+    if (s->weight != 1) {
+        str_addz(out, ", weight: ");
+        if (s->weight == floor(s->weight)) {
+            str_addf(out, "%.0f", s->weight);
+        } else {
+            scalar_add_real(out, s->weight);
+        }
+    }
     str_addc(out, '}');
 }
 

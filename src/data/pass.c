@@ -7,6 +7,10 @@
 
 enum { NO_ROW = UINT32_MAX };
 
+/* Examples that are looked at before the pages of a mapped data set are released again: a page fault
+ * brings in some 64 KiB around it. */
+enum { LOOKED_AT_MOST = 512 };
+
 static const int32_t *ids_of(const struct examples *x, uint32_t i)
 {
     return x->ids + x->at[i];
@@ -88,10 +92,10 @@ static int bound_examples(size_t *bound, const struct examples *x, size_t batch_
 {
     size_t n = examples_items(x);
     *bound = batch_size < n ? batch_size : n;
-    if (!x->item) return 0;
+    if (!x->items.first) return 0;
     size_t *sizes = mem_alloc(n, sizeof *sizes, e);
     if (!sizes) return e->code;
-    for (size_t k = 0; k < n; k++) sizes[k] = x->item[k + 1] - x->item[k];
+    for (size_t k = 0; k < n; k++) sizes[k] = examples_item(x, k + 1) - examples_item(x, k);
     qsort(sizes, n, sizeof *sizes, descending);
     *bound = 0;
     for (size_t k = 0; k < n && k < batch_size; k++) *bound += sizes[k];
@@ -106,7 +110,11 @@ static int bound_rows(size_t *bound, const struct examples *x, size_t n, size_t 
 {
     size_t *rows = mem_alloc(x->n, sizeof *rows, e), sum = 0;
     if (!rows) return e->code;
-    for (size_t i = 0; i < x->n; i++) rows[i] = rows_of(x, (uint32_t)i);
+    for (size_t i = 0; i < x->n; i++) {
+        rows[i] = rows_of(x, (uint32_t)i);
+        if (i % LOOKED_AT_MOST == 0) examples_release(x);
+    }
+    examples_release(x);
     qsort(rows, x->n, sizeof *rows, descending);
     for (size_t i = 0; i < n && sum < pass_tokens; i++) sum += rows[i];
     *bound = sum < pass_tokens ? sum : pass_tokens;
@@ -157,7 +165,12 @@ void batch_free(struct batch *b)
 static void cut(struct batch *b, size_t n)
 {
     const struct examples *x = b->examples;
+    if (b->looked_at >= LOOKED_AT_MOST) {
+        examples_release(x);
+        b->looked_at = 0;
+    }
     qsort_r(b->order, n, sizeof *b->order, compare_examples, (void *)(uintptr_t)x);
+    b->looked_at += n;
     b->n = n;
     b->n_passes = b->tokens = b->targets = b->rows = 0;
     struct walk walk = { 0 };

@@ -37,6 +37,7 @@ struct batch {
     size_t batch_size;   /* items */
     size_t examples_max; /* in any batch */
     size_t pass_tokens;
+    size_t looked_at; /* examples since their pages were last released */
     bool share;
     size_t rows_max, seg_max; /* no pass of this data has more */
 

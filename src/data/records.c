@@ -22,6 +22,7 @@ struct records {
     size_t line;  /* of `at` */
     size_t count; /* records cut so far */
     size_t last_line;
+    size_t released; /* bytes from the start that records_release() let go of */
 };
 
 static bool is_space(uint8_t c)
@@ -300,9 +301,10 @@ enum data_format records_format(const struct records *r)
     return r->format;
 }
 
-void records_hash(const struct records *r, struct sha256 *h)
+void records_release(struct records *r)
 {
-    sha256_add(h, r->file.data, r->file.size);
+    pages_release(r->map.data + r->released, r->at - r->released);
+    r->released = r->at;
 }
 
 /* ---- opening -----------------------------------------------------------------------------------
@@ -339,7 +341,7 @@ static void rewind_records(struct records *r)
     static const char mark[] = "\xef\xbb\xbf";
     r->at = r->map.size >= 3 && memcmp(r->map.data, mark, 3) == 0 ? 3 : 0;
     r->line = 1;
-    r->count = r->last_line = 0;
+    r->count = r->last_line = r->released = 0;
     r->done = false;
     skip_space(r);
 }

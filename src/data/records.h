@@ -12,7 +12,6 @@
 #ifndef LORAC_DATA_RECORDS_H
 #define LORAC_DATA_RECORDS_H
 
-#include "src/base/hash.h"
 #include "src/data/shapes.h"
 
 enum { RECORD_BYTES = 64 << 20 }; /* the longest record accepted */
@@ -54,7 +53,7 @@ int records_parse(const struct records *r, const struct record_slice *s, struct 
 /* Put "file:line: " in front of the message. */
 int records_prefix(const struct records *r, const struct record_slice *s, struct err *e);
 
-/* Add all bytes of the file, as it lies on the disk, to a digest. */
-void records_hash(const struct records *r, struct sha256 *h);
+/* The slices cut so far are done with: what was read need not stay in memory. */
+void records_release(struct records *r);
 
 #endif

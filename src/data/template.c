@@ -16,6 +16,22 @@ bool template_is_plain(const struct template *t)
     return row_of(t) == template_named("plain");
 }
 
+int template_digest(uint8_t digest[SHA256_BYTES], const struct template *t, struct err *e)
+{
+    t = row_of(t);
+#define TEMPLATE_VALUE(part, help) t->part,
+    const char *parts[] = { TEMPLATE_PARTS(TEMPLATE_VALUE) };
+    struct str s = { 0 };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        str_addf(&s, "%zu %s\n", parts[i] ? strlen(parts[i]) + 1 : 0, parts[i] ? parts[i] : "");
+    }
+    str_addf(&s, "%d %d\n", t->strip, t->alternate);
+    int code = str_error(&s, e);
+    if (!code) code = sha256_of(digest, s.p, s.n, e);
+    str_free(&s);
+    return code;
+}
+
 const struct template *template_of_model(const struct tokenizer *tok, struct err *e)
 {
     const char *jinja = tokenizer_chat_template(tok);

@@ -19,6 +19,7 @@
 #ifndef LORAC_DATA_TEMPLATE_H
 #define LORAC_DATA_TEMPLATE_H
 
+#include "src/base/hash.h"
 #include "src/data/conversation.h"
 #include "src/data/template_row.h"
 #include "src/tokenizer/tokenizer.h"
@@ -36,6 +37,10 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
 
 /* Whether the template joins texts without any frame of its own. t may be NULL (plain). */
 bool template_is_plain(const struct template *t);
+
+/* A digest of all that the row says, so that what was rendered by it can be told from what another
+ * row, or another version of it, would give. t may be NULL (plain). */
+int template_digest(uint8_t digest[SHA256_BYTES], const struct template *t, struct err *e);
 
 struct render_options {
     enum train_on train_on;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/base/term.h"
 
 int setup_kernels(const struct kernels **k, struct err *e)
 {
@@ -60,16 +61,23 @@ static enum data_format format_of(enum config_format f)
     return format;
 }
 
+struct records_options setup_records(const struct config *c, const struct config_source *source)
+{
+    return (struct records_options){
+        .format = format_of(source->has_format ? source->format : c->data.format),
+        .prompt_column = c->data.columns.prompt,
+        .completion_column = c->data.columns.completion,
+    };
+}
+
 static int add_source(struct data_source *to, const struct config_source *from,
                       const struct config *c, const struct setup *s, struct err *e)
 {
     *to = (struct data_source){
         .path = from->path,
-        .records = { .format = format_of(from->has_format ? from->format : c->data.format),
-                     .prompt_column = c->data.columns.prompt,
-                     .completion_column = c->data.columns.completion },
+        .records = setup_records(c, from),
         .template = s->template,
-        .repeat = (size_t)from->weight,
+        .weight = from->weight,
     };
     if (!from->template) return 0;
     return named_template(&to->template, from->template, "data.train", c, s, e);
@@ -122,8 +130,27 @@ static int open_tokenizer(struct setup *s, const struct config *c, struct err *e
     return named_template(&s->template, c->data.template, "data.template", c, s, e);
 }
 
+struct reading {
+    struct progress line;
+    double start_s;
+    bool any;
+};
+
+/* Small data sets are read before anybody wonders. */
+static void show_records(size_t records, void *context)
+{
+    enum { WORTH_A_LINE_S = 3 };
+    struct reading *r = context;
+    double seconds = term_now_s() - r->start_s;
+    if (seconds < WORTH_A_LINE_S) return;
+    r->any = true;
+    progress_update(&r->line, "data: %zu records read, %.0f a second", records,
+                    (double)records / seconds);
+}
+
 static int open_data(struct setup *s, const struct config *c, struct err *e)
 {
+    struct reading progress = { 0 };
     struct data_source *train = add_sources(&c->data.train, c, s, e), *validation = NULL;
     if (!train) return e->code;
     validation = add_sources(&c->data.validation.files, c, s, e);
@@ -141,10 +168,18 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
             .overlong = (enum overlong)c->data.overlong,
             .skip_errors = c->data.on_error == CONFIG_ON_ERROR_SKIP,
             .max_skipped_frac = c->data.max_skipped_frac,
+            .deduplicate = c->data.deduplicate,
             .seed = (uint64_t)c->train.seed,
             .vocab_size = s->model.shape.V,
+            .prepare = (enum prepare)c->data.prepare,
+            .cache_dir = c->data.cache_dir,
+            .progress = show_records,
+            .context = &progress,
         };
+        progress_init(&progress.line, 30);
+        progress.start_s = term_now_s();
         code = dataset_open(&s->data, &o, s->tok, &s->notes, e);
+        if (progress.any) progress_end(&progress.line);
     }
     free_sources(train, c->data.train.n, s);
     free_sources(validation, c->data.validation.files.n, s);
@@ -154,6 +189,7 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
 /* The words of the configuration and of the data floor are the same, in the same order. */
 _Static_assert((int)CONFIG_TRAIN_ON_EVERYTHING == (int)TRAIN_ON_EVERYTHING, "train_on");
 _Static_assert((int)CONFIG_OVERLONG_ERROR == (int)OVERLONG_ERROR, "overlong");
+_Static_assert((int)CONFIG_PREPARE_NEVER == (int)PREPARE_NEVER, "prepare");
 
 int setup_open(struct setup *s, const struct config *c, struct err *e)
 {
@@ -171,6 +207,13 @@ int setup_open(struct setup *s, const struct config *c, struct err *e)
     if (!code) code = open_data(s, c, e);
     if (code) setup_close(s);
     return code;
+}
+
+int setup_sampler(struct sampler *s, const struct setup *setup, const struct config *c,
+                  struct err *e)
+{
+    return sampler_init(s, setup->data.shares, setup->data.n_shares, (uint64_t)c->train.seed,
+                        c->train.shuffle, e);
 }
 
 void setup_close(struct setup *s)

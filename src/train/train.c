@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "src/base/machine.h"
-#include "src/base/rng.h"
 #include "src/base/stop.h"
 #include "src/train/budget.h"
 #include "src/train/trainer.h"
@@ -122,16 +121,11 @@ static int validate(struct trainer *t, struct err *e)
  * short. */
 static const uint32_t *next_batch(struct trainer *t, size_t *n)
 {
-    size_t items = examples_items(&t->setup.data.train), size = (size_t)t->config->train.batch_size;
+    size_t items = t->sampler.n, size = (size_t)t->config->train.batch_size;
     uint64_t epoch = t->step / t->steps_per_epoch;
     size_t first = (size_t)(t->step % t->steps_per_epoch) * size;
     if (t->order_epoch != epoch + 1) {
-        if (t->config->train.shuffle) {
-            rng_permutation(t->order, items, (uint64_t)t->config->train.seed, RNG_SHUFFLE,
-                            (uint32_t)epoch);
-        } else {
-            for (size_t i = 0; i < items; i++) t->order[i] = (uint32_t)i;
-        }
+        sampler_epoch(t->order, &t->sampler, epoch);
         t->order_epoch = epoch + 1;
     }
     *n = items - first < size ? items - first : size;
@@ -251,7 +245,9 @@ static int prepare_learner(struct trainer *t, struct err *e)
 static int prepare_schedule(struct trainer *t, struct err *e)
 {
     const struct config *c = t->config;
-    size_t n = examples_items(&t->setup.data.train), size = (size_t)c->train.batch_size;
+    int code = setup_sampler(&t->sampler, &t->setup, c, e);
+    if (code) return code;
+    size_t n = t->sampler.n, size = (size_t)c->train.batch_size;
     t->steps_per_epoch = (n + size - 1) / size;
     t->total = c->train.max_steps != CONFIG_NONE
                    ? (uint64_t)c->train.max_steps
@@ -335,6 +331,7 @@ static void trainer_free(struct trainer *t)
     learner_free(&t->learner);
     batch_free(&t->validation);
     setup_close(&t->setup);
+    sampler_free(&t->sampler);
     mem_free(t->order);
     mem_free(t->loss);
     mem_free(t->file_sha256);
