@@ -13,7 +13,7 @@ SHELL    = /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 # ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ----------------------------
-PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libcrypto
+PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libcrypto zlib libzstd
 probe    = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 HDF5_PC := $(shell for p in hdf5 hdf5-serial; do $(PKG_CONFIG) --exists $$p 2>/dev/null && echo $$p && break; done)
 OPENBLAS_CFLAGS ?= $(call probe,--cflags,openblas)
@@ -28,10 +28,16 @@ PCRE2_CFLAGS    ?= $(call probe,--cflags,libpcre2-8)
 PCRE2_LIBS      ?= $(call probe,--libs,libpcre2-8)
 CRYPTO_CFLAGS   ?= $(call probe,--cflags,libcrypto)
 CRYPTO_LIBS     ?= $(call probe,--libs,libcrypto)
+ZLIB_CFLAGS     ?= $(call probe,--cflags,zlib)
+ZLIB_LIBS       ?= $(call probe,--libs,zlib)
+ZSTD_CFLAGS     ?= $(call probe,--cflags,libzstd)
+ZSTD_LIBS       ?= $(call probe,--libs,libzstd)
 CMOCKA_LIBS     ?= -lcmocka
 
-DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) $(CRYPTO_CFLAGS)
-DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS)
+DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) $(CRYPTO_CFLAGS) \
+             $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)
+DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) \
+             $(ZLIB_LIBS) $(ZSTD_LIBS)
 
 # ---- flags -------------------------------------------------------------------------------------
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
@@ -76,6 +82,10 @@ TESTS_C   = $(sort $(wildcard tests/test_*.c))
 TESTS64_C = $(sort $(wildcard tests/f64_*.c))
 TEST_BINS = $(TESTS_C:tests/%.c=$(BUILD)/tests/%) $(TESTS64_C:tests/%.c=$(BUILD)/tests/%)
 TEST_SH   = $(sort $(wildcard tests/cli_*.sh))
+FUZZ_C    = $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BINS = $(FUZZ_C:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+FUZZ_MORE = tests/fuzz/fuzz.c tests/fuzz/tokenize.c $(if $(FUZZER),,tests/fuzz/replay.c)
+FUZZER    = $(if $(findstring fuzzer-no-link,$(SAN)),-fsanitize=fuzzer)
 
 ifeq ($(V),1)
 Q =
@@ -85,14 +95,15 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 FORCE
+.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 fuzz coverage FORCE
 
 all: check-deps $(BUILD)/lorac
 
 # A missing library is one line that names it and the remedy, not a page of compiler errors.
 check-deps:
 	@missing=; for p in openblas:"$(OPENBLAS_LIBS)" hdf5:"$(HDF5_LIBS)" libyaml:"$(YAML_LIBS)" \
-	    jansson:"$(JANSSON_LIBS)" pcre2:"$(PCRE2_LIBS)" libcrypto:"$(CRYPTO_LIBS)"; do \
+	    jansson:"$(JANSSON_LIBS)" pcre2:"$(PCRE2_LIBS)" libcrypto:"$(CRYPTO_LIBS)" \
+	    zlib:"$(ZLIB_LIBS)" libzstd:"$(ZSTD_LIBS)"; do \
 	  [ -n "$${p#*:}" ] || missing="$$missing $${p%%:*}"; done; \
 	if [ -n "$$missing" ]; then echo "✗ not found:$$missing"; \
 	  echo "  run 'make deps' (Debian, Ubuntu, Fedora), or see README.md for Spack and conda"; exit 1; fi
@@ -170,6 +181,12 @@ $(BUILD)/tests/f64_%: tests/f64_%.c $(LIB64)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) -MMD -MP $< $(LIB64) $(ALL_LDFLAGS) $(CMOCKA_LIBS) $(ALL_LIBS) -o $@
 
+# Fuzz targets: with SAN=...,fuzzer-no-link libFuzzer drives them, otherwise tests/fuzz/replay.c.
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_MORE) tests/fuzz/fuzz.h tests/fuzz/tokenize.h $(LIB)
+	$(say) FUZZ $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(FUZZER) $< $(FUZZ_MORE) $(LIB) $(ALL_LDFLAGS) $(ALL_LIBS) -o $@
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # ---- what people type --------------------------------------------------------------------------
@@ -177,10 +194,11 @@ test:
 	@scripts/install-deps --for test
 	@$(MAKE) --no-print-directory all tests-run
 
-.PHONY: tests-run tests-build
-tests-build: $(TEST_BINS)
-tests-run: $(BUILD)/lorac $(TEST_BINS)
-	@LORAC=$(BUILD)/lorac tests/run $(TEST_BINS) $(TEST_SH)
+.PHONY: tests-run tests-build fuzz-build
+tests-build: $(TEST_BINS) $(FUZZ_BINS)
+fuzz-build: $(FUZZ_BINS)
+tests-run: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
+	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run $(TEST_BINS) $(TEST_SH)
 
 demo:
 	@scripts/install-deps --for demo
@@ -196,6 +214,21 @@ interop: all
 # Cross-built, under emulation, in $(BUILD)-aarch64.
 test-aarch64:
 	@BUILD=$(BUILD)-aarch64 scripts/test-aarch64
+# FUZZ_SECONDS for each parser; FUZZ_TARGETS='gguf spm' chooses.
+fuzz:
+	@scripts/fuzz $(FUZZ_TARGETS)
+
+# Which lines and branches of the parsers the tests reach; GAPS=1 lists the branches that none takes.
+COVERAGE = BUILD=build-cov CC=gcc ISAS=base CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
+           KERNEL_OPT='-O3 -fno-profile-arcs -fno-test-coverage'
+COVER    = safetensors gguf peft h5 checkpoint base file config options records adapter tokenizer \
+           tokenizer_files tokenizer_gguf tokenizer_hf tokenizer_spm
+coverage:
+	@$(MAKE) --no-print-directory $(COVERAGE) build-cov/lorac fuzz-build $(COVER:%=build-cov/tests/test_%)
+	@find build-cov -name '*.gcda' -delete
+	@LORAC=build-cov/lorac FUZZ=build-cov/fuzz tests/run $(COVER:%=build-cov/tests/test_%) \
+	  tests/cli_malformed.sh tests/cli_fuzz.sh tests/cli_usage.sh tests/cli_tokenize.sh
+	@scripts/coverage build-cov
 
 lint:
 	@scripts/lint
@@ -217,6 +250,8 @@ help:
 	@echo 'make bench      kernels and whole steps of this machine, as shares of its limits'
 	@echo 'make interop    compare with PyTorch, transformers, PEFT in a virtual environment'
 	@echo 'make test-aarch64   cross-build for aarch64 and run the tests of kernels/ under qemu'
+	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'
+	@echo 'make coverage   lines and branches of the parsers that tests reach (needs gcc)'
 	@echo 'make lint       style, layers, banned functions, generated documents'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make clean'

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "kernels/blas.h"
 #include "src/base/version.h"
 #include "src/commands/commands.h"
 #include "src/config/config.h"
@@ -62,6 +64,7 @@ static void set_up_process(void)
     fill_standard_descriptors();
     forbid_cores();
     signal(SIGPIPE, SIG_IGN); /* a reader that left shows as EPIPE; training goes on without one */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
     signal(SIGBUS, on_bus_error);
 }
 
@@ -248,8 +251,20 @@ static int run(int argc, char **argv)
     return c ? run_command(c, argc - 2, argv + 2) : unknown_command(name);
 }
 
+/* Where OpenBLAS computes, or is what others are measured against, it should use what this CPU has. It
+ * chooses while it is loaded, so the program begins again. */
+static void choose_blas_core(int argc, char **argv)
+{
+    const char *gemm = getenv("LORAC_GEMM"), *core;
+    bool used = (gemm && strcmp(gemm, "blas") == 0) || (argc > 1 && strcmp(argv[1], "bench") == 0);
+    if (!used || getenv("OPENBLAS_CORETYPE") || !(core = blas_better_core())) return;
+    setenv("OPENBLAS_CORETYPE", core, 1);
+    execv("/proc/self/exe", argv); /* where it fails, what was loaded serves, only slower */
+}
+
 int main(int argc, char **argv)
 {
+    choose_blas_core(argc, argv);
     set_up_process();
     return flush_results(run(argc, argv));
 }

@@ -2,10 +2,10 @@
  *
  * A file begins with a user block of 512 bytes: magic, version, size and SHA-256 of everything
  * behind the block, as text. Reading checks all of it before libhdf5 sees a byte, because that
- * library aborts on damaged files or reads them without a word. What passes is then read strictly:
- * hard links, contiguous storage inside the file, the exact type and shape that the caller names.
- * Nothing here makes a file from a stranger safe, who can compute a SHA-256 too: a checkpoint is
- * for the one who wrote it; what is exchanged are safetensors.
+ * library aborts on damaged files or reads them without a word. A stranger can compute a SHA-256
+ * too, so every structure of the file is then walked (h5_check.h): only what this file writes
+ * passes, hard links and contiguous storage inside the file. Arrays have the exact type and shape
+ * that the caller names.
  *
  * Writing goes to a temporary file that is closed, sealed, fsynced and renamed over the target. The
  * same content gives the same bytes. h5dump and h5py read the files as they are. Neither writing
@@ -37,6 +37,11 @@ int h5_create(struct h5_writer *w, const char *path, mode_t mode, struct err *e)
 /* An array of rank 0 (a scalar, dims NULL) to 4. Dimensions may be 0. */
 int h5_put(struct h5_writer *w, const char *name, enum h5_type type, const void *data,
            unsigned rank, const uint64_t *dims, struct err *e);
+/* An array of rank 1 that is written later, in pieces: *at is the place of its first byte. */
+int h5_place(struct h5_writer *w, uint64_t *at, const char *name, enum h5_type type, uint64_t n,
+             struct err *e);
+/* Write n bytes into such a place. */
+int h5_write(struct h5_writer *w, uint64_t at, const void *bytes, size_t n, struct err *e);
 int h5_put_i64(struct h5_writer *w, const char *name, int64_t v, struct err *e);
 int h5_put_f64(struct h5_writer *w, const char *name, double v, struct err *e);
 /* n bytes, shown as a string by h5dump; NULs inside are kept. */
@@ -63,6 +68,10 @@ int h5_length(size_t *n, const struct h5_reader *r, const char *name, enum h5_ty
 /* Errors unless the array is there with this very type and shape. */
 int h5_get(void *data, const struct h5_reader *r, const char *name, enum h5_type type,
            unsigned rank, const uint64_t *dims, struct err *e);
+/* Where the n numbers of an array of rank 1 lie in the file, for those who map it; aligned for their
+ * type. */
+int h5_find(uint64_t *at, const struct h5_reader *r, const char *name, enum h5_type type,
+            uint64_t n, struct err *e);
 int h5_get_i64(int64_t *v, const struct h5_reader *r, const char *name, struct err *e);
 int h5_get_f64(double *v, const struct h5_reader *r, const char *name, struct err *e);
 /* Appends the text to out. */
