@@ -7,6 +7,7 @@
 #include "src/base/rng.h"
 
 #include "kernels/widen.c"
+#include "kernels/lanes.c"
 #include "kernels/exp.c"
 #include "kernels/matmul.c"
 #include "kernels/matvec.c"
