@@ -95,7 +95,7 @@ check-deps:
 	  echo "  run 'make deps' (Debian, Ubuntu, Fedora), or see README.md for Spack and conda"; exit 1; fi
 
 deps:
-	scripts/install-deps
+	@scripts/install-deps && echo '✓ everything that lorac is built from is here'
 
 # ---- rules -------------------------------------------------------------------------------------
 # The stamp changes when compiler or flags do; every object depends on it.
@@ -198,6 +198,7 @@ ci-full: test lint interop
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BUILD)/lorac $(DESTDIR)$(PREFIX)/bin/lorac
+	@case ":$$PATH:" in *:$(PREFIX)/bin:*) ;; *) [ -n "$(DESTDIR)" ] || echo 'add $(PREFIX)/bin to PATH' ;; esac
 
 clean:
 	rm -rf $(BUILD)
@@ -210,6 +211,6 @@ help:
 	@echo 'make bench      kernels and whole steps of this machine, as shares of its limits'
 	@echo 'make interop    compare with PyTorch, transformers, PEFT in a virtual environment'
 	@echo 'make lint       style, layers, banned functions, generated documents'
-	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
-	@echo 'make clean'
+	@echo 'make install    put lorac into PREFIX/bin: PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make clean      remove $(BUILD)'
 	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...'

@@ -20,7 +20,8 @@ run "$LORAC" train "$scratch/run.yaml"
 is "a run to look at" "$status" 0
 "$LORAC" convert "$scratch/run/adapter" -o "$scratch/adapter.gguf" 2>/dev/null
 "$LORAC" convert "$scratch/tiny" -o "$scratch/tiny.gguf" 2>/dev/null
-checkpoint=$(ls "$scratch"/run/step-*.h5 | tail -n 1)
+checkpoints=("$scratch"/run/step-*.h5)
+checkpoint=${checkpoints[-1]}
 
 while IFS='|' read -r path kind; do
     inspect "$path"
