@@ -5,14 +5,14 @@
  * TOMS 2008): B is packed into panels of TILE_COLS columns, A into strips of TILE_ROWS rows, both
  * with the inner index slowest, and a register tile of TILE_ROWS x TILE_COLS runs over the inner
  * index. The terms' inner indices are joined into one, so that a LoRA term lengthens the last block
- * instead of visiting C again. All threads pack several blocks together, then share out C:
+ * instead of visiting C again. All threads pack B together, then share out the rows:
  *
  *     for columns in pieces of COLS_MAX            (packed B stays in the last-level cache)
  *       for the joint inner index in pieces of INNER_BLOCKS blocks of at most INNER_MAX
  *         pack B                                   (each weight is widened once)
- *         for rows in pieces of ROWS_MAX
- *           pack A
- *           for parts of C that stay in the second-level cache
+ *         for rows in parts of at most PART_ROWS, each by one thread
+ *           pack A                                 (it stays in the thread's second-level cache)
+ *           for columns in runs of RUN_PANELS      (as do these columns of C)
  *             for each block: C += A * B, tile by tile
  *
  * Blocks depend on the terms' K alone and every element of C is one chain of multiply-adds per
@@ -21,35 +21,36 @@
 enum {
     INNER_MAX = 384,
     INNER_BLOCKS = 3,
-    ROWS_MAX = 2048,
     COLS_MAX = 3072, /* a multiple of every TILE_COLS and of 32 */
-    PART_STRIPS = (VECTOR_BYTES >= 64 ? 256 : 128) / TILE_ROWS,
-    PART_PANELS = 8,
+    PART_ROWS = VECTOR_BYTES >= 64 ? 192 : 96,
+    RUN_PANELS = 8,
     PACK_COLS = TILE_COLS % 32 ? 96 : TILE_COLS, /* whole panels and whole quantised blocks */
 };
 _Static_assert(COLS_MAX % PACK_COLS == 0 && PACK_COLS % TILE_COLS == 0, "panels fill pieces");
 _Static_assert(INNER_MAX % QUANT_BLOCK == 0, "blocks hold whole quantised blocks");
 
+_Static_assert(PART_ROWS % TILE_ROWS == 0, "strips fill parts");
+
+enum {
+    INNER_PIECE = INNER_BLOCKS * INNER_MAX,
+    STRIPS = PART_ROWS * INNER_PIECE + 4 * VL, /* of one thread; slack for full-vector stores */
+};
+
 struct matmul_work {
-    real *
-        strips; /* packed A: ROWS_MAX x INNER_BLOCKS * INNER_MAX, and slack for full-vector stores */
-    real *panels; /* packed B: COLS_MAX x INNER_BLOCKS * INNER_MAX */
+    real *panels; /* packed B: COLS_MAX x INNER_PIECE */
+    real *strips; /* packed A: STRIPS for each thread */
 };
 
 static size_t matmul_work_bytes(void)
 {
-    return ((ROWS_MAX + TILE_ROWS + COLS_MAX) * (size_t)(INNER_BLOCKS * INNER_MAX) + 4 * VL) *
-               sizeof(real) +
-           256;
+    size_t threads = (size_t)omp_get_max_threads();
+    return (COLS_MAX * (size_t)INNER_PIECE + threads * STRIPS) * sizeof(real) + 256;
 }
 
 static struct matmul_work matmul_carve(void *work)
 {
     real *base = (real *)(((uintptr_t)work + 127) / 128 * 128);
-    return (struct matmul_work){
-        .panels = base,
-        .strips = base + COLS_MAX * (size_t)(INNER_BLOCKS * INNER_MAX),
-    };
+    return (struct matmul_work){ base, base + COLS_MAX * (size_t)INNER_PIECE };
 }
 
 /* ---- the register tile ----------------------------------------------------------------------- */
@@ -327,16 +328,14 @@ static void pack_panels(real *panels, const struct term *terms, size_t n_terms, 
     }
 }
 
-/* Strip of row i begins at strips + i * block.K. */
+/* By one thread. Strip of row i begins at strips + i * block.K. */
 static void pack_strips(real *strips, const struct term *terms, size_t n_terms, size_t row,
                         size_t m, struct inner block)
 {
     size_t start = 0;
     for (const struct term *t = terms; t < terms + n_terms; start += t->K, t++) {
         struct inner_part p = part_of(block, start, t->K);
-        if (!p.K) continue;
-#pragma omp for schedule(static) nowait
-        for (size_t i = 0; i < m; i += TILE_ROWS) {
+        for (size_t i = 0; p.K && i < m; i += TILE_ROWS) {
             real *out = strips + i * block.K + p.at * TILE_ROWS;
             size_t rows = min_size(m - i, TILE_ROWS);
             if (t->a_cols) {
@@ -348,53 +347,310 @@ static void pack_strips(real *strips, const struct term *terms, size_t n_terms, 
     }
 }
 
-/* A piece of the product whose operands are packed: C (m, n) and the blocks of `inner`, of `step`
- * each. Block k's panels and strips begin at k * (n or m, padded). */
+/* A piece of the product: n columns of C, and `inner` of the joint inner index in blocks of `step`.
+ * The panels of the block at k begin at panels + k * (n in whole vectors). */
 struct piece {
-    real *c;
-    size_t ldc, m, n;
+    real *c; /* column 0 of the piece */
+    size_t ldc, M, n;
+    const struct term *terms;
+    size_t n_terms;
     struct inner inner;
     size_t step;
-    const real *strips, *panels;
+    const real *panels;
     bool add;
 };
 
-static void multiply_part(const struct piece *p, size_t i0, size_t i1, size_t j0, size_t j1)
+/* Rows [row, row + m) of it, columns [j0, j1), from packed strips. */
+static void multiply_run(const struct piece *p, const real *strips, size_t row, size_t m, size_t j0,
+                         size_t j1)
 {
-    size_t m_pad = round_up(p->m, TILE_ROWS), n_pad = round_up(p->n, VL);
+    size_t m_pad = round_up(m, TILE_ROWS), n_pad = round_up(p->n, VL);
     bool add = p->add;
     for (size_t k = 0; k < p->inner.K; k += p->step, add = true) {
         size_t K = min_size(p->inner.K - k, p->step);
-        const real *strips = p->strips + k * m_pad, *panels = p->panels + k * n_pad;
         for (size_t j = j0; j < j1; j += TILE_COLS)
-            for (size_t i = i0; i < i1; i += TILE_ROWS)
-                tile(p->c + i * p->ldc + j, p->ldc, strips + i * K, panels + j * K, K, add,
-                     min_size(TILE_ROWS, p->m - i), min_size(TILE_COLS, p->n - j),
-                     panel_vectors(p->n, j));
+            for (size_t i = 0; i < m; i += TILE_ROWS)
+                tile(p->c + (row + i) * p->ldc + j, p->ldc, strips + k * m_pad + i * K,
+                     p->panels + k * n_pad + j * K, K, add, min_size(TILE_ROWS, m - i),
+                     min_size(TILE_COLS, p->n - j), panel_vectors(p->n, j));
     }
 }
 
-/* Parts are handed out as threads come, small enough that the last one does not leave the others
- * waiting; which thread computes a part does not change it. */
-static void multiply(const struct piece *p)
+static void multiply_part(const struct piece *p, real *strips, size_t row, size_t m, size_t j0,
+                          size_t j1)
 {
-    size_t part_m = PART_STRIPS * TILE_ROWS, part_n = PART_PANELS * TILE_COLS;
-    size_t wanted = 8 * (size_t)omp_get_num_threads(), down = (p->m + part_m - 1) / part_m;
-    while (part_n > TILE_COLS && down * ((p->n + part_n - 1) / part_n) < wanted)
-        part_n -= TILE_COLS;
-    size_t across = (p->n + part_n - 1) / part_n;
-#pragma omp for schedule(dynamic)
-    for (size_t t = 0; t < down * across; t++) {
-        size_t i = t / across * part_m, j = t % across * part_n;
-        multiply_part(p, i, min_size(p->m, i + part_m), j, min_size(p->n, j + part_n));
+    size_t m_pad = round_up(m, TILE_ROWS);
+    for (size_t k = 0; k < p->inner.K; k += p->step) {
+        struct inner block = { p->inner.k + k, min_size(p->inner.K - k, p->step) };
+        pack_strips(strips + k * m_pad, p->terms, p->n_terms, row, m, block);
+    }
+    for (size_t j = j0; j < j1; j += RUN_PANELS * TILE_COLS)
+        multiply_run(p, strips, row, m, j, min_size(j1, j + RUN_PANELS * TILE_COLS));
+}
+
+/* As many parts for each thread as the others have; with fewer strips than threads, columns are
+ * divided too. Which thread computes a part does not change it. */
+static void multiply(const struct piece *p, real *strips)
+{
+    size_t threads = (size_t)omp_get_num_threads();
+    size_t rounds = (p->M + threads * PART_ROWS - 1) / (threads * PART_ROWS);
+    size_t part = round_up((p->M + threads * rounds - 1) / (threads * rounds), TILE_ROWS);
+    size_t down = (p->M + part - 1) / part,
+           across = down < threads ? (threads + down - 1) / down : 1;
+    size_t wide = round_up((p->n + across - 1) / across, TILE_COLS);
+#pragma omp for collapse(2) schedule(dynamic)
+    for (size_t row = 0; row < p->M; row += part)
+        for (size_t j = 0; j < p->n; j += wide)
+            multiply_part(p, strips, row, min_size(p->M - row, part), j, min_size(p->n, j + wide));
+}
+
+/* ---- few columns ----------------------------------------------------------------------------- */
+
+/* Where C is one panel wide (x A^T, dy B), packing A would cost more than the product: rows of A are
+ * read where they lie. As tile_nv(), row i of A at row[i]. */
+static inline __attribute__((always_inline)) void narrow_nv(real *c, size_t ldc,
+                                                            const real *const row[TILE_ROWS],
+                                                            const real *panel, size_t K, bool add,
+                                                            const int nv)
+{
+    vec s[TILE_ROWS][TILE_VECTORS];
+    for (int i = 0; i < TILE_ROWS; i++)
+        for (int j = 0; j < nv; j++) s[i][j] = (vec){ 0 };
+    for (size_t k = 0; k < K; k++, panel += nv * VL) {
+        vec b[TILE_VECTORS];
+#pragma GCC unroll 8
+        for (int j = 0; j < nv; j++) b[j] = *(const vec *)(panel + j * VL);
+#pragma GCC unroll 16
+        for (int i = 0; i < TILE_ROWS; i++) {
+            vec a = row[i][k] - (vec){ 0 };
+#pragma GCC unroll 8
+            for (int j = 0; j < nv; j++) s[i][j] += a * b[j];
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < TILE_ROWS; i++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < nv; j++) {
+            real *p = c + (size_t)i * ldc + j * VL;
+            if (add) s[i][j] += load(p);
+            store(p, s[i][j]);
+        }
     }
 }
+
+/* c (m, vectors * VL) = or += m <= TILE_ROWS rows at a, lda apart. */
+static void narrow_tile(real *c, size_t ldc, const real *a, size_t lda, size_t m, const real *panel,
+                        size_t K, bool add, size_t vectors)
+{
+    const real *row[TILE_ROWS];
+    for (size_t i = 0; i < TILE_ROWS; i++) row[i] = i < m ? a + i * lda : zeros;
+    if (vectors == 1) {
+        narrow_nv(c, ldc, row, panel, K, add, 1);
+    } else if (vectors == 2) {
+        narrow_nv(c, ldc, row, panel, K, add, 2);
+    } else {
+        narrow_nv(c, ldc, row, panel, K, add, TILE_VECTORS);
+    }
+}
+
+/* Rows [row, row + m) of C through a tile of their own, so that C may be narrower than its panel. */
+static void narrow_rows(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t row,
+                        size_t m, size_t N, bool accumulate, const real *panels, size_t step)
+{
+    real sum[TILE_ROWS * TILE_COLS] __attribute__((aligned(64)));
+    size_t K = joint_inner(terms, n_terms), vectors = panel_vectors(N, 0), width = vectors * VL;
+    bool add = false;
+    for (size_t k = 0; k < K; k += step) {
+        struct inner block = { k, min_size(K - k, step) };
+        size_t start = 0;
+        for (const struct term *t = terms; t < terms + n_terms; start += t->K, t++) {
+            struct inner_part p = part_of(block, start, t->K);
+            if (!p.K) continue;
+            narrow_tile(sum, width, t->a + row * t->lda + p.k, t->lda, m,
+                        panels + (k + p.at) * width, p.K, add, vectors);
+            add = true;
+        }
+    }
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < N; j++) {
+            real v = sum[i * width + j], *to = c + (row + i) * ldc + j;
+            *to = accumulate ? *to + v : v;
+        }
+}
+
+static bool is_narrow(const struct term *terms, size_t n_terms, size_t N)
+{
+    if (N > TILE_COLS || joint_inner(terms, n_terms) > COLS_MAX / TILE_COLS * INNER_MAX)
+        return false;
+    for (size_t i = 0; i < n_terms; i++)
+        if (terms[i].a_cols) return false;
+    return true;
+}
+
+static void matmul_narrow(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
+                          size_t N, bool accumulate, real *panels)
+{
+    size_t K = joint_inner(terms, n_terms), step = block_length(K), width = round_up(N, VL);
+#pragma omp parallel
+    {
+        for (size_t k = 0; k < K; k += step) {
+            struct inner block = { k, min_size(K - k, step) };
+            pack_panels(panels + k * width, terms, n_terms, 0, N, block);
+        }
+#pragma omp barrier
+#pragma omp for schedule(static)
+        for (size_t i = 0; i < M; i += TILE_ROWS)
+            narrow_rows(c, ldc, terms, n_terms, i, min_size(M - i, TILE_ROWS), N, accumulate,
+                        panels, step);
+    }
+}
+
+/* ---- gradients of the adapters --------------------------------------------------------------- */
+
+/* C (M, N) = or += A^T B with one side of a few columns: dA = du^T x and dB = dy^T u. Rows of both
+ * operands lie as the product reads them, so nothing is packed: a block of C that stays in the
+ * second-level cache takes OUTER_DEPTH rows of both at a time, each element one chain over all K. */
+enum {
+    OUTER_DEPTH = VECTOR_BYTES >= 64 ? 16 : 8,
+    OUTER_FEW = 64,
+    OUTER_BLOCK = 16384,
+    OUTER_WIDTH = 512
+};
+
+struct outer {
+    const real *a, *b;
+    size_t lda, ldb;
+    bool more; /* OUTER_DEPTH more rows follow: they are fetched meanwhile */
+};
+
+/* c (m, width), width = nv * VL: B's rows in registers, A's values broadcast one by one. */
+static inline __attribute__((always_inline)) void
+outer_narrow(real *c, const struct outer *o, size_t m, const int nv, const int depth)
+{
+    vec right[OUTER_DEPTH][2];
+#pragma GCC unroll 16
+    for (int q = 0; q < depth; q++)
+        for (int j = 0; j < nv; j++) right[q][j] = load(o->b + (size_t)q * o->ldb + j * VL);
+    for (size_t i = 0; i < m; i++, c += nv * VL) {
+        if (o->more && i % VL == 0) {
+            for (int q = 0; q < depth; q++)
+                __builtin_prefetch(o->a + (size_t)(q + depth) * o->lda + i);
+        }
+        vec s[2];
+        for (int j = 0; j < nv; j++) s[j] = *(vec *)(c + j * VL);
+#pragma GCC unroll 16
+        for (int q = 0; q < depth; q++) {
+            vec left = o->a[(size_t)q * o->lda + i] - (vec){ 0 };
+            for (int j = 0; j < nv; j++) s[j] += left * right[q][j];
+        }
+        for (int j = 0; j < nv; j++) *(vec *)(c + j * VL) = s[j];
+    }
+}
+
+/* c (m, width), width a multiple of VL: A's values in registers, B's rows from the first-level
+ * cache. */
+static inline __attribute__((always_inline)) void
+outer_wide(real *c, const struct outer *o, size_t m, size_t width, const int depth)
+{
+    size_t lines = width / VL, fetched = 0, all = o->more ? lines * (size_t)depth : 0;
+    for (size_t i = 0; i < m; i++, c += width) {
+        for (; fetched * m < all * (i + 1); fetched++)
+            __builtin_prefetch(o->b + ((size_t)depth + fetched / lines) * o->ldb +
+                               fetched % lines * VL);
+        vec left[OUTER_DEPTH];
+#pragma GCC unroll 16
+        for (int q = 0; q < depth; q++) left[q] = o->a[(size_t)q * o->lda + i] - (vec){ 0 };
+        for (size_t j = 0; j < width; j += VL) {
+            vec s = *(vec *)(c + j);
+#pragma GCC unroll 16
+            for (int q = 0; q < depth; q++) s += left[q] * load(o->b + (size_t)q * o->ldb + j);
+            *(vec *)(c + j) = s;
+        }
+    }
+}
+
+static void outer_rows(real *c, const struct outer *o, size_t m, size_t width, size_t depth)
+{
+    bool deep = depth == OUTER_DEPTH;
+    if (width == VL) {
+        deep ? outer_narrow(c, o, m, 1, OUTER_DEPTH) : outer_narrow(c, o, m, 1, 1);
+    } else if (width == 2 * VL && OUTER_DEPTH * 2 < 28 * (VECTOR_BYTES / 32)) {
+        deep ? outer_narrow(c, o, m, 2, OUTER_DEPTH) : outer_narrow(c, o, m, 2, 1);
+    } else {
+        deep ? outer_wide(c, o, m, width, OUTER_DEPTH) : outer_wide(c, o, m, width, 1);
+    }
+}
+
+/* The block of C (m, n) at (row, col). Rows of B are copied so that they end at whole vectors. */
+static void outer_block(real *c, size_t ldc, const struct term *t, size_t row, size_t col, size_t m,
+                        size_t n, bool accumulate)
+{
+    real sum[OUTER_BLOCK] __attribute__((aligned(64)));
+    real rows[OUTER_DEPTH][OUTER_WIDTH] __attribute__((aligned(64)));
+    size_t width = round_up(n, VL);
+    memset(sum, 0, m * width * sizeof(real));
+    for (size_t k = 0; k < t->K;) {
+        size_t depth = t->K - k >= OUTER_DEPTH ? OUTER_DEPTH : 1;
+        struct outer o = { t->a + k * t->lda + row, t->b + k * t->ldb + col, t->lda, t->ldb,
+                           t->K - k >= 2 * OUTER_DEPTH };
+        if (n < width) {
+            for (size_t q = 0; q < depth; q++) {
+                memcpy(rows[q], o.b + q * t->ldb, n * sizeof(real));
+                memset(rows[q] + n, 0, (width - n) * sizeof(real));
+            }
+            o.b = rows[0], o.ldb = OUTER_WIDTH;
+        }
+        outer_rows(sum, &o, m, width, depth);
+        k += depth;
+    }
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            real v = sum[i * width + j], *to = c + (row + i) * ldc + col + j;
+            *to = accumulate ? *to + v : v;
+        }
+}
+
+static bool is_outer(const struct term *t, size_t n_terms, size_t M, size_t N)
+{
+    return n_terms == 1 && t->a_cols && !t->b_rows && t->b && min_size(M, N) <= OUTER_FEW;
+}
+
+/* Blocks: as long as fits, as many as there are threads. */
+static void matmul_outer(real *c, size_t ldc, const struct term *t, size_t M, size_t N,
+                         bool accumulate)
+{
+    size_t threads = (size_t)omp_get_max_threads(), m = M, n = N;
+    if (M <= N) {
+        n = round_up((N + threads - 1) / threads, VL);
+        n = min_size(n, min_size(OUTER_BLOCK / M / VL * VL, OUTER_WIDTH));
+    } else {
+        m = (M + threads - 1) / threads;
+        m = min_size(m, OUTER_BLOCK / round_up(N, VL));
+    }
+    size_t across = (N + n - 1) / n, blocks = (M + m - 1) / m * across;
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < blocks; i++) {
+        size_t row = i / across * m, col = i % across * n;
+        outer_block(c, ldc, t, row, col, min_size(m, M - row), min_size(n, N - col), accumulate);
+    }
+}
+
+/* ---- any product ----------------------------------------------------------------------------- */
 
 static void matmul(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
                    size_t N, bool accumulate, void *work)
 {
     struct matmul_work w = matmul_carve(work);
     size_t K = joint_inner(terms, n_terms), step = block_length(K);
+    if (M == 0) return; /* of a pass whose examples have no targets */
+    if (is_outer(terms, n_terms, M, N)) {
+        matmul_outer(c, ldc, terms, M, N, accumulate);
+        return;
+    }
+    if (is_narrow(terms, n_terms, N)) {
+        matmul_narrow(c, ldc, terms, n_terms, M, N, accumulate, w.panels);
+        return;
+    }
 #pragma omp parallel
     for (size_t col = 0; col < N; col += COLS_MAX) {
         size_t n = min_size(N - col, COLS_MAX), n_pad = round_up(n, VL);
@@ -404,19 +660,10 @@ static void matmul(real *c, size_t ldc, const struct term *terms, size_t n_terms
                 struct inner block = { k + b, min_size(inner.K - b, step) };
                 pack_panels(w.panels + b * n_pad, terms, n_terms, col, n, block);
             }
-            for (size_t row = 0; row < M; row += ROWS_MAX) {
-                size_t m = min_size(M - row, ROWS_MAX), m_pad = round_up(m, TILE_ROWS);
-                for (size_t b = 0; b < inner.K; b += step) {
-                    struct inner block = { k + b, min_size(inner.K - b, step) };
-                    pack_strips(w.strips + b * m_pad, terms, n_terms, row, m, block);
-                }
 #pragma omp barrier
-                struct piece piece = {
-                    c + row * ldc + col, ldc, m, n, inner, step, w.strips, w.panels,
-                    accumulate || k > 0
-                };
-                multiply(&piece);
-            }
+            struct piece piece = { c + col, ldc,   M,    n,        terms,
+                                   n_terms, inner, step, w.panels, accumulate || k > 0 };
+            multiply(&piece, w.strips + (size_t)omp_get_thread_num() * STRIPS);
         }
     }
 }

@@ -118,7 +118,9 @@ size_t str_distance(const char *a, const char *b)
 void str_nearest_try(struct str_nearest *s, const char *candidate)
 {
     size_t longest = strlen(s->word), n = strlen(candidate);
+    size_t apart = n > longest ? n - longest : longest - n; /* at least that many letters */
     if (n > longest) longest = n;
+    if (apart * 3 > longest) return;
     size_t d = str_distance(s->word, candidate);
     if (d * 3 > longest || (s->best && d >= s->distance)) return;
     s->best = candidate;

@@ -2,8 +2,9 @@
  *
  * A model is a Hugging Face directory (config.json with one or many .safetensors files; F32, F16,
  * BF16) or a GGUF file (F32, F16, BF16, Q8_0, Q4_0, Q4_1). Every tensor is bound by name with its
- * exact shape; one that is missing, unknown, misshapen or of another type is an error that names
- * it. */
+ * exact shape; one that is missing, unknown, misshapen, of another type or not finite is an error
+ * that names it and its file. (Models above 16 GiB are looked through for NaN in their norms only:
+ * memory may not hold them, so the look would cost as much as a pass.) */
 #ifndef LORAC_MODEL_LLAMA_H
 #define LORAC_MODEL_LLAMA_H
 
