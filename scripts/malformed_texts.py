@@ -674,6 +674,25 @@ def adapter() -> Kind:
         ("layer that is not there", adapter_tensors(**{"base_model__model__model__layers__9__self_attn__q_proj__lora_A__weight": ("F32", [2, m.C], zeros)}), "layers.9"),
     ]:  # fmt: skip
         add(label, {}, says, file=tensors, about=other)
+    for label, notes, says in [
+        ("notes not JSON", b"{", "not valid JSON"),
+        ("notes an array", b"[]", "found an array"),
+        ("notes nested deep", b'{"x":' + nested(5000) + b"}", "nested deeper"),
+        ("notes with a template of 1", b'{"template": 1}', "template: found an integer"),
+        ("notes with a template that is none", b'{"template": "alpacca"}', "alpacca"),
+        ("notes with a NUL", b'{"template": "alpaca\\u0000"}', "template"),
+    ]:
+        files = {name: m.text(ADAPTER), other: sound, "lorac.json": notes}
+        texts = [
+            "eval",
+            "--model",
+            "{base}/model",
+            "--data",
+            "{base}/data.jsonl",
+            "--adapter",
+            "{}",
+        ]
+        kind.cases.append(Case(label, files, says, about="lorac.json", args=texts))
     for label, changes in [
         ("as it should be", {}),
         ("nothing but what is needed", dict.fromkeys(("bias", "task_type", "init_lora_weights", "use_dora", "lora_dropout"), ...)),
