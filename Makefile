@@ -13,7 +13,7 @@ SHELL    = /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 # ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ----------------------------
-PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libcrypto
+PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libcrypto zlib libzstd
 probe    = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 HDF5_PC := $(shell for p in hdf5 hdf5-serial; do $(PKG_CONFIG) --exists $$p 2>/dev/null && echo $$p && break; done)
 OPENBLAS_CFLAGS ?= $(call probe,--cflags,openblas)
@@ -28,10 +28,16 @@ PCRE2_CFLAGS    ?= $(call probe,--cflags,libpcre2-8)
 PCRE2_LIBS      ?= $(call probe,--libs,libpcre2-8)
 CRYPTO_CFLAGS   ?= $(call probe,--cflags,libcrypto)
 CRYPTO_LIBS     ?= $(call probe,--libs,libcrypto)
+ZLIB_CFLAGS     ?= $(call probe,--cflags,zlib)
+ZLIB_LIBS       ?= $(call probe,--libs,zlib)
+ZSTD_CFLAGS     ?= $(call probe,--cflags,libzstd)
+ZSTD_LIBS       ?= $(call probe,--libs,libzstd)
 CMOCKA_LIBS     ?= -lcmocka
 
-DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) $(CRYPTO_CFLAGS)
-DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS)
+DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) $(CRYPTO_CFLAGS) \
+             $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)
+DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) \
+             $(ZLIB_LIBS) $(ZSTD_LIBS)
 
 # ---- flags -------------------------------------------------------------------------------------
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
@@ -51,12 +57,15 @@ ALL_LIBS     = $(DEP_LIBS) -lm -ldl $(LDLIBS)
 ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 ifneq ($(filter x86_64 amd64,$(ARCH)),)
 ISAS = base avx2 avx512
+else ifneq ($(filter aarch64 arm64,$(ARCH)),)
+ISAS = base neon
 else
 ISAS = base
 endif
 ISA_FLAGS_base   =
 ISA_FLAGS_avx2   = -mavx2 -mfma
 ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+ISA_FLAGS_neon   = -DKERNELS_NEON
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
 # ---- files -------------------------------------------------------------------------------------
@@ -86,14 +95,15 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint bench interop fuzz coverage clean help install ci-full FORCE
+.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 fuzz coverage FORCE
 
 all: check-deps $(BUILD)/lorac
 
 # A missing library is one line that names it and the remedy, not a page of compiler errors.
 check-deps:
 	@missing=; for p in openblas:"$(OPENBLAS_LIBS)" hdf5:"$(HDF5_LIBS)" libyaml:"$(YAML_LIBS)" \
-	    jansson:"$(JANSSON_LIBS)" pcre2:"$(PCRE2_LIBS)" libcrypto:"$(CRYPTO_LIBS)"; do \
+	    jansson:"$(JANSSON_LIBS)" pcre2:"$(PCRE2_LIBS)" libcrypto:"$(CRYPTO_LIBS)" \
+	    zlib:"$(ZLIB_LIBS)" libzstd:"$(ZSTD_LIBS)"; do \
 	  [ -n "$${p#*:}" ] || missing="$$missing $${p%%:*}"; done; \
 	if [ -n "$$missing" ]; then echo "✗ not found:$$missing"; \
 	  echo "  run 'make deps' (Debian, Ubuntu, Fedora), or see README.md for Spack and conda"; exit 1; fi
@@ -201,6 +211,9 @@ bench: all
 interop: all
 	@LORAC=$(BUILD)/lorac scripts/interop
 
+# Cross-built, under emulation, in $(BUILD)-aarch64.
+test-aarch64:
+	@BUILD=$(BUILD)-aarch64 scripts/test-aarch64
 # FUZZ_SECONDS for each parser; FUZZ_TARGETS='gguf spm' chooses.
 fuzz:
 	@scripts/fuzz $(FUZZ_TARGETS)
@@ -236,6 +249,7 @@ help:
 	@echo 'make deps       install the libraries (apt or dnf)'
 	@echo 'make bench      kernels and whole steps of this machine, as shares of its limits'
 	@echo 'make interop    compare with PyTorch, transformers, PEFT in a virtual environment'
+	@echo 'make test-aarch64   cross-build for aarch64 and run the tests of kernels/ under qemu'
 	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'
 	@echo 'make coverage   lines and branches of the parsers that tests reach (needs gcc)'
 	@echo 'make lint       style, layers, banned functions, generated documents'

@@ -65,7 +65,7 @@ struct adamw {
 enum { ATTENTION_D_MAX = 384 };
 
 struct kernels {
-    const char *isa;  /* base, avx2, avx512 */
+    const char *isa;  /* base, avx2, avx512 (x86-64), neon (aarch64) */
     const char *gemm; /* own, blas */
     size_t vector_bytes;
 

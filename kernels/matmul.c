@@ -642,6 +642,7 @@ static void matmul(real *c, size_t ldc, const struct term *terms, size_t n_terms
 {
     struct matmul_work w = matmul_carve(work);
     size_t K = joint_inner(terms, n_terms), step = block_length(K);
+    if (M == 0) return; /* of a pass whose examples have no targets */
     if (is_outer(terms, n_terms, M, N)) {
         matmul_outer(c, ldc, terms, M, N, accumulate);
         return;

@@ -12,6 +12,7 @@
 #include "src/base/version.h"
 #include "src/commands/commands.h"
 #include "src/config/config.h"
+#include "src/train/setup.h"
 
 #ifndef LORAC_GIT
 #define LORAC_GIT ""
@@ -63,6 +64,7 @@ static void set_up_process(void)
     fill_standard_descriptors();
     forbid_cores();
     signal(SIGPIPE, SIG_IGN); /* a reader that left shows as EPIPE; training goes on without one */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
     signal(SIGBUS, on_bus_error);
 }
 
@@ -126,9 +128,31 @@ static int print_command_help(const struct command *c)
     return print_text(&s, stdout);
 }
 
+/* The set that runs, which LORAC_ISA may have named, and what else could. */
+static void add_kernels(struct str *s, const struct kernels *chosen)
+{
+    const struct kernels *k;
+    bool runs;
+    const char *before = "; this CPU also runs ";
+    str_addf(s, "  kernels %s, products %s", chosen->isa, chosen->gemm);
+    for (size_t i = 0; (k = kernels_nth(i, &runs)); i++) {
+        if (!runs || !strcmp(k->isa, chosen->isa)) continue;
+        str_addf(s, "%s%s", before, k->isa);
+        before = ", ";
+    }
+    str_addz(s, "\n");
+}
+
 static int print_version(void)
 {
     struct str s = { 0 };
+    struct err e;
+    const struct kernels *chosen;
+    int code = setup_kernels(&chosen, &e);
+    if (code) {
+        fprintf(stderr, "lorac: %s\n", e.msg);
+        return code;
+    }
     str_addf(&s, "lorac %s%s%s%s\n", LORAC_VERSION, *LORAC_GIT ? " (" : "", LORAC_GIT,
              *LORAC_GIT ? ")" : "");
     str_addf(&s, "  compiler %s%s\n",
@@ -138,6 +162,7 @@ static int print_version(void)
              "gcc ",
 #endif
              __VERSION__);
+    add_kernels(&s, chosen);
     version_add_libraries(&s, "  ");
     return print_text(&s, stdout);
 }

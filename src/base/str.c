@@ -57,6 +57,24 @@ void str_addf(struct str *s, const char *fmt, ...)
     va_end(again);
 }
 
+void str_add_shell(struct str *s, const char *word)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=@%+,-";
+    if (*word && !word[strspn(word, plain)]) {
+        str_addz(s, word);
+        return;
+    }
+    str_addc(s, '\'');
+    for (; *word; word++) {
+        if (*word == '\'')
+            str_addz(s, "'\\''");
+        else
+            str_addc(s, *word);
+    }
+    str_addc(s, '\'');
+}
+
 void str_clear(struct str *s)
 {
     s->n = 0;

@@ -8,13 +8,10 @@
 #include "src/base/json.h"
 #include "src/base/machine.h"
 #include "src/base/mem.h"
-#include "src/base/rng.h"
 #include "src/base/term.h"
 #include "src/commands/commands.h"
-#include "src/model/cost.h"
+#include "src/commands/plan.h"
 #include "src/train/budget.h"
-#include "src/train/learner.h"
-#include "src/train/setup.h"
 
 static bool as_json;
 
@@ -23,24 +20,19 @@ static const struct option options[] = {
     { 0 },
 };
 
-struct plan {
-    struct setup setup;
-    struct learner learner;
-    uint64_t steps_per_epoch, total;
-    double tokens, rows, targets, passes; /* of an epoch */
-    struct cost work;                     /* of an epoch */
-    double gflops;                        /* this machine's rate on a layer's product */
-};
-
 /* An epoch in file order: which examples meet in a batch differs from epoch to epoch, their number
  * does not. */
 static int count_epoch(struct plan *p, const struct config *c, struct err *e)
 {
     struct batch *b = &p->learner.batch;
-    size_t n = p->setup.data.train.n, size = (size_t)c->train.batch_size;
+    struct sampler sampler;
+    int code = setup_sampler(&sampler, &p->setup, c, e);
+    if (code) return code;
+    size_t n = sampler.n, size = (size_t)c->train.batch_size;
     uint32_t *order = mem_alloc(n, sizeof *order, e);
+    if (order) sampler_epoch(order, &sampler, 0);
+    sampler_free(&sampler);
     if (!order) return e->code;
-    rng_permutation(order, n, (uint64_t)c->train.seed, RNG_SHUFFLE, 0);
     for (size_t first = 0; first < n; first += size) {
         batch_begin(b, order + first, n - first < size ? n - first : size);
         struct cost w = cost_of_batch(&p->setup.model.shape, &p->learner.adapter, b);
@@ -57,24 +49,33 @@ static int count_epoch(struct plan *p, const struct config *c, struct err *e)
     return 0;
 }
 
-/* One product of the model's own shape on zeros, as a pass would run it. */
+/* One product of the model's own shape on zeros, as a pass would run it; cut down to what takes a few
+ * MB, since larger ones run at the same rate. */
+enum { WIDEST = 2048 };
+
+static size_t at_most(size_t n, size_t most)
+{
+    return n < most ? n : most;
+}
+
 static int measure_rate(struct plan *p, struct err *e)
 {
     const struct shape *s = &p->setup.model.shape;
     const struct kernels *k = p->learner.net.k;
-    size_t T = p->learner.batch.rows_max < 512 ? p->learner.batch.rows_max : 512;
-    real *x = mem_alloc(T * s->C, sizeof *x, e), *y = mem_alloc(T * s->F, sizeof *y, e);
-    real *w = mem_alloc(s->C * s->F, sizeof *w, e);
+    size_t T = at_most(p->learner.batch.rows_max, 512);
+    size_t K = at_most(s->C, WIDEST), N = at_most(s->F, WIDEST);
+    real *x = mem_alloc(T * K, sizeof *x, e), *y = mem_alloc(T * N, sizeof *y, e);
+    real *w = mem_alloc(K * N, sizeof *w, e);
     void *work = mem_alloc(k->matmul_work_bytes(), 1, e);
     int code = x && y && w && work ? 0 : e->code;
     if (!code) {
-        struct term t = { .a = x, .lda = s->C, .b = w, .ldb = s->C, .K = s->C, .b_rows = true };
-        double flops = 2.0 * (double)(T * s->C) * (double)s->F, start = 0;
+        struct term t = { .a = x, .lda = K, .b = w, .ldb = K, .K = K, .b_rows = true };
+        double flops = 2.0 * (double)(T * K) * (double)N, start = 0;
         int runs = 0;
         for (int warm = 1; warm >= 0; warm--) {
             start = term_now_s();
             for (runs = 0; runs == 0 || term_now_s() - start < 0.2; runs++)
-                k->matmul(y, s->F, &t, 1, T, s->F, false, work);
+                k->matmul(y, N, &t, 1, T, N, false, work);
         }
         p->gflops = flops * runs / (term_now_s() - start) * 1e-9;
     }
@@ -89,7 +90,7 @@ static int measure_rate(struct plan *p, struct err *e)
  * passes and waiting. Measured by `lorac bench` on shapes from 135M to 7B: kernels/SPEED.md. */
 static const double step_share = 0.75;
 
-static double epoch_seconds(const struct plan *p)
+double plan_epoch_seconds(const struct plan *p)
 {
     return cost_total(&p->work) / (p->gflops * 1e9 * step_share);
 }
@@ -97,9 +98,11 @@ static double epoch_seconds(const struct plan *p)
 /* What the program takes beside the plan: its code, libraries, buffers of files. */
 enum { PROGRAM_BYTES = 24 << 20 };
 
+/* Tokens and flags, unless they stay in their file, and for each example where it begins, its line, its
+ * place in the epoch. */
 static double data_bytes(const struct examples *x)
 {
-    return (double)(x->n ? x->at[x->n] : 0) * 5 + (double)x->n * 8;
+    return (x->mapped ? 0 : (double)examples_tokens(x) * 5) + (double)x->n * 16;
 }
 
 static double peak_bytes(const struct plan *p)
@@ -113,7 +116,7 @@ static void print_people(const struct plan *p, size_t available, const char *why
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
     const struct learner *l = &p->learner;
     size_t layers = p->setup.model.shape.layers;
-    double epochs = (double)p->total / (double)p->steps_per_epoch, s = epoch_seconds(p);
+    double epochs = (double)p->total / (double)p->steps_per_epoch, s = plan_epoch_seconds(p);
     printf("memory     %s at most; %s to be had here (%s)\n", human_bytes(a, peak_bytes(p)),
            human_bytes(b, (double)available), why);
     printf("  weights      %12s  mapped; the kernel may drop and read them again\n",
@@ -139,7 +142,7 @@ static void print_people(const struct plan *p, size_t available, const char *why
            100 * p->work.adapter / cost_total(&p->work),
            100 * p->work.attention / cost_total(&p->work),
            100 * p->work.head / cost_total(&p->work));
-    printf("time       %s in all: %s an epoch, %s a step, %.0f tokens/s\n",
+    printf("time       %s in all: %s an epoch, %s a step, %.3g tokens/s\n",
            human_duration(a, s * epochs), human_duration(b, s),
            human_duration(c, s / (double)p->steps_per_epoch), p->tokens / s);
     printf("           at %.0f GFLOP/s, which is what products run at here now, times %.2f\n",
@@ -150,7 +153,7 @@ static int print_json(const struct plan *p, size_t available, struct err *e)
 {
     struct str s = { 0 };
     const struct learner *l = &p->learner;
-    double seconds = epoch_seconds(p);
+    double seconds = plan_epoch_seconds(p);
     str_addf(&s, "{\"memory_bytes\": %.0f, \"available_bytes\": %zu, \"weight_bytes\": %zu, ",
              peak_bytes(p), available, p->setup.model.weight_bytes);
     str_addf(&s, "\"adapter_bytes\": %zu, \"activation_bytes\": %zu, \"layers_keep_all\": %zu, ",
@@ -171,7 +174,7 @@ static int print_json(const struct plan *p, size_t available, struct err *e)
     return code;
 }
 
-static int make_plan(struct plan *p, const struct config *c, struct err *e)
+int plan_open(struct plan *p, const struct config *c, struct err *e)
 {
     const struct kernels *k;
     struct adapter from = { 0 };
@@ -188,8 +191,30 @@ static int make_plan(struct plan *p, const struct config *c, struct err *e)
                             budget_bytes(c, p->setup.model.weight_bytes), e);
     }
     adapter_free(&from);
+    return code;
+}
+
+int plan_make(struct plan *p, const struct config *c, struct err *e)
+{
+    int code = plan_open(p, c, e);
     if (!code) code = count_epoch(p, c, e);
     return code ? code : measure_rate(p, e);
+}
+
+void plan_free(struct plan *p)
+{
+    learner_free(&p->learner);
+    setup_close(&p->setup);
+}
+
+/* A plan is often made on another machine than the run. */
+static void hint_at_other_machine(struct err *e)
+{
+    static const char memory[] = "train.memory_budget: ";
+    size_t at = strlen(e->msg);
+    if (strncmp(e->msg, memory, sizeof memory - 1) != 0) return;
+    snprintf(e->msg + at, sizeof e->msg - at,
+             "; to plan for another machine, give what it has: train.memory_budget=256GiB");
 }
 
 static int run(int n, char **args, struct err *e)
@@ -200,15 +225,15 @@ static int run(int n, char **args, struct err *e)
     int code = config_load(&c, args[0], args + 1, (size_t)n - 1, e);
     if (code) return code;
     size_t available = machine_memory_available(&why);
-    code = make_plan(&p, &c, e);
+    code = plan_make(&p, &c, e);
+    if (code) hint_at_other_machine(e);
     if (!code && p.setup.notes.n) fputs(p.setup.notes.p, stderr);
     if (!code && as_json) {
         code = print_json(&p, available, e);
     } else if (!code) {
         print_people(&p, available, why);
     }
-    learner_free(&p.learner);
-    setup_close(&p.setup);
+    plan_free(&p);
     config_free(&c);
     return code;
 }
@@ -223,6 +248,7 @@ const struct command command_plan = {
     .about = "Reads the data and the model's headers, no weights. The memory is exact: it is "
              "counted by the\n"
              "code that will carve it.",
-    .examples = "lorac plan configs/demo.yaml\nlorac plan run.yaml train.pass_tokens=512\n",
+    .examples = "lorac plan configs/demo.yaml\nlorac plan run.yaml train.pass_tokens=512\n"
+                "lorac plan configs/llama2-70b.yaml train.memory_budget=256GiB\n",
     .run = run,
 };

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "src/base/file.h"
 #include "src/base/mem.h"
 
 size_t examples_targets(const struct examples *x)
@@ -11,10 +12,16 @@ size_t examples_targets(const struct examples *x)
     return targets;
 }
 
+int examples_join(struct examples *x, size_t first, struct err *e)
+{
+    return items_join(&x->items, first, x->n, e);
+}
+
 /* Room for n more examples with `tokens` more tokens in all. */
 static int reserve(struct examples *x, size_t n, size_t tokens, struct err *e)
 {
     size_t need_at, need_ids;
+    CHECK(!x->mapped);
     if (!mem_add(&need_at, x->n + 1, n) || !mem_add(&need_ids, examples_tokens(x), tokens)) {
         return err_set(e, "out of memory: %zu examples of %zu tokens", n, tokens);
     }
@@ -43,6 +50,7 @@ int examples_add(struct examples *x, const int32_t *ids, const uint8_t *target, 
                  struct err *e)
 {
     int code = reserve(x, 1, n, e);
+    if (!code) code = items_add(&x->items, x->n, e);
     if (code) return code;
     size_t at = x->at[x->n];
     if (n) {
@@ -61,6 +69,7 @@ int examples_append(struct examples *x, const struct examples *other, size_t fro
     CHECK(from < to && to <= other->n);
     size_t begin = other->at[from], tokens = other->at[to] - begin;
     int code = reserve(x, to - from, tokens, e);
+    if (!code) code = items_append(&x->items, x->n, &other->items, from, to, e);
     if (code) return code;
     size_t end = x->at[x->n];
     if (tokens) {
@@ -73,13 +82,21 @@ int examples_append(struct examples *x, const struct examples *other, size_t fro
 
 void examples_clear(struct examples *x)
 {
-    x->n = 0;
+    x->n = x->items.n = 0;
+}
+
+void examples_release(const struct examples *x)
+{
+    if (!x->mapped) return;
+    pages_release(x->ids, examples_tokens(x) * sizeof *x->ids);
+    pages_release(x->target, examples_tokens(x));
 }
 
 void examples_free(struct examples *x)
 {
-    mem_free(x->ids);
-    mem_free(x->target);
+    if (!x->mapped) mem_free(x->ids);
+    if (!x->mapped) mem_free(x->target);
     mem_free(x->at);
+    items_free(&x->items);
     *x = (struct examples){ 0 };
 }

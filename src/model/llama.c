@@ -315,6 +315,21 @@ int llama_open(struct llama *m, const char *path, struct err *e)
     return code;
 }
 
+int llama_read_shape(struct shape *s, const char *path, struct err *e)
+{
+    char config[PATH_BYTES];
+    if (dir_exists(path)) {
+        int code = path_join(config, path, "config.json", e);
+        return code ? code : shape_from_config(s, config, e);
+    }
+    struct gguf g;
+    int code = gguf_open(&g, path, e);
+    if (code) return code;
+    code = shape_from_gguf(s, &g, e);
+    gguf_close(&g);
+    return code;
+}
+
 void llama_close(struct llama *m)
 {
     struct llama_files *f = m->storage;
