@@ -7,6 +7,21 @@
 
 #include "src/base/file.h"
 
+/* jansson says of a failed allocation whatever its parser was about to complain of. */
+static _Thread_local bool no_memory;
+
+static void *allocate(size_t n)
+{
+    void *p = malloc(n);
+    if (!p) no_memory = true;
+    return p;
+}
+
+static __attribute__((constructor)) void watch_memory(void)
+{
+    json_set_alloc_funcs(allocate, free);
+}
+
 /* jansson recurses; a scan beforehand keeps hostile nesting from it. */
 static bool too_deep(const char *text, size_t n)
 {
@@ -82,9 +97,12 @@ json_t *json_parse(const char *text, size_t n, enum json_dup dup, const char *wh
         n = copy.n;
     }
     json_error_t je;
+    no_memory = false;
     json_t *v = json_loadb(text, n, flags | JSON_DECODE_ANY, &je);
     str_free(&copy);
-    if (!v) {
+    if (!v && no_memory) {
+        err_set(e, "%s: out of memory", where);
+    } else if (!v) {
         /* jansson quotes the text near the error, which may be training data: keep only its
          * reason, which ends before " near". */
         char *near = strstr(je.text, " near ");
