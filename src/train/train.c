@@ -7,6 +7,7 @@
 #include "src/base/machine.h"
 #include "src/base/rng.h"
 #include "src/base/stop.h"
+#include "src/model/cost.h"
 #include "src/model/notices.h"
 #include "src/train/budget.h"
 #include "src/train/trainer.h"
@@ -128,9 +129,12 @@ static int validate(struct trainer *t, struct err *e)
     if (!better) return 0;
     t->best_loss = v.loss;
     t->best_step = t->step;
+    start = term_now_s();
     code = base_hash(t, e);
     if (!code) code = publish(t, "best", v.loss, e);
-    return code ? code : manifest_adapter(t, "best", e);
+    if (!code) code = manifest_adapter(t, "best", e);
+    t->time.checkpoints += term_now_s() - start;
+    return code;
 }
 
 /* ---- the loop --------------------------------------------------------------------------------- */
@@ -173,6 +177,9 @@ static int one_step(struct trainer *t, struct err *e)
     t->time.forward += r.forward_s;
     t->time.backward += r.backward_s;
     t->time.update += r.update_s;
+    t->time.data += seconds - r.forward_s - r.backward_s - r.update_s;
+    struct cost work = cost_of_batch(&t->setup.model.shape, &t->learner.adapter, &t->learner.batch);
+    t->flops += cost_total(&work);
     if (seconds > t->slowest_step_s) t->slowest_step_s = seconds;
     struct step_metrics m = {
         .step = t->step,
@@ -400,12 +407,14 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     if (!code && !finished) {
         report_header(&t);
         warn_of_licence(&t);
+        t.time.before_first = term_now_s() - t.time.start;
         code = loop(&t, e);
         progress_end(&t.progress);
         if (code == ERR_STOPPED)
             code = save_stopped(&t, e);
         else if (code)
             note_failure(&t, e);
+        if (!code || code == ERR_STOPPED) report_time(&t);
         if (!code) code = manifest_write(&t, "finished", NULL, e);
         if (!code) report_end(&t);
     }
