@@ -32,16 +32,16 @@ static void test_map(void **state)
     assert_int_equal(m.size, 5);
     assert_memory_equal(m.data, "bytes", 5);
     assert_int_equal(m.st.st_size, 5);
-    assert_false(map_is_lfs_pointer(&m));
+    assert_false(is_lfs_pointer(m.data, m.size));
     map_close(&m);
     map_close(&m);
     assert_int_equal(map_open(&m, put_text("empty", ""), &e), 0);
     assert_null(m.data);
-    assert_false(map_is_lfs_pointer(&m));
+    assert_false(is_lfs_pointer(m.data, m.size));
     map_close(&m);
     path = put_text("pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:1\n");
     assert_int_equal(map_open(&m, path, &e), 0);
-    assert_true(map_is_lfs_pointer(&m));
+    assert_true(is_lfs_pointer(m.data, m.size));
     map_close(&m);
 }
 

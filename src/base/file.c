@@ -62,10 +62,16 @@ void pages_release(const void *p, size_t n)
     if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); /* a wish */
 }
 
-bool map_is_lfs_pointer(const struct map *m)
+bool is_lfs_pointer(const void *bytes, size_t n)
 {
     static const char head[] = "version https://git-lfs.github.com/spec/";
-    return m->size >= sizeof head - 1 && memcmp(m->data, head, sizeof head - 1) == 0;
+    return n >= sizeof head - 1 && memcmp(bytes, head, sizeof head - 1) == 0;
+}
+
+int lfs_refuse(const char *path, struct err *e)
+{
+    return err_set(e, "%s: found a Git LFS pointer, wanted the file itself; run 'git lfs pull'",
+                   path);
 }
 
 int file_read(struct str *out, const char *path, size_t most, struct err *e)

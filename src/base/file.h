@@ -31,7 +31,8 @@ void pages_release(const void *p, size_t n);
 
 /* True for the text that git leaves in the place of a large file whose content was not fetched
  * (Git LFS): a frequent outcome of cloning a model without git-lfs. */
-bool map_is_lfs_pointer(const struct map *m);
+bool is_lfs_pointer(const void *bytes, size_t n);
+int lfs_refuse(const char *path, struct err *e);
 
 /* The whole of a regular file of at most `most` bytes appended to out. */
 int file_read(struct str *out, const char *path, size_t most, struct err *e);

@@ -9,7 +9,9 @@
 /* llama.cpp's numbers for general.file_type. */
 static uint32_t file_type(enum dtype t)
 {
-    return t == DTYPE_F32 ? 0 : t == DTYPE_F16 ? 1 : 32;
+    static const uint32_t numbers[] = { [DTYPE_F32] = 0,  [DTYPE_F16] = 1,  [DTYPE_BF16] = 32,
+                                        [DTYPE_Q8_0] = 7, [DTYPE_Q4_0] = 2, [DTYPE_Q4_1] = 3 };
+    return numbers[t];
 }
 
 /* ---- metadata --------------------------------------------------------------------------------- */
@@ -61,7 +63,6 @@ static int put_merges(struct gguf_writer *w, const struct tokenizer *t, struct e
     size_t count = 0, n;
     int32_t left, right;
     while (tokenizer_merge(t, count, &left, &right)) count++;
-    if (!count) return 0;
     gguf_put_array(w, "tokenizer.ggml.merges", GGUF_STRING, count);
     for (size_t i = 0; i < count && tokenizer_merge(t, i, &left, &right); i++) {
         str_clear(&s);
@@ -165,6 +166,7 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
 {
     int code = 0;
     gguf_put_u32(w, "general.file_type", file_type(o->dtype));
+    if (o->dtype >= DTYPE_Q8_0) gguf_put_u32(w, "general.quantization_version", 2);
     if (llama_gguf(m)) {
         copy_metadata(w, llama_gguf(m));
     } else {

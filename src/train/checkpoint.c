@@ -64,27 +64,26 @@ static int put_arrays(struct h5_writer *w, const struct checkpoint *c, struct er
     return code;
 }
 
-/* Nothing that is not a number is ever saved. */
-static int check_finite(const struct checkpoint *c, struct err *e)
+/* The name of the first array that holds something that is no number, or NULL. */
+static const char *not_finite(const struct checkpoint *c)
 {
     const real *arrays[] = { c->params, c->m, c->v };
     static const char *const names[] = { "adapter", "first moment", "second moment" };
     for (size_t k = 0; k < 3; k++)
         for (size_t i = 0; i < c->adapter->n_params; i++)
-            if (!isfinite(arrays[k][i])) {
-                return err_set(e,
-                               "step %llu: the %s holds NaN or infinity; no checkpoint is written",
-                               (unsigned long long)c->step, names[k]);
-            }
-    return 0;
+            if (!isfinite(arrays[k][i])) return names[k];
+    return NULL;
 }
 
 int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, struct err *e)
 {
     struct h5_writer w;
-    int code = check_finite(c, e);
-    if (code) return code;
-    code = h5_create(&w, path, mode, e);
+    const char *bad = not_finite(c);
+    if (bad) {
+        return err_set(e, "step %llu: the %s holds NaN or infinity; no checkpoint is written",
+                       (unsigned long long)c->step, bad);
+    }
+    int code = h5_create(&w, path, mode, e);
     if (!code) code = put_texts(&w, c, e);
     if (!code) code = put_numbers(&w, c, e);
     if (!code) code = put_arrays(&w, c, e);
@@ -184,8 +183,62 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
         code = err_set(e, "%s: step is %llu, the run has %llu", path, (unsigned long long)c->step,
                        (unsigned long long)c->total_steps);
     }
+    if (!code && pending > 1) {
+        code = err_set(e, "%s: eval_pending is %llu, wanted 0 or 1", path,
+                       (unsigned long long)pending);
+    }
     if (!code) code = get_arrays(c, &r, e);
     c->eval_pending = pending != 0;
     h5_close(&r);
-    return code;
+    const char *bad = code ? NULL : not_finite(c);
+    return bad ? err_set(e, "%s: the %s holds NaN or infinity", path, bad) : code;
+}
+
+static int get_adapter(struct adapter *a, const struct h5_reader *r, const struct shape *s,
+                       struct err *e)
+{
+    uint64_t rank = 0, targets = 0, layers = 0;
+    double alpha = 0;
+    int code = check_format(r, e);
+    if (!code) code = get_u64(&rank, r, "adapter/r", e);
+    if (!code) code = get_u64(&targets, r, "adapter/targets", e);
+    if (!code) code = get_u64(&layers, r, "adapter/layers", e);
+    if (!code) code = h5_get_f64(&alpha, r, "adapter/alpha", e);
+    if (code) return code;
+    if (!rank || rank > 65536 || !targets || targets >> MODULES || !(alpha > 0)) {
+        return err_set(e, "%s: the adapter's rank, modules or alpha make no sense", r->path);
+    }
+    if (layers != s->layers) {
+        return err_set(e, "%s: holds an adapter for %llu layers, the base has %zu", r->path,
+                       (unsigned long long)layers, s->layers);
+    }
+    adapter_layout(a, s, (size_t)rank, alpha, (unsigned)targets);
+    uint64_t n = a->n_params;
+    if (n > r->bytes / sizeof(real)) {
+        return err_set(e, "%s: holds an adapter for a base of another shape", r->path);
+    }
+    code = adapter_place(a, e);
+    return code ? code : h5_get(a->params, r, "adapter/params", real_type, 1, &n, e);
+}
+
+int checkpoint_adapter(struct adapter *a, const struct shape *s, const char *path, double weight,
+                       struct err *e)
+{
+    struct h5_reader r;
+    *a = (struct adapter){ 0 };
+    int code = h5_open(&r, path, e);
+    if (code) return code;
+    code = get_adapter(a, &r, s, e);
+    h5_close(&r);
+    if (code) {
+        adapter_free(a);
+        return code;
+    }
+    for (size_t l = 0; weight != 1 && l < s->layers; l++)
+        for (int m = 0; m < MODULES; m++) {
+            if (!adapter_has(a, (enum module)m)) continue;
+            real *B = adapter_b(a, a->params, l, (enum module)m);
+            for (size_t i = 0; i < module_rows(s, (enum module)m) * a->r; i++) B[i] *= (real)weight;
+        }
+    return 0;
 }

@@ -41,4 +41,8 @@ void checkpoint_head_free(struct checkpoint_head *h);
  * is wanted. */
 int checkpoint_load(struct checkpoint *c, const char *path, struct err *e);
 
+/* The adapter alone, for a base of this shape, as adapter_load(). */
+int checkpoint_adapter(struct adapter *a, const struct shape *s, const char *path, double weight,
+                       struct err *e);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "src/base/machine.h"
 #include "src/base/stop.h"
+#include "src/model/cost.h"
 #include "src/train/budget.h"
 #include "src/train/trainer.h"
 
@@ -111,8 +112,11 @@ static int validate(struct trainer *t, struct err *e)
     if (!better) return 0;
     t->best_loss = v.loss;
     t->best_step = t->step;
+    start = term_now_s();
     code = base_hash(t, e);
-    return code ? code : publish(t, "best", v.loss, e);
+    if (!code) code = publish(t, "best", v.loss, e);
+    t->time.checkpoints += term_now_s() - start;
+    return code;
 }
 
 /* ---- the loop --------------------------------------------------------------------------------- */
@@ -168,6 +172,9 @@ static int one_step(struct trainer *t, struct err *e)
     t->time.forward += r.forward_s;
     t->time.backward += r.backward_s;
     t->time.update += r.update_s;
+    t->time.data += seconds - r.forward_s - r.backward_s - r.update_s;
+    struct cost work = cost_of_batch(&t->setup.model.shape, &t->learner.adapter, &t->learner.batch);
+    t->flops += cost_total(&work);
     if (seconds > t->slowest_step_s) t->slowest_step_s = seconds;
     struct step_metrics m = {
         .step = t->step,
@@ -349,9 +356,11 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     int code = prepare(&t, &finished, e);
     if (!code && !finished) {
         report_header(&t);
+        t.time.before_first = term_now_s() - t.time.start;
         code = loop(&t, e);
         progress_end(&t.progress);
         if (code == ERR_STOPPED) code = save_stopped(&t, e);
+        if (!code || code == ERR_STOPPED) report_time(&t);
         if (!code) code = manifest_write(&t, "finished", e);
         if (!code) report_end(&t);
     }

@@ -14,9 +14,10 @@
 #include "src/train/setup.h"
 #include "src/train/train.h"
 
-/* Where the time went, in seconds. */
+/* Where the time went, in seconds. data: cutting batches into passes; before_first: from the start to
+ * the first step, reading model and data. */
 struct timings {
-    double forward, backward, update, evaluation, checkpoints, start;
+    double forward, backward, update, data, evaluation, checkpoints, start, before_first;
 };
 
 struct trainer {
@@ -45,6 +46,7 @@ struct trainer {
     uint64_t saved_step; /* of the newest checkpoint; UINT64_MAX: none */
     double saved_s, slowest_step_s;
     uint64_t tokens, rows; /* of this process */
+    double flops;          /* that the steps' results needed */
 
     struct hash_job *hashing;        /* of the base, until it is needed */
     char (*file_sha256)[SHA256_HEX]; /* per file of the base, once known */
@@ -66,6 +68,7 @@ bool manifest_has_status(const struct trainer *t, const char *status);
 void report_header(const struct trainer *t);
 void report_step(struct trainer *t, const struct step_metrics *s);
 void report_eval(struct trainer *t, const struct evaluation *v);
-void report_end(const struct trainer *t);
+void report_time(const struct trainer *t); /* the accounting table; nothing before a first step */
+void report_end(const struct trainer *t);  /* what was written where, what to type next */
 
 #endif
