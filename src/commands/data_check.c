@@ -34,11 +34,14 @@ static void print_malformed(const struct inspection *x, const char *path)
     for (size_t i = 0; i < x->bad && i < MALFORMED_SHOWN; i++)
         fprintf(stderr, "%s\n", x->malformed[i].msg);
     if (x->bad == 0) return;
-    struct str s = { 0 };
-    kinds_print(&s, &x->kinds, "  ");
-    fprintf(stderr, "%s: %zu of %zu records are malformed:\n%s", path, x->bad, x->records,
-            s.p ? s.p : "");
-    str_free(&s);
+    const char *before = ": ";
+    fprintf(stderr, "%s: %zu of %zu records are malformed", path, x->bad, x->records);
+    for (int f = 0; f < FAULTS; f++) {
+        if (!x->faults[f]) continue;
+        fprintf(stderr, "%s%zu %s", before, x->faults[f], fault_name((enum fault)f));
+        before = ", ";
+    }
+    fputc('\n', stderr);
 }
 
 static int inspect_files(struct check *k, struct err *e)
@@ -107,6 +110,7 @@ static int count_without_eos(struct check *k, struct err *e)
             k->without_eos += !ends_well(x, i, t, s->tok);
             if (i % 512 == 0) examples_release(x);
         }
+        if (name) template_free(t);
     }
     return 0;
 }
@@ -127,9 +131,11 @@ static const struct row rows[] = {
     }
     ROW(records, "records", true),
     ROW(bad, "malformed, skipped", false),
+    ROW(chosen, "preferences, chosen taken", false),
     ROW(overlong, "too long, dropped", false),
     ROW(truncated, "too long, cut", false),
     ROW(split, "too long, split", false),
+    ROW(targets_lost, "targets lost by that", false),
     ROW(without_targets, "without a target, dropped", false),
     ROW(duplicates, "exact copies of others", true),
     ROW(removed, "copies left out", false),
@@ -165,6 +171,7 @@ static void print_files(const struct check *k)
     for (size_t i = 0; i < k->n_files; i++) {
         const struct config_source *s = k->sources[i];
         const char *template = s->template ? s->template : k->c->data.template;
+        if (template && *template == '{') template = "of your own";
         printf("%s: %zu records, format %s, template %s", s->path, k->files[i].records,
                data_format_name(k->files[i].format), template ? template : "none");
         if (i >= d->n_shares) {

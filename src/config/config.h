@@ -16,8 +16,12 @@
 #define CONFIG_WORDS_format(W)                                                                     \
     W(FORMAT_AUTO, "auto")                                                                         \
     W(FORMAT_ALPACA, "alpaca")                                                                     \
+    W(FORMAT_SHAREGPT, "sharegpt")                                                                 \
     W(FORMAT_MESSAGES, "messages")                                                                 \
     W(FORMAT_PROMPT_COMPLETION, "prompt_completion")                                               \
+    W(FORMAT_OASST, "oasst")                                                                       \
+    W(FORMAT_OASST_THREADS, "oasst_threads")                                                       \
+    W(FORMAT_SEGMENTS, "segments")                                                                 \
     W(FORMAT_TEXT, "text")                                                                         \
     W(FORMAT_TOKENS, "tokens")
 #define CONFIG_WORDS_train_on(W)                                                                   \
@@ -74,7 +78,7 @@ struct config_source {
     char *path;
     bool has_format; /* otherwise data.format counts */
     enum config_format format;
-    char *template; /* NULL: data.template */
+    char *template; /* as data.template; NULL: that */
     double weight;  /* times per epoch, above 0 */
 };
 
@@ -106,6 +110,7 @@ struct config_interval {
 #define CONFIG_FIELD_AUTO_BYTES   int64_t
 #define CONFIG_FIELD_REAL         double
 #define CONFIG_FIELD_CHOICE(word) enum config_##word
+#define CONFIG_FIELD_TEMPLATE     char * /* a name, or a definition as a JSON object; NULL: null */
 #define CONFIG_FIELD_MODULES      unsigned /* 1u << enum config_module */
 #define CONFIG_FIELD_SOURCES      struct config_sources
 #define CONFIG_FIELD_VALIDATION   struct config_validation

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/config/scalar.h"
 
@@ -43,6 +44,7 @@ void value_add_wanted(struct str *out, const struct key *k)
     const char *in = in_range(k), *range = k->allowed;
     switch (k->type) {
     case VALUE_TEXT:
+    case VALUE_TEMPLATE:
         str_addf(out, "%s%s", k->by_default ? "null or " : "", k->allowed);
         break;
     case VALUE_BOOL:
@@ -231,6 +233,33 @@ static int read_columns(struct config_columns *out, const struct reading *r,
     return 0;
 }
 
+/* A name, or the parts of a template, which become a JSON object: src/data knows what they mean. */
+static int read_template(char **out, const struct reading *r, const struct yaml_node *v)
+{
+    if (v->kind == YAML_SCALAR) return read_text(out, r, v, "a template's name");
+    if (v->kind != YAML_MAPPING || !v->child) return unwanted(r, v, NULL, "");
+    struct str text = { 0 };
+    for (const struct yaml_node *m = v->child; m; m = m->next) {
+        if (m->kind != YAML_SCALAR) {
+            str_free(&text);
+            return unwanted(r, m, "a text for each part of the template", "");
+        }
+        str_addz(&text, text.n ? ", " : "{");
+        json_add_string(&text, m->key, strlen(m->key));
+        str_addz(&text, ": ");
+        if (is_null(m)) {
+            str_addz(&text, "null");
+        } else {
+            json_add_string(&text, m->text, strlen(m->text));
+        }
+    }
+    str_addc(&text, '}');
+    int code = str_error(&text, r->e);
+    if (!code && !(*out = mem_strdup(text.p, r->e))) code = r->e->code;
+    str_free(&text);
+    return code;
+}
+
 static int read_source_member(struct config_source *s, const struct reading *r,
                               const struct yaml_node *m, bool weighted)
 {
@@ -247,7 +276,7 @@ static int read_source_member(struct config_source *s, const struct reading *r,
         s->has_format = !code;
         if (!code) s->format = (enum config_format)word;
     } else if (!strcmp(m->key, "template")) {
-        code = read_text(&s->template, r, m, "a template's name");
+        code = read_template(&s->template, r, m);
     } else if (!strcmp(m->key, "weight") && weighted) {
         code = read_real(&s->weight, &of_weight, m);
     } else {
@@ -319,6 +348,8 @@ int value_read(struct config *c, const struct key *k, const struct yaml_node *v,
     case VALUE_TEXT:
         if (k->by_default && is_null(v)) return 0;
         return read_text(field, &r, v, NULL);
+    case VALUE_TEMPLATE:
+        return is_null(v) ? 0 : read_template(field, &r, v);
     case VALUE_BOOL:
         return read_bool(field, &r, v);
     case VALUE_INT:
@@ -374,7 +405,7 @@ static void sources_free(struct config_sources *s)
 void value_free(struct config *c, const struct key *k)
 {
     void *field = field_of(c, k);
-    if (k->type == VALUE_TEXT) {
+    if (k->type == VALUE_TEXT || k->type == VALUE_TEMPLATE) {
         char **text = field;
         mem_free(*text);
         *text = NULL;
@@ -395,6 +426,33 @@ void value_free(struct config *c, const struct key *k)
 /* ---- printing ----------------------------------------------------------------------------------
  */
 
+static void print_template(struct str *out, const char *text)
+{
+    struct err ignored;
+    const char *key;
+    json_t *v,
+        *o = *text == '{' ? json_parse(text, strlen(text), JSON_DUP_REFUSED, "", &ignored) : NULL;
+    if (!o) {
+        scalar_add_text(out, text);
+        return;
+    }
+    const char *before = "{";
+    json_object_foreach(o, key, v)
+    {
+        str_addz(out, before);
+        scalar_add_text(out, key);
+        str_addz(out, ": ");
+        if (json_is_string(v)) {
+            scalar_add_text(out, json_string_value(v));
+        } else {
+            str_addz(out, "null");
+        }
+        before = ", ";
+    }
+    str_addc(out, '}');
+    json_decref(o);
+}
+
 static void print_source(struct str *out, const struct config_source *s)
 {
     if (!s->has_format && !s->template && s->weight == 1) {
@@ -406,7 +464,7 @@ static void print_source(struct str *out, const struct config_source *s)
     if (s->has_format) str_addf(out, ", format: %s", config_format_name(s->format));
     if (s->template) {
         str_addz(out, ", template: ");
-        scalar_add_text(out, s->template);
+        print_template(out, s->template);
     }
     if (s->weight != 1) {
         str_addz(out, ", weight: ");
@@ -495,6 +553,13 @@ void value_print(struct str *out, const struct key *k, const struct config *c)
         str_addc(out, ' ');
         if (*(char *const *)field)
             scalar_add_text(out, *(char *const *)field);
+        else
+            str_addz(out, "null");
+        break;
+    case VALUE_TEMPLATE:
+        str_addc(out, ' ');
+        if (*(char *const *)field)
+            print_template(out, *(char *const *)field);
         else
             str_addz(out, "null");
         break;

@@ -14,7 +14,9 @@ struct slot {
     size_t digests_cap;
     struct fit_result result;
     double key;
+    bool chosen;
     int code;
+    enum fault fault; /* when there is a code */
     struct err e;
 };
 
@@ -119,13 +121,19 @@ static void read_slot(struct slot *s, struct worker *w, const struct build *b,
     struct fit_options fit = { source->template, b->tok, o->render, o->max_length, o->overlong };
     struct conversation *c = &w->conversation;
     s->code = records_parse(r, &s->slice, c, &s->e);
+    s->fault = c->fault;
     if (s->code) return;
+    s->chosen = c->chosen;
     CHECK(b->tok || c->kind == RECORD_TOKENS);
     if (c->kind == RECORD_TOKENS) {
         size_t size = o->vocab_size ? o->vocab_size : b->tok ? tokenizer_size(b->tok) : 0;
         s->code = check_vocabulary(c, size, &s->e);
+        s->fault = FAULT_VALUE;
     }
-    if (!s->code) s->code = fit_record(&w->fit, &s->examples, &s->result, c, &fit, &s->e);
+    if (!s->code) {
+        s->code = fit_record(&w->fit, &s->examples, &s->result, c, &fit, &s->e);
+        s->fault = s->result.without_targets ? FAULT_TARGETS : FAULT_ORDER;
+    }
     if (!s->code && by_fraction(o)) s->code = split_key(&s->key, c, o->seed, &s->e);
     if (s->code) records_prefix(r, &s->slice, &s->e);
     if (!s->code) s->code = digest_slot(s);
@@ -143,6 +151,8 @@ static size_t cut_batch(struct build *b, struct records *r)
         bool more;
         examples_clear(&s->examples);
         s->result = (struct fit_result){ 0 };
+        s->chosen = false;
+        s->fault = FAULT_SIZE;
         s->slice.n = 0;
         s->code = records_slice(r, &s->slice, &more, &s->e);
         if (!s->code && !more) break;
@@ -190,23 +200,27 @@ static int keep(struct build *b, struct build_side *side, const struct slot *s, 
                       : examples_append(&side->examples, &s->examples, from, to, b->e);
 }
 
-/* Keep a slot's examples, without copies of earlier ones if those are not wanted. */
+/* Keep a slot's items, without those that are copies of earlier ones if such are not wanted. */
 static int keep_slot(struct build *b, struct build_side *side, const struct slot *s)
 {
+    const struct examples *x = &s->examples;
     size_t from = 0;
-    for (size_t i = 0; i < s->examples.n; i++) {
-        uint32_t copies;
-        int code = digests_put(&side->seen, &copies, &s->digests[i], b->e);
+    for (size_t k = 0; k < examples_items(x); k++) {
+        size_t begin = examples_item(x, k), end = examples_item(x, k + 1), copied = 0;
+        for (size_t i = begin; i < end; i++) {
+            uint32_t copies;
+            int code = digests_put(&side->seen, &copies, &s->digests[i], b->e);
+            if (code) return code;
+            copied += copies > 0;
+        }
+        side->counts.duplicates += copied;
+        if (!b->o->deduplicate || copied < end - begin) continue;
+        side->counts.removed += copied;
+        int code = keep(b, side, s, from, begin);
         if (code) return code;
-        if (!copies) continue;
-        side->counts.duplicates++;
-        if (!b->o->deduplicate) continue;
-        side->counts.removed++;
-        code = keep(b, side, s, from, i);
-        if (code) return code;
-        from = i + 1;
+        from = end;
     }
-    return keep(b, side, s, from, s->examples.n);
+    return keep(b, side, s, from, x->n);
 }
 
 /* Out of memory is no property of the record: skipping it would train on other data in silence. */
@@ -215,7 +229,7 @@ static bool is_skippable(const struct build *b, const struct slot *s)
     return b->o->skip_errors && !s->result.too_long && !strstr(s->e.msg, "out of memory");
 }
 
-static int take_slot(struct build *b, struct slot *s, const char *path, enum side to)
+static int take_slot(struct build *b, struct slot *s, enum side to)
 {
     if (!s->code && to == TRAIN && by_fraction(b->o) && s->key < b->o->validation_frac) {
         to = VALIDATION;
@@ -229,9 +243,11 @@ static int take_slot(struct build *b, struct slot *s, const char *path, enum sid
     }
     if (s->code) {
         if (counts->bad++ == 0) side->first_bad = s->e;
-        kinds_add(&side->bad, &s->e, path, s->slice.line);
+        counts->faults[s->fault]++;
         return 0;
     }
+    counts->chosen += s->chosen;
+    counts->targets_lost += s->result.targets_lost;
     counts->overlong += s->result.lost;
     counts->truncated += s->result.truncated;
     counts->split += s->result.split;
@@ -250,7 +266,7 @@ static int read_records(struct build *b, struct records *r, const struct data_so
     for (size_t n; !code && (n = cut_batch(b, r)) > 0;) {
         read_batch(b, n, r, source);
         for (size_t i = 0; !code && i < n; i++) {
-            code = take_slot(b, &b->slots[i], source->path, side);
+            code = take_slot(b, &b->slots[i], side);
             struct examples *x = &b->slots[i].examples;
             if (x->ids_cap > SLOT_TOKENS_KEPT) examples_free(x);
         }

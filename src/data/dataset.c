@@ -60,16 +60,34 @@ static int fraction_leaves_none(const struct build *b, size_t train, size_t vali
                    train ? "raise it, or name a validation file" : "lower it");
 }
 
-/* More malformed records than a few are no accident. */
+/* "2 not valid JSON, 1 lacking a key" */
+static void add_faults(struct str *out, const struct data_counts *c)
+{
+    const char *before = "";
+    for (int f = 0; f < FAULTS; f++) {
+        if (!c->faults[f]) continue;
+        str_addf(out, "%s%zu %s", before, c->faults[f], fault_name((enum fault)f));
+        before = ", ";
+    }
+}
+
+/* More than a few bad records are no accident. */
 static int check_skipped(const struct build *b, const struct build_side *side)
 {
     const struct data_counts *c = &side->counts;
-    if (!c->bad || (double)c->bad <= b->o->max_skipped_frac * (double)c->records) return 0;
-    return err_set(b->e,
-                   "data.%s: %zu of %zu records (%.1f %%) are malformed, wanted at most "
-                   "data.max_skipped = %g; the first: %s",
-                   side->name, c->bad, c->records, 100 * (double)c->bad / (double)c->records,
-                   b->o->max_skipped_frac, side->first_bad.msg);
+    double frac = b->o->max_skipped_frac;
+    if ((double)c->bad <= frac * (double)c->records) return 0;
+    struct str s = { 0 };
+    add_faults(&s, c);
+    int code = str_error(&s, b->e);
+    if (!code) {
+        code = err_set(b->e,
+                       "data.%s: %zu of %zu records are malformed (%s), more than the %g %% that "
+                       "data.max_skipped_frac allows; the first: %s",
+                       side->name, c->bad, c->records, s.p, 100 * frac, side->first_bad.msg);
+    }
+    str_free(&s);
+    return code;
 }
 
 static int check_sides(const struct build *b)
@@ -78,6 +96,9 @@ static int check_sides(const struct build *b)
     const struct build_side *t = &b->side[TRAIN], *v = &b->side[VALIDATION];
     size_t train = build_examples(t), validation = build_examples(v);
     bool by_fraction = o->n_validation == 0 && o->validation_frac > 0;
+    int code = check_skipped(b, t);
+    if (!code) code = check_skipped(b, v);
+    if (code) return code;
     if (by_fraction && train + validation == 0) {
         struct data_counts sum = t->counts;
         sum.records += v->counts.records, sum.overlong += v->counts.overlong;
@@ -90,8 +111,7 @@ static int check_sides(const struct build *b)
     }
     if (train == 0) return nothing_left(b, t, &t->counts);
     if (o->n_validation && validation == 0) return nothing_left(b, v, &v->counts);
-    int code = check_skipped(b, t);
-    return code ? code : check_skipped(b, v);
+    return 0;
 }
 
 static void note_side(struct str *notes, const struct build *b, const struct build_side *side)
@@ -100,8 +120,15 @@ static void note_side(struct str *notes, const struct build *b, const struct bui
     const char *name = side->name;
     size_t max = b->o->max_length;
     if (c->bad) {
-        str_addf(notes, "%s: %zu of %zu records malformed and skipped, the first: %s\n", name,
-                 c->bad, c->records, side->first_bad.msg);
+        str_addf(notes, "%s: %zu of %zu records malformed and skipped (", name, c->bad, c->records);
+        add_faults(notes, c);
+        str_addf(notes, "), the first: %s\n", side->first_bad.msg);
+    }
+    if (c->chosen) {
+        str_addf(notes,
+                 "%s: %zu records are preference data: trained on what was chosen, the rejected "
+                 "answers are left out\n",
+                 name, c->chosen);
     }
     if (c->overlong) {
         str_addf(notes,
@@ -120,6 +147,10 @@ static void note_side(struct str *notes, const struct build *b, const struct bui
                  "%s: %zu records split into pieces of at most data.max_length = %zu "
                  "tokens (the longest has %zu)\n",
                  name, c->split, max, c->longest);
+    }
+    if (c->targets_lost) {
+        str_addf(notes, "%s: %zu targets are in what was dropped or cut away\n", name,
+                 c->targets_lost);
     }
     if (c->without_targets) {
         str_addf(notes, "%s: %zu records without a target dropped (data.train_on: %s)\n", name,
@@ -361,6 +392,12 @@ static int add_shares(struct dataset *d, const struct data_options *o, struct er
     return 0;
 }
 
+/* Items of the examples up to `end`, where one ends. */
+static size_t items_before(const struct examples *x, size_t end)
+{
+    return end < x->n ? examples_item_of(x, end) : examples_items(x);
+}
+
 int dataset_open(struct dataset *d, const struct data_options *o, const struct tokenizer *tok,
                  struct str *notes, struct err *e)
 {
@@ -375,7 +412,8 @@ int dataset_open(struct dataset *d, const struct data_options *o, const struct t
     if (!code) code = open_sources(d, notes, &f, o, tok, e);
     for (size_t i = 0; !code && i < d->n_shares; i++) {
         const size_t *ends = d->train_origins.ends;
-        d->shares[i].n = ends[i] - (i ? ends[i - 1] : 0);
+        d->shares[i].n = items_before(&d->train, ends[i]) -
+                         (i ? items_before(&d->train, ends[i - 1]) : 0);
     }
     files_free(&f);
     if (code) dataset_close(d);

@@ -34,7 +34,7 @@ struct data_options {
     size_t max_length; /* tokens of an example */
     enum overlong overlong;
     bool skip_errors;        /* on_error: skip */
-    double max_skipped_frac; /* of a side's records; more than that is an error */
+    double max_skipped_frac; /* of a side's records; more that are malformed is an error */
     bool deduplicate;        /* keep only the first of examples with the same tokens and targets */
     uint64_t seed;
     size_t vocab_size; /* ids of `tokens` records lie below it; 0: the tokenizer's size, if any */
@@ -47,9 +47,12 @@ struct data_options {
 struct data_counts {
     size_t records;         /* read, the malformed ones included */
     size_t bad;             /* malformed and skipped */
+    size_t faults[FAULTS];  /* the same by kind */
+    size_t chosen;          /* preference data, of which the chosen answer is read */
     size_t overlong;        /* examples (of split chats: exchanges) dropped for their length */
     size_t truncated;       /* records cut */
     size_t split;           /* records cut into several examples */
+    size_t targets_lost;    /* in what was dropped for its length or cut away */
     size_t without_targets; /* records that gave no target */
     size_t duplicates;      /* examples whose tokens and targets another one before has */
     size_t removed;         /* of them, those left out: all with deduplicate, else none */

@@ -3,7 +3,6 @@
 #ifndef LORAC_DATA_INSPECT_H
 #define LORAC_DATA_INSPECT_H
 
-#include "src/data/kinds.h"
 #include "src/data/records.h"
 
 /* What may be found in a record: id, key of the JSON, what to call it. Each counts records. */
@@ -31,7 +30,7 @@ struct finding {
 struct inspection {
     enum data_format format;
     size_t records, bad;
-    struct kinds kinds;                    /* of the malformed */
+    size_t faults[FAULTS];                 /* the malformed by kind */
     struct err malformed[MALFORMED_SHOWN]; /* the first ones */
     struct finding found[FOUND_KINDS];
     size_t most_identical; /* how often the answer given most often is given */

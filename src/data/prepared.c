@@ -23,13 +23,14 @@ static const struct {
     {                                                                                              \
 #field, offsetof(struct data_counts, field)                                                \
     }
-    COUNT(records), COUNT(bad),        COUNT(overlong),        COUNT(truncated),
-    COUNT(split),   COUNT(duplicates), COUNT(removed),         COUNT(longest),
-    COUNT(tokens),  COUNT(targets),    COUNT(without_targets),
+    COUNT(records),         COUNT(bad),    COUNT(chosen),       COUNT(overlong),
+    COUNT(truncated),       COUNT(split),  COUNT(duplicates),   COUNT(removed),
+    COUNT(longest),         COUNT(tokens), COUNT(targets_lost), COUNT(targets),
+    COUNT(without_targets),
 #undef COUNT
 };
 enum { COUNTS = sizeof counts / sizeof *counts };
-_Static_assert(COUNTS * sizeof(size_t) == sizeof(struct data_counts), "every count has a row");
+_Static_assert((COUNTS + FAULTS) * sizeof(size_t) == sizeof(struct data_counts), "all are here");
 
 /* ---- the key -----------------------------------------------------------------------------------
  */
@@ -142,6 +143,15 @@ static int write_side(struct h5_writer *w, struct build_side *s, struct err *e)
     if (!code) {
         code = h5_put(w, name_of(name, s->name, "ends"), H5_TYPE_I64, s->origins.ends, 1, &ends, e);
     }
+    if (!code && spool->item) {
+        uint64_t items = spool->n_items + 1;
+        code = h5_put(w, name_of(name, s->name, "items"), H5_TYPE_I64, spool->item, 1, &items, e);
+    }
+    uint64_t faults = FAULTS;
+    if (!code) {
+        code = h5_put(w, name_of(name, s->name, "counts/faults"), H5_TYPE_I64, s->counts.faults, 1,
+                      &faults, e);
+    }
     for (size_t i = 0; !code && i < COUNTS; i++) {
         size_t v;
         memcpy(&v, (const char *)&s->counts + counts[i].offset, sizeof v);
@@ -210,7 +220,10 @@ static int read_counts(struct data_counts *c, const struct h5_reader *r, const c
         code = h5_get_i64(&v, r, name, e);
         if (!code) memcpy((char *)c + counts[i].offset, &v, sizeof v);
     }
-    return code;
+    char name[64];
+    uint64_t faults = FAULTS;
+    if (code) return code;
+    return h5_get(c->faults, r, name_of(name, side, "counts/faults"), H5_TYPE_I64, 1, &faults, e);
 }
 
 static int read_origins(struct origins *o, const struct h5_reader *r, const char *side, size_t n,
@@ -229,6 +242,21 @@ static int read_origins(struct origins *o, const struct h5_reader *r, const char
         before = o->ends[i];
     }
     return o->n_sources && before == n ? 0 : wrong(r->path, "examples without a source", e);
+}
+
+static int read_items(struct examples *x, const struct h5_reader *r, const char *side,
+                      struct err *e)
+{
+    char name[64];
+    size_t n;
+    if (!h5_has(r, name_of(name, side, "items"))) return 0;
+    int code = h5_length(&n, r, name, H5_TYPE_I64, e);
+    if (code) return code;
+    if (n == 0) return wrong(r->path, "no items", e);
+    x->item = get_row(r, name, H5_TYPE_I64, n, sizeof *x->item, e);
+    if (!x->item) return e->code;
+    x->n_items = n - 1;
+    return in_order(x->item, x->n_items, x->n) ? 0 : wrong(r->path, "items out of order", e);
 }
 
 /* The arrays are read into memory, but for the large ones, which are used where they lie. */
@@ -250,6 +278,7 @@ static int read_side(struct examples *x, struct origins *o, struct data_counts *
     if (!code && !in_order(x->at, x->n, tokens)) code = wrong(r->path, "examples out of order", e);
     if (!code) code = h5_find(&ids, r, name, H5_TYPE_I32, tokens, e);
     if (!code) code = h5_find(&target, r, name_of(name, side, "target"), H5_TYPE_U8, tokens, e);
+    if (!code) code = read_items(x, r, side, e);
     if (!code) code = read_origins(o, r, side, x->n, e);
     if (!code) code = read_counts(c, r, side, e);
     if (code) return code;

@@ -6,6 +6,7 @@
  *   data_sha256, notes                 as dataset.h has them
  *   train/ids, train/target            all examples back to back: token ids, and whether each is a target
  *   train/at                           (examples + 1) where each begins
+ *   train/items                        (items + 1) which are drawn together; absent: each alone
  *   train/line, train/ends             the records they come from: struct origins
  *   train/counts/...                   struct data_counts
  *   validation/...                     the same

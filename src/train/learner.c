@@ -17,7 +17,7 @@ static size_t largest(size_t a, size_t b)
  * would be one. */
 static size_t bound_passes(const struct batch *b)
 {
-    size_t longest = 0, n = b->examples->n < b->batch_size ? b->examples->n : b->batch_size;
+    size_t longest = 0, n = b->examples_max;
     for (size_t i = 0; i < b->examples->n; i++)
         longest = largest(longest, b->examples->at[i + 1] - b->examples->at[i]);
     size_t bound = 2 * (n * longest / b->pass_tokens) + 2;

@@ -22,12 +22,29 @@ int setup_template(const struct template **t, const char *name, const struct tok
         *t = template_of_model(tok, e);
         return *t ? 0 : e->code;
     }
-    *t = template_named(name);
-    if (!*t) {
-        return err_usage(e, "template %s: unknown; there are %s, and model for the model's own",
+    int code = 0;
+    if (*name == '{') {
+        code = template_define(t, name, e);
+    } else if (!(*t = template_named(name))) {
+        code = err_usage(e, "template %s: unknown; there are %s, and model for the model's own",
                          err_quotez(name), template_names());
     }
-    return tok ? template_check(*t, tok, e) : 0;
+    if (!code && tok) code = template_check(*t, tok, e);
+    if (code) {
+        template_free(*t);
+        *t = NULL;
+    }
+    return code;
+}
+
+/* Of a key of the configuration: the error says which. */
+static int named_template(const struct template **t, const char *name, const char *key,
+                          const struct config *c, const struct setup *s, struct err *e)
+{
+    int code = setup_template(t, name, s->tok, e);
+    if (code != ERR_USAGE) return code;
+    struct err why = *e;
+    return config_error(e, c, key, "%s", why.msg);
 }
 
 static size_t choose_max_length(const struct config *c, const struct llama *m)
@@ -62,7 +79,16 @@ static int add_source(struct data_source *to, const struct config_source *from,
         .template = s->template,
         .weight = from->weight,
     };
-    return from->template ? setup_template(&to->template, from->template, s->tok, e) : 0;
+    if (!from->template) return 0;
+    return named_template(&to->template, from->template, "data.train", c, s, e);
+}
+
+static void free_sources(struct data_source *of, size_t n, const struct setup *s)
+{
+    for (size_t i = 0; of && i < n; i++) {
+        if (of[i].template != s->template) template_free(of[i].template);
+    }
+    mem_free(of);
 }
 
 static struct data_source *add_sources(const struct config_sources *from, const struct config *c,
@@ -71,7 +97,7 @@ static struct data_source *add_sources(const struct config_sources *from, const 
     struct data_source *to = mem_alloc(from->n, sizeof *to, e);
     for (size_t i = 0; to && i < from->n; i++) {
         if (!add_source(to + i, from->at + i, c, s, e)) continue;
-        mem_free(to);
+        free_sources(to, i, s);
         return NULL;
     }
     return to;
@@ -100,7 +126,8 @@ static int open_tokenizer(struct setup *s, const struct config *c, struct err *e
                        "belong together (added tokens need a base with a larger embedding)",
                        c->model.path, tokenizer_size(s->tok), s->model.shape.V);
     }
-    return c->data.template ? setup_template(&s->template, c->data.template, s->tok, e) : 0;
+    if (!c->data.template) return 0;
+    return named_template(&s->template, c->data.template, "data.template", c, s, e);
 }
 
 struct reading {
@@ -140,7 +167,7 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
             .max_length = s->max_length,
             .overlong = (enum overlong)c->data.overlong,
             .skip_errors = c->data.on_error == CONFIG_ON_ERROR_SKIP,
-            .max_skipped_frac = c->data.max_skipped,
+            .max_skipped_frac = c->data.max_skipped_frac,
             .deduplicate = c->data.deduplicate,
             .seed = (uint64_t)c->train.seed,
             .vocab_size = s->model.shape.V,
@@ -154,8 +181,8 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
         code = dataset_open(&s->data, &o, s->tok, &s->notes, e);
         if (progress.any) progress_end(&progress.line);
     }
-    mem_free(train);
-    mem_free(validation);
+    free_sources(train, c->data.train.n, s);
+    free_sources(validation, c->data.validation.files.n, s);
     return code;
 }
 
@@ -192,6 +219,7 @@ int setup_sampler(struct sampler *s, const struct setup *setup, const struct con
 void setup_close(struct setup *s)
 {
     dataset_close(&s->data);
+    template_free(s->template);
     tokenizer_free(s->tok);
     llama_close(&s->model);
     str_free(&s->notes);

@@ -30,7 +30,8 @@ int setup_sampler(struct sampler *s, const struct setup *setup, const struct con
 /* The chosen kernels by LORAC_ISA and LORAC_GEMM; a usage error when they cannot be had. */
 int setup_kernels(const struct kernels **k, struct err *e);
 
-/* The template called `name` ("model": the tokenizer's own). tok may be NULL only for plain. */
+/* The template called `name` ("model": the tokenizer's own; {...}: a definition, see template_define()),
+ * to be released with template_free(). tok may be NULL only for plain. */
 int setup_template(const struct template **t, const char *name, const struct tokenizer *tok,
                    struct err *e);
 

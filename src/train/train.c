@@ -38,7 +38,7 @@ static int publish(struct trainer *t, const char *name, double eval_loss, struct
 {
     static const char *const train_on[] = { "responses", "last_response", "everything" };
     const struct config *c = t->config;
-    const char *template = t->setup.template ? template_name(t->setup.template) : NULL;
+    const char *template = t->setup.template ? template_definition(t->setup.template) : NULL;
     struct adapter_notes notes = {
         .template = (char *)(uintptr_t) template,
         .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
@@ -117,18 +117,18 @@ static int validate(struct trainer *t, struct err *e)
 
 /* ---- the loop --------------------------------------------------------------------------------- */
 
-/* The examples of the step after t->step: a slice of this epoch's permutation, whose last one may be
+/* The items of the step after t->step: a slice of this epoch's permutation, whose last one may be
  * short. */
 static const uint32_t *next_batch(struct trainer *t, size_t *n)
 {
-    size_t examples = t->sampler.n, size = (size_t)t->config->train.batch_size;
+    size_t items = t->sampler.n, size = (size_t)t->config->train.batch_size;
     uint64_t epoch = t->step / t->steps_per_epoch;
     size_t first = (size_t)(t->step % t->steps_per_epoch) * size;
     if (t->order_epoch != epoch + 1) {
         sampler_epoch(t->order, &t->sampler, epoch);
         t->order_epoch = epoch + 1;
     }
-    *n = examples - first < size ? examples - first : size;
+    *n = items - first < size ? items - first : size;
     return t->order + first;
 }
 

@@ -35,7 +35,7 @@ struct trainer {
     uint64_t steps_per_epoch, total, step; /* step: done so far */
     uint64_t first_step;                   /* of this process */
     struct sampler sampler;
-    uint32_t *order;      /* this epoch's order of the examples */
+    uint32_t *order;      /* this epoch's order of the items */
     uint64_t order_epoch; /* + 1; 0: none yet */
     double *loss;         /* (total) history */
     double best_loss;
