@@ -14,6 +14,7 @@ struct slot {
     unsigned found; /* 1u << enum found */
     struct digest *answers;
     size_t n_answers, answers_cap;
+    size_t messages;
     int code;
     enum fault fault;
     struct err e;
@@ -169,6 +170,7 @@ static void look_at_slot(struct slot *s, struct conversation *c, const struct re
     s->n_answers = 0;
     s->code = records_parse(r, &s->slice, c, &s->e);
     s->fault = c->fault;
+    s->messages = c->kind == RECORD_TOKENS ? 1 : c->n;
     if (s->code || c->kind == RECORD_TOKENS) return;
     bool whole_texts = c->kind == RECORD_TEXT || c->kind == RECORD_SEGMENTS;
     for (size_t i = 0; !s->code && i < c->n; i++) {
@@ -206,6 +208,7 @@ static int take(struct inspection *out, struct digests *answers, const struct sl
         out->faults[s->fault]++;
         return 0;
     }
+    out->messages += s->messages;
     bool same = false;
     for (size_t i = 0; i < s->n_answers; i++) {
         uint32_t copies;

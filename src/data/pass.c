@@ -9,7 +9,7 @@ enum { NO_ROW = UINT32_MAX };
 
 /* Examples that are looked at before the pages of a mapped data set are released again: a page fault
  * brings in some 64 KiB around it. */
-enum { LOOKED_AT_MOST = 512 };
+enum { LOOKED_AT_MOST = 128 };
 
 static const int32_t *ids_of(const struct examples *x, uint32_t i)
 {
