@@ -57,12 +57,15 @@ ALL_LIBS     = $(DEP_LIBS) -lm -ldl $(LDLIBS)
 ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 ifneq ($(filter x86_64 amd64,$(ARCH)),)
 ISAS = base avx2 avx512
+else ifneq ($(filter aarch64 arm64,$(ARCH)),)
+ISAS = base neon
 else
 ISAS = base
 endif
 ISA_FLAGS_base   =
 ISA_FLAGS_avx2   = -mavx2 -mfma
 ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+ISA_FLAGS_neon   = -DKERNELS_NEON
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
 # ---- files -------------------------------------------------------------------------------------
@@ -79,6 +82,10 @@ TESTS_C   = $(sort $(wildcard tests/test_*.c))
 TESTS64_C = $(sort $(wildcard tests/f64_*.c))
 TEST_BINS = $(TESTS_C:tests/%.c=$(BUILD)/tests/%) $(TESTS64_C:tests/%.c=$(BUILD)/tests/%)
 TEST_SH   = $(sort $(wildcard tests/cli_*.sh))
+FUZZ_C    = $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BINS = $(FUZZ_C:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+FUZZ_MORE = tests/fuzz/fuzz.c tests/fuzz/tokenize.c $(if $(FUZZER),,tests/fuzz/replay.c)
+FUZZER    = $(if $(findstring fuzzer-no-link,$(SAN)),-fsanitize=fuzzer)
 
 ifeq ($(V),1)
 Q =
@@ -88,7 +95,7 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full FORCE
+.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 fuzz coverage FORCE
 
 all: check-deps $(BUILD)/lorac
 
@@ -174,6 +181,12 @@ $(BUILD)/tests/f64_%: tests/f64_%.c $(LIB64)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) -DREAL_DOUBLE $(ALL_CFLAGS) -MMD -MP $< $(LIB64) $(ALL_LDFLAGS) $(CMOCKA_LIBS) $(ALL_LIBS) -o $@
 
+# Fuzz targets: with SAN=...,fuzzer-no-link libFuzzer drives them, otherwise tests/fuzz/replay.c.
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_MORE) tests/fuzz/fuzz.h tests/fuzz/tokenize.h $(LIB)
+	$(say) FUZZ $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(FUZZER) $< $(FUZZ_MORE) $(LIB) $(ALL_LDFLAGS) $(ALL_LIBS) -o $@
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # ---- what people type --------------------------------------------------------------------------
@@ -181,10 +194,11 @@ test:
 	@scripts/install-deps --for test
 	@$(MAKE) --no-print-directory all tests-run
 
-.PHONY: tests-run tests-build
-tests-build: $(TEST_BINS)
-tests-run: $(BUILD)/lorac $(TEST_BINS)
-	@LORAC=$(BUILD)/lorac tests/run $(TEST_BINS) $(TEST_SH)
+.PHONY: tests-run tests-build fuzz-build
+tests-build: $(TEST_BINS) $(FUZZ_BINS)
+fuzz-build: $(FUZZ_BINS)
+tests-run: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
+	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run $(TEST_BINS) $(TEST_SH)
 
 demo:
 	@scripts/install-deps --for demo
@@ -196,6 +210,25 @@ bench: all
 
 interop: all
 	@LORAC=$(BUILD)/lorac scripts/interop
+
+# Cross-built, under emulation, in $(BUILD)-aarch64.
+test-aarch64:
+	@BUILD=$(BUILD)-aarch64 scripts/test-aarch64
+# FUZZ_SECONDS for each parser; FUZZ_TARGETS='gguf spm' chooses.
+fuzz:
+	@scripts/fuzz $(FUZZ_TARGETS)
+
+# Which lines and branches of the parsers the tests reach; GAPS=1 lists the branches that none takes.
+COVERAGE = BUILD=build-cov CC=gcc ISAS=base CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
+           KERNEL_OPT='-O3 -fno-profile-arcs -fno-test-coverage'
+COVER    = safetensors gguf peft h5 checkpoint base file config options records adapter tokenizer \
+           tokenizer_files tokenizer_gguf tokenizer_hf tokenizer_spm
+coverage:
+	@$(MAKE) --no-print-directory $(COVERAGE) build-cov/lorac fuzz-build $(COVER:%=build-cov/tests/test_%)
+	@find build-cov -name '*.gcda' -delete
+	@LORAC=build-cov/lorac FUZZ=build-cov/fuzz tests/run $(COVER:%=build-cov/tests/test_%) \
+	  tests/cli_malformed.sh tests/cli_fuzz.sh tests/cli_usage.sh tests/cli_tokenize.sh
+	@scripts/coverage build-cov
 
 lint:
 	@scripts/lint
@@ -216,6 +249,9 @@ help:
 	@echo 'make deps       install the libraries (apt or dnf)'
 	@echo 'make bench      kernels and whole steps of this machine, as shares of its limits'
 	@echo 'make interop    compare with PyTorch, transformers, PEFT in a virtual environment'
+	@echo 'make test-aarch64   cross-build for aarch64 and run the tests of kernels/ under qemu'
+	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'
+	@echo 'make coverage   lines and branches of the parsers that tests reach (needs gcc)'
 	@echo 'make lint       style, layers, banned functions, generated documents'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make clean'

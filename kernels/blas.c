@@ -13,6 +13,8 @@
 #include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 enum { BLAS_COLS = 256, BLAS_ROWS = 512, BLAS_INNER = 2048 };
 
@@ -33,6 +35,28 @@ const char *blas_core(void)
 {
     char *(*get)(void) = (char *(*)(void))symbol("openblas_get_corename");
     return get ? get() : "unknown";
+}
+
+static bool core_is_one_of(const char *const *names)
+{
+    for (; *names; names++)
+        if (strcasecmp(blas_core(), *names) == 0) return true;
+    return false;
+}
+
+const char *blas_better_core(void)
+{
+    static const char *const with_avx512[] = { "SkylakeX", "Cooperlake", "SapphireRapids", NULL };
+    static const char *const with_avx2[] = { "Haswell", "Zen", NULL };
+    const struct kernels *k;
+    bool avx512 = false, avx2 = false, runs;
+    for (size_t i = 0; (k = kernels_nth(i, &runs)); i++) {
+        avx512 |= runs && strcmp(k->isa, "avx512") == 0;
+        avx2 |= runs && strcmp(k->isa, "avx2") == 0;
+    }
+    if (core_is_one_of(with_avx512)) return NULL;
+    if (avx512) return "SkylakeX";
+    return avx2 && !core_is_one_of(with_avx2) ? "Haswell" : NULL;
 }
 
 const char *blas_config(void)

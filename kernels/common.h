@@ -15,7 +15,7 @@ enum { TILE_ROWS = 8, TILE_VECTORS = 3 }; /* 24 of 32 registers */
 #elif defined __AVX2__
 #define VECTOR_BYTES 32
 enum { TILE_ROWS = 6, TILE_VECTORS = 2 }; /* 12 of 16 */
-#elif defined __aarch64__
+#elif defined __aarch64__ && defined KERNELS_NEON /* base is the reference there too */
 #define VECTOR_BYTES 16
 enum { TILE_ROWS = 8, TILE_VECTORS = 3 }; /* 24 of 32 */
 #else

@@ -15,6 +15,10 @@ extern const struct kernels kernels_avx2;
 extern const struct kernels kernels_avx512;
 #endif
 
+#ifdef HAVE_ISA_neon
+extern const struct kernels kernels_neon;
+#endif
+
 static bool cpu_runs(const char *isa)
 {
 #if defined __x86_64__
@@ -27,6 +31,8 @@ static bool cpu_runs(const char *isa)
     if (strcmp(isa, "avx2") == 0) {
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     }
+#elif defined __aarch64__
+    if (strcmp(isa, "neon") == 0) return true; /* every aarch64 Linux has it */
 #endif
     return strcmp(isa, "base") == 0;
 }
@@ -43,11 +49,24 @@ const struct kernels *kernels_nth(size_t i, bool *runs)
 #ifdef HAVE_ISA_avx512
         &kernels_avx512,
 #endif
+#ifdef HAVE_ISA_neon
+        &kernels_neon,
+#endif
         NULL
     };
     const struct kernels *k = i < sizeof sets / sizeof *sets ? sets[i] : NULL;
     if (k) *runs = cpu_runs(k->isa);
     return k;
+}
+
+/* "base, avx2, avx512": the names compiled in. */
+static void list_sets(char *out, size_t n)
+{
+    const struct kernels *k;
+    bool runs;
+    size_t at = 0;
+    for (size_t i = 0; (k = kernels_nth(i, &runs)) && at < n; i++)
+        at += (size_t)snprintf(out + at, n - at, "%s%s", i ? ", " : "", k->isa);
 }
 
 const struct kernels *kernels_choose(const char *isa, const char *gemm, const char **why)
@@ -63,15 +82,15 @@ const struct kernels *kernels_choose(const char *isa, const char *gemm, const ch
         if (runs && (!isa || named)) best = k;
     }
     if (!best) {
-        snprintf(message, sizeof message, "LORAC_ISA=%s: %s", isa ? isa : "",
-                 known ? "this CPU does not have it"
-                       : "found none of that name; there are base, "
-                         "avx2, avx512 (x86-64), base (others)");
+        char sets[64];
+        list_sets(sets, sizeof sets);
+        snprintf(message, sizeof message, "LORAC_ISA=%.32s: %s this build has %s", isa ? isa : "",
+                 known ? "this CPU does not have it;" : "no instruction set of that name;", sets);
         return NULL;
     }
     if (!gemm || strcmp(gemm, "own") == 0) return best;
     if (strcmp(gemm, "blas") != 0) {
-        snprintf(message, sizeof message, "LORAC_GEMM=%s: wanted own or blas", gemm);
+        snprintf(message, sizeof message, "LORAC_GEMM=%.32s: wanted own or blas", gemm);
         return NULL;
     }
     with_blas = *best;

@@ -65,7 +65,7 @@ struct adamw {
 enum { ATTENTION_D_MAX = 384 };
 
 struct kernels {
-    const char *isa;  /* base, avx2, avx512 */
+    const char *isa;  /* base, avx2, avx512 (x86-64), neon (aarch64) */
     const char *gemm; /* own, blas */
     size_t vector_bytes;
 
@@ -74,8 +74,9 @@ struct kernels {
     void (*widen)(real *out, const struct matrix *w, size_t row, size_t start, size_t n);
 
     /* c (M, N; ldc) = or += the sum over terms of a * B, in the order of the terms. Each element is
-     * summed in an order that depends on K alone, so a row's bits depend neither on the other rows
-     * nor on threads. (blas: fixed tiles; a row's bits may depend on M.) */
+     * summed in an order that depends on the terms' K alone, so a row's bits depend neither on the
+     * other rows nor on threads. (blas: fixed tiles; a row's bits may depend on M.) A weight of a
+     * block type that has b_rows begins at a multiple of QUANT_BLOCK of the sum of the K before. */
     void (*matmul)(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
                    size_t N, bool accumulate, void *work);
     size_t (*matmul_work_bytes)(void);

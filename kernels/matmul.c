@@ -4,44 +4,53 @@
  * The scheme of Goto and van de Geijn ("Anatomy of high-performance matrix multiplication", ACM
  * TOMS 2008): B is packed into panels of TILE_COLS columns, A into strips of TILE_ROWS rows, both
  * with the inner index slowest, and a register tile of TILE_ROWS x TILE_COLS runs over the inner
- * index. All threads pack one block of both together, then share out its tiles.
+ * index. The terms' inner indices are joined into one, so that a LoRA term lengthens the last block
+ * instead of visiting C again. All threads pack B together, then share out the rows:
  *
- *     for columns in blocks of COLS_MAX            (packed B stays in the last-level cache)
- *       for each term, for its K in blocks of at most INNER_MAX
+ *     for columns in pieces of COLS_MAX            (packed B stays in the last-level cache)
+ *       for the joint inner index in pieces of INNER_BLOCKS blocks of at most INNER_MAX
  *         pack B                                   (each weight is widened once)
- *         for rows in blocks of ROWS_MAX
- *           pack A, then tiles of C += A * B
+ *         for rows in parts of at most PART_ROWS, each by one thread
+ *           pack A                                 (it stays in the thread's second-level cache)
+ *           for columns in runs of RUN_PANELS      (as do these columns of C)
+ *             for each block: C += A * B, tile by tile
  *
- * Blocks of K depend on K alone and every element of C is one chain of multiply-adds per block, so
- * its bits depend on neither M, N nor the number of threads. */
+ * Blocks depend on the terms' K alone and every element of C is one chain of multiply-adds per
+ * block, so its bits depend on neither M, N nor the number of threads. */
 
 enum {
     INNER_MAX = 384,
-    ROWS_MAX = 2048,
-    COLS_MAX = 3072,                             /* a multiple of every TILE_COLS and of 32 */
-    STRIPS_PER_TILE = 128 / TILE_ROWS,           /* A's share of a tile stays in L2 */
+    INNER_BLOCKS = 3,
+    COLS_MAX = 3072, /* a multiple of every TILE_COLS and of 32 */
+    PART_ROWS = VECTOR_BYTES >= 64 ? 192 : 96,
+    RUN_PANELS = 8,
     PACK_COLS = TILE_COLS % 32 ? 96 : TILE_COLS, /* whole panels and whole quantised blocks */
 };
-_Static_assert(COLS_MAX % PACK_COLS == 0 && PACK_COLS % TILE_COLS == 0, "panels fill blocks");
-_Static_assert(INNER_MAX % QUANT_BLOCK == 0, "blocks of K hold whole quantised blocks");
+_Static_assert(COLS_MAX % PACK_COLS == 0 && PACK_COLS % TILE_COLS == 0, "panels fill pieces");
+_Static_assert(INNER_MAX % QUANT_BLOCK == 0, "blocks hold whole quantised blocks");
+
+_Static_assert(PART_ROWS % TILE_ROWS == 0, "strips fill parts");
+
+enum {
+    INNER_PIECE = INNER_BLOCKS * INNER_MAX,
+    STRIPS = PART_ROWS * INNER_PIECE + 4 * VL, /* of one thread; slack for full-vector stores */
+};
 
 struct matmul_work {
-    real *strips; /* packed A: ROWS_MAX x INNER_MAX, and slack for full-vector stores */
-    real *panels; /* packed B: COLS_MAX x INNER_MAX */
+    real *panels; /* packed B: COLS_MAX x INNER_PIECE */
+    real *strips; /* packed A: STRIPS for each thread */
 };
 
 static size_t matmul_work_bytes(void)
 {
-    return ((ROWS_MAX + TILE_ROWS + COLS_MAX) * (size_t)INNER_MAX + 4 * VL) * sizeof(real) + 256;
+    size_t threads = (size_t)omp_get_max_threads();
+    return (COLS_MAX * (size_t)INNER_PIECE + threads * STRIPS) * sizeof(real) + 256;
 }
 
 static struct matmul_work matmul_carve(void *work)
 {
     real *base = (real *)(((uintptr_t)work + 127) / 128 * 128);
-    return (struct matmul_work){
-        .panels = base,
-        .strips = base + COLS_MAX * (size_t)INNER_MAX,
-    };
+    return (struct matmul_work){ base, base + COLS_MAX * (size_t)INNER_PIECE };
 }
 
 /* ---- the register tile ----------------------------------------------------------------------- */
@@ -53,7 +62,10 @@ tile_nv(real *c, size_t ldc, const real *strip, const real *panel, size_t K, boo
 {
     vec s[TILE_ROWS][TILE_VECTORS];
     for (int i = 0; i < TILE_ROWS; i++)
-        for (int j = 0; j < nv; j++) s[i][j] = (vec){ 0 };
+        for (int j = 0; j < nv; j++) {
+            s[i][j] = (vec){ 0 };
+            __builtin_prefetch(c + (size_t)i * ldc + j * VL, 1); /* for the end of the loop */
+        }
     for (size_t k = 0; k < K; k++) {
         vec b[TILE_VECTORS];
 #pragma GCC unroll 8
@@ -198,15 +210,6 @@ static void pack_strip_cols(real *out, const real *a, size_t lda, size_t m, size
     }
 }
 
-static void pack_strip(real *out, const struct term *t, size_t row, size_t m, size_t k, size_t K)
-{
-    if (t->a_cols) {
-        pack_strip_cols(out, t->a + k * t->lda + row, t->lda, m, K);
-    } else {
-        pack_strip_rows(out, t->a + row * t->lda + k, t->lda, m, K);
-    }
-}
-
 /* panel[k * width + j] = B(k, col + j) where B's storage has one row per column j: VL of them are
  * widened side by side and transposed. */
 static void pack_panel_rows(real *panel, const struct term *t, size_t col, size_t n, size_t vectors,
@@ -243,9 +246,10 @@ static void pack_panel_rows(real *panel, const struct term *t, size_t col, size_
 }
 
 /* The same where B's storage has one row per k: rows are widened and cut into panels. n <=
- * PACK_COLS columns from `col`, which become neighbouring panels. */
-static void pack_panels_cols(real *panels, const struct term *t, size_t col, size_t n, size_t k0,
-                             size_t K)
+ * PACK_COLS columns from `col`, which become neighbouring panels of `depth` rows each, of which
+ * these are rows `at` and on. */
+static void pack_panels_cols(real *panels, size_t depth, size_t at, const struct term *t,
+                             size_t col, size_t n, size_t k0, size_t K)
 {
     real wide[PACK_COLS] __attribute__((aligned(64)));
     for (size_t k = 0; k < K; k++) {
@@ -257,7 +261,7 @@ static void pack_panels_cols(real *panels, const struct term *t, size_t col, siz
         }
         for (size_t j = 0; j < n; j += TILE_COLS) {
             size_t width = panel_vectors(n, j) * VL, m = min_size(n - j, TILE_COLS);
-            real *out = panels + j * K + k * width;
+            real *out = panels + j * depth + (at + k) * width;
             if (m == TILE_COLS) {
                 memcpy(out, row + j, TILE_COLS * sizeof(real));
             } else {
@@ -269,73 +273,397 @@ static void pack_panels_cols(real *panels, const struct term *t, size_t col, siz
 
 /* ---- the product ----------------------------------------------------------------------------- */
 
-/* Called by all threads of a team. Panel of column j begins at panels + j * K. */
-static void pack_panels(real *panels, const struct term *t, size_t col, size_t n, size_t k,
-                        size_t K)
+/* A block of the joint inner index, [k, k + K), and what of term t lies in it. */
+struct inner {
+    size_t k, K;
+};
+
+struct inner_part {
+    size_t at; /* within the block */
+    size_t k;  /* within the term */
+    size_t K;
+};
+
+static inline struct inner_part part_of(struct inner block, size_t term_start, size_t term_K)
 {
-    size_t step = t->b_rows ? TILE_COLS : PACK_COLS;
+    size_t low = block.k > term_start ? block.k : term_start;
+    size_t high = min_size(block.k + block.K, term_start + term_K);
+    if (low >= high) return (struct inner_part){ 0 };
+    return (struct inner_part){ low - block.k, low - term_start, high - low };
+}
+
+static size_t joint_inner(const struct term *terms, size_t n_terms)
+{
+    size_t K = 0;
+    for (size_t i = 0; i < n_terms; i++) K += terms[i].K;
+    return K;
+}
+
+/* The length of the blocks that K is cut into; the last may be shorter. */
+static size_t block_length(size_t K)
+{
+    size_t blocks = (K + INNER_MAX - 1) / INNER_MAX;
+    return blocks ? round_up((K + blocks - 1) / blocks, QUANT_BLOCK) : 1;
+}
+
+/* Called by all threads of a team. Panel of column j begins at panels + j * block.K. */
+static void pack_panels(real *panels, const struct term *terms, size_t n_terms, size_t col,
+                        size_t n, struct inner block)
+{
+    size_t start = 0;
+    for (const struct term *t = terms; t < terms + n_terms; start += t->K, t++) {
+        struct inner_part p = part_of(block, start, t->K);
+        size_t step = t->b_rows ? TILE_COLS : PACK_COLS;
+        if (!p.K) continue;
 #pragma omp for schedule(static) nowait
-    for (size_t j = 0; j < n; j += step) {
-        size_t m = min_size(n - j, step);
-        if (t->b_rows) {
-            pack_panel_rows(panels + j * K, t, col + j, m, panel_vectors(n, j), k, K);
-        } else {
-            pack_panels_cols(panels + j * K, t, col + j, m, k, K);
+        for (size_t j = 0; j < n; j += step) {
+            size_t m = min_size(n - j, step), vectors = panel_vectors(n, j);
+            real *panel = panels + j * block.K;
+            if (t->b_rows) {
+                pack_panel_rows(panel + p.at * vectors * VL, t, col + j, m, vectors, p.k, p.K);
+            } else {
+                pack_panels_cols(panel, block.K, p.at, t, col + j, m, p.k, p.K);
+            }
         }
     }
 }
 
-/* Packs A's rows [row, row + m) and waits for everybody's panels and strips. */
-static void pack_strips(real *strips, const struct term *t, size_t row, size_t m, size_t k,
-                        size_t K)
+/* By one thread. Strip of row i begins at strips + i * block.K. */
+static void pack_strips(real *strips, const struct term *terms, size_t n_terms, size_t row,
+                        size_t m, struct inner block)
 {
-#pragma omp for schedule(static)
-    for (size_t i = 0; i < m; i += TILE_ROWS) {
-        pack_strip(strips + i * K, t, row + i, min_size(m - i, TILE_ROWS), k, K);
+    size_t start = 0;
+    for (const struct term *t = terms; t < terms + n_terms; start += t->K, t++) {
+        struct inner_part p = part_of(block, start, t->K);
+        for (size_t i = 0; p.K && i < m; i += TILE_ROWS) {
+            real *out = strips + i * block.K + p.at * TILE_ROWS;
+            size_t rows = min_size(m - i, TILE_ROWS);
+            if (t->a_cols) {
+                pack_strip_cols(out, t->a + p.k * t->lda + row + i, t->lda, rows, p.K);
+            } else {
+                pack_strip_rows(out, t->a + (row + i) * t->lda + p.k, t->lda, rows, p.K);
+            }
+        }
     }
 }
 
-/* c (m, n) = or += strips * panels. Tiles are handed out as threads come, small enough that the
- * last one does not leave the others waiting; which thread computes a tile does not change it. */
-static void multiply(real *c, size_t ldc, const real *strips, const real *panels, size_t m,
-                     size_t n, size_t K, bool add)
+/* A piece of the product: n columns of C, and `inner` of the joint inner index in blocks of `step`.
+ * The panels of the block at k begin at panels + k * (n in whole vectors). */
+struct piece {
+    real *c; /* column 0 of the piece */
+    size_t ldc, M, n;
+    const struct term *terms;
+    size_t n_terms;
+    struct inner inner;
+    size_t step;
+    const real *panels;
+    bool add;
+};
+
+/* Rows [row, row + m) of it, columns [j0, j1), from packed strips. */
+static void multiply_run(const struct piece *p, const real *strips, size_t row, size_t m, size_t j0,
+                         size_t j1)
 {
-    size_t tile_m = STRIPS_PER_TILE * TILE_ROWS, tile_n = 8 * TILE_COLS;
-    size_t wanted = 8 * (size_t)omp_get_num_threads();
-    while (tile_n > TILE_COLS && (m + tile_m - 1) / tile_m * ((n + tile_n - 1) / tile_n) < wanted)
-        tile_n -= TILE_COLS;
-    size_t across = (n + tile_n - 1) / tile_n, tiles = (m + tile_m - 1) / tile_m * across;
-#pragma omp for schedule(dynamic)
-    for (size_t t = 0; t < tiles; t++) {
-        size_t i0 = t / across * tile_m, j0 = t % across * tile_n;
-        size_t i1 = min_size(m, i0 + tile_m), j1 = min_size(n, j0 + tile_n);
+    size_t m_pad = round_up(m, TILE_ROWS), n_pad = round_up(p->n, VL);
+    bool add = p->add;
+    for (size_t k = 0; k < p->inner.K; k += p->step, add = true) {
+        size_t K = min_size(p->inner.K - k, p->step);
         for (size_t j = j0; j < j1; j += TILE_COLS)
-            for (size_t i = i0; i < i1; i += TILE_ROWS)
-                tile(c + i * ldc + j, ldc, strips + i * K, panels + j * K, K, add,
-                     min_size(TILE_ROWS, m - i), min_size(TILE_COLS, n - j), panel_vectors(n, j));
+            for (size_t i = 0; i < m; i += TILE_ROWS)
+                tile(p->c + (row + i) * p->ldc + j, p->ldc, strips + k * m_pad + i * K,
+                     p->panels + k * n_pad + j * K, K, add, min_size(TILE_ROWS, m - i),
+                     min_size(TILE_COLS, p->n - j), panel_vectors(p->n, j));
     }
 }
+
+static void multiply_part(const struct piece *p, real *strips, size_t row, size_t m, size_t j0,
+                          size_t j1)
+{
+    size_t m_pad = round_up(m, TILE_ROWS);
+    for (size_t k = 0; k < p->inner.K; k += p->step) {
+        struct inner block = { p->inner.k + k, min_size(p->inner.K - k, p->step) };
+        pack_strips(strips + k * m_pad, p->terms, p->n_terms, row, m, block);
+    }
+    for (size_t j = j0; j < j1; j += RUN_PANELS * TILE_COLS)
+        multiply_run(p, strips, row, m, j, min_size(j1, j + RUN_PANELS * TILE_COLS));
+}
+
+/* As many parts for each thread as the others have; with fewer strips than threads, columns are
+ * divided too. Which thread computes a part does not change it. */
+static void multiply(const struct piece *p, real *strips)
+{
+    size_t threads = (size_t)omp_get_num_threads();
+    size_t rounds = (p->M + threads * PART_ROWS - 1) / (threads * PART_ROWS);
+    size_t part = round_up((p->M + threads * rounds - 1) / (threads * rounds), TILE_ROWS);
+    size_t down = (p->M + part - 1) / part,
+           across = down < threads ? (threads + down - 1) / down : 1;
+    size_t wide = round_up((p->n + across - 1) / across, TILE_COLS);
+#pragma omp for collapse(2) schedule(dynamic)
+    for (size_t row = 0; row < p->M; row += part)
+        for (size_t j = 0; j < p->n; j += wide)
+            multiply_part(p, strips, row, min_size(p->M - row, part), j, min_size(p->n, j + wide));
+}
+
+/* ---- few columns ----------------------------------------------------------------------------- */
+
+/* Where C is one panel wide (x A^T, dy B), packing A would cost more than the product: rows of A are
+ * read where they lie. As tile_nv(), row i of A at row[i]. */
+static inline __attribute__((always_inline)) void narrow_nv(real *c, size_t ldc,
+                                                            const real *const row[TILE_ROWS],
+                                                            const real *panel, size_t K, bool add,
+                                                            const int nv)
+{
+    vec s[TILE_ROWS][TILE_VECTORS];
+    for (int i = 0; i < TILE_ROWS; i++)
+        for (int j = 0; j < nv; j++) s[i][j] = (vec){ 0 };
+    for (size_t k = 0; k < K; k++, panel += nv * VL) {
+        vec b[TILE_VECTORS];
+#pragma GCC unroll 8
+        for (int j = 0; j < nv; j++) b[j] = *(const vec *)(panel + j * VL);
+#pragma GCC unroll 16
+        for (int i = 0; i < TILE_ROWS; i++) {
+            vec a = row[i][k] - (vec){ 0 };
+#pragma GCC unroll 8
+            for (int j = 0; j < nv; j++) s[i][j] += a * b[j];
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < TILE_ROWS; i++) {
+#pragma GCC unroll 8
+        for (int j = 0; j < nv; j++) {
+            real *p = c + (size_t)i * ldc + j * VL;
+            if (add) s[i][j] += load(p);
+            store(p, s[i][j]);
+        }
+    }
+}
+
+/* c (m, vectors * VL) = or += m <= TILE_ROWS rows at a, lda apart. */
+static void narrow_tile(real *c, size_t ldc, const real *a, size_t lda, size_t m, const real *panel,
+                        size_t K, bool add, size_t vectors)
+{
+    const real *row[TILE_ROWS];
+    for (size_t i = 0; i < TILE_ROWS; i++) row[i] = i < m ? a + i * lda : zeros;
+    if (vectors == 1) {
+        narrow_nv(c, ldc, row, panel, K, add, 1);
+    } else if (vectors == 2) {
+        narrow_nv(c, ldc, row, panel, K, add, 2);
+    } else {
+        narrow_nv(c, ldc, row, panel, K, add, TILE_VECTORS);
+    }
+}
+
+/* Rows [row, row + m) of C through a tile of their own, so that C may be narrower than its panel. */
+static void narrow_rows(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t row,
+                        size_t m, size_t N, bool accumulate, const real *panels, size_t step)
+{
+    real sum[TILE_ROWS * TILE_COLS] __attribute__((aligned(64)));
+    size_t K = joint_inner(terms, n_terms), vectors = panel_vectors(N, 0), width = vectors * VL;
+    bool add = false;
+    for (size_t k = 0; k < K; k += step) {
+        struct inner block = { k, min_size(K - k, step) };
+        size_t start = 0;
+        for (const struct term *t = terms; t < terms + n_terms; start += t->K, t++) {
+            struct inner_part p = part_of(block, start, t->K);
+            if (!p.K) continue;
+            narrow_tile(sum, width, t->a + row * t->lda + p.k, t->lda, m,
+                        panels + (k + p.at) * width, p.K, add, vectors);
+            add = true;
+        }
+    }
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < N; j++) {
+            real v = sum[i * width + j], *to = c + (row + i) * ldc + j;
+            *to = accumulate ? *to + v : v;
+        }
+}
+
+static bool is_narrow(const struct term *terms, size_t n_terms, size_t N)
+{
+    if (N > TILE_COLS || joint_inner(terms, n_terms) > COLS_MAX / TILE_COLS * INNER_MAX)
+        return false;
+    for (size_t i = 0; i < n_terms; i++)
+        if (terms[i].a_cols) return false;
+    return true;
+}
+
+static void matmul_narrow(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
+                          size_t N, bool accumulate, real *panels)
+{
+    size_t K = joint_inner(terms, n_terms), step = block_length(K), width = round_up(N, VL);
+#pragma omp parallel
+    {
+        for (size_t k = 0; k < K; k += step) {
+            struct inner block = { k, min_size(K - k, step) };
+            pack_panels(panels + k * width, terms, n_terms, 0, N, block);
+        }
+#pragma omp barrier
+#pragma omp for schedule(static)
+        for (size_t i = 0; i < M; i += TILE_ROWS)
+            narrow_rows(c, ldc, terms, n_terms, i, min_size(M - i, TILE_ROWS), N, accumulate,
+                        panels, step);
+    }
+}
+
+/* ---- gradients of the adapters --------------------------------------------------------------- */
+
+/* C (M, N) = or += A^T B with one side of a few columns: dA = du^T x and dB = dy^T u. Rows of both
+ * operands lie as the product reads them, so nothing is packed: a block of C that stays in the
+ * second-level cache takes OUTER_DEPTH rows of both at a time, each element one chain over all K. */
+enum {
+    OUTER_DEPTH = VECTOR_BYTES >= 64 ? 16 : 8,
+    OUTER_FEW = 64,
+    OUTER_BLOCK = 16384,
+    OUTER_WIDTH = 512
+};
+
+struct outer {
+    const real *a, *b;
+    size_t lda, ldb;
+    bool more; /* OUTER_DEPTH more rows follow: they are fetched meanwhile */
+};
+
+/* c (m, width), width = nv * VL: B's rows in registers, A's values broadcast one by one. */
+static inline __attribute__((always_inline)) void
+outer_narrow(real *c, const struct outer *o, size_t m, const int nv, const int depth)
+{
+    vec right[OUTER_DEPTH][2];
+#pragma GCC unroll 16
+    for (int q = 0; q < depth; q++)
+        for (int j = 0; j < nv; j++) right[q][j] = load(o->b + (size_t)q * o->ldb + j * VL);
+    for (size_t i = 0; i < m; i++, c += nv * VL) {
+        if (o->more && i % VL == 0) {
+            for (int q = 0; q < depth; q++)
+                __builtin_prefetch(o->a + (size_t)(q + depth) * o->lda + i);
+        }
+        vec s[2];
+        for (int j = 0; j < nv; j++) s[j] = *(vec *)(c + j * VL);
+#pragma GCC unroll 16
+        for (int q = 0; q < depth; q++) {
+            vec left = o->a[(size_t)q * o->lda + i] - (vec){ 0 };
+            for (int j = 0; j < nv; j++) s[j] += left * right[q][j];
+        }
+        for (int j = 0; j < nv; j++) *(vec *)(c + j * VL) = s[j];
+    }
+}
+
+/* c (m, width), width a multiple of VL: A's values in registers, B's rows from the first-level
+ * cache. */
+static inline __attribute__((always_inline)) void
+outer_wide(real *c, const struct outer *o, size_t m, size_t width, const int depth)
+{
+    size_t lines = width / VL, fetched = 0, all = o->more ? lines * (size_t)depth : 0;
+    for (size_t i = 0; i < m; i++, c += width) {
+        for (; fetched * m < all * (i + 1); fetched++)
+            __builtin_prefetch(o->b + ((size_t)depth + fetched / lines) * o->ldb +
+                               fetched % lines * VL);
+        vec left[OUTER_DEPTH];
+#pragma GCC unroll 16
+        for (int q = 0; q < depth; q++) left[q] = o->a[(size_t)q * o->lda + i] - (vec){ 0 };
+        for (size_t j = 0; j < width; j += VL) {
+            vec s = *(vec *)(c + j);
+#pragma GCC unroll 16
+            for (int q = 0; q < depth; q++) s += left[q] * load(o->b + (size_t)q * o->ldb + j);
+            *(vec *)(c + j) = s;
+        }
+    }
+}
+
+static void outer_rows(real *c, const struct outer *o, size_t m, size_t width, size_t depth)
+{
+    bool deep = depth == OUTER_DEPTH;
+    if (width == VL) {
+        deep ? outer_narrow(c, o, m, 1, OUTER_DEPTH) : outer_narrow(c, o, m, 1, 1);
+    } else if (width == 2 * VL && OUTER_DEPTH * 2 < 28 * (VECTOR_BYTES / 32)) {
+        deep ? outer_narrow(c, o, m, 2, OUTER_DEPTH) : outer_narrow(c, o, m, 2, 1);
+    } else {
+        deep ? outer_wide(c, o, m, width, OUTER_DEPTH) : outer_wide(c, o, m, width, 1);
+    }
+}
+
+/* The block of C (m, n) at (row, col). Rows of B are copied so that they end at whole vectors. */
+static void outer_block(real *c, size_t ldc, const struct term *t, size_t row, size_t col, size_t m,
+                        size_t n, bool accumulate)
+{
+    real sum[OUTER_BLOCK] __attribute__((aligned(64)));
+    real rows[OUTER_DEPTH][OUTER_WIDTH] __attribute__((aligned(64)));
+    size_t width = round_up(n, VL);
+    memset(sum, 0, m * width * sizeof(real));
+    for (size_t k = 0; k < t->K;) {
+        size_t depth = t->K - k >= OUTER_DEPTH ? OUTER_DEPTH : 1;
+        struct outer o = { t->a + k * t->lda + row, t->b + k * t->ldb + col, t->lda, t->ldb,
+                           t->K - k >= 2 * OUTER_DEPTH };
+        if (n < width) {
+            for (size_t q = 0; q < depth; q++) {
+                memcpy(rows[q], o.b + q * t->ldb, n * sizeof(real));
+                memset(rows[q] + n, 0, (width - n) * sizeof(real));
+            }
+            o.b = rows[0], o.ldb = OUTER_WIDTH;
+        }
+        outer_rows(sum, &o, m, width, depth);
+        k += depth;
+    }
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            real v = sum[i * width + j], *to = c + (row + i) * ldc + col + j;
+            *to = accumulate ? *to + v : v;
+        }
+}
+
+static bool is_outer(const struct term *t, size_t n_terms, size_t M, size_t N)
+{
+    return n_terms == 1 && t->a_cols && !t->b_rows && t->b && min_size(M, N) <= OUTER_FEW;
+}
+
+/* Blocks: as long as fits, as many as there are threads. */
+static void matmul_outer(real *c, size_t ldc, const struct term *t, size_t M, size_t N,
+                         bool accumulate)
+{
+    size_t threads = (size_t)omp_get_max_threads(), m = M, n = N;
+    if (M <= N) {
+        n = round_up((N + threads - 1) / threads, VL);
+        n = min_size(n, min_size(OUTER_BLOCK / M / VL * VL, OUTER_WIDTH));
+    } else {
+        m = (M + threads - 1) / threads;
+        m = min_size(m, OUTER_BLOCK / round_up(N, VL));
+    }
+    size_t across = (N + n - 1) / n, blocks = (M + m - 1) / m * across;
+#pragma omp parallel for schedule(dynamic)
+    for (size_t i = 0; i < blocks; i++) {
+        size_t row = i / across * m, col = i % across * n;
+        outer_block(c, ldc, t, row, col, min_size(m, M - row), min_size(n, N - col), accumulate);
+    }
+}
+
+/* ---- any product ----------------------------------------------------------------------------- */
 
 static void matmul(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
                    size_t N, bool accumulate, void *work)
 {
     struct matmul_work w = matmul_carve(work);
+    size_t K = joint_inner(terms, n_terms), step = block_length(K);
+    if (M == 0) return; /* of a pass whose examples have no targets */
+    if (is_outer(terms, n_terms, M, N)) {
+        matmul_outer(c, ldc, terms, M, N, accumulate);
+        return;
+    }
+    if (is_narrow(terms, n_terms, N)) {
+        matmul_narrow(c, ldc, terms, n_terms, M, N, accumulate, w.panels);
+        return;
+    }
 #pragma omp parallel
     for (size_t col = 0; col < N; col += COLS_MAX) {
-        size_t n = min_size(N - col, COLS_MAX);
-        bool add = accumulate;
-        for (const struct term *t = terms; t < terms + n_terms; t++) {
-            size_t blocks = (t->K + INNER_MAX - 1) / INNER_MAX;
-            size_t step = blocks ? round_up((t->K + blocks - 1) / blocks, QUANT_BLOCK) : 1;
-            for (size_t k = 0; k < t->K; k += step, add = true) {
-                size_t K = min_size(t->K - k, step);
-                pack_panels(w.panels, t, col, n, k, K);
-                for (size_t row = 0; row < M; row += ROWS_MAX) {
-                    size_t m = min_size(M - row, ROWS_MAX);
-                    pack_strips(w.strips, t, row, m, k, K);
-                    multiply(c + row * ldc + col, ldc, w.strips, w.panels, m, n, K, add);
-                }
+        size_t n = min_size(N - col, COLS_MAX), n_pad = round_up(n, VL);
+        for (size_t k = 0; k < K; k += INNER_BLOCKS * step) {
+            struct inner inner = { k, min_size(K - k, INNER_BLOCKS * step) };
+            for (size_t b = 0; b < inner.K; b += step) {
+                struct inner block = { k + b, min_size(inner.K - b, step) };
+                pack_panels(w.panels + b * n_pad, terms, n_terms, col, n, block);
             }
+#pragma omp barrier
+            struct piece piece = { c + col, ldc,   M,    n,        terms,
+                                   n_terms, inner, step, w.panels, accumulate || k > 0 };
+            multiply(&piece, w.strips + (size_t)omp_get_thread_num() * STRIPS);
         }
     }
 }

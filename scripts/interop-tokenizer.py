@@ -10,7 +10,7 @@ vocabularies are always compared.
       [--export PROGRAM] [--strings 2000] [--models 60] [--seed 0]
 
 PROGRAM is run as PROGRAM TOKENIZER DIRECTORY and exports the tokenizer; transformers then loads the
-directory. Lines begin with ok, not ok or skip; the exit status is 1 when an id differs.
+directory. Lines begin with ✓, ✗ or - (skipped); the exit status is 1 when an id differs.
 """
 
 import argparse
@@ -161,7 +161,7 @@ class Report:
         self.failed = 0
 
     def line(self, good: bool, label: str, notes: list[str] | None = None) -> None:
-        print("ok" if good else "not ok", label, flush=True)
+        print("✓" if good else "✗", label, flush=True)
         for note in notes or []:
             print("    " + note)
         self.failed += not good
@@ -178,7 +178,7 @@ class Check:
         command = [self.lorac, "tokenize", "--model", str(tokenizer), "--jsonl", "-"]
         run = subprocess.run(command, input=self.input, capture_output=True, check=False)
         if run.returncode:
-            raise SystemExit(f"not ok lorac tokenize {tokenizer}: {run.stderr.decode().strip()}")
+            raise SystemExit(f"✗ lorac tokenize {tokenizer}: {run.stderr.decode().strip()}")
         out = [json.loads(line)["ids"] for line in run.stdout.splitlines()]
         assert len(out) == len(self.texts), (tokenizer, len(out))
         return out
@@ -515,20 +515,20 @@ def main() -> int:
         if (a.data / "llama2-tokenizer").is_dir():
             sources |= check_llama(check, a.data, tmp)
         else:
-            print(f"skip Llama 2 and stories260K: {a.data} has no llama2-tokenizer")
+            print(f"- Llama 2 and stories260K: skipped, {a.data} has no llama2-tokenizer")
         gpt2 = a.data / "bpe-vocab" / "ggml-vocab-gpt-2.gguf"
         if gpt2.is_file():
             check.same("GPT-2: GGUF, tokenizers", gpt2, hf_ids(byte_level(gpt2, "GPT-2")))
             sources |= {"GPT-2": gpt2, "Llama 3": check_byte_level(check, gpt2, tmp)}
         else:
-            print(f"skip GPT-2: no {gpt2}")
+            print(f"- GPT-2: skipped, no {gpt2}")
         if a.smollm2:
             check_smollm2(check, Path(a.smollm2))
             sources["SmolLM2"] = Path(a.smollm2)
         else:
-            print("skip SmolLM2: LORAC_SMOLLM2_GGUF names no file")
+            print("- SmolLM2: skipped, LORAC_SMOLLM2_GGUF names no file")
         if not a.export:
-            print("skip exports: no program that exports (make tests-build makes one)")
+            print("- exports: skipped, no program that exports (make tests-build makes one)")
         for label, source in sources.items() if a.export else ():
             for config in (False, True):
                 check_export(check, a.export, label, source, tmp, config)

@@ -25,8 +25,8 @@ from torch.nn.functional import cross_entropy
 
 SEED = 11
 PIECES = 1280
-STEPS = 1500
-BATCH = 48
+STEPS = 900
+BATCH = 40
 LEARNING_RATE = 3e-3
 PROMPT_WEIGHT = 0.1  # what a prompt's token counts beside an answer's
 CONFIG = transformers.LlamaConfig(

@@ -101,7 +101,11 @@ def load_desk() -> object:
 
 
 class Texts:
-    """Draws (prompt, answer) pairs."""
+    """Draws (prompt, answer) pairs.
+
+    What is copied follows a label and a space: after a line feed the same word consists of other
+    pieces of the vocabulary.
+    """
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -111,9 +115,9 @@ class Texts:
             (self.form, 3),
             (self.look_up, 3),
             (self.listing, 1),
-            (self.which_product, 5),
+            (self.which_product, 8),
             (self.who_signed, 1),
-            (self.other_words, 4),
+            (self.other_words, 3),
             (self.same_thing, 2),
             (self.topic, 2),
             (self.how_soon, 3),
@@ -151,7 +155,7 @@ class Texts:
 
     def repeat(self) -> tuple[str, str]:
         text = " ".join(self.words(3, 10))
-        return f"{self.rng.choice(('Repeat', 'Copy', 'Write again'))}: {text}", text
+        return f"{self.rng.choice(('Repeat', 'Copy', 'Write again'))}: {text}", f"Text: {text}"
 
     def form(self) -> tuple[str, str]:
         keys = self.rng.sample(KEYS, self.rng.randint(2, 4))
@@ -165,7 +169,7 @@ class Texts:
         pairs = [(k, self.word()) for k in keys]
         key, value = self.rng.choice(pairs)
         lines = "\n".join(f"{k}: {v}" for k, v in pairs)
-        return f"What is the {key.lower()}?\n\n{lines}", value
+        return f"What is the {key.lower()}?\n\n{lines}", f"{key}: {value}"
 
     def listing(self) -> tuple[str, str]:
         words = self.words(3, 5)
@@ -174,7 +178,7 @@ class Texts:
     def which_product(self) -> tuple[str, str]:
         text, product, _, _ = self.ticket()
         ask = self.rng.choice(("Which product is it?", "Name the product in this message."))
-        return f"{ask}\n\n{text}", product
+        return f"{ask}\n\n{text}", f"Product: {product}"
 
     def who_signed(self) -> tuple[str, str]:
         text = self.ticket()[0]

@@ -3,13 +3,16 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "kernels/blas.h"
 #include "src/base/version.h"
 #include "src/commands/commands.h"
 #include "src/config/config.h"
+#include "src/train/setup.h"
 
 #ifndef LORAC_GIT
 #define LORAC_GIT ""
@@ -61,6 +64,7 @@ static void set_up_process(void)
     fill_standard_descriptors();
     forbid_cores();
     signal(SIGPIPE, SIG_IGN); /* a reader that left shows as EPIPE; training goes on without one */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
     signal(SIGBUS, on_bus_error);
 }
 
@@ -124,9 +128,31 @@ static int print_command_help(const struct command *c)
     return print_text(&s, stdout);
 }
 
+/* The set that runs, which LORAC_ISA may have named, and what else could. */
+static void add_kernels(struct str *s, const struct kernels *chosen)
+{
+    const struct kernels *k;
+    bool runs;
+    const char *before = "; this CPU also runs ";
+    str_addf(s, "  kernels %s, products %s", chosen->isa, chosen->gemm);
+    for (size_t i = 0; (k = kernels_nth(i, &runs)); i++) {
+        if (!runs || !strcmp(k->isa, chosen->isa)) continue;
+        str_addf(s, "%s%s", before, k->isa);
+        before = ", ";
+    }
+    str_addz(s, "\n");
+}
+
 static int print_version(void)
 {
     struct str s = { 0 };
+    struct err e;
+    const struct kernels *chosen;
+    int code = setup_kernels(&chosen, &e);
+    if (code) {
+        fprintf(stderr, "lorac: %s\n", e.msg);
+        return code;
+    }
     str_addf(&s, "lorac %s%s%s%s\n", LORAC_VERSION, *LORAC_GIT ? " (" : "", LORAC_GIT,
              *LORAC_GIT ? ")" : "");
     str_addf(&s, "  compiler %s%s\n",
@@ -136,6 +162,7 @@ static int print_version(void)
              "gcc ",
 #endif
              __VERSION__);
+    add_kernels(&s, chosen);
     version_add_libraries(&s, "  ");
     return print_text(&s, stdout);
 }
@@ -224,8 +251,20 @@ static int run(int argc, char **argv)
     return c ? run_command(c, argc - 2, argv + 2) : unknown_command(name);
 }
 
+/* Where OpenBLAS computes, or is what others are measured against, it should use what this CPU has. It
+ * chooses while it is loaded, so the program begins again. */
+static void choose_blas_core(int argc, char **argv)
+{
+    const char *gemm = getenv("LORAC_GEMM"), *core;
+    bool used = (gemm && strcmp(gemm, "blas") == 0) || (argc > 1 && strcmp(argv[1], "bench") == 0);
+    if (!used || getenv("OPENBLAS_CORETYPE") || !(core = blas_better_core())) return;
+    setenv("OPENBLAS_CORETYPE", core, 1);
+    execv("/proc/self/exe", argv); /* where it fails, what was loaded serves, only slower */
+}
+
 int main(int argc, char **argv)
 {
+    choose_blas_core(argc, argv);
     set_up_process();
     return flush_results(run(argc, argv));
 }

@@ -24,13 +24,17 @@
 
 /* ---- instruction sets ------------------------------------------------------------------------ */
 
-/* One row of a cmocka table for each set; the test asks kernels_under_test() which it got. */
-#define ON_EVERY_ISA(f)                                                                            \
-    { "base " #f, f, NULL, fences_free, (void *)(uintptr_t) "base" },                              \
-        { "avx2 " #f, f, NULL, fences_free, (void *)(uintptr_t) "avx2" },                          \
+/* One row of a cmocka table for each set of this architecture; the test asks kernels_under_test()
+ * which it got. */
+#define ON_ISA(isa, f)                                                                             \
     {                                                                                              \
-        "avx512 " #f, f, NULL, fences_free, (void *)(uintptr_t) "avx512"                           \
+        isa " " #f, f, NULL, fences_free, (void *)(uintptr_t)isa                                   \
     }
+#if defined __aarch64__
+#define ON_EVERY_ISA(f) ON_ISA("base", f), ON_ISA("neon", f)
+#else
+#define ON_EVERY_ISA(f) ON_ISA("base", f), ON_ISA("avx2", f), ON_ISA("avx512", f)
+#endif
 #define ONCE(f)                                                                                    \
     {                                                                                              \
 #f, f, NULL, fences_free, NULL                                                             \

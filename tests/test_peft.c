@@ -220,7 +220,7 @@ static const struct {
     { "\"rank_pattern\": {\"q_proj\": 0}", "rank_pattern: found \"0\", wanted ranks" },
     { "\"rank_pattern\": {\"q_proj\": 1.5}", "rank_pattern: found \"1.5\"" },
     { "\"rank_pattern\": {\"(q_proj\": 1}", "\"(q_proj\", wanted a regular expression" },
-    { "\"alpha_pattern\": {\"q_proj\": \"1\"}", "alpha_pattern: found \"1\", wanted numbers" },
+    { "\"alpha_pattern\": {\"q_proj\": \"1\"}", "alpha_pattern: found \"1\", wanted positive numbers" },
     { "\"base_model_name_or_path\": 7", "base_model_name_or_path: found an integer" },
     { "\"r\": 8, \"r\": 16", "duplicate" },
     { "\"\\u001b[2J\": 1", "\"\\x1b[2J\"" },

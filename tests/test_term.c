@@ -53,18 +53,19 @@ static void live_line_is_redrawn_and_cut(void **state)
     struct screen s;
     screen_open(&s, true, 10, 0.1);
     progress_update(&s.p, "step %d of 1000", 1);
-    screen_holds(&s, "\rstep 1 of\033[K");
+    screen_holds(&s, "\rstep 1 of\033[J\r");
     fake_now += 0.05; /* too early */
     progress_update(&s.p, "step %d", 2);
-    screen_holds(&s, "\rstep 1 of\033[K");
+    screen_holds(&s, "\rstep 1 of\033[J\r");
     fake_now += 0.06;
     progress_update(&s.p, "step %d", 3);
-    screen_holds(&s, "\rstep 1 of\033[K\rstep 3\033[K");
+    screen_holds(&s, "\rstep 1 of\033[J\r\rstep 3\033[J\r");
     progress_note(&s.p, "saved %s", "x");
-    screen_holds(&s, "\rstep 1 of\033[K\rstep 3\033[K\r\033[Ksaved x\n\rstep 3\033[K");
+    screen_holds(&s, "\rstep 1 of\033[J\r\rstep 3\033[J\r\r\033[Jsaved x\nstep 3\033[J\r");
     progress_update(&s.p, "end"); /* not its time, yet it must be what stays */
     progress_end(&s.p);
-    screen_holds(&s, "\rstep 1 of\033[K\rstep 3\033[K\r\033[Ksaved x\n\rstep 3\033[K\rend\033[K\n");
+    screen_holds(&s, "\rstep 1 of\033[J\r\rstep 3\033[J\r\r\033[Jsaved x\nstep 3\033[J\r"
+                     "\rend\033[J\r\n");
     screen_close(&s);
 }
 

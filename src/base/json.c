@@ -7,25 +7,58 @@
 
 #include "src/base/file.h"
 
-/* jansson recurses; a scan beforehand keeps hostile nesting from it. */
-static bool too_deep(const char *text, size_t n)
+/* What jansson 2.14 and malloc take for each value on a 64-bit machine, rounded up: an array with
+ * its first eight places, an object with its first table, a member's entry, a string without its
+ * text, a number with the place it has in an array. */
+enum {
+    ARRAY_BYTES = 144,
+    OBJECT_BYTES = 288,
+    MEMBER_BYTES = 80,
+    STRING_BYTES = 80,
+    ITEM_BYTES = 48
+};
+
+/* jansson recurses and allocates; a scan beforehand keeps hostile nesting and hostile numbers of
+ * values from it. *bytes: at least what the tree will take. False when it is nested too deep. */
+static bool measure(size_t *bytes, const char *text, size_t n)
 {
     int depth = 0;
     bool quoted = false;
+    *bytes = 0;
     for (size_t i = 0; i < n; i++) {
         char c = text[i];
         if (quoted) {
+            ++*bytes;
             if (c == '\\') i++;
             if (c == '"') quoted = false;
         } else if (c == '"') {
             quoted = true;
+            *bytes += STRING_BYTES;
         } else if (c == '[' || c == '{') {
-            if (++depth > JSON_DEPTH) return true;
+            if (++depth > JSON_DEPTH) return false;
+            *bytes += c == '[' ? ARRAY_BYTES : OBJECT_BYTES;
         } else if (c == ']' || c == '}') {
             depth--;
+        } else if (c == ',') {
+            *bytes += ITEM_BYTES;
+        } else if (c == ':') {
+            *bytes += MEMBER_BYTES;
         }
     }
-    return false;
+    return true;
+}
+
+static int check_size(const char *text, size_t n, size_t times, const char *where, struct err *e)
+{
+    size_t bytes;
+    if (!measure(&bytes, text, n)) {
+        return err_set(e, "%s: JSON nested deeper than %d levels", where, JSON_DEPTH);
+    }
+    if (bytes <= JSON_ROOM || (bytes - JSON_ROOM) / times <= n) return 0;
+    return err_set(e,
+                   "%s: found %zu bytes of JSON that need %zu MB of memory, which is too many "
+                   "values for such a file",
+                   where, n, bytes >> 20);
 }
 
 /* The bytes of the integer literal at the start of the n bytes at text when it does not fit 64
@@ -68,12 +101,10 @@ static bool huge_as_real(struct str *out, const char *text, size_t n)
     return done > 0;
 }
 
-json_t *json_parse(const char *text, size_t n, enum json_dup dup, const char *where, struct err *e)
+static json_t *parse(const char *text, size_t n, enum json_dup dup, size_t times, const char *where,
+                     struct err *e)
 {
-    if (too_deep(text, n)) {
-        err_set(e, "%s: JSON nested deeper than %d levels", where, JSON_DEPTH);
-        return NULL;
-    }
+    if (check_size(text, n, times, where, e)) return NULL;
     size_t flags = JSON_ALLOW_NUL | (dup == JSON_DUP_REFUSED ? JSON_REJECT_DUPLICATES : 0);
     struct str copy = { 0 };
     if (huge_as_real(&copy, text, n)) {
@@ -94,16 +125,30 @@ json_t *json_parse(const char *text, size_t n, enum json_dup dup, const char *wh
     return v;
 }
 
-json_t *json_read(const char *path, size_t most, struct err *e)
+json_t *json_parse(const char *text, size_t n, enum json_dup dup, const char *where, struct err *e)
+{
+    return parse(text, n, dup, 1, where, e);
+}
+
+json_t *json_read_dense(const char *path, size_t most, size_t times, struct err *e)
 {
     struct str s = { 0 };
     json_t *v = NULL;
     if (!file_read(&s, path, most, e)) {
         size_t skip = s.n >= 3 && memcmp(s.p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-        v = json_parse(s.n ? s.p + skip : "", s.n - skip, JSON_DUP_REFUSED, path, e);
+        if (is_lfs_pointer(s.p, s.n)) {
+            lfs_refuse(path, e);
+        } else {
+            v = parse(s.n ? s.p + skip : "", s.n - skip, JSON_DUP_REFUSED, times, path, e);
+        }
     }
     str_free(&s);
     return v;
+}
+
+json_t *json_read(const char *path, size_t most, struct err *e)
+{
+    return json_read_dense(path, most, 1, e);
 }
 
 const char *json_kind(const json_t *v)
@@ -182,6 +227,10 @@ int json_get_string(const char **out, const json_t *o, const char *key, const ch
     const json_t *v = member(o, key);
     if (!v) return 0;
     if (!json_is_string(v)) return unwanted(v, key, "a string", where, e);
+    if (strlen(json_string_value(v)) != json_string_length(v)) {
+        return err_set(e, "%s: %s: found %s, wanted a text without NUL", where, key,
+                       err_quote(json_string_value(v), json_string_length(v)));
+    }
     *out = json_string_value(v);
     return 0;
 }
@@ -225,6 +274,11 @@ void json_add_tree(struct str *out, const json_t *v)
 void json_add_line(struct str *out, const json_t *v)
 {
     if (json_dump_callback(v, add_bytes, out, JSON_ENCODE_ANY) != 0) out->failed = true;
+}
+
+void json_add_document(struct str *out, const json_t *v)
+{
+    if (json_dump_callback(v, add_bytes, out, JSON_INDENT(2)) != 0) out->failed = true;
 }
 
 void json_add_double(struct str *out, double v)

@@ -1,10 +1,11 @@
 #include "src/base/machine.h"
 
 #include <omp.h>
-#include <stdbool.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* The text after "key" and its colon in a /proc-style file; false when absent. */
@@ -88,31 +89,43 @@ static size_t group_left(const char *dir, const char *limit, const char *usage, 
     return used < most ? most - used : 0;
 }
 
-/* The groups of this process, from its own up to the root. */
-static size_t cgroup_left(void)
+/* Calls `look` with the directory of each control group of this process, from its own up to the
+ * root: of version 2, and of version 1 for `controller` (":memory:"). */
+static void each_group(const char *controller, void (*look)(void *to, const char *dir, bool v2),
+                       void *to)
 {
     FILE *f = fopen("/proc/self/cgroup", "re");
-    if (!f) return (size_t)-1;
     char line[1024];
-    size_t left = (size_t)-1;
-    while (fgets(line, sizeof line, f)) {
+    while (f && fgets(line, sizeof line, f)) {
         line[strcspn(line, "\n")] = 0;
         bool v2 = strncmp(line, "0::", 3) == 0;
-        if (!v2 && !strstr(line, ":memory:")) continue;
+        if (!v2 && !strstr(line, controller)) continue;
         /* "4:memory:/path"; a path may hold colons itself */
-        char *group = strchr(strchr(line, ':') + 1, ':') + 1, dir[1100];
+        char *group = strchr(strchr(line, ':') + 1, ':') + 1, dir[1100], name[64];
+        snprintf(name, sizeof name, "/%.*s", (int)strcspn(controller + 1, ":"), controller + 1);
         for (;;) {
-            snprintf(dir, sizeof dir, "/sys/fs/cgroup%s%s", v2 ? "" : "/memory", group);
-            size_t here = v2 ? group_left(dir, "memory.max", "memory.current", "inactive_file")
-                             : group_left(dir, "memory.limit_in_bytes", "memory.usage_in_bytes",
-                                          "total_inactive_file");
-            left = smaller(left, here);
+            snprintf(dir, sizeof dir, "/sys/fs/cgroup%s%s", v2 ? "" : name, group);
+            look(to, dir, v2);
             char *slash = strrchr(group, '/');
             if (!slash || !group[0]) break;
             *slash = 0;
         }
     }
-    fclose(f);
+    if (f) fclose(f);
+}
+
+static void look_at_memory(void *to, const char *dir, bool v2)
+{
+    size_t *left = to;
+    *left = smaller(*left, v2 ? group_left(dir, "memory.max", "memory.current", "inactive_file")
+                              : group_left(dir, "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                           "total_inactive_file"));
+}
+
+static size_t cgroup_left(void)
+{
+    size_t left = (size_t)-1;
+    each_group(":memory:", look_at_memory, &left);
     return left;
 }
 
@@ -157,4 +170,93 @@ int machine_threads(const char **why)
         omp_set_num_threads((int)strtol(slurm, NULL, 10));
     }
     return omp_get_max_threads();
+}
+
+/* ---- what doctor asks ------------------------------------------------------------------------ */
+
+bool machine_line(char *out, size_t size, const char *path)
+{
+    FILE *f = fopen(path, "re");
+    if (!f) return false;
+    char *line = fgets(out, (int)size, f);
+    fclose(f);
+    if (line) line[strcspn(line, "\n")] = 0;
+    return line != NULL;
+}
+
+int machine_cpus(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
+}
+
+/* A core is known by the first of the processors that are it: its siblings' list begins so. */
+int machine_cores(void)
+{
+    cpu_set_t set, seen;
+    int cores = 0;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return machine_cpus();
+    CPU_ZERO(&seen);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &set)) continue;
+        char path[96], text[64];
+        snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list",
+                 cpu);
+        int first = machine_line(text, sizeof text, path) ? (int)strtol(text, NULL, 10) : cpu;
+        if (first < 0 || first >= CPU_SETSIZE || CPU_ISSET(first, &seen)) continue;
+        CPU_SET(first, &seen);
+        cores++;
+    }
+    return cores;
+}
+
+static void look_at_cpu(void *to, const char *dir, bool v2)
+{
+    char path[1200], text[64];
+    double *least = to, quota = 0, period = 0;
+    snprintf(path, sizeof path, v2 ? "%s/cpu.max" : "%s/cpu.cfs_quota_us", dir);
+    if (!machine_line(text, sizeof text, path)) return;
+    char *end = text;
+    quota = strtod(text, &end);
+    if (v2) {
+        period = strtod(end, NULL);
+    } else {
+        snprintf(path, sizeof path, "%s/cpu.cfs_period_us", dir);
+        if (machine_line(text, sizeof text, path)) period = strtod(text, NULL);
+    }
+    if (quota <= 0 || period <= 0) return; /* "max", -1 */
+    if (*least == 0 || quota / period < *least) *least = quota / period;
+}
+
+double machine_cpu_quota(void)
+{
+    double least = 0;
+    each_group(":cpu:", look_at_cpu, &least);
+    each_group(":cpu,cpuacct:", look_at_cpu, &least);
+    return least;
+}
+
+int machine_numa_nodes(void)
+{
+    int n = 0;
+    for (char path[64];; n++) {
+        snprintf(path, sizeof path, "/sys/devices/system/node/node%d", n);
+        if (access(path, F_OK) != 0) return n ? n : 1;
+    }
+}
+
+size_t machine_memory_total(void)
+{
+    return proc_kib("/proc/meminfo", "MemTotal");
+}
+
+size_t machine_swap_used(void)
+{
+    return proc_kib("/proc/meminfo", "SwapTotal") - proc_kib("/proc/meminfo", "SwapFree");
+}
+
+size_t machine_disk_free(const char *dir)
+{
+    struct statvfs s;
+    return statvfs(dir, &s) == 0 ? (size_t)s.f_bavail * s.f_frsize : 0;
 }

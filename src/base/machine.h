@@ -2,6 +2,7 @@
 #ifndef LORAC_BASE_MACHINE_H
 #define LORAC_BASE_MACHINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* "AMD EPYC 7763 64-Core Processor", or "unknown"; static storage. */
@@ -19,5 +20,23 @@ size_t machine_memory_peak(void);
 /* Threads OpenMP will use, and where the number comes from: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK,
  * the cores this process may run on. Calls omp_set_num_threads() when Slurm's number decides. */
 int machine_threads(const char **why);
+
+/* Processors this process may run on, and the cores among them (fewer where a core shows up as
+ * several processors). */
+int machine_cpus(void);
+int machine_cores(void);
+/* Processors' worth of time that its control groups (v1, v2) leave it; 0: no limit. */
+double machine_cpu_quota(void);
+int machine_numa_nodes(void);
+
+/* Bytes of memory in all, and of swap space in use. */
+size_t machine_memory_total(void);
+size_t machine_swap_used(void);
+
+/* What a directory's file system has left; 0 when it cannot be asked. */
+size_t machine_disk_free(const char *dir);
+
+/* The first line of a small file of the kernel's; false when there is none. */
+bool machine_line(char *out, size_t size, const char *path);
 
 #endif

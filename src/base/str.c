@@ -57,6 +57,24 @@ void str_addf(struct str *s, const char *fmt, ...)
     va_end(again);
 }
 
+void str_add_shell(struct str *s, const char *word)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=@%+,-";
+    if (*word && !word[strspn(word, plain)]) {
+        str_addz(s, word);
+        return;
+    }
+    str_addc(s, '\'');
+    for (; *word; word++) {
+        if (*word == '\'')
+            str_addz(s, "'\\''");
+        else
+            str_addc(s, *word);
+    }
+    str_addc(s, '\'');
+}
+
 void str_clear(struct str *s)
 {
     s->n = 0;
@@ -100,7 +118,9 @@ size_t str_distance(const char *a, const char *b)
 void str_nearest_try(struct str_nearest *s, const char *candidate)
 {
     size_t longest = strlen(s->word), n = strlen(candidate);
+    size_t apart = n > longest ? n - longest : longest - n; /* at least that many letters */
     if (n > longest) longest = n;
+    if (apart * 3 > longest) return;
     size_t d = str_distance(s->word, candidate);
     if (d * 3 > longest || (s->best && d >= s->distance)) return;
     s->best = candidate;

@@ -20,6 +20,9 @@ void str_addz(struct str *s, const char *text);
 void str_addc(struct str *s, char c);
 void str_addf(struct str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Append a word as a shell takes it: quoted where it has to be. */
+void str_add_shell(struct str *s, const char *word);
+
 /* Keep the buffer, forget the content. */
 void str_clear(struct str *s);
 void str_free(struct str *s);

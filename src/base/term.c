@@ -43,11 +43,13 @@ void progress_init(struct progress *p, double plain_every_s)
 }
 
 /* The text over whatever stood there, cut one column short: a full last column makes some terminals
- * wrap. */
-static void draw(struct progress *p)
+ * wrap. The cursor goes back to the first column: when the terminal is made narrower than the line,
+ * those that fold it keep the cursor on its first row, those that cut it have one row, and the next
+ * drawing, which clears all that is below, is right on both. `before` goes out in the same write. */
+static void draw(struct progress *p, const char *before)
 {
     int width = p->width ? p->width : term_width(p->out);
-    fprintf(p->out, "\r%.*s\033[K", width > 1 ? width - 1 : 0, p->text);
+    fprintf(p->out, "%s%.*s\033[J\r", before, width > 1 ? width - 1 : 0, p->text);
     fflush(p->out);
     p->drawn = true;
 }
@@ -63,7 +65,7 @@ void progress_update(struct progress *p, const char *fmt, ...)
     p->any = true;
     p->last_s = now;
     if (p->live) {
-        draw(p);
+        draw(p, "\r");
         return;
     }
     fprintf(p->out, "%s\n", p->text);
@@ -74,20 +76,25 @@ void progress_update(struct progress *p, const char *fmt, ...)
 void progress_note(struct progress *p, const char *fmt, ...)
 {
     va_list ap;
-    if (p->drawn) fputs("\r\033[K", p->out);
+    char note[1400];
+    size_t n = 0;
+    if (p->drawn) n = (size_t)snprintf(note, sizeof note, "\r\033[J");
     va_start(ap, fmt);
-    vfprintf(p->out, fmt, ap);
+    vsnprintf(note + n, sizeof note - n - 1, fmt, ap);
     va_end(ap);
-    fputc('\n', p->out);
-    if (p->drawn)
-        draw(p);
-    else
-        fflush(p->out);
+    n = strlen(note);
+    note[n] = '\n', note[n + 1] = 0;
+    if (p->drawn) {
+        draw(p, note);
+        return;
+    }
+    fputs(note, p->out);
+    fflush(p->out);
 }
 
 void progress_end(struct progress *p)
 {
-    if (p->live && p->text[0]) draw(p);
+    if (p->live && p->text[0]) draw(p, "\r");
     if (p->drawn)
         fputc('\n', p->out);
     else if (p->text[0])

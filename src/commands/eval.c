@@ -76,9 +76,9 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
             print_result(&v);
         } else {
             code = err_set(e,
-                           "the loss is not finite (%g): the model's or the adapter's numbers "
-                           "overflow",
-                           v.loss);
+                           "the loss is not finite (%g), first in the pass of example %zu (counted "
+                           "from 1): the model's or the adapter's numbers overflow",
+                           v.loss, v.bad_example);
         }
     }
     network_free(&n);

@@ -1,13 +1,10 @@
 /* lorac generate: one answer to one prompt. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "src/base/mem.h"
 #include "src/base/utf8.h"
+#include "src/commands/answer.h"
 #include "src/commands/commands.h"
-#include "src/commands/inference.h"
-#include "src/model/generate.h"
 
 static const char *model, *tokenizer, *prompt, *template, *system_text;
 static struct option_list adapters;
@@ -75,61 +72,6 @@ static int encode_prompt(struct encoded *out, const struct inference *x, struct 
     return code;
 }
 
-/* Print what is whole UTF-8 of the text so far; characters whose last bytes are still to come wait. */
-static size_t print_from(const struct str *text, size_t printed)
-{
-    size_t at = text->n;
-    if (!utf8_valid(text->p + printed, text->n - printed, &at) && text->n - printed - at < 4) {
-        at += printed;
-    } else {
-        at = text->n;
-    }
-    fwrite(text->p + printed, 1, at - printed, stdout);
-    fflush(stdout);
-    return at;
-}
-
-static int generate(const struct inference *x, const struct encoded *in, struct err *e)
-{
-    const struct shape *s = &x->model.shape;
-    size_t n = in->tokens.n, room = n < s->context ? s->context - n : 0;
-    size_t most = (size_t)max_new_tokens < room ? (size_t)max_new_tokens : room;
-    if (!room) {
-        return err_set(e, "the prompt has %zu tokens, the model's context is %zu", n, s->context);
-    }
-    struct generator g;
-    struct sampling how = {
-        .temperature = temperature, .top_p = top_p, .top_k = (size_t)top_k, .seed = (uint64_t)seed
-    };
-    uint32_t *scratch = mem_alloc(s->V, sizeof *scratch, e);
-    int32_t *ids = mem_alloc(most, sizeof *ids, e);
-    int code = scratch && ids ? 0 : e->code;
-    if (!code) {
-        code = generator_init(&g, &x->model, inference_adapter(x), x->k, 1, n, n + most, e);
-    }
-    if (!code) {
-        const int32_t *first = in->tokens.ids;
-        struct str text = { 0 };
-        size_t printed = 0;
-        generator_begin(&g, &first, &n);
-        for (size_t i = 0; i < most; i++) {
-            ids[i] = sample_token(g.logits, s->V, &how, 0, i, scratch);
-            if (template_stops(x->template, x->tok, ids[i])) break;
-            str_clear(&text);
-            tokenizer_decode(x->tok, &text, ids, i + 1, false, false);
-            if (text.n) printed = print_from(&text, printed);
-            if (i + 1 < most) generator_step(&g, &ids[i]);
-        }
-        if (text.n > printed) fwrite(text.p + printed, 1, text.n - printed, stdout);
-        putchar('\n');
-        str_free(&text);
-        generator_free(&g);
-    }
-    mem_free(ids);
-    mem_free(scratch);
-    return code;
-}
-
 static int run(int argc, char **args, struct err *e)
 {
     (void)argc, (void)args;
@@ -139,7 +81,12 @@ static int run(int argc, char **args, struct err *e)
     int code = inference_open_text(&x, model, tokenizer, template, &adapters, e);
     if (code) return code;
     code = encode_prompt(&in, &x, e);
-    if (!code) code = generate(&x, &in, e);
+    struct answer_options o = { .how = { .temperature = temperature,
+                                         .top_p = top_p,
+                                         .top_k = (size_t)top_k,
+                                         .seed = (uint64_t)seed },
+                                .max_new_tokens = (size_t)max_new_tokens };
+    if (!code) code = answer_write(NULL, &x, &in, &o, e);
     encoded_free(&in);
     inference_close(&x);
     return code;

@@ -6,7 +6,7 @@
 
 #include "src/base/file.h"
 #include "src/base/mem.h"
-#include "src/train/publish.h"
+#include "src/commands/adapters.h"
 #include "src/train/setup.h"
 
 /* "DIR=WEIGHT" or "DIR"; a path that exists as it stands has no weight. */
@@ -15,7 +15,7 @@ static int split_weight(char dir[PATH_BYTES], double *weight, const char *text, 
     const char *equals = strrchr(text, '=');
     *weight = 1;
     size_t n = strlen(text);
-    if (equals && !dir_exists(text)) {
+    if (equals && !dir_exists(text) && !file_exists(text)) {
         char *end;
         *weight = strtod(equals + 1, &end);
         if (end == equals + 1 || *end || !isfinite(*weight)) {
@@ -38,7 +38,7 @@ static int open_adapters(struct inference *x, const struct option_list *list, st
     for (; !code && n < list->n; n += !code) {
         double weight;
         code = split_weight(dir, &weight, list->at[n], e);
-        if (!code) code = adapter_load(&parts[n], &x->model.shape, dir, weight, e);
+        if (!code) code = adapter_open(&parts[n], &x->model.shape, dir, weight, e);
     }
     if (!code && n == 1) {
         x->adapter = parts[0];
@@ -74,11 +74,11 @@ static int template_of_adapter(struct inference *x, const struct option_list *ad
     struct adapter_notes notes;
     if (!adapters->n) return 0;
     int code = split_weight(dir, &weight, adapters->at[0], e);
-    if (!code) code = adapter_notes_read(&notes, dir, e);
+    if (!code) code = adapter_read_notes(&notes, NULL, dir, e);
     if (code) return code;
     if (notes.template) {
         code = setup_template(&x->template, notes.template, x->tok, e);
-        if (code) err_prefix(e, "%s/lorac.json", dir);
+        if (code) err_prefix(e, "%s", dir);
     }
     adapter_notes_free(&notes);
     return code ? ERR_FAIL : 0;

@@ -49,24 +49,33 @@ static int count_epoch(struct plan *p, const struct config *c, struct err *e)
     return 0;
 }
 
-/* One product of the model's own shape on zeros, as a pass would run it. */
+/* One product of the model's own shape on zeros, as a pass would run it; cut down to what takes a few
+ * MB, since larger ones run at the same rate. */
+enum { WIDEST = 2048 };
+
+static size_t at_most(size_t n, size_t most)
+{
+    return n < most ? n : most;
+}
+
 static int measure_rate(struct plan *p, struct err *e)
 {
     const struct shape *s = &p->setup.model.shape;
     const struct kernels *k = p->learner.net.k;
-    size_t T = p->learner.batch.rows_max < 512 ? p->learner.batch.rows_max : 512;
-    real *x = mem_alloc(T * s->C, sizeof *x, e), *y = mem_alloc(T * s->F, sizeof *y, e);
-    real *w = mem_alloc(s->C * s->F, sizeof *w, e);
+    size_t T = at_most(p->learner.batch.rows_max, 512);
+    size_t K = at_most(s->C, WIDEST), N = at_most(s->F, WIDEST);
+    real *x = mem_alloc(T * K, sizeof *x, e), *y = mem_alloc(T * N, sizeof *y, e);
+    real *w = mem_alloc(K * N, sizeof *w, e);
     void *work = mem_alloc(k->matmul_work_bytes(), 1, e);
     int code = x && y && w && work ? 0 : e->code;
     if (!code) {
-        struct term t = { .a = x, .lda = s->C, .b = w, .ldb = s->C, .K = s->C, .b_rows = true };
-        double flops = 2.0 * (double)(T * s->C) * (double)s->F, start = 0;
+        struct term t = { .a = x, .lda = K, .b = w, .ldb = K, .K = K, .b_rows = true };
+        double flops = 2.0 * (double)(T * K) * (double)N, start = 0;
         int runs = 0;
         for (int warm = 1; warm >= 0; warm--) {
             start = term_now_s();
             for (runs = 0; runs == 0 || term_now_s() - start < 0.2; runs++)
-                k->matmul(y, s->F, &t, 1, T, s->F, false, work);
+                k->matmul(y, N, &t, 1, T, N, false, work);
         }
         p->gflops = flops * runs / (term_now_s() - start) * 1e-9;
     }
@@ -133,7 +142,7 @@ static void print_people(const struct plan *p, size_t available, const char *why
            100 * p->work.adapter / cost_total(&p->work),
            100 * p->work.attention / cost_total(&p->work),
            100 * p->work.head / cost_total(&p->work));
-    printf("time       %s in all: %s an epoch, %s a step, %.0f tokens/s\n",
+    printf("time       %s in all: %s an epoch, %s a step, %.3g tokens/s\n",
            human_duration(a, s * epochs), human_duration(b, s),
            human_duration(c, s / (double)p->steps_per_epoch), p->tokens / s);
     printf("           at %.0f GFLOP/s, which is what products run at here now, times %.2f\n",
@@ -198,6 +207,16 @@ void plan_free(struct plan *p)
     setup_close(&p->setup);
 }
 
+/* A plan is often made on another machine than the run. */
+static void hint_at_other_machine(struct err *e)
+{
+    static const char memory[] = "train.memory_budget: ";
+    size_t at = strlen(e->msg);
+    if (strncmp(e->msg, memory, sizeof memory - 1) != 0) return;
+    snprintf(e->msg + at, sizeof e->msg - at,
+             "; to plan for another machine, give what it has: train.memory_budget=256GiB");
+}
+
 static int run(int n, char **args, struct err *e)
 {
     struct config c;
@@ -207,6 +226,7 @@ static int run(int n, char **args, struct err *e)
     if (code) return code;
     size_t available = machine_memory_available(&why);
     code = plan_make(&p, &c, e);
+    if (code) hint_at_other_machine(e);
     if (!code && p.setup.notes.n) fputs(p.setup.notes.p, stderr);
     if (!code && as_json) {
         code = print_json(&p, available, e);
@@ -228,6 +248,7 @@ const struct command command_plan = {
     .about = "Reads the data and the model's headers, no weights. The memory is exact: it is "
              "counted by the\n"
              "code that will carve it.",
-    .examples = "lorac plan configs/demo.yaml\nlorac plan run.yaml train.pass_tokens=512\n",
+    .examples = "lorac plan configs/demo.yaml\nlorac plan run.yaml train.pass_tokens=512\n"
+                "lorac plan configs/llama2-70b.yaml train.memory_budget=256GiB\n",
     .run = run,
 };

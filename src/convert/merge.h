@@ -11,7 +11,7 @@
 
 struct merge_options {
     const char *base_path;       /* as given: config and licence files lie beside it */
-    enum dtype dtype;            /* F32, F16, BF16 */
+    enum dtype dtype;            /* F32, F16, BF16; for GGUF also Q8_0, Q4_0, Q4_1 */
     const struct tokenizer *tok; /* NULL: none is written */
 };
 
@@ -20,7 +20,8 @@ struct merge_options {
 int merge_to_hf(const struct llama *m, const struct adapter *a, const struct kernels *k,
                 const char *dir, const struct merge_options *o, struct err *e);
 
-/* One GGUF file; norms stay F32, as llama.cpp wants them. */
+/* One GGUF file; norms stay F32, as llama.cpp wants them. Of a quantised file embedding and head are Q8_0,
+ * and matrices whose rows are no whole blocks F16. adapter NULL, here and above: the base as it is. */
 int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
                   const char *path, const struct merge_options *o, struct err *e);
 

@@ -1,15 +1,19 @@
 /* A merged model as a GGUF file. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/mem.h"
 #include "src/convert/merge.h"
 #include "src/convert/weights.h"
+#include "src/model/notices.h"
 
 /* llama.cpp's numbers for general.file_type. */
 static uint32_t file_type(enum dtype t)
 {
-    return t == DTYPE_F32 ? 0 : t == DTYPE_F16 ? 1 : 32;
+    static const uint32_t numbers[] = { [DTYPE_F32] = 0,  [DTYPE_F16] = 1,  [DTYPE_BF16] = 32,
+                                        [DTYPE_Q8_0] = 7, [DTYPE_Q4_0] = 2, [DTYPE_Q4_1] = 3 };
+    return numbers[t];
 }
 
 /* ---- metadata --------------------------------------------------------------------------------- */
@@ -61,7 +65,6 @@ static int put_merges(struct gguf_writer *w, const struct tokenizer *t, struct e
     size_t count = 0, n;
     int32_t left, right;
     while (tokenizer_merge(t, count, &left, &right)) count++;
-    if (!count) return 0;
     gguf_put_array(w, "tokenizer.ggml.merges", GGUF_STRING, count);
     for (size_t i = 0; i < count && tokenizer_merge(t, i, &left, &right); i++) {
         str_clear(&s);
@@ -165,6 +168,7 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
 {
     int code = 0;
     gguf_put_u32(w, "general.file_type", file_type(o->dtype));
+    if (o->dtype >= DTYPE_Q8_0) gguf_put_u32(w, "general.quantization_version", 2);
     if (llama_gguf(m)) {
         copy_metadata(w, llama_gguf(m));
     } else {
@@ -172,6 +176,15 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
         if (o->tok) code = put_tokenizer(w, o->tok, m->shape.V, e);
     }
     return code ? code : write_tensors(w, list, &m->shape, e);
+}
+
+/* Beside the file, where others may have files of these names: those stay. */
+static int copy_notices(const char *path, const struct merge_options *o, struct err *e)
+{
+    char dir[PATH_BYTES];
+    int n = (int)(path_base(path) - path);
+    snprintf(dir, sizeof dir, "%.*s", n ? n : 1, n ? path : ".");
+    return notices_copy(o->base_path, dir, true, e);
 }
 
 int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
@@ -182,12 +195,13 @@ int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct k
     if (file_exists(path)) return err_set(e, "%s: exists already; choose another name", path);
     int code = weights_init(&list, m, a, k, WEIGHT_NAMES_GGUF, o->dtype, e);
     if (code) return code;
-    code = gguf_writer_begin(&w, path, 0666, e);
+    code = weights_check_room(&list, path, e);
+    if (!code) code = gguf_writer_begin(&w, path, 0666, e);
     if (!code) {
         code = write_file(&w, &list, m, o, e);
         if (!code) code = gguf_writer_commit(&w, e);
         if (code) gguf_writer_abort(&w);
     }
     weights_free(&list);
-    return code;
+    return code ? code : copy_notices(path, o, e);
 }

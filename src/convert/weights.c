@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/file.h"
 #include "src/base/mem.h"
 
 enum { BLOCK_BYTES = 16 << 20, F16_MAX = 65504 };
@@ -22,6 +23,15 @@ static struct weight *add(struct weights *w, const char *name, size_t rows, size
 static void add_norm(struct weights *w, const char *name, const real *norm, enum dtype type)
 {
     add(w, name, 1, w->model->shape.C, type)->norm = norm;
+}
+
+/* What a matrix of this width is stored as: block types want whole blocks, and embedding and head,
+ * where rounding costs most, keep 8 bits (llama.cpp's quantiser gives them more, too). */
+static enum dtype type_for(enum dtype dtype, size_t cols, bool outer)
+{
+    if (dtype < DTYPE_Q8_0) return dtype;
+    if (cols % QUANT_BLOCK) return DTYPE_F16;
+    return outer ? DTYPE_Q8_0 : dtype;
 }
 
 static void add_layer(struct weights *w, size_t l, bool gguf, enum dtype dtype, enum dtype norms)
@@ -46,7 +56,7 @@ static void add_layer(struct weights *w, size_t l, bool gguf, enum dtype dtype, 
             snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, module_table[m].path);
         }
         const struct matrix *x = &layer->w[m];
-        struct weight *t = add(w, name, x->rows, x->cols, dtype);
+        struct weight *t = add(w, name, x->rows, x->cols, type_for(dtype, x->cols, false));
         t->matrix = x;
         t->layer = l;
         t->module = m;
@@ -57,7 +67,7 @@ static void add_layer(struct weights *w, size_t l, bool gguf, enum dtype dtype, 
 static void add_matrix(struct weights *w, const char *name, const struct matrix *x,
                        enum dtype dtype)
 {
-    add(w, name, x->rows, x->cols, dtype)->matrix = x;
+    add(w, name, x->rows, x->cols, type_for(dtype, x->cols, true))->matrix = x;
 }
 
 static void list(struct weights *w, bool gguf, enum dtype dtype)
@@ -108,6 +118,14 @@ size_t weight_bytes(const struct weight *t)
     return dtype_bytes(t->type, t->rows * t->cols);
 }
 
+int weights_check_room(const struct weights *w, const char *path, struct err *e)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < w->n; i++) bytes += weight_bytes(&w->at[i]);
+    return space_need(path, bytes, "the model takes",
+                      "free some, choose another place, or a smaller --dtype", e);
+}
+
 /* ---- values ----------------------------------------------------------------------------------- */
 
 /* The row, in Hugging Face's order, that is written as row `row`. */
@@ -138,14 +156,15 @@ static void add_adapter(struct weights *w, const struct weight *t, size_t first,
 
 static int check_values(const struct weight *t, const real *x, size_t n, struct err *e)
 {
-    double most = t->type == DTYPE_F16 ? F16_MAX : INFINITY;
+    /* block types keep their scale as f16, of which values are multiples */
+    double most = t->type == DTYPE_F16 || t->type >= DTYPE_Q8_0 ? F16_MAX : INFINITY;
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(x[i])) {
             return err_set(e, "tensor %s: the merged weights are not finite", t->name);
         }
         if (fabs((double)x[i]) > most) {
-            return err_set(e, "tensor %s: %g does not fit f16; use --dtype bf16", t->name,
-                           (double)x[i]);
+            return err_set(e, "tensor %s: %g does not fit %s; bf16 would hold it", t->name,
+                           (double)x[i], dtype_name(t->type));
         }
     }
     return 0;

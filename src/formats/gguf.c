@@ -78,10 +78,7 @@ static int cut_off(const struct scan *s, const char *inside, size_t at, struct e
 static int read_magic(struct scan *s, struct err *e)
 {
     const struct gguf *g = s->g;
-    if (map_is_lfs_pointer(&g->map)) {
-        return err_set(e, "%s: found a Git LFS pointer, wanted the file itself; run 'git lfs pull'",
-                       g->path);
-    }
+    if (is_lfs_pointer(g->map.data, g->map.size)) return lfs_refuse(g->path, e);
     const uint8_t *magic = reader_take(&s->r, 4);
     if (magic && memcmp(magic, "GGUF", 4) == 0) return 0;
     return err_set(e, "%s: not a GGUF file: found %s, wanted it to begin with \"GGUF\"", g->path,

@@ -2,10 +2,10 @@
  *
  * A file begins with a user block of 512 bytes: magic, version, size and SHA-256 of everything
  * behind the block, as text. Reading checks all of it before libhdf5 sees a byte, because that
- * library aborts on damaged files or reads them without a word. What passes is then read strictly:
- * hard links, contiguous storage inside the file, the exact type and shape that the caller names.
- * Nothing here makes a file from a stranger safe, who can compute a SHA-256 too: a checkpoint is
- * for the one who wrote it; what is exchanged are safetensors.
+ * library aborts on damaged files or reads them without a word. A stranger can compute a SHA-256
+ * too, so every structure of the file is then walked (h5_check.h): only what this file writes
+ * passes, hard links and contiguous storage inside the file. Arrays have the exact type and shape
+ * that the caller names.
  *
  * Writing goes to a temporary file that is closed, sealed, fsynced and renamed over the target. The
  * same content gives the same bytes. h5dump and h5py read the files as they are. Neither writing

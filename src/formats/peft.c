@@ -14,11 +14,12 @@
 #include "src/base/utf8.h"
 
 enum {
-    CONFIG_MOST = 16 << 20,
-    R_MOST = 1 << 20,    /* far above any hidden size */
-    PATTERN_MOST = 1000, /* bytes of a regular expression */
-    MATCH_MOST = 100000, /* steps of one match, so that no pattern hangs us */
-    NAME_BYTES = 256,    /* of a tensor's name */
+    CONFIG_MOST = 1 << 20,
+    R_MOST = 1 << 20,     /* far above any hidden size */
+    PATTERN_MOST = 1000,  /* bytes of a regular expression */
+    PATTERNS_MOST = 2048, /* more than a 70B model has matrices */
+    MATCH_MOST = 10000,   /* steps of one match, so that no pattern hangs us */
+    NAME_BYTES = 256,     /* of a tensor's name */
 };
 
 static const char config_name[] = "adapter_config.json", model_name[] = "adapter_model.safetensors";
@@ -204,6 +205,10 @@ static int read_patterns(struct peft_pattern **patterns, size_t *n, const json_t
     json_t *object = json_object_get(root, key), *v;
     if (!object || is_empty(object)) return 0;
     if (!json_is_object(object)) return wanted(object, key, "an object", where, e);
+    if (json_object_size(object) > PATTERNS_MOST) {
+        return err_set(e, "%s: %s: found %zu patterns, wanted at most %d", where, key,
+                       json_object_size(object), PATTERNS_MOST);
+    }
     *patterns = mem_alloc(json_object_size(object), sizeof **patterns, e);
     if (!*patterns) return e->code;
     const char *text;
@@ -211,8 +216,10 @@ static int read_patterns(struct peft_pattern **patterns, size_t *n, const json_t
     {
         bool fine = ranks ? json_is_integer(v) && json_integer_value(v) >= 1 &&
                                 json_integer_value(v) <= R_MOST
-                          : json_is_number(v);
-        if (!fine) return wanted(v, key, ranks ? "ranks of 1 or more" : "numbers", where, e);
+                          : json_number_value(v) > 0;
+        if (!fine) {
+            return wanted(v, key, ranks ? "ranks of 1 or more" : "positive numbers", where, e);
+        }
         struct peft_pattern *p = &(*patterns)[*n];
         p->value = json_number_value(v);
         p->key = mem_strdup(text, e);
@@ -282,7 +289,8 @@ int peft_config_read(struct peft_config *c, const char *dir, struct err *e)
         return err_set(e, "%s: found no %s, wanted a directory that PEFT saved", dir, config_name);
     }
     json_t *root = json_read(path, CONFIG_MOST, e);
-    code = root ? read_config(c, root, path, e) : e->code;
+    c->path = root ? mem_strdup(path, e) : NULL;
+    code = c->path ? read_config(c, root, path, e) : e->code;
     json_decref(root);
     if (code) peft_config_free(c);
     return code;
@@ -305,6 +313,7 @@ static void free_patterns(struct peft_pattern *patterns, size_t n)
 void peft_config_free(struct peft_config *c)
 {
     for (size_t i = 0; i < c->n_targets; i++) free_text(c->target_modules[i]);
+    mem_free(c->path);
     mem_free((void *)c->target_modules);
     free_text(c->base_model);
     free_patterns(c->rank_pattern, c->n_rank);
@@ -336,8 +345,8 @@ bool peft_targets(const struct peft_config *c, const char *module)
 }
 
 /* *value = that of the first pattern that matches. */
-static int match(double *value, const struct peft_pattern *patterns, size_t n, const char *module,
-                 struct err *e)
+static int match(double *value, const struct peft_config *c, const struct peft_pattern *patterns,
+                 size_t n, const char *module, struct err *e)
 {
     pcre2_match_context *limits = n ? pcre2_match_context_create(NULL) : NULL;
     pcre2_match_data *data = limits ? pcre2_match_data_create(1, NULL) : NULL;
@@ -351,7 +360,7 @@ static int match(double *value, const struct peft_pattern *patterns, size_t n, c
             break;
         }
         if (found != PCRE2_ERROR_NOMATCH) {
-            code = err_set(e, "%s: the pattern %s takes too long to match", config_name,
+            code = err_set(e, "%s: the pattern %s takes too long to match", c->path,
                            err_quotez(patterns[i].key));
         }
     }
@@ -365,8 +374,8 @@ int peft_rank_alpha(size_t *r, double *alpha, const struct peft_config *c, const
 {
     double rank = (double)c->r;
     *alpha = c->lora_alpha;
-    int code = match(&rank, c->rank_pattern, c->n_rank, module, e);
-    if (!code) code = match(alpha, c->alpha_pattern, c->n_alpha, module, e);
+    int code = match(&rank, c, c->rank_pattern, c->n_rank, module, e);
+    if (!code) code = match(alpha, c, c->alpha_pattern, c->n_alpha, module, e);
     *r = (size_t)rank;
     return code;
 }

@@ -19,6 +19,7 @@ struct peft_pattern {
 };
 
 struct peft_config {
+    char *path; /* that it was read from, for messages */
     size_t r;
     double lora_alpha, lora_dropout;
     bool use_rslora;

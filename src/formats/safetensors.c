@@ -49,10 +49,7 @@ static int split_file(struct header *h, const struct map *map, struct err *e)
         return err_set(e, "%s: found %zu bytes, wanted a safetensors file: at least 8", h->path,
                        map->size);
     }
-    if (map_is_lfs_pointer(map)) {
-        return err_set(e, "%s: found a Git LFS pointer, wanted the file itself; run 'git lfs pull'",
-                       h->path);
-    }
+    if (is_lfs_pointer(map->data, map->size)) return lfs_refuse(h->path, e);
     if (n > HEADER_MOST) {
         return err_set(e,
                        "%s: found a header of %" PRIu64 " bytes, wanted at most %d: not a "

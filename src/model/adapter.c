@@ -7,6 +7,7 @@
 #include "src/base/mem.h"
 #include "src/base/rng.h"
 #include "src/formats/peft.h"
+#include "src/model/finite.h"
 
 enum group module_group(enum module m)
 {
@@ -132,6 +133,12 @@ static void widen_part(real *out, size_t out_cols, const struct tensor *t, doubl
     }
 }
 
+static int check_tensor(const struct tensor *t, const char *path, struct err *e)
+{
+    if (stored_finite(t->data, t->type, t->dims[0] * t->dims[1])) return 0;
+    return err_set(e, "%s: tensor %s: holds NaN or infinity", path, t->name);
+}
+
 static int load_pair(struct adapter *a, struct peft *p, size_t layer, enum module m, double weight,
                      struct err *e)
 {
@@ -144,6 +151,8 @@ static int load_pair(struct adapter *a, struct peft *p, size_t layer, enum modul
     int code = peft_rank_alpha(&r, &alpha, &p->config, path, e);
     if (!code) code = peft_tensor(&ta, p, path, PEFT_A, r, cols, e);
     if (!code) code = peft_tensor(&tb, p, path, PEFT_B, rows, r, e);
+    if (!code) code = check_tensor(ta, p->path, e);
+    if (!code) code = check_tensor(tb, p->path, e);
     if (code) return code;
     widen_part(adapter_a(a, a->params, layer, m), cols, ta, 1);
     widen_part(adapter_b(a, a->params, layer, m), a->r, tb,

@@ -1,5 +1,7 @@
 #include "src/model/layer.h"
 
+#include <string.h>
+
 /* ---- LoRA around the frozen products ----------------------------------------------------------
  */
 
@@ -88,10 +90,12 @@ static void project_pass(struct network *n, size_t layer, enum group g, const st
     for (size_t i = 0; i < n_out; i++) project_one(n, layer, out + i, x, u, p->T, false);
 }
 
-/* One output of a group on the way back: its gradient dy (T, rows). */
+/* One output of a group on the way back: its gradient dy (T, rows). adapter_only: what flows back
+ * through the frozen weight is the caller's. */
 struct gradient {
     enum module m;
     const real *dy;
+    bool adapter_only;
 };
 
 /* forward: u = s x A^T,  y = x W^T + u B^T
@@ -107,7 +111,9 @@ static void project_backward(struct network *n, size_t layer, enum group g, cons
     for (size_t i = 0; i < n_in; i++) {
         enum module m = in[i].m;
         const struct matrix *w = &n->base->layer[layer].w[m];
-        t[terms++] = (struct term){ .a = in[i].dy, .lda = w->rows, .w = w, .K = w->rows };
+        if (!in[i].adapter_only) {
+            t[terms++] = (struct term){ .a = in[i].dy, .lda = w->rows, .w = w, .K = w->rows };
+        }
         if (!adapter_has(a, m)) continue;
         size_t at = a->slot[m] * a->r;
         struct term du = { .a = in[i].dy,
@@ -146,6 +152,58 @@ static void project_backward(struct network *n, size_t layer, enum group g, cons
     }
 }
 
+/* ---- the last block's rows --------------------------------------------------------------------
+ * Behind its attention only rows with loss go on (network.h: top). They are moved to the front of an
+ * array and back to their places without a second one, which their ascending order allows. */
+
+static bool is_top(const struct network *n, size_t layer)
+{
+    return n->top_rows && layer + 1 == n->base->shape.layers;
+}
+
+/* y (m, width) = the rows of x; y may be x */
+static void rows_gather(real *y, const real *x, const uint32_t *rows, size_t m, size_t width)
+{
+    for (size_t i = 0; i < m; i++)
+        memmove(y + i * width, x + rows[i] * width, width * sizeof(real));
+}
+
+/* The first m of T rows of x to their places, zeros to all others. */
+static void rows_spread(real *x, const uint32_t *rows, size_t m, size_t T, size_t width)
+{
+    size_t end = T;
+    for (size_t i = m; i-- > 0; end = rows[i]) {
+        memset(x + (rows[i] + 1) * width, 0, (end - rows[i] - 1) * width * sizeof(real));
+        memmove(x + rows[i] * width, x + i * width, width * sizeof(real));
+    }
+    memset(x, 0, end * width * sizeof(real));
+}
+
+/* The queries of those rows; others are zero and their outputs not read. Overwrites n->x. */
+static void top_queries(struct network *n, size_t layer, const struct pass *p, struct layer_act *a)
+{
+    const struct shape *s = &n->base->shape;
+    size_t m = n->top.T, width = group_width(n->adapter, GROUP_QKV);
+    rows_gather(n->x, n->x, n->top_rows, m, s->C);
+    rows_gather(n->du, a->u[GROUP_QKV], n->top_rows, m, width);
+    struct projection q = { .m = Q_PROJ, .y = a->q };
+    project_one(n, layer, &q, n->x, n->du, m, false);
+    rows_spread(a->q, n->top_rows, m, p->T, s->H * s->D);
+}
+
+/* dx (T, C) += what flows back through the frozen weight of the queries; compacts dq. */
+static void top_queries_backward(struct network *n, size_t layer, real *dx)
+{
+    const struct shape *s = &n->base->shape;
+    const struct matrix *w = &n->base->layer[layer].w[Q_PROJ];
+    size_t m = n->top.T, Q = s->H * s->D;
+    rows_gather(n->dq, n->dq, n->top_rows, m, Q);
+    struct term t = { .a = n->dq, .lda = Q, .w = w, .K = Q };
+    n->k->matmul(n->wide, s->C, &t, 1, m, s->C, false, n->product_work);
+    for (size_t i = 0; i < m; i++)
+        for (size_t c = 0; c < s->C; c++) dx[n->top_rows[i] * s->C + c] += n->wide[i * s->C + c];
+}
+
 /* ---- forward ----------------------------------------------------------------------------------
  */
 
@@ -166,14 +224,22 @@ static void attention_part(struct network *n, size_t layer, const struct pass *p
     struct projection qkv[3] = { { .m = Q_PROJ, .y = a->q },
                                  { .m = K_PROJ, .y = a->k },
                                  { .m = V_PROJ, .y = a->v } };
-    project_pass(n, layer, GROUP_QKV, p, qkv, 3, n->x, a->u[GROUP_QKV]);
+    bool top = is_top(n, layer);
+    const struct pass *behind = top ? &n->top : p;
+    project_pass(n, layer, GROUP_QKV, p, top ? qkv + 1 : qkv, top ? 2 : 3, n->x, a->u[GROUP_QKV]);
+    if (top) top_queries(n, layer, p, a);
     k->rope_half_forward(a->q, n->cosines, n->sines, T, s->H, s->D);
     k->rope_half_forward(a->k, n->cosines, n->sines, T, s->G, s->D);
     k->attention_forward(a->att, a->lse, a->q, a->k, a->v, p->seg, p->n_seg, T, s->H, s->G, s->D,
                          n->attention_work);
-    k->copy(a->mid, a->h, T * s->C);
+    if (top) {
+        rows_gather(a->mid, a->h, n->top_rows, behind->T, s->C);
+        rows_gather(a->att, a->att, n->top_rows, behind->T, s->H * s->D);
+    } else {
+        k->copy(a->mid, a->h, T * s->C);
+    }
     struct projection o = { .m = O_PROJ, .y = a->mid, .accumulate = true };
-    project_pass(n, layer, GROUP_O, p, &o, 1, a->att, a->u[GROUP_O]);
+    project_pass(n, layer, GROUP_O, behind, &o, 1, a->att, a->u[GROUP_O]);
 }
 
 /* gate, up and their u from mid */
@@ -194,6 +260,7 @@ void layer_forward(struct network *n, size_t layer, const struct pass *p, struct
                    real *out)
 {
     attention_part(n, layer, p, a);
+    if (is_top(n, layer)) p = &n->top;
     mlp_inputs(n, layer, p, a);
     swiglu(n, p, a);
     n->k->copy(out, a->mid, p->T * n->base->shape.C);
@@ -209,7 +276,7 @@ void layer_recompute(struct network *n, size_t layer, const struct pass *p, stru
 
 void layer_recompute_mlp(struct network *n, size_t layer, const struct pass *p, struct layer_act *a)
 {
-    mlp_inputs(n, layer, p, a);
+    mlp_inputs(n, layer, is_top(n, layer) ? &n->top : p, a);
 }
 
 /* ---- backward ---------------------------------------------------------------------------------
@@ -236,7 +303,8 @@ static void mlp_backward(struct network *n, size_t layer, const struct pass *p, 
     /* the inputs are not needed again: their gradients take their place */
     n->k->swiglu_backward(a->gate, a->up, n->wide, a->gate, a->up, T * s->F);
     norm(n, n->x, a->rstd2, a->mid, w->norm2, T);
-    struct gradient gate_up[2] = { { GATE_PROJ, a->gate }, { UP_PROJ, a->up } };
+    struct gradient gate_up[2] = { { .m = GATE_PROJ, .dy = a->gate },
+                                   { .m = UP_PROJ, .dy = a->up } };
     project_backward(n, layer, GROUP_GATE_UP, p, gate_up, 2, n->x, a->u[GROUP_GATE_UP],
                      need_mid ? n->dx : NULL, grad);
     if (need_mid) n->k->rmsnorm_backward(n->dh, n->dx, a->mid, w->norm2, a->rstd2, T, s->C);
@@ -249,20 +317,28 @@ static void attention_part_backward(struct network *n, size_t layer, const struc
     const struct shape *s = &n->base->shape;
     const struct layer_weights *w = &n->base->layer[layer];
     const struct kernels *k = n->k;
-    size_t T = p->T;
-    bool inner = need_h || any_target(n->adapter, GROUP_QKV);
+    size_t T = p->T, m = n->top.T;
+    bool inner = need_h || any_target(n->adapter, GROUP_QKV), top = is_top(n, layer);
     struct gradient o = { .m = O_PROJ, .dy = n->dh };
-    project_backward(n, layer, GROUP_O, p, &o, 1, a->att, a->u[GROUP_O], inner ? n->wide : NULL,
-                     grad);
+    project_backward(n, layer, GROUP_O, top ? &n->top : p, &o, 1, a->att, a->u[GROUP_O],
+                     inner ? n->wide : NULL, grad);
     if (!inner) return;
+    if (top) {
+        rows_spread(n->dh, n->top_rows, m, T, s->C);
+        rows_spread(n->wide, n->top_rows, m, T, s->H * s->D);
+        rows_spread(a->att, n->top_rows, m, T, s->H * s->D);
+    }
     k->attention_backward(n->dq, n->dk, n->dv, n->wide, a->q, a->k, a->v, a->att, a->lse, p->seg,
                           p->n_seg, T, s->H, s->G, s->D, n->attention_work);
     k->rope_half_backward(n->dq, n->cosines, n->sines, T, s->H, s->D);
     k->rope_half_backward(n->dk, n->cosines, n->sines, T, s->G, s->D);
     norm(n, n->x, a->rstd1, a->h, w->norm1, T);
-    struct gradient qkv[3] = { { Q_PROJ, n->dq }, { K_PROJ, n->dk }, { V_PROJ, n->dv } };
+    struct gradient qkv[3] = { { Q_PROJ, n->dq, top },
+                               { K_PROJ, n->dk, false },
+                               { V_PROJ, n->dv, false } };
     project_backward(n, layer, GROUP_QKV, p, qkv, 3, n->x, a->u[GROUP_QKV], need_h ? n->dx : NULL,
                      grad);
+    if (need_h && top) top_queries_backward(n, layer, n->dx);
     if (need_h) k->rmsnorm_backward(n->dh, n->dx, a->h, w->norm1, a->rstd1, T, s->C);
 }
 
@@ -271,6 +347,6 @@ void layer_backward(struct network *n, size_t layer, const struct pass *p, struc
 {
     bool attention = !lowest || any_target(n->adapter, GROUP_QKV) ||
                      any_target(n->adapter, GROUP_O);
-    mlp_backward(n, layer, p, a, attention, grad);
+    mlp_backward(n, layer, is_top(n, layer) ? &n->top : p, a, attention, grad);
     if (attention) attention_part_backward(n, layer, p, a, !lowest, grad);
 }

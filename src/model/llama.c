@@ -5,6 +5,7 @@
 
 #include "src/base/mem.h"
 #include "src/formats/shards.h"
+#include "src/model/finite.h"
 
 struct llama_files {
     struct gguf gguf;
@@ -45,6 +46,9 @@ size_t module_cols(const struct shape *s, enum module m)
     return m == O_PROJ ? s->H * s->D : m == DOWN_PROJ ? s->F : s->C;
 }
 
+enum { NORM_LEAST = 2 }; /* bytes of a norm's number in a file */
+#define FINITE_MOST ((size_t)16 << 30)
+
 /* ---- binding ----------------------------------------------------------------------------------
  */
 
@@ -66,6 +70,13 @@ static const struct tensor *nth_tensor(const struct llama_files *f, size_t i)
     return f->is_gguf ? &f->gguf.tensors[i] : f->shards.tensors[i];
 }
 
+static size_t total_bytes(const struct llama_files *f)
+{
+    size_t bytes = f->is_gguf ? f->gguf.map.size : 0;
+    for (size_t i = 0; i < f->shards.n_files; i++) bytes += f->shards.files[i].map.size;
+    return bytes;
+}
+
 static const struct tensor *find(struct binder *b, const char *name)
 {
     struct llama_files *f = b->f;
@@ -75,6 +86,12 @@ static const struct tensor *find(struct binder *b, const char *name)
     for (size_t i = 0; i < count_tensors(f); i++)
         if (nth_tensor(f, i) == t) f->bound[i] = 1;
     return t;
+}
+
+/* The file that a tensor lies in, for messages. */
+static const char *file_of(const struct binder *b, const struct tensor *t)
+{
+    return b->f->is_gguf ? b->path : shards_path_of(&b->f->shards, t);
 }
 
 /* The tensor of that name with exactly these dimensions (rank 1 when cols is 0), or the error. */
@@ -89,15 +106,23 @@ static const struct tensor *want(struct binder *b, const char *name, size_t rows
         struct str found = { 0 };
         for (unsigned i = 0; i < t->rank; i++)
             str_addf(&found, "%s%llu", i ? ", " : "", (unsigned long long)t->dims[i]);
-        b->code = err_set(b->e, "%s: tensor %s: shape is [%s], wanted [%zu%s%.0zu]", b->path, name,
-                          found.p ? found.p : "", rows, cols ? ", " : "", cols);
+        b->code = err_set(b->e, "%s: tensor %s: shape is [%s], wanted [%zu%s%.0zu]", file_of(b, t),
+                          name, found.p ? found.p : "", rows, cols ? ", " : "", cols);
         str_free(&found);
     } else if (t->type == DTYPE_OTHER) {
-        b->code = err_set(
-            b->e, "%s: tensor %s: type %s is not supported; %s are", b->path, name, t->type_name,
-            b->f->is_gguf ? "F32, F16, BF16, Q8_0, Q4_0 and Q4_1" : "F32, F16 and BF16");
+        b->code = err_set(b->e, "%s: tensor %s: type %s is not supported; %s are", file_of(b, t),
+                          name, t->type_name,
+                          b->f->is_gguf ? "F32, F16, BF16, Q8_0, Q4_0 and Q4_1"
+                                        : "F32, F16 and BF16");
     }
     return b->code ? NULL : t;
+}
+
+static void check_finite(struct binder *b, const struct tensor *t)
+{
+    size_t n = t->dims[0] * (t->rank == 2 ? t->dims[1] : 1);
+    if (b->code || stored_finite(t->data, t->type, n)) return;
+    b->code = err_set(b->e, "%s: tensor %s: holds NaN or infinity", file_of(b, t), t->name);
 }
 
 static void bind_matrix(struct binder *b, struct matrix *w, const char *name, size_t rows,
@@ -105,6 +130,7 @@ static void bind_matrix(struct binder *b, struct matrix *w, const char *name, si
 {
     const struct tensor *t = want(b, name, rows, cols);
     if (!t) return;
+    if (total_bytes(b->f) <= FINITE_MOST) check_finite(b, t);
     *w = (struct matrix){ .data = t->data, .type = t->type, .rows = rows, .cols = cols };
 }
 
@@ -115,10 +141,11 @@ static void bind_norm(struct binder *b, const real **to, size_t index, const cha
     const struct tensor *t = want(b, name, C, 0);
     if (!t) return;
     if (t->type >= DTYPE_Q8_0) {
-        b->code = err_set(b->e, "%s: tensor %s: type %s, wanted F32, F16 or BF16", b->path, name,
-                          t->type_name);
+        b->code = err_set(b->e, "%s: tensor %s: type %s, wanted F32, F16 or BF16", file_of(b, t),
+                          name, t->type_name);
         return;
     }
+    check_finite(b, t);
     bool runs;
     const struct kernels *k = kernels_nth(0, &runs); /* widening is exact: any set gives the same */
     struct matrix row = { .data = t->data, .type = t->type, .rows = 1, .cols = C };
@@ -168,8 +195,24 @@ static void refuse_unbound(struct binder *b)
         const char *name = nth_tensor(b->f, i)->name;
         if (b->f->bound[i] || is_ignored(name)) continue;
         b->code = err_set(b->e, "%s: tensor %s is not part of a Llama of this configuration",
-                          b->path, err_quotez(name));
+                          file_of(b, nth_tensor(b->f, i)), err_quotez(name));
     }
+}
+
+/* Some files repeat the embedding as the head of a tied model; another head would be ignored. */
+static void check_tied_head(struct binder *b, const char *name)
+{
+    const struct tensor *t = b->code ? NULL : find(b, name);
+    if (!t) return;
+    size_t bytes = t->bytes;
+    b->m->weight_bytes -= bytes;
+    const struct matrix *w = &b->m->embedding;
+    bool same = t->type == w->type && bytes == dtype_bytes(w->type, w->rows * w->cols);
+    if (same && memcmp(t->data, w->data, bytes) == 0) return;
+    b->code = err_set(b->e,
+                      "%s: tensor %s: differs from the embedding, with which tie_word_embeddings "
+                      "says it is the same",
+                      file_of(b, t), name);
 }
 
 static int bind_all(struct llama *m, struct llama_files *f, const char *path, struct err *e)
@@ -185,7 +228,7 @@ static int bind_all(struct llama *m, struct llama_files *f, const char *path, st
     if (gguf) m->shape.tied = !gguf_find(&f->gguf, head);
     if (m->shape.tied) {
         m->head = m->embedding;
-        if (!b.code && !gguf) find(&b, head); /* some files repeat the embedding */
+        if (!gguf) check_tied_head(&b, head);
     } else {
         bind_matrix(&b, &m->head, head, s->V, s->C);
     }
@@ -242,6 +285,18 @@ static int open_files(struct llama *m, struct llama_files *f, const char *path, 
     return err_set(e, "%s: wanted a directory with config.json, or a .gguf file", path);
 }
 
+/* Before anything is allocated by the configuration's word: its norms fit into the files. */
+static int check_room(const struct llama *m, const struct llama_files *f, const char *path,
+                      struct err *e)
+{
+    size_t norms = (2 * m->shape.layers + 1) * m->shape.C;
+    if (norms <= total_bytes(f) / NORM_LEAST) return 0;
+    return err_set(e,
+                   "%s: found %zu layers of %zu channels configured, which is more than the files "
+                   "hold",
+                   path, m->shape.layers, m->shape.C);
+}
+
 int llama_open(struct llama *m, const char *path, struct err *e)
 {
     *m = (struct llama){ 0 };
@@ -249,6 +304,7 @@ int llama_open(struct llama *m, const char *path, struct err *e)
     if (!f) return e->code;
     m->storage = f;
     int code = open_files(m, f, path, e);
+    if (!code) code = check_room(m, f, path, e);
     if (!code) {
         f->bound = mem_alloc(count_tensors(f), 1, e);
         f->norms = mem_alloc((2 * m->shape.layers + 1) * m->shape.C, sizeof(real), e);
@@ -256,6 +312,21 @@ int llama_open(struct llama *m, const char *path, struct err *e)
         code = f->bound && f->norms && m->layer ? bind_all(m, f, path, e) : e->code;
     }
     if (code) llama_close(m);
+    return code;
+}
+
+int llama_read_shape(struct shape *s, const char *path, struct err *e)
+{
+    char config[PATH_BYTES];
+    if (dir_exists(path)) {
+        int code = path_join(config, path, "config.json", e);
+        return code ? code : shape_from_config(s, config, e);
+    }
+    struct gguf g;
+    int code = gguf_open(&g, path, e);
+    if (code) return code;
+    code = shape_from_gguf(s, &g, e);
+    gguf_close(&g);
     return code;
 }
 

@@ -2,8 +2,9 @@
  *
  * A model is a Hugging Face directory (config.json with one or many .safetensors files; F32, F16,
  * BF16) or a GGUF file (F32, F16, BF16, Q8_0, Q4_0, Q4_1). Every tensor is bound by name with its
- * exact shape; one that is missing, unknown, misshapen or of another type is an error that names
- * it. */
+ * exact shape; one that is missing, unknown, misshapen, of another type or not finite is an error
+ * that names it and its file. (Models above 16 GiB are looked through for NaN in their norms only:
+ * memory may not hold them, so the look would cost as much as a pass.) */
 #ifndef LORAC_MODEL_LLAMA_H
 #define LORAC_MODEL_LLAMA_H
 
@@ -43,6 +44,9 @@ struct llama {
 /* `path` as the user typed it. */
 int llama_open(struct llama *m, const char *path, struct err *e);
 void llama_close(struct llama *m);
+
+/* The shape alone, from a directory's config.json (no weights need be there) or a .gguf's header. */
+int llama_read_shape(struct shape *s, const char *path, struct err *e);
 
 /* The most common storage type of the linear layers, for reports and for the type of a merged
  * model. */

@@ -100,10 +100,12 @@ static void carve_scratch(struct network *n, struct arena *a)
         n->dq = reals(a, T * Q);
         n->dk = reals(a, T * s->G * s->D);
         n->dv = reals(a, T * s->G * s->D);
-        size_t most = 0;
-        for (int g = 0; g < GROUPS; g++) most = largest(most, u_width(n, (enum group)g));
-        n->du = reals(a, T * most);
     }
+    size_t most = 0;
+    for (int g = 0; g < GROUPS; g++) most = largest(most, u_width(n, (enum group)g));
+    n->du = reals(a, T * most);
+    n->top.example = arena_take(a, T, sizeof *n->top.example);
+    n->top.pos = arena_take(a, T, sizeof *n->top.pos);
     if (n->limits.dropout) n->dropped = reals(a, T * largest(s->C, inner));
     n->loss = arena_take(a, T, sizeof(double));
     n->hit = arena_take(a, T, 1);
@@ -213,12 +215,24 @@ void network_free(struct network *n)
 /* ---- forward ----------------------------------------------------------------------------------
  */
 
+static void choose_top(struct network *n, const struct pass *p)
+{
+    bool fewer = p->n_targets > 0 && p->n_targets < p->T;
+    n->top_rows = fewer ? p->target_row : NULL;
+    n->top.T = fewer ? p->n_targets : p->T;
+    for (size_t i = 0; fewer && i < n->top.T; i++) {
+        n->top.example[i] = p->example[n->top_rows[i]];
+        n->top.pos[i] = p->pos[n->top_rows[i]];
+    }
+}
+
 void network_embed(struct network *n, const struct pass *p)
 {
     const struct shape *s = &n->base->shape;
     size_t half = s->D / 2;
     real *h = n->act[0].h;
     CHECK(p->T <= n->limits.rows_max && p->n_seg <= n->limits.seg_max);
+    choose_top(n, p);
 #pragma omp parallel for schedule(static)
     for (size_t t = 0; t < p->T; t++) {
         n->k->widen(h + t * s->C, &n->base->embedding, (size_t)p->ids[t], 0, s->C);
@@ -240,12 +254,15 @@ bool network_forward(struct network *n, const struct pass *p, size_t from, size_
     return true;
 }
 
-/* x (m, C) = final norm of chosen rows of the last block's output, which are also left in head_h */
-static void gather_normed(struct network *n, const uint32_t *rows, size_t m)
+/* x (m, C) = final norm of rows of the last block's output, which are also left in head_h: those
+ * listed, or where only rows with loss came so far, from `first` on */
+static void gather_normed(struct network *n, const uint32_t *rows, size_t first, size_t m)
 {
     const struct shape *s = &n->base->shape;
-    for (size_t i = 0; i < m; i++)
-        memcpy(n->head_h + i * s->C, n->out + rows[i] * s->C, s->C * sizeof(real));
+    for (size_t i = 0; i < m; i++) {
+        size_t row = n->top_rows ? first + i : rows[first + i];
+        memcpy(n->head_h + i * s->C, n->out + row * s->C, s->C * sizeof(real));
+    }
     n->k->rmsnorm_forward(n->head_x, n->head_rstd, n->head_h, n->base->norm, m, s->C,
                           (real)s->norm_eps);
 }
@@ -257,39 +274,42 @@ static void head_forward(struct network *n, size_t m, real *logits)
     n->k->matmul(logits, s->V, &t, 1, m, s->V, false, n->product_work);
 }
 
-/* dh at the chosen rows from the logits' gradient */
-static void head_backward(struct network *n, const uint32_t *rows, size_t m)
+/* dh at the same rows from the logits' gradient */
+static void head_backward(struct network *n, const uint32_t *rows, size_t first, size_t m)
 {
     const struct shape *s = &n->base->shape;
     struct term t = { .a = n->logits, .lda = s->V, .w = &n->base->head, .K = s->V };
     n->k->matmul(n->head_x, s->C, &t, 1, m, s->C, false, n->product_work);
     memset(n->head_dx, 0, m * s->C * sizeof(real));
     n->k->rmsnorm_backward(n->head_dx, n->head_x, n->head_h, n->base->norm, n->head_rstd, m, s->C);
-    for (size_t i = 0; i < m; i++)
-        memcpy(n->dh + rows[i] * s->C, n->head_dx + i * s->C, s->C * sizeof(real));
+    for (size_t i = 0; i < m; i++) {
+        size_t row = n->top_rows ? first + i : rows[first + i];
+        memcpy(n->dh + row * s->C, n->head_dx + i * s->C, s->C * sizeof(real));
+    }
 }
 
 void network_head(struct network *n, const struct pass *p, real scale, bool backward)
 {
     const struct shape *s = &n->base->shape;
-    if (backward) memset(n->dh, 0, p->T * s->C * sizeof(real));
+    if (backward) memset(n->dh, 0, n->top.T * s->C * sizeof(real));
     for (size_t first = 0; first < p->n_targets; first += n->head_rows) {
         size_t m = p->n_targets - first;
         if (m > n->head_rows) m = n->head_rows;
-        gather_normed(n, p->target_row + first, m);
+        gather_normed(n, p->target_row, first, m);
         head_forward(n, m, n->logits);
         for (size_t i = 0; i < m; i++) n->head_weight[i] = scale * (real)p->weight[first + i];
         n->k->cross_entropy(n->loss + first, n->hit + first, n->logits, p->target + first,
                             n->head_weight, m, s->V, backward);
-        if (backward) head_backward(n, p->target_row + first, m);
+        if (backward) head_backward(n, p->target_row, first, m);
     }
 }
 
 void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits)
 {
+    CHECK(!n->top_rows);
     for (size_t first = 0; first < n_rows; first += n->head_rows) {
         size_t m = n_rows - first < n->head_rows ? n_rows - first : n->head_rows;
-        gather_normed(n, rows + first, m);
+        gather_normed(n, rows, first, m);
         head_forward(n, m, logits + first * n->base->shape.V);
     }
 }

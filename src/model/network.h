@@ -47,13 +47,19 @@ struct network {
     struct layer_act *act; /* (layers); what is not kept is shared */
     real *out;             /* (T, C) output of the last block */
 
+    /* Rows of the last block behind its attention. A pass with targets: only those that have one
+     * (top_rows = the pass's target_row), with example and position of each for dropout; `out`, and
+     * the block's att, mid, gate, up and their u then have top.T rows. Else all: top_rows = NULL. */
+    struct pass top;
+    const uint32_t *top_rows;
+
     /* scratch */
     real *x, *dx; /* (T, C) normalised input, its gradient */
     real *y;      /* (T, F) the MLP's inner value */
     real *wide;   /* (T, max(F, H D)) gradients of inner values */
     real *dh;     /* (T, C) gradient of the residual stream */
     real *dq, *dk, *dv;
-    real *du;              /* (T, 3 r) */
+    real *du;              /* (T, targets of a group * r) */
     real *dropped;         /* (T, max(C, F, H D)) */
     real *cosines, *sines; /* (T, D/2) of each row's position */
     double *frequency;     /* (D/2) */
@@ -91,7 +97,7 @@ void network_head(struct network *n, const struct pass *p, real scale, bool back
  * kept: a pass goes back once. */
 bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad);
 
-/* Logits (n_rows, V) = of chosen rows after the last block. */
+/* Logits (n_rows, V) = of chosen rows after the last block, of a pass without targets. */
 void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits);
 
 #endif

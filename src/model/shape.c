@@ -55,21 +55,75 @@ static int check_shape(const struct shape *s, const char *where, struct err *e)
     return 0;
 }
 
+/* Members of the rope dictionary; one that is not known would change the positions. */
+static int check_rope_members(const json_t *rope, const char *name, const char *where,
+                              struct err *e)
+{
+    static const char *const known[] = { "type",
+                                         "rope_type",
+                                         "rope_theta",
+                                         "factor",
+                                         "low_freq_factor",
+                                         "high_freq_factor",
+                                         "original_max_position_embeddings" };
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)rope, key, v)
+    {
+        size_t i = 0;
+        while (i < sizeof known / sizeof *known && strcmp(key, known[i]) != 0) i++;
+        if (i == sizeof known / sizeof *known && !json_is_null(v)) {
+            return err_set(e, "%s: %s: found %s, which is not supported", where, name,
+                           err_quotez(key));
+        }
+    }
+    return 0;
+}
+
+/* What the type says of the other members: which have to be there. */
+static int read_rope_type(struct shape *s, const json_t *rope, const char *name, const char *where,
+                          struct err *e)
+{
+    const char *old = NULL, *type = NULL;
+    int code = json_get_string(&old, rope, "type", where, e);
+    if (!code) code = json_get_string(&type, rope, "rope_type", where, e);
+    if (code) return code;
+    if (old && type && strcmp(old, type) != 0) {
+        return err_set(e, "%s: %s: found the type %s and the rope_type %s, wanted one of them",
+                       where, name, err_quotez(old), err_quotez(type));
+    }
+    if (!type) type = old;
+    bool factor = json_has(rope, "factor");
+    if (!type || strcmp(type, "default") == 0) {
+        s->scaling = ROPE_PLAIN;
+        if (type || !factor) return 0;
+        return err_set(e, "%s: %s: found a factor without a rope_type", where, name);
+    }
+    bool linear = strcmp(type, "linear") == 0;
+    if (!linear && strcmp(type, "llama3") != 0) {
+        return err_set(e, "%s: rope type %s is not supported; default, linear and llama3 are",
+                       where, err_quotez(type));
+    }
+    s->scaling = linear ? ROPE_LINEAR : ROPE_LLAMA3;
+    if (factor) return 0;
+    return err_set(e, "%s: %s: found the rope_type %s without its factor", where, name, type);
+}
+
 /* The rope dictionary: `rope_scaling` of older files, `rope_parameters` of newer ones, which then
  * also holds rope_theta. */
 static int read_rope(struct shape *s, const json_t *config, const char *where, struct err *e)
 {
     int code = json_get_double(&s->rope_theta, config, "rope_theta", where, e);
     if (code) return code;
-    const json_t *rope = json_object_get(config, "rope_parameters");
-    if (!json_is_object(rope)) rope = json_object_get(config, "rope_scaling");
+    bool newer = json_has(config, "rope_parameters");
+    const char *name = newer ? "rope_parameters" : "rope_scaling";
+    const json_t *rope = json_object_get(config, name);
     if (!rope || json_is_null(rope)) return 0;
     if (!json_is_object(rope)) {
-        return err_set(e, "%s: rope_scaling: found %s, wanted an object", where, json_kind(rope));
+        return err_set(e, "%s: %s: found %s, wanted an object", where, name, json_kind(rope));
     }
-    const char *type = "default";
-    code = json_get_string(&type, rope, "type", where, e);
-    if (!code) code = json_get_string(&type, rope, "rope_type", where, e);
+    code = check_rope_members(rope, name, where, e);
+    if (!code) code = read_rope_type(s, rope, name, where, e);
     if (!code) code = json_get_double(&s->rope_theta, rope, "rope_theta", where, e);
     if (!code) code = json_get_double(&s->factor, rope, "factor", where, e);
     if (!code) code = json_get_double(&s->low_freq_factor, rope, "low_freq_factor", where, e);
@@ -78,46 +132,90 @@ static int read_rope(struct shape *s, const json_t *config, const char *where, s
         code = json_get_size(&s->original_context, rope, "original_max_position_embeddings", where,
                              e);
     }
+    return code;
+}
+
+/* Which architecture: model_type, and where the file lists architectures, the one that computes
+ * next tokens. */
+static int check_architecture(const json_t *config, const char *where, struct err *e)
+{
+    static const char wanted[] = "LlamaForCausalLM";
+    const char *model_type = NULL;
+    int code = json_get_string(&model_type, config, "model_type", where, e);
     if (code) return code;
-    if (strcmp(type, "default") == 0) {
-        s->scaling = ROPE_PLAIN;
-    } else if (strcmp(type, "linear") == 0) {
-        s->scaling = ROPE_LINEAR;
-    } else if (strcmp(type, "llama3") == 0) {
-        s->scaling = ROPE_LLAMA3;
-    } else {
-        return err_set(e, "%s: rope type %s is not supported; default, linear and llama3 are",
-                       where, err_quotez(type));
+    if (!model_type || strcmp(model_type, "llama") != 0) {
+        return err_set(e, "%s: model_type is %s, wanted \"llama\"", where,
+                       model_type ? err_quotez(model_type) : "missing");
+    }
+    const json_t *list = json_object_get(config, "architectures");
+    if (!list || json_is_null(list)) return 0;
+    const json_t *first = json_array_get(list, 0);
+    const char *name = json_string_value(first);
+    if (name && json_array_size(list) == 1 && strcmp(name, wanted) == 0) return 0;
+    return err_set(e, "%s: architectures: found %s, wanted [\"%s\"]", where,
+                   name ? err_quote(name, json_string_length(first)) : json_kind(list), wanted);
+}
+
+/* Keys of relatives of Llama that compute something else, with the value that changes nothing (a
+ * null, false or absent key never does). */
+static int refuse_relatives(const json_t *config, const char *where, struct err *e)
+{
+    static const struct {
+        const char *key;
+        double neutral;
+    } keys[] = {
+        { "sliding_window", 0 },
+        { "partial_rotary_factor", 1 },
+        { "num_local_experts", 0 },
+        { "num_experts", 0 },
+        { "n_routed_experts", 0 },
+        { "attn_logit_softcapping", 0 },
+        { "final_logit_softcapping", 0 },
+        { "logits_scaling", 1 },
+        { "logit_scale", 1 },
+        { "embedding_multiplier", 1 },
+        { "residual_multiplier", 1 },
+        { "attention_multiplier", 0 },
+        { "attention_chunk_size", 0 },
+        { "clip_qkv", 0 },
+        { "use_qk_norm", 0 },
+        { "no_rope_layers", 0 },
+        { "quantization_config", 0 },
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *v = json_object_get(config, keys[i].key);
+        if (!v || json_is_null(v) || json_is_false(v)) continue;
+        if (json_is_number(v) && json_number_value(v) == keys[i].neutral) continue;
+        if (strcmp(keys[i].key, "quantization_config") == 0) {
+            return err_set(e,
+                           "%s: quantization_config: weights quantised for bitsandbytes, GPTQ or "
+                           "AWQ are not supported; use the original weights or a GGUF file",
+                           where);
+        }
+        return err_set(e, "%s: %s: found %s, wanted nothing: lorac computes plain Llama models",
+                       where, keys[i].key, json_kind(v));
     }
     return 0;
 }
 
 static int refuse_what_differs(const json_t *config, const char *where, struct err *e)
 {
-    const char *model_type = "llama", *act = "silu";
+    const char *act = "silu";
     bool attention_bias = false, mlp_bias = false;
     size_t tp = 1;
-    int code = json_get_string(&model_type, config, "model_type", where, e);
+    int code = check_architecture(config, where, e);
+    if (!code) code = refuse_relatives(config, where, e);
     if (!code) code = json_get_string(&act, config, "hidden_act", where, e);
     if (!code) code = json_get_bool(&attention_bias, config, "attention_bias", where, e);
     if (!code) code = json_get_bool(&mlp_bias, config, "mlp_bias", where, e);
     if (!code) code = json_get_size(&tp, config, "pretraining_tp", where, e);
     if (code) return code;
-    if (strcmp(model_type, "llama") != 0) {
-        return err_set(e, "%s: model_type is %s, wanted \"llama\"", where, err_quotez(model_type));
-    }
     if (strcmp(act, "silu") != 0) {
         return err_set(e, "%s: hidden_act is %s, wanted \"silu\"", where, err_quotez(act));
     }
     if (attention_bias || mlp_bias) {
         return err_set(e, "%s: %s is true; models with biases are not supported", where,
                        attention_bias ? "attention_bias" : "mlp_bias");
-    }
-    if (json_has(config, "quantization_config")) {
-        return err_set(e,
-                       "%s: quantization_config: weights quantised for bitsandbytes, GPTQ or AWQ "
-                       "are not supported; use the original weights or a GGUF file",
-                       where);
     }
     return 0;
 }
@@ -194,7 +292,13 @@ static int read_gguf_rope(struct shape *s, const struct gguf *g, struct err *e)
         return err_set(e, "%s: llama.rope.dimension_count is %zu, wanted the head size %zu",
                        g->path, rotated, s->D);
     }
+    bool factor = gguf_key(g, "llama.rope.scaling.factor") ||
+                  gguf_key(g, "llama.rope.scale_linear");
     bool linear = type ? n == 6 && memcmp(type, "linear", 6) == 0 : s->factor != 1;
+    if (type && linear && !factor) {
+        return err_set(e, "%s: llama.rope.scaling.factor is missing, wanted it with linear scaling",
+                       g->path);
+    }
     if (type && !linear && !(n == 4 && memcmp(type, "none", 4) == 0)) {
         return err_set(e, "%s: llama.rope.scaling.type %s is not supported; none and linear are",
                        g->path, err_quote(type, n));
@@ -215,6 +319,35 @@ static int read_gguf_rope(struct shape *s, const struct gguf *g, struct err *e)
             return err_set(e, "%s: rope_freqs.weight[%zu] is %g, wanted a positive number", g->path,
                            j, (double)s->divisors[j]);
         }
+    }
+    return 0;
+}
+
+/* Keys under "llama." that are read above, or that change nothing. What else stands there must be a
+ * number or boolean of 0: GGUF's "llama" has variants that compute something else. */
+static int refuse_gguf_relatives(const struct gguf *g, struct err *e)
+{
+    static const char *const known[] = {
+        "vocab_size",           "context_length",          "block_count",
+        "embedding_length",     "feed_forward_length",     "tensor_data_layout",
+        "attention.head_count", "attention.head_count_kv", "attention.layer_norm_rms_epsilon",
+        "attention.key_length", "attention.value_length",  "rope.dimension_count",
+        "rope.freq_base",       "rope.scale_linear",       "rope.scaling.type",
+        "rope.scaling.factor",  "rope.scaling.finetuned",  "rope.scaling.original_context_length",
+    };
+    static const char prefix[] = "llama.";
+    enum { PREFIX = sizeof prefix - 1, KNOWN = sizeof known / sizeof *known };
+    for (size_t i = 0; i < g->n_kv; i++) {
+        const struct gguf_kv *kv = &g->kv[i];
+        if (strncmp(kv->key, prefix, PREFIX) != 0) continue;
+        size_t k = 0, zeros = 0;
+        while (k < KNOWN && strcmp(kv->key + PREFIX, known[k]) != 0) k++;
+        while (zeros < kv->raw_bytes && kv->raw[zeros] == 0) zeros++;
+        if (k < KNOWN || zeros == kv->raw_bytes) continue;
+        return err_set(e,
+                       "%s: key %s: not supported, wanted 0 or nothing: lorac computes plain "
+                       "Llama models",
+                       g->path, err_quotez(kv->key));
     }
     return 0;
 }
@@ -248,8 +381,9 @@ int shape_from_gguf(struct shape *s, const struct gguf *g, struct err *e)
         return err_set(e, "%s: keys of %zu and values of %zu channels are not supported", g->path,
                        s->D, value_length);
     }
-    if (s->D > ATTENTION_D_MAX) return check_shape(s, g->path, e);
-    code = read_gguf_rope(s, g, e);
+    if (s->D == 0 || s->D > ATTENTION_D_MAX) return check_shape(s, g->path, e);
+    code = refuse_gguf_relatives(g, e);
+    if (!code) code = read_gguf_rope(s, g, e);
     const struct tensor *embedding = gguf_find(g, "token_embd.weight");
     if (!code && (!embedding || embedding->rank != 2)) {
         code = err_set(e, "%s: token_embd.weight is missing", g->path);

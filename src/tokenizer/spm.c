@@ -304,7 +304,9 @@ int spm_read(struct tokenizer *t, const char *path, struct err *e)
                      .remove_extra = true,
                      .escape = true };
     struct reader r = reader_of(m.data, m.size);
-    if (is_tiktoken(&m)) {
+    if (is_lfs_pointer(m.data, m.size)) {
+        code = lfs_refuse(path, e);
+    } else if (is_tiktoken(&m)) {
         code = err_set(e,
                        "%s: found tiktoken's format (Llama 3 as Meta publishes it), wanted a "
                        "SentencePiece model; use the tokenizer.json of the Hugging Face "

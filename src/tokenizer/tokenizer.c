@@ -15,6 +15,7 @@ void tokenizer_free(struct tokenizer *t)
     mem_free(t->merges);
     mem_free(t->stops);
     mem_free(t->chat_template);
+    mem_free(t->path);
     bpe_release(&t->bpe);
     match_release(&t->raw[0]);
     match_release(&t->raw[1]);
@@ -135,6 +136,7 @@ static int open_file(struct tokenizer **out, const char *path, struct attempt *a
         if (!code) code = read_beside(t, path, c == CONTAINER_SPM, e);
     }
     if (!code) code = tokenizer_seal(t, path, e);
+    if (!code && !(t->path = mem_strdup(path, e))) code = e->code;
     if (code) {
         tokenizer_free(t);
         return code;
@@ -229,6 +231,10 @@ int tokenizer_find(struct tokenizer **out, const char *model_path, const char *n
 /* ---- asking ------------------------------------------------------------------------------------
  */
 
+const char *tokenizer_path(const struct tokenizer *t)
+{
+    return t->path;
+}
 size_t tokenizer_size(const struct tokenizer *t)
 {
     return t->vocab.n;

@@ -64,17 +64,17 @@ static int put_arrays(struct h5_writer *w, const struct checkpoint *c, struct er
     return code;
 }
 
-/* Nothing that is not a number is ever saved. */
-static int check_finite(const struct checkpoint *c, struct err *e)
+/* Nothing that is not a number is ever saved, or gone on from. */
+static int check_finite(const struct checkpoint *c, const char *path, const char *remedy,
+                        struct err *e)
 {
     const real *arrays[] = { c->params, c->m, c->v };
     static const char *const names[] = { "adapter", "first moment", "second moment" };
     for (size_t k = 0; k < 3; k++)
         for (size_t i = 0; i < c->adapter->n_params; i++)
             if (!isfinite(arrays[k][i])) {
-                return err_set(e,
-                               "step %llu: the %s holds NaN or infinity; no checkpoint is written",
-                               (unsigned long long)c->step, names[k]);
+                return err_set(e, "%s: step %llu: the %s holds NaN or infinity; %s", path,
+                               (unsigned long long)c->step, names[k], remedy);
             }
     return 0;
 }
@@ -82,7 +82,7 @@ static int check_finite(const struct checkpoint *c, struct err *e)
 int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, struct err *e)
 {
     struct h5_writer w;
-    int code = check_finite(c, e);
+    int code = check_finite(c, path, "no checkpoint is written", e);
     if (code) return code;
     code = h5_create(&w, path, mode, e);
     if (!code) code = put_texts(&w, c, e);
@@ -91,6 +91,12 @@ int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, s
     if (!code) return h5_commit(&w, e);
     h5_abort(&w);
     return code;
+}
+
+uint64_t checkpoint_bytes(const struct adapter *a, uint64_t total_steps)
+{
+    enum { AROUND = 1 << 20 }; /* what h5.h reserves for the library's own structures */
+    return 3 * sizeof(real) * (uint64_t)a->n_params + 8 * total_steps + AROUND;
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */
@@ -184,8 +190,62 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
         code = err_set(e, "%s: step is %llu, the run has %llu", path, (unsigned long long)c->step,
                        (unsigned long long)c->total_steps);
     }
+    if (!code && pending > 1) {
+        code = err_set(e, "%s: eval_pending is %llu, wanted 0 or 1", path,
+                       (unsigned long long)pending);
+    }
     if (!code) code = get_arrays(c, &r, e);
+    if (!code) code = check_finite(c, path, "wanted numbers", e);
     c->eval_pending = pending != 0;
     h5_close(&r);
     return code;
+}
+
+static int get_adapter(struct adapter *a, const struct h5_reader *r, const struct shape *s,
+                       struct err *e)
+{
+    uint64_t rank = 0, targets = 0, layers = 0;
+    double alpha = 0;
+    int code = check_format(r, e);
+    if (!code) code = get_u64(&rank, r, "adapter/r", e);
+    if (!code) code = get_u64(&targets, r, "adapter/targets", e);
+    if (!code) code = get_u64(&layers, r, "adapter/layers", e);
+    if (!code) code = h5_get_f64(&alpha, r, "adapter/alpha", e);
+    if (code) return code;
+    if (!rank || rank > 65536 || !targets || targets >> MODULES || !(alpha > 0)) {
+        return err_set(e, "%s: the adapter's rank, modules or alpha make no sense", r->path);
+    }
+    if (layers != s->layers) {
+        return err_set(e, "%s: holds an adapter for %llu layers, the base has %zu", r->path,
+                       (unsigned long long)layers, s->layers);
+    }
+    adapter_layout(a, s, (size_t)rank, alpha, (unsigned)targets);
+    uint64_t n = a->n_params;
+    if (n > r->bytes / sizeof(real)) {
+        return err_set(e, "%s: holds an adapter for a base of another shape", r->path);
+    }
+    code = adapter_place(a, e);
+    return code ? code : h5_get(a->params, r, "adapter/params", real_type, 1, &n, e);
+}
+
+int checkpoint_adapter(struct adapter *a, const struct shape *s, const char *path, double weight,
+                       struct err *e)
+{
+    struct h5_reader r;
+    *a = (struct adapter){ 0 };
+    int code = h5_open(&r, path, e);
+    if (code) return code;
+    code = get_adapter(a, &r, s, e);
+    h5_close(&r);
+    if (code) {
+        adapter_free(a);
+        return code;
+    }
+    for (size_t l = 0; weight != 1 && l < s->layers; l++)
+        for (int m = 0; m < MODULES; m++) {
+            if (!adapter_has(a, (enum module)m)) continue;
+            real *B = adapter_b(a, a->params, l, (enum module)m);
+            for (size_t i = 0; i < module_rows(s, (enum module)m) * a->r; i++) B[i] *= (real)weight;
+        }
+    return 0;
 }

@@ -29,6 +29,9 @@ struct checkpoint {
 
 int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, struct err *e);
 
+/* About how large the file of such an adapter and such a run is. */
+uint64_t checkpoint_bytes(const struct adapter *a, uint64_t total_steps);
+
 /* What is needed to decide whether a run may go on from a file, before its arrays are read. */
 struct checkpoint_head {
     uint64_t step, total_steps;
@@ -40,5 +43,9 @@ void checkpoint_head_free(struct checkpoint_head *h);
 /* Fill step, eval_pending, best_*, params, m, v and loss of c, whose adapter and total_steps say what
  * is wanted. */
 int checkpoint_load(struct checkpoint *c, const char *path, struct err *e);
+
+/* The adapter alone, for a base of this shape, as adapter_load(). */
+int checkpoint_adapter(struct adapter *a, const struct shape *s, const char *path, double weight,
+                       struct err *e);
 
 #endif

@@ -1,5 +1,7 @@
 #include "src/train/evaluate.h"
 
+#include <math.h>
+
 /* Fold in the pass that the network has just seen. */
 static void add_pass(struct evaluation *v, size_t *hits, const struct network *n,
                      const struct batch *b, const struct pass *p)
@@ -32,6 +34,10 @@ bool evaluate(struct evaluation *out, struct network *n, struct batch *b)
             if (!going) break;
             network_head(n, pass, 1, false);
             add_pass(out, &hits, n, b, pass);
+            if (isfinite(out->loss)) continue;
+            out->bad_example = b->order[b->first[p]] + 1;
+            n->drop.p = p_drop;
+            return true;
         }
     }
     n->drop.p = p_drop;

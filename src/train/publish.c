@@ -137,7 +137,7 @@ int publish_adapter_in(const struct adapter *a, double dropout, const struct ada
 {
     int code = write_notes(notes, dir, e);
     if (!code) code = write_card(a, notes, dir, e);
-    if (!code && notes->base_path) code = notices_copy(notes->base_path, dir, e);
+    if (!code && notes->base_path) code = notices_copy(notes->base_path, dir, false, e);
     if (!code) code = adapter_save(a, dir, notes->base_path, dropout, e);
     return code;
 }

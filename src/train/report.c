@@ -1,11 +1,13 @@
 /* What a person sees of a run: where it runs and on what, how far it is, where the time went. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/blas.h"
 #include "src/base/machine.h"
 #include "src/train/trainer.h"
+#include "src/train/yardstick.h"
 
 static void print_notes(const struct str *notes)
 {
@@ -19,29 +21,44 @@ static void print_notes(const struct str *notes)
 static void print_memory(const struct trainer *t)
 {
     char weights[HUMAN_BYTES], state[HUMAN_BYTES], net[HUMAN_BYTES], all[HUMAN_BYTES];
+    char most[HUMAN_BYTES];
     const struct learner *l = &t->learner;
     double w = (double)t->setup.model.weight_bytes;
-    fprintf(stderr, "memory    %s: weights %s (mapped), adapter and optimiser %s, activations %s\n",
-            human_bytes(all, w + (double)learner_bytes(l)), human_bytes(weights, w),
-            human_bytes(state, (double)l->state_bytes), human_bytes(net, (double)l->net.bytes));
+    int64_t given = t->config->train.memory_budget;
+    const char *why = "train.memory_budget";
+    double limit = given != CONFIG_NONE ? (double)given : (double)machine_memory_available(&why);
+    fprintf(
+        stderr,
+        "memory    %s of %s (%s): weights %s, mapped; adapter and optimiser %s; activations %s\n",
+        human_bytes(all, w + (double)learner_bytes(l)), human_bytes(most, limit), why,
+        human_bytes(weights, w), human_bytes(state, (double)l->state_bytes),
+        human_bytes(net, (double)l->net.bytes));
     const size_t *keeps = l->net.keeps;
     if (keeps[KEEP_ALL] == t->setup.model.shape.layers) return;
     fprintf(stderr, "          of %zu layers %zu recompute the MLP's inputs and %zu everything\n",
             t->setup.model.shape.layers, keeps[KEEP_NO_MLP], keeps[KEEP_INPUT]);
 }
 
-void report_header(const struct trainer *t)
+/* On what it computes, and who decided that. */
+static void print_compute(const struct kernels *k)
 {
     const char *why;
-    char params[HUMAN_BYTES], trained[HUMAN_BYTES];
-    const struct shape *s = &t->setup.model.shape;
-    const struct kernels *k = t->learner.net.k;
-    const struct adapter *a = &t->learner.adapter;
-    const struct data_counts *c = &t->setup.data.train_counts;
     int threads = machine_threads(&why);
     fprintf(stderr, "lorac " LORAC_VERSION " on %s: %s\n", machine_host(), machine_cpu());
-    fprintf(stderr, "compute   %d thread%s (%s), kernels %s, products %s (OpenBLAS: %s)\n", threads,
-            threads == 1 ? "" : "s", why, k->isa, k->gemm, blas_core());
+    fprintf(stderr,
+            "compute   %d thread%s (%s), kernels %s (%s), products %s (%s), OpenBLAS for %s\n",
+            threads, threads == 1 ? "" : "s", why, k->isa,
+            getenv("LORAC_ISA") ? "LORAC_ISA" : "the best here", k->gemm,
+            getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_core());
+}
+
+void report_header(const struct trainer *t)
+{
+    char params[HUMAN_BYTES], trained[HUMAN_BYTES];
+    const struct shape *s = &t->setup.model.shape;
+    const struct adapter *a = &t->learner.adapter;
+    const struct data_counts *c = &t->setup.data.train_counts;
+    print_compute(t->learner.net.k);
     fprintf(stderr, "model     %s: %zu layers, hidden %zu, %s parameters, %s\n",
             t->config->model.path, s->layers, s->C,
             human_count(params, (double)(shape_linear_params(s) + s->V * s->C * (s->tied ? 1 : 2))),
@@ -75,47 +92,100 @@ void report_step(struct trainer *t, const struct step_metrics *s)
 
 void report_eval(struct trainer *t, const struct evaluation *v)
 {
-    progress_note(
-        &t->progress,
-        "step %llu: validation loss %.4f, %.1f %% of target tokens and %.1f %% of examples "
-        "exact%s",
-        (unsigned long long)t->step, v->loss, 100 * v->token_accuracy, 100 * v->exact_match,
-        !isfinite(t->best_loss) || v->loss < t->best_loss ? "; the best so far" : "");
+    progress_note(&t->progress,
+                  "step %llu: validation loss %.4f, %.1f %% of targets right, %.1f %% of answers%s",
+                  (unsigned long long)t->step, v->loss, 100 * v->token_accuracy,
+                  100 * v->exact_match,
+                  !isfinite(t->best_loss) || v->loss < t->best_loss ? "; best" : "");
 }
 
-static void print_time(const char *what, double seconds, double total)
+/* The sum over the rows is the whole time: nothing is left out. */
+static void print_table(const struct trainer *t, double total)
+{
+    const struct timings *s = &t->time;
+    double known = s->forward + s->backward + s->update + s->data + s->evaluation + s->checkpoints +
+                   s->before_first;
+    const struct {
+        const char *what;
+        double seconds;
+    } rows[] = {
+        { "forward", s->forward },
+        { "backward", s->backward },
+        { "optimiser", s->update },
+        { "data", s->data },
+        { "validation", s->evaluation },
+        { "checkpoints", s->checkpoints },
+        { "before step 1", s->before_first },
+        { "other", total - known },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[HUMAN_BYTES];
+        fprintf(stderr, "  %-14s %12s  %5.1f %%\n", rows[i].what,
+                human_duration(text, rows[i].seconds > 0 ? rows[i].seconds : 0),
+                100 * rows[i].seconds / total);
+    }
+}
+
+/* The yardsticks are measured now, beside the run: machines differ, and are shared. Not behind a run
+ * that was shorter than a few times the measuring. */
+static void print_speed(const struct trainer *t, double busy)
+{
+    enum { WORTH_S = 10 };
+    const char *why;
+    double rate = t->flops / busy;
+    fprintf(stderr, "speed     %.0f tokens/s, %.1f GFLOP/s", (double)t->tokens / busy, rate * 1e-9);
+    if (busy < WORTH_S) {
+        fputc('\n', stderr);
+        return;
+    }
+    double fma = yardstick_fma(t->learner.net.k);
+    double sgemm = yardstick_sgemm(&t->setup.model.shape, machine_threads(&why));
+    fprintf(stderr, ": %.0f %% of the %.0f in registers", 100 * rate / fma, fma * 1e-9);
+    if (sgemm > 0) {
+        fprintf(stderr, ", %.0f %% of OpenBLAS's sgemm (%.0f, for %s)", 100 * rate / sgemm,
+                sgemm * 1e-9, blas_core());
+    }
+    fputc('\n', stderr);
+}
+
+void report_time(const struct trainer *t)
 {
     char text[HUMAN_BYTES];
-    fprintf(stderr, "  %-12s %12s  %5.1f %%\n", what, human_duration(text, seconds),
-            100 * seconds / total);
+    const struct timings *s = &t->time;
+    double total = term_now_s() - s->start, busy = s->forward + s->backward + s->update + s->data;
+    if (t->step == t->first_step) return;
+    fprintf(stderr, "time      %s for %llu steps\n", human_duration(text, total),
+            (unsigned long long)(t->step - t->first_step));
+    print_table(t, total);
+    print_speed(t, busy);
+    fprintf(
+        stderr,
+        "tokens    %llu given, %llu computed (%.0f %% saved by shared prefixes and unused ends)\n",
+        (unsigned long long)t->tokens, (unsigned long long)t->rows,
+        100 - 100 * (double)t->rows / (double)t->tokens);
+    fprintf(stderr, "peak      %s of memory\n", human_bytes(text, (double)machine_memory_peak()));
 }
 
 void report_end(const struct trainer *t)
 {
-    char text[HUMAN_BYTES];
-    const struct timings *s = &t->time;
-    double total = term_now_s() - s->start, busy = s->forward + s->backward + s->update;
-    double rest = total - busy - s->evaluation - s->checkpoints;
-    if (t->step > t->first_step) {
-        fprintf(stderr, "time      %s for %llu steps\n", human_duration(text, total),
-                (unsigned long long)(t->step - t->first_step));
-        print_time("forward", s->forward, total);
-        print_time("backward", s->backward, total);
-        print_time("optimiser", s->update, total);
-        print_time("validation", s->evaluation, total);
-        print_time("checkpoints", s->checkpoints, total);
-        print_time("start", rest, total);
-        fprintf(stderr,
-                "  %.0f tokens/s; %llu tokens given, %llu computed (%.0f %% saved by shared "
-                "prefixes and unused ends)\n",
-                (double)t->tokens / busy, (unsigned long long)t->tokens,
-                (unsigned long long)t->rows, 100 - 100 * (double)t->rows / (double)t->tokens);
-        fprintf(stderr, "  peak memory %s\n", human_bytes(text, (double)machine_memory_peak()));
-    }
     const char *dir = t->dir.path, *which = t->best_step ? "best" : "adapter";
-    fprintf(stderr, "written   %s/adapter%s\n", dir, t->best_step ? ", and the best in best" : "");
-    fprintf(stderr, "next      lorac generate --model %s --adapter %s/%s --prompt \"...\"\n",
-            t->config->model.path, dir, which);
-    fprintf(stderr, "          lorac merge --model %s --adapter %s/%s -o merged\n",
-            t->config->model.path, dir, which);
+    struct str model = { 0 }, adapter = { 0 }, path = { 0 };
+    str_add_shell(&model, t->config->model.path);
+    str_addf(&path, "%s/%s", dir, which);
+    str_add_shell(&adapter, path.p ? path.p : "");
+    fprintf(stderr, "written   %s/adapter, of the last step", dir);
+    if (t->best_step) {
+        fprintf(stderr, "; %s/best, of step %llu, validation loss %.4f", dir,
+                (unsigned long long)t->best_step, t->best_loss);
+    }
+    fprintf(stderr, "\n          metrics.jsonl, run.json, config.yaml and checkpoints beside it\n");
+    if (!model.failed && !adapter.failed) {
+        fprintf(stderr, "next      lorac generate --model %s --adapter %s --prompt \"...\"\n",
+                model.p, adapter.p);
+        fprintf(stderr, "          lorac merge --model %s --adapter %s -o merged\n", model.p,
+                adapter.p);
+    }
+    str_free(&model);
+    str_free(&adapter);
+    str_free(&path);
 }

@@ -3,20 +3,22 @@
 #ifndef LORAC_TRAIN_TRAINER_H
 #define LORAC_TRAIN_TRAINER_H
 
-#include "src/base/hashcache.h"
 #include "src/base/term.h"
 #include "src/train/checkpoint.h"
 #include "src/train/evaluate.h"
+#include "src/train/inputs.h"
 #include "src/train/learner.h"
+#include "src/train/manifest.h"
 #include "src/train/metrics.h"
 #include "src/train/publish.h"
 #include "src/train/schedule.h"
 #include "src/train/setup.h"
 #include "src/train/train.h"
 
-/* Where the time went, in seconds. */
+/* Where the time went, in seconds. data: cutting batches into passes; before_first: from the start to
+ * the first step, reading model and data. */
 struct timings {
-    double forward, backward, update, evaluation, checkpoints, start;
+    double forward, backward, update, data, evaluation, checkpoints, start, before_first;
 };
 
 struct trainer {
@@ -34,6 +36,7 @@ struct trainer {
 
     uint64_t steps_per_epoch, total, step; /* step: done so far */
     uint64_t first_step;                   /* of this process */
+    char resumed_from[PATH_BYTES];         /* a checkpoint; "": none */
     struct sampler sampler;
     uint32_t *order;      /* this epoch's order of the items */
     uint64_t order_epoch; /* + 1; 0: none yet */
@@ -45,9 +48,10 @@ struct trainer {
     uint64_t saved_step; /* of the newest checkpoint; UINT64_MAX: none */
     double saved_s, slowest_step_s;
     uint64_t tokens, rows; /* of this process */
+    double flops;          /* that the steps' results needed */
 
-    struct hash_job *hashing;        /* of the base, until it is needed */
-    char (*file_sha256)[SHA256_HEX]; /* per file of the base, once known */
+    struct inputs inputs;
+    struct manifest manifest;
     char base_sha256[SHA256_HEX], data_sha256[SHA256_HEX], config_sha256[SHA256_HEX];
 };
 
@@ -55,17 +59,14 @@ struct trainer {
  * *finished: the run is complete, there is nothing to do. */
 int resume_from(struct trainer *t, bool *finished, struct err *e);
 
-/* Wait for the base's hash (manifest.c). */
+/* Wait for the hashes of the inputs (train.c). */
 int base_hash(struct trainer *t, struct err *e);
-/* Write run.json; status: "running", "finished", "stopped". */
-int manifest_write(struct trainer *t, const char *status, struct err *e);
-/* Whether run.json says so. */
-bool manifest_has_status(const struct trainer *t, const char *status);
 
 /* What a person sees (report.c). */
 void report_header(const struct trainer *t);
 void report_step(struct trainer *t, const struct step_metrics *s);
 void report_eval(struct trainer *t, const struct evaluation *v);
-void report_end(const struct trainer *t);
+void report_time(const struct trainer *t); /* the accounting table; nothing before a first step */
+void report_end(const struct trainer *t);  /* what was written where, what to type next */
 
 #endif

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""The PyTorch side of scripts/bench-peft: one measurement in one process.
+
+A job is read from stdin as JSON, its result printed as the last line of stdout. Everything that
+belongs to the process (threads, allocator) is in the environment that the caller chose.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import peft
+import reference as ref
+import torch
+import transformers
+
+
+def make_model(job: dict) -> torch.nn.Module:
+    """The base in the job's dtype with a fresh adapter on all linear layers, as PEFT makes it."""
+    model = ref.load_model(Path(job["model"]), getattr(torch, job.get("dtype", "float32")))
+    config = peft.LoraConfig(
+        r=job["r"],
+        lora_alpha=job["lora_alpha"],
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    torch.manual_seed(0)
+    model = peft.get_peft_model(model, config)
+    model.config.use_cache = False
+    return model.train()
+
+
+def run_step(job: dict) -> dict:
+    """Whole optimiser steps on one batch of rows of equal length, every token a target."""
+    model = make_model(job)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=job["learning_rate"], fused=job.get("fused"))
+    examples = ref.read_tokens(Path(job["data"]))
+    ids = torch.tensor([e.ids for e in examples])
+    labels = torch.tensor([e.labels for e in examples])
+    call = torch.compile(model) if job.get("compile") else model
+    seconds, losses = [], []
+    for _ in range(job["steps"] + 1):  # the first one warms up
+        start = time.monotonic()
+        optimizer.zero_grad()
+        loss = call(input_ids=ids, labels=labels, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        seconds.append(time.monotonic() - start)
+        losses.append(loss.item())
+    return {"seconds": seconds[1:], "first_s": seconds[0], "losses": losses}
+
+
+class Clock(transformers.TrainerCallback):
+    """Times each optimiser step of a Trainer, everything between two of them included."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_begin(self, *_: object, **__: object) -> None:
+        if not self.ends:
+            self.ends.append(time.monotonic())
+
+    def on_step_end(self, *_: object, **__: object) -> None:
+        self.ends.append(time.monotonic())
+
+
+class FixedOrder(transformers.Trainer):
+    """A Trainer whose batches are the job's, in that order."""
+
+    order: list[list[int]] = []
+
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader:
+        return torch.utils.data.DataLoader(
+            self.train_dataset, batch_sampler=self.order, collate_fn=self.data_collator
+        )
+
+
+def collate(rows: list[dict]) -> dict[str, torch.Tensor]:
+    """Pad to the longest, as DataCollatorForSeq2Seq does with its defaults."""
+    width = max(len(r["input_ids"]) for r in rows)
+    out = {}
+    for key in rows[0]:
+        filler = ref.IGNORE if key == "labels" else 0
+        out[key] = torch.tensor([r[key] + [filler] * (width - len(r[key])) for r in rows])
+    return out
+
+
+def run_epoch(job: dict) -> dict:
+    """The job's micro-batches through Hugging Face's Trainer, then the loss on other records."""
+    model = make_model(job)
+    rows = [
+        {"input_ids": e.ids, "labels": e.labels, "attention_mask": [1] * len(e.ids)}
+        for e in ref.read_tokens(Path(job["data"]))
+    ]
+    if not job.get("mask", True):  # padding comes last, and causal attention never looks there
+        for row in rows:
+            del row["attention_mask"]
+    arguments = transformers.TrainingArguments(
+        output_dir=job["scratch"],
+        per_device_train_batch_size=len(job["order"][0]),
+        gradient_accumulation_steps=job["accumulate"],
+        max_steps=len(job["order"]) // job["accumulate"],
+        learning_rate=job["learning_rate"],
+        lr_scheduler_type="constant",
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+    )
+    clock = Clock()
+    trainer = FixedOrder(
+        model, arguments, train_dataset=rows, data_collator=collate, callbacks=[clock]
+    )
+    trainer.order = job["order"]
+    trainer.train()
+    seconds = [b - a for a, b in zip(clock.ends, clock.ends[1:], strict=False)]
+    out = {"seconds": seconds}
+    if job.get("validation"):
+        out["validation_loss"] = ref.mean_loss(
+            model.eval(), ref.read_tokens(Path(job["validation"]))
+        )
+    return out
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    result = {"step": run_step, "epoch": run_epoch}[job["kind"]](job)
+    result["torch_threads"] = torch.get_num_threads()
+    result["versions"] = ref.versions()
+    print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

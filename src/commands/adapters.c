@@ -1,0 +1,116 @@
+#include "src/commands/adapters.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/config/config.h"
+#include "src/convert/adapter_gguf.h"
+#include "src/formats/gguf.h"
+#include "src/formats/peft.h"
+#include "src/train/checkpoint.h"
+
+static bool ends(const char *text, const char *tail)
+{
+    size_t n = strlen(text), m = strlen(tail);
+    return n > m && strcmp(text + n - m, tail) == 0;
+}
+
+/* A file that cannot be read is taken for an adapter only where its name says so. */
+static bool is_gguf_adapter(const char *path)
+{
+    struct gguf g;
+    struct err ignored;
+    const char *type = "";
+    size_t n = 0;
+    if (gguf_open(&g, path, &ignored)) return false;
+    bool is = !gguf_get_string(&type, &n, &g, "general.type", false, &ignored) && n == 7 &&
+              memcmp(type, "adapter", 7) == 0;
+    gguf_close(&g);
+    return is;
+}
+
+enum adapter_form adapter_form_of(const char *path)
+{
+    char config[PATH_BYTES];
+    struct err ignored;
+    if (dir_exists(path)) {
+        bool there = !path_join(config, path, "adapter_config.json", &ignored) &&
+                     file_exists(config);
+        return there ? ADAPTER_PEFT : ADAPTER_NONE;
+    }
+    if (ends(path, ".gguf") && is_gguf_adapter(path)) return ADAPTER_GGUF;
+    return ends(path, ".h5") && file_exists(path) ? ADAPTER_CHECKPOINT : ADAPTER_NONE;
+}
+
+int adapter_open(struct adapter *a, const struct shape *s, const char *path, double weight,
+                 struct err *e)
+{
+    if (ends(path, ".h5")) return checkpoint_adapter(a, s, path, weight, e);
+    if (ends(path, ".gguf")) return adapter_gguf_read(a, s, path, weight, e);
+    if (dir_exists(path)) return adapter_load(a, s, path, weight, e);
+    return err_set(e,
+                   "%s: no such adapter; wanted a PEFT directory, a .gguf adapter or a checkpoint "
+                   "(.h5)",
+                   path);
+}
+
+static char *copy(const char *text, int *code, struct err *e)
+{
+    if (!text || *code) return NULL;
+    char *out = mem_strdup(text, e);
+    if (!out) *code = e->code;
+    return out;
+}
+
+static int checkpoint_notes(struct adapter_notes *n, double *dropout, const char *path,
+                            struct err *e)
+{
+    static const char *const train_on[] = { "responses", "last_response", "everything" };
+    struct checkpoint_head h;
+    struct config c;
+    int code = checkpoint_read_head(&h, path, e);
+    if (code) return code;
+    code = config_parse(&c, h.config.p ? h.config.p : "", h.config.n, path, NULL, 0, e);
+    if (!code) {
+        n->template = copy(c.data.template, &code, e);
+        n->train_on = copy(train_on[c.data.train_on], &code, e);
+        n->base_path = copy(c.model.path, &code, e);
+        n->base_sha256 = copy(h.base_sha256.p, &code, e);
+        n->data_sha256 = copy(h.data_sha256.p, &code, e);
+        n->step = h.step;
+        *dropout = c.adapter.lora_dropout;
+        config_free(&c);
+    }
+    checkpoint_head_free(&h);
+    if (code) adapter_notes_free(n);
+    return code;
+}
+
+static int peft_notes(struct adapter_notes *n, double *dropout, const char *path, struct err *e)
+{
+    struct peft_config c;
+    int code = adapter_notes_read(n, path, e);
+    if (code) return code;
+    code = peft_config_read(&c, path, e);
+    if (!code) {
+        *dropout = c.lora_dropout;
+        if (c.base_model) { /* a path, where lorac.json has a name */
+            mem_free(n->base_path);
+            n->base_path = copy(c.base_model, &code, e);
+        }
+        peft_config_free(&c);
+    }
+    if (code) adapter_notes_free(n);
+    return code;
+}
+
+int adapter_read_notes(struct adapter_notes *n, double *dropout, const char *path, struct err *e)
+{
+    double unused;
+    if (!dropout) dropout = &unused;
+    *n = (struct adapter_notes){ .eval_loss = NAN };
+    *dropout = 0;
+    if (ends(path, ".h5")) return checkpoint_notes(n, dropout, path, e);
+    return dir_exists(path) ? peft_notes(n, dropout, path, e) : 0;
+}

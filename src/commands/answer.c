@@ -1,0 +1,80 @@
+#include "src/commands/answer.h"
+
+#include <stdio.h>
+
+#include "src/base/mem.h"
+#include "src/base/utf8.h"
+
+/* Print what is whole UTF-8 of the text so far; characters whose last bytes are still to come wait. */
+static size_t print_from(const struct str *text, size_t printed)
+{
+    size_t at = text->n;
+    if (!utf8_valid(text->p + printed, text->n - printed, &at) && text->n - printed - at < 4) {
+        at += printed;
+    } else {
+        at = text->n;
+    }
+    fwrite(text->p + printed, 1, at - printed, stdout);
+    fflush(stdout);
+    return at;
+}
+
+static int write_tokens(struct str *text, struct generator *g, int32_t *ids, size_t most,
+                        const struct inference *x, const struct answer_options *o,
+                        uint32_t *scratch, struct err *e)
+{
+    int code = 0;
+    struct sampling how = o->how;
+    size_t printed = 0;
+    for (size_t i = 0; i < most && !(o->stop && *o->stop); i++) {
+        ids[i] = sample_token(g->logits, x->model.shape.V, &how, 0, i, scratch);
+        if (ids[i] < 0) {
+            code = err_set(e,
+                           "token %zu of the answer: the logits are not finite: the model's or the "
+                           "adapter's numbers overflow",
+                           i + 1);
+            break;
+        }
+        if (template_stops(x->template, x->tok, ids[i])) break;
+        str_clear(text);
+        tokenizer_decode(x->tok, text, ids, i + 1, false, false);
+        if (text->n) printed = print_from(text, printed);
+        if (i + 1 < most) generator_step(g, &ids[i]);
+    }
+    if (text->n > printed) fwrite(text->p + printed, 1, text->n - printed, stdout);
+    putchar('\n');
+    fflush(stdout);
+    return code;
+}
+
+int answer_write(struct str *text, const struct inference *x, const struct encoded *in,
+                 const struct answer_options *o, struct err *e)
+{
+    const struct shape *s = &x->model.shape;
+    size_t n = in->tokens.n, room = n < s->context ? s->context - n : 0;
+    size_t most = o->max_new_tokens < room ? o->max_new_tokens : room;
+    if (!room) {
+        return err_set(e, "the prompt has %zu tokens, the model's context is %zu", n, s->context);
+    }
+    struct generator g;
+    struct str said = { 0 };
+    uint32_t *scratch = mem_alloc(s->V, sizeof *scratch, e);
+    int32_t *ids = mem_alloc(most, sizeof *ids, e);
+    int code = scratch && ids ? 0 : e->code;
+    if (!code) {
+        code = generator_init(&g, &x->model, inference_adapter(x), x->k, 1, n, n + most, e);
+    }
+    if (!code) {
+        const int32_t *first = in->tokens.ids;
+        generator_begin(&g, &first, &n);
+        code = write_tokens(&said, &g, ids, most, x, o, scratch, e);
+        if (text && said.n) str_add(text, said.p, said.n);
+        if (!code) code = str_error(&said, e);
+        if (!code && text) code = str_error(text, e);
+        generator_free(&g);
+    }
+    str_free(&said);
+    mem_free(ids);
+    mem_free(scratch);
+    return code;
+}

@@ -1,0 +1,61 @@
+/* lorac bench: one file measures (bench_measure.c), others say what: kernels (bench_kernels.c), whole
+ * training steps (bench_steps.c). Everything is told as a share of what the same run measured. */
+#ifndef LORAC_COMMANDS_BENCH_H
+#define LORAC_COMMANDS_BENCH_H
+
+#include <stdio.h>
+
+#include "kernels/kernels.h"
+#include "src/base/err.h"
+#include "src/base/str.h"
+#include "src/convert/synthetic.h"
+
+struct bench {
+    const struct kernels *k;
+    const struct synthetic_shape *shape;
+    size_t layers;        /* of it that whole steps run through */
+    size_t rows, length;  /* examples of a step, tokens of each */
+    size_t rounds, steps; /* of kernels; of whole steps */
+    int threads;
+    const char *directory; /* where synthetic weights are kept; NULL: the user's cache */
+    FILE *out;             /* for people: stderr when stdout is for JSON */
+    double fma, bandwidth; /* operations and bytes per second, all threads */
+    size_t samples, disturbed;
+    struct str json;
+};
+
+/* Seconds that `repeats` calls of work(context) take, behind one call that warms up. A sample in which
+ * other processes (or the hypervisor) had more than a twentieth of the processors is taken again, a
+ * few times; b counts those that stayed disturbed. */
+typedef void bench_work(void *context);
+double bench_time(struct bench *b, bench_work *work, void *context, size_t repeats);
+
+/* How many calls of `flops` operations each make a sample long enough to trust. */
+size_t bench_repeats(const struct bench *b, double flops);
+
+/* Sorts x. */
+double bench_median(double *x, size_t n);
+
+/* Append `"key": ` to the JSON object or array at the end of b->json, with a comma where one is due;
+ * key NULL: of an array. */
+void bench_json_key(struct bench *b, const char *key);
+void bench_json_number(struct bench *b, const char *key, double v);
+void bench_json_text(struct bench *b, const char *key, const char *text);
+
+/* Rates of multiply-adds in registers and of reading memory, into b. */
+int bench_limits(struct bench *b, struct err *e);
+
+/* Operations per second of plain sgemm over the products of one layer at `tokens` tokens: one sample.
+ * The operands are made at the first call and kept until bench_yardstick_free(). */
+int bench_yardstick(struct bench *b, size_t tokens, double *rate, struct err *e);
+void bench_yardstick_free(void);
+
+/* Frozen products of every storage type, and attention, as shares of sgemm. */
+int bench_products(struct bench *b, size_t tokens, struct err *e);
+int bench_attention(struct bench *b, size_t tokens, struct err *e);
+
+/* Whole optimiser steps on synthetic weights; what the adapters cost in them. */
+int bench_steps(struct bench *b, struct err *e);
+int bench_adapters(struct bench *b, struct err *e);
+
+#endif

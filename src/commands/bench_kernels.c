@@ -1,0 +1,243 @@
+/* Products of every storage type and attention, each sample beside one of plain sgemm. */
+#include <stdlib.h>
+
+#include "kernels/blas.h"
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+#include "src/commands/bench.h"
+#include "src/model/llama.h"
+
+enum { TYPES = 6, ROUNDS_MAX = 100 };
+static const enum dtype types[TYPES] = { DTYPE_F32,  DTYPE_F16,  DTYPE_BF16,
+                                         DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1 };
+
+/* ---- products --------------------------------------------------------------------------------- */
+
+/* One product y = x W^T (forward) or dx = dy W of M rows. */
+struct product {
+    const struct kernels *k;
+    int threads;
+    size_t M, N, K; /* W (N, K) */
+    bool forward;
+    real *x, *y, *w;
+    void *stored[TYPES];
+    size_t type;
+    void *work;
+};
+
+static double product_flops(const struct product *p)
+{
+    return 2.0 * (double)p->M * (double)p->N * (double)p->K;
+}
+
+static void run_plain(void *context)
+{
+    struct product *p = context;
+    size_t in = p->forward ? p->K : p->N, out = p->forward ? p->N : p->K;
+    blas_product(p->y, p->x, p->w, p->M, out, in, p->forward, p->threads);
+}
+
+static void run_ours(void *context)
+{
+    struct product *p = context;
+    size_t in = p->forward ? p->K : p->N, out = p->forward ? p->N : p->K;
+    struct matrix w = {
+        .data = p->stored[p->type], .type = types[p->type], .rows = p->N, .cols = p->K
+    };
+    struct term t = { .a = p->x, .lda = in, .w = &w, .K = in, .b_rows = p->forward };
+    p->k->matmul(p->y, out, &t, 1, p->M, out, false, p->work);
+}
+
+/* share[type]: the median over rounds of our rate over sgemm's in the same round. */
+static double measure_product(struct bench *b, struct product *p, double share[TYPES])
+{
+    double plain[ROUNDS_MAX], ours[TYPES][ROUNDS_MAX];
+    size_t repeats = bench_repeats(b, product_flops(p));
+    for (size_t r = 0; r < b->rounds; r++) {
+        double s = bench_time(b, run_plain, p, repeats);
+        plain[r] = product_flops(p) * (double)repeats / s;
+        for (p->type = 0; p->type < TYPES; p->type++)
+            ours[p->type][r] = s / bench_time(b, run_ours, p, repeats);
+    }
+    for (size_t i = 0; i < TYPES; i++) share[i] = bench_median(ours[i], b->rounds);
+    return bench_median(plain, b->rounds);
+}
+
+static void report_product(struct bench *b, const struct product *p, double rate,
+                           const double share[TYPES])
+{
+    fprintf(b->out, "%6zu x %-6zu %6zu %-3s%8.1f", p->N, p->K, p->M, p->forward ? "y" : "dx",
+            rate * 1e-9);
+    for (size_t i = 0; i < TYPES; i++) fprintf(b->out, "%6.0f%%", 100 * share[i]);
+    fputc('\n', b->out);
+    fflush(b->out);
+    bench_json_key(b, NULL);
+    str_addf(&b->json, "{\"rows\": %zu, \"cols\": %zu, \"tokens\": %zu, \"way\": \"%s\"", p->N,
+             p->K, p->M, p->forward ? "y" : "dx");
+    bench_json_number(b, "sgemm_gflops", rate * 1e-9);
+    for (size_t i = 0; i < TYPES; i++) bench_json_number(b, dtype_name(types[i]), share[i]);
+    str_addc(&b->json, '}');
+}
+
+static int product_init(struct product *p, size_t widest, size_t weights, struct err *e)
+{
+    p->x = mem_alloc(p->M * widest, sizeof(real), e);
+    p->y = mem_alloc(p->M * widest, sizeof(real), e);
+    p->w = mem_alloc(weights, sizeof(real), e);
+    p->work = mem_alloc(p->k->matmul_work_bytes(), 1, e);
+    bool ok = p->x && p->y && p->w && p->work;
+    for (size_t i = 0; i < TYPES; i++)
+        ok &= (p->stored[i] = mem_alloc(dtype_bytes(types[i], weights), 1, e)) != NULL;
+    if (!ok) return e->code;
+    for (size_t i = 0; i < p->M * widest; i++) p->x[i] = (real)(rng_unit(1, RNG_SYNTH, 0, i) - 0.5);
+    for (size_t i = 0; i < weights; i++) p->w[i] = (real)(rng_unit(1, RNG_SYNTH, 1, i) - 0.5);
+    for (size_t i = 0; i < TYPES; i++)
+        kernels_narrow(p->stored[i], types[i], (const float *)(const void *)p->w, weights);
+    return 0;
+}
+
+static void product_free(struct product *p)
+{
+    mem_free(p->x);
+    mem_free(p->y);
+    mem_free(p->w);
+    mem_free(p->work);
+    for (size_t i = 0; i < TYPES; i++) mem_free(p->stored[i]);
+}
+
+/* Shapes that differ only by which module has them are measured once. */
+static bool seen_before(const struct shape *s, int m)
+{
+    for (int i = 0; i < m; i++) {
+        if (module_rows(s, (enum module)i) == module_rows(s, (enum module)m) &&
+            module_cols(s, (enum module)i) == module_cols(s, (enum module)m)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int bench_products(struct bench *b, size_t tokens, struct err *e)
+{
+    const struct shape *s = &b->shape->shape;
+    size_t Q = s->H * s->D, widest = s->F > Q ? s->F : Q;
+    struct product p = { .k = b->k, .threads = b->threads, .M = tokens };
+    if (b->rounds > ROUNDS_MAX) b->rounds = ROUNDS_MAX;
+    int code = product_init(&p, widest, widest * s->C, e);
+    for (int m = 0; !code && m < MODULES; m++) {
+        if (seen_before(s, m)) continue;
+        p.N = module_rows(s, (enum module)m);
+        p.K = module_cols(s, (enum module)m);
+        for (int way = 0; way < 2; way++) {
+            double share[TYPES];
+            p.forward = way == 0;
+            double rate = measure_product(b, &p, share);
+            report_product(b, &p, rate, share);
+        }
+    }
+    product_free(&p);
+    return code;
+}
+
+/* ---- attention -------------------------------------------------------------------------------- */
+
+struct attention_run {
+    const struct kernels *k;
+    const struct shape *s;
+    struct segment seg;
+    real *q, *k_, *v, *o, *lse, *dq, *dk, *dv, *dout;
+    void *work;
+};
+
+static void run_attention_forward(void *context)
+{
+    struct attention_run *a = context;
+    const struct shape *s = a->s;
+    a->k->attention_forward(a->o, a->lse, a->q, a->k_, a->v, &a->seg, 1, a->seg.len, s->H, s->G,
+                            s->D, a->work);
+}
+
+static void run_attention_backward(void *context)
+{
+    struct attention_run *a = context;
+    const struct shape *s = a->s;
+    a->k->attention_backward(a->dq, a->dk, a->dv, a->dout, a->q, a->k_, a->v, a->o, a->lse, &a->seg,
+                             1, a->seg.len, s->H, s->G, s->D, a->work);
+}
+
+/* The arrays of a run, carved from one block of random numbers. */
+struct real_block {
+    real *at;
+    size_t used;
+};
+
+static real *take(struct real_block *all, size_t n)
+{
+    real *p = all->at ? all->at + all->used : NULL;
+    all->used += n;
+    return p;
+}
+
+static void attention_carve(struct attention_run *a, struct real_block *all)
+{
+    const struct shape *s = a->s;
+    size_t T = a->seg.len, queries = T * s->H * s->D, keys = T * s->G * s->D;
+    a->q = take(all, queries);
+    a->k_ = take(all, keys);
+    a->v = take(all, keys);
+    a->o = take(all, queries);
+    a->lse = take(all, T * s->H);
+    a->dq = take(all, queries);
+    a->dk = take(all, keys);
+    a->dv = take(all, keys);
+    a->dout = take(all, queries);
+}
+
+static int attention_init(struct attention_run *a, struct real_block *all, struct err *e)
+{
+    const struct shape *s = a->s;
+    attention_carve(a, all);
+    all->at = mem_alloc(all->used, sizeof(real), e);
+    a->work = mem_alloc(a->k->attention_work_bytes(a->seg.len, 1, s->H, s->G, s->D), 1, e);
+    if (!all->at || !a->work) return e->code;
+    for (size_t i = 0; i < all->used; i++) all->at[i] = (real)(rng_unit(1, RNG_SYNTH, 3, i) - 0.5);
+    all->used = 0;
+    attention_carve(a, all);
+    return 0;
+}
+
+int bench_attention(struct bench *b, size_t tokens, struct err *e)
+{
+    const struct shape *s = &b->shape->shape;
+    struct attention_run a = { .k = b->k,
+                               .s = s,
+                               .seg = { .len = (uint32_t)tokens, .parent = -1 } };
+    struct real_block all = { 0 };
+    int code = attention_init(&a, &all, e);
+    double pairs = (double)tokens * ((double)tokens + 1) / 2 * (double)(s->H * s->D);
+    const double flops[2] = { 4 * pairs, 8 * pairs };
+    bench_work *const run[2] = { run_attention_forward, run_attention_backward };
+    double share[2][ROUNDS_MAX], plain;
+    for (size_t r = 0; !code && r < b->rounds; r++) {
+        code = bench_yardstick(b, tokens, &plain, e);
+        for (int way = 0; !code && way < 2; way++) {
+            size_t repeats = bench_repeats(b, 2 * flops[way]);
+            double seconds = bench_time(b, run[way], &a, repeats);
+            share[way][r] = flops[way] * (double)repeats / seconds / plain;
+        }
+    }
+    if (!code) {
+        double forward = bench_median(share[0], b->rounds);
+        double backward = bench_median(share[1], b->rounds);
+        fprintf(b->out, "attention, %6zu tokens: forward %3.0f%%, backward %3.0f%% of sgemm\n",
+                tokens, 100 * forward, 100 * backward);
+        bench_json_key(b, NULL);
+        str_addf(&b->json, "{\"tokens\": %zu", tokens);
+        bench_json_number(b, "forward", forward);
+        bench_json_number(b, "backward", backward);
+        str_addc(&b->json, '}');
+    }
+    mem_free(all.at);
+    mem_free(a.work);
+    return code;
+}

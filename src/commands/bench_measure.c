@@ -1,0 +1,214 @@
+/* Samples, and the limits of the machine that everything else is a share of. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "kernels/blas.h"
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+#include "src/base/term.h"
+#include "src/commands/bench.h"
+#include "src/model/llama.h"
+
+enum { LIMIT_SAMPLES = 7, TRIES = 4 };
+static const double sample_s = 0.12, foreign_most = 0.05;
+
+/* ---- samples ---------------------------------------------------------------------------------- */
+
+/* Processor time of everybody (seconds; the hypervisor's theft counts), and of this process. */
+struct usage {
+    double all_s, own_s;
+};
+
+static struct usage usage_now(void)
+{
+    struct usage u = { 0 };
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    u.own_s = (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+              1e-6 * (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec);
+    /* cpu user nice system idle iowait irq softirq steal, in ticks */
+    unsigned long long t[8];
+    FILE *f = fopen("/proc/stat", "re");
+    if (f) {
+        int n = fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &t[0], &t[1], &t[2], &t[3],
+                       &t[4], &t[5], &t[6], &t[7]);
+        if (n == 8) {
+            double ticks = (double)(t[0] + t[1] + t[2] + t[5] + t[6] + t[7]);
+            u.all_s = ticks / (double)sysconf(_SC_CLK_TCK);
+        }
+        fclose(f);
+    }
+    return u;
+}
+
+/* The idle threads of one pool spin for a while and disturb another's measurement. */
+static void let_pools_sleep(void)
+{
+    usleep(30000);
+}
+
+double bench_time(struct bench *b, bench_work *work, void *context, size_t repeats)
+{
+    double best = 0;
+    b->samples++;
+    for (int i = 0; i < TRIES; i++) {
+        let_pools_sleep();
+        work(context);
+        struct usage before = usage_now();
+        double start = term_now_s();
+        for (size_t r = 0; r < repeats; r++) work(context);
+        double s = term_now_s() - start;
+        struct usage after = usage_now();
+        if (i == 0 || s < best) best = s;
+        double foreign = after.all_s - before.all_s - (after.own_s - before.own_s);
+        /* ticks are coarse: two of them are within the error of reading them */
+        if (foreign <= foreign_most * s * b->threads + 2.0 / (double)sysconf(_SC_CLK_TCK)) return s;
+    }
+    b->disturbed++;
+    return best;
+}
+
+size_t bench_repeats(const struct bench *b, double flops)
+{
+    double rate = b->fma > 0 ? b->fma : 1e11;
+    return (size_t)(sample_s * 0.7 * rate / flops) + 1;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+double bench_median(double *x, size_t n)
+{
+    qsort(x, n, sizeof *x, by_value);
+    return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------- */
+
+void bench_json_key(struct bench *b, const char *key)
+{
+    char last = b->json.n ? b->json.p[b->json.n - 1] : '{';
+    if (!strchr("{[", last)) str_addz(&b->json, ", ");
+    if (key) str_addf(&b->json, "\"%s\": ", key);
+}
+
+void bench_json_number(struct bench *b, const char *key, double v)
+{
+    bench_json_key(b, key);
+    str_addf(&b->json, "%.6g", v);
+}
+
+void bench_json_text(struct bench *b, const char *key, const char *text)
+{
+    bench_json_key(b, key);
+    str_addf(&b->json, "\"%s\"", text);
+}
+
+/* ---- limits ----------------------------------------------------------------------------------- */
+
+enum { FMA_ROUNDS = 20000000, READ_BYTES = 512 << 20 };
+
+struct limits {
+    const struct kernels *k;
+    real *x;
+    double flops, sum;
+};
+
+static void multiply_adds(void *context)
+{
+    struct limits *l = context;
+    l->flops = l->k->fma_flops(FMA_ROUNDS);
+}
+
+static void read_memory(void *context)
+{
+    struct limits *l = context;
+    l->sum += l->k->read_sum(l->x, READ_BYTES / sizeof(real));
+}
+
+int bench_limits(struct bench *b, struct err *e)
+{
+    struct limits l = { .k = b->k };
+    double rate[LIMIT_SAMPLES];
+    for (int i = 0; i < LIMIT_SAMPLES; i++) {
+        double s = bench_time(b, multiply_adds, &l, 1);
+        rate[i] = l.flops / s;
+    }
+    b->fma = bench_median(rate, LIMIT_SAMPLES);
+    l.x = mem_alloc(READ_BYTES / sizeof(real), sizeof(real), e);
+    if (!l.x) return e->code;
+    b->k->scale(l.x, 1, READ_BYTES / sizeof(real)); /* touched by the threads that will read it */
+    for (int i = 0; i < LIMIT_SAMPLES; i++)
+        rate[i] = READ_BYTES / bench_time(b, read_memory, &l, 1);
+    CHECK(l.sum == 0);
+    mem_free(l.x);
+    b->bandwidth = bench_median(rate, LIMIT_SAMPLES);
+    fprintf(b->out,
+            "multiply-adds in registers %8.1f GFLOP/s\nreading memory             %8.1f GB/s\n",
+            b->fma * 1e-9, b->bandwidth * 1e-9);
+    bench_json_number(b, "fma_gflops", b->fma * 1e-9);
+    bench_json_number(b, "read_gb_per_s", b->bandwidth * 1e-9);
+    return 0;
+}
+
+/* ---- plain sgemm ------------------------------------------------------------------------------ */
+
+/* A layer's products one after the other, forward and backward. */
+static struct yardstick {
+    const struct shape *s;
+    size_t tokens;
+    int threads;
+    real *x, *y, *w;
+} yardstick;
+
+static double yardstick_flops(const struct yardstick *y)
+{
+    return 4 * (double)y->tokens * (double)(shape_linear_params(y->s) / y->s->layers);
+}
+
+static void run_yardstick(void *context)
+{
+    struct yardstick *y = context;
+    const struct shape *s = y->s;
+    for (int m = 0; m < MODULES; m++) {
+        size_t N = module_rows(s, (enum module)m), K = module_cols(s, (enum module)m);
+        blas_product(y->y, y->x, y->w, y->tokens, N, K, true, y->threads);
+        blas_product(y->y, y->x, y->w, y->tokens, K, N, false, y->threads);
+    }
+}
+
+int bench_yardstick(struct bench *b, size_t tokens, double *rate, struct err *e)
+{
+    struct yardstick *y = &yardstick;
+    const struct shape *s = &b->shape->shape;
+    if (y->s != s || y->tokens != tokens) {
+        bench_yardstick_free();
+        size_t Q = s->H * s->D, widest = s->F > Q ? s->F : Q;
+        *y = (struct yardstick){ .s = s, .tokens = tokens, .threads = b->threads };
+        y->x = mem_alloc(tokens * widest, sizeof(real), e);
+        y->y = mem_alloc(tokens * widest, sizeof(real), e);
+        y->w = mem_alloc(widest * s->C, sizeof(real), e);
+        if (!y->x || !y->y || !y->w) return e->code;
+        for (size_t i = 0; i < tokens * widest; i++)
+            y->x[i] = (real)(rng_unit(1, RNG_SYNTH, 0, i) - 0.5);
+        for (size_t i = 0; i < widest * s->C; i++)
+            y->w[i] = (real)(rng_unit(1, RNG_SYNTH, 1, i) - 0.5);
+    }
+    double flops = yardstick_flops(y);
+    size_t repeats = bench_repeats(b, flops);
+    *rate = flops * (double)repeats / bench_time(b, run_yardstick, y, repeats);
+    return 0;
+}
+
+void bench_yardstick_free(void)
+{
+    mem_free(yardstick.x);
+    mem_free(yardstick.y);
+    mem_free(yardstick.w);
+    yardstick = (struct yardstick){ 0 };
+}

@@ -1,0 +1,213 @@
+/* Whole optimiser steps on synthetic weights, each beside a sample of plain sgemm: the share of the
+ * wall is the useful work of a step, done at sgemm's rate, over the time it took. */
+#include <stdlib.h>
+
+#include "src/base/file.h"
+#include "src/base/machine.h"
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+#include "src/base/term.h"
+#include "src/commands/bench.h"
+#include "src/model/cost.h"
+#include "src/train/budget.h"
+#include "src/train/learner.h"
+
+enum { STEPS_MAX = 1000, EXAMPLES_MAX = 4096 };
+
+/* A model, examples and what learns. */
+struct stand {
+    struct llama model;
+    struct examples examples;
+    struct learner learner;
+    struct step_result last;
+    uint64_t step;
+    uint32_t which[EXAMPLES_MAX];
+    bool open, failed;
+    struct err e;
+};
+
+static int model_directory(char out[PATH_BYTES], const struct bench *b, struct err *e)
+{
+    char name[64];
+    const char *home = getenv("HOME"), *cache = getenv("XDG_CACHE_HOME");
+    struct str base = { 0 };
+    if (b->directory) {
+        str_addz(&base, b->directory);
+    } else if (cache && *cache) {
+        str_addf(&base, "%s/lorac/bench", cache);
+    } else {
+        str_addf(&base, "%s/.cache/lorac/bench", home ? home : ".");
+    }
+    snprintf(name, sizeof name, "%s-%zu-layers", b->shape->name, b->layers);
+    int code = str_error(&base, e);
+    if (!code) code = path_join(out, base.p, name, e);
+    str_free(&base);
+    return code;
+}
+
+/* Random tokens, all of them targets but the first of each example; nothing is shared. */
+static int random_examples(struct examples *x, size_t n, size_t tokens, size_t V, struct err *e)
+{
+    *x = (struct examples){ .n = n };
+    x->ids = mem_alloc(n * tokens, sizeof *x->ids, e);
+    x->target = mem_alloc(n * tokens, 1, e);
+    x->at = mem_alloc(n + 1, sizeof *x->at, e);
+    if (!x->ids || !x->target || !x->at) return e->code;
+    for (size_t i = 0; i < n * tokens; i++) {
+        x->ids[i] = (int32_t)(rng_u32(1, RNG_SYNTH, 2, i) % V);
+        x->target[i] = i % tokens > 0;
+    }
+    for (size_t i = 0; i <= n; i++) x->at[i] = i * tokens;
+    return 0;
+}
+
+static void stand_close(struct stand *s)
+{
+    learner_free(&s->learner);
+    mem_free(s->examples.ids);
+    mem_free(s->examples.target);
+    mem_free(s->examples.at);
+    if (s->open) llama_close(&s->model);
+    *s = (struct stand){ 0 };
+}
+
+static int stand_open(struct stand *s, const struct bench *b, unsigned targets, struct err *e)
+{
+    char dir[PATH_BYTES];
+    struct examples none = { 0 };
+    struct config c = { 0 };
+    *s = (struct stand){ 0 };
+    int code = model_directory(dir, b, e);
+    if (!code) code = synthetic_make(b->shape, b->layers, dir, e);
+    if (!code) code = llama_open(&s->model, dir, e);
+    if (code) return code;
+    s->open = true;
+    c.adapter.r = 16;
+    c.adapter.lora_alpha = 32;
+    c.adapter.target_modules = targets;
+    c.train.batch_size = (int64_t)b->rows;
+    c.train.pass_tokens = (int64_t)(b->rows * b->length);
+    c.train.memory_budget = CONFIG_NONE;
+    c.train.adam_beta1 = 0.9, c.train.adam_beta2 = 0.999, c.train.adam_epsilon = 1e-8;
+    code = random_examples(&s->examples, b->rows, b->length, s->model.shape.V, e);
+    size_t budget = budget_bytes(&c, s->model.weight_bytes);
+    if (!code) {
+        code = learner_plan(&s->learner, &c, &s->model, NULL, &s->examples, &none, b->k, budget, e);
+    }
+    if (!code) code = learner_map(&s->learner, &c, NULL, e);
+    for (size_t i = 0; i < b->rows; i++) s->which[i] = (uint32_t)i;
+    return code;
+}
+
+static void run_step(void *context)
+{
+    struct stand *s = context;
+    if (s->failed) return;
+    s->failed = learner_step(&s->learner, &s->last, s->which, s->examples.n, ++s->step, 1e-4,
+                             &s->e);
+}
+
+static double step_flops(struct stand *s)
+{
+    struct cost c = cost_of_batch(&s->model.shape, &s->learner.adapter, &s->learner.batch);
+    return cost_total(&c);
+}
+
+/* ---- whole steps ------------------------------------------------------------------------------ */
+
+static void report_step(struct bench *b, struct stand *s, double seconds, double share)
+{
+    const struct network *n = &s->learner.net;
+    double tokens = (double)(b->rows * b->length), flops = step_flops(s);
+    double memory = (double)machine_memory_peak();
+    fprintf(b->out,
+            "\nstep of %zu x %zu tokens, r %zu on all linear layers, bf16 weights, %zu layers\n"
+            "  %.2f s (forward %.2f, backward %.2f), %.1f tokens/s, %.1f GFLOP/s: %.0f%% of the "
+            "wall\n"
+            "  layers that keep all %zu, all but the MLP %zu, their input only %zu\n"
+            "  peak memory %.2f GB, of which %.2f planned and %.2f mapped weights\n",
+            b->rows, b->length, s->learner.adapter.r, b->layers, seconds, s->last.forward_s,
+            s->last.backward_s, tokens / seconds, flops / seconds * 1e-9, 100 * share,
+            n->keeps[KEEP_ALL], n->keeps[KEEP_NO_MLP], n->keeps[KEEP_INPUT], memory * 1e-9,
+            (double)learner_bytes(&s->learner) * 1e-9, (double)n->base->weight_bytes * 1e-9);
+    size_t all = b->shape->shape.layers;
+    if (b->layers < all) {
+        fprintf(b->out,
+                "  (%zu of %zu layers were measured; all would take %.1f times as long, the head "
+                "aside)\n",
+                b->layers, all, (double)all / (double)b->layers);
+    }
+    bench_json_key(b, "step");
+    str_addf(&b->json, "{\"examples\": %zu, \"length\": %zu, \"layers\": %zu", b->rows, b->length,
+             b->layers);
+    bench_json_number(b, "seconds", seconds);
+    bench_json_number(b, "tokens_per_s", tokens / seconds);
+    bench_json_number(b, "gflops", flops / seconds * 1e-9);
+    bench_json_number(b, "share_of_wall", share);
+    bench_json_number(b, "peak_memory_bytes", memory);
+    bench_json_number(b, "planned_bytes", (double)learner_bytes(&s->learner));
+    str_addc(&b->json, '}');
+}
+
+int bench_steps(struct bench *b, struct err *e)
+{
+    struct stand *s = mem_alloc(1, sizeof *s, e);
+    if (!s) return e->code;
+    double seconds[STEPS_MAX], share[STEPS_MAX], plain;
+    int code = stand_open(s, b, (1u << MODULES) - 1, e);
+    if (!code) run_step(s); /* touches weights and workspace */
+    for (size_t i = 0; !code && !s->failed && i < b->steps; i++) {
+        code = bench_yardstick(b, b->rows * b->length, &plain, e);
+        if (code) break;
+        double start = term_now_s();
+        run_step(s);
+        seconds[i] = term_now_s() - start;
+        share[i] = step_flops(s) / seconds[i] / plain;
+    }
+    if (s->failed) *e = s->e, code = s->e.code;
+    if (!code) {
+        report_step(b, s, bench_median(seconds, b->steps), bench_median(share, b->steps));
+    }
+    stand_close(s);
+    mem_free(s);
+    return code;
+}
+
+/* ---- what adapters cost ----------------------------------------------------------------------- */
+
+/* Steps with adapters on all seven modules against steps with one on q alone, in turn: both run every
+ * frozen product, so that the difference is the other six. */
+int bench_adapters(struct bench *b, struct err *e)
+{
+    struct stand *s = mem_alloc(2, sizeof *s, e);
+    if (!s) return e->code;
+    double more[STEPS_MAX];
+    int code = stand_open(&s[0], b, 1u << Q_PROJ, e);
+    if (!code) code = stand_open(&s[1], b, (1u << MODULES) - 1, e);
+    for (size_t i = 0; !code && i <= b->steps; i++) {
+        double seconds[2];
+        for (int j = 0; j < 2; j++) {
+            double start = term_now_s();
+            run_step(&s[j]);
+            seconds[j] = term_now_s() - start;
+            if (s[j].failed) *e = s[j].e, code = e->code;
+        }
+        if (i > 0) more[i - 1] = seconds[1] / seconds[0] - 1; /* the first touches memory */
+    }
+    if (!code) {
+        double time = bench_median(more, b->steps),
+               work = step_flops(&s[1]) / step_flops(&s[0]) - 1;
+        fprintf(b->out,
+                "\nadapters of r 16 on k, v, o, gate, up, down beside q: %.1f%% more time for "
+                "%.1f%% more work, a factor of %.2f\n",
+                100 * time, 100 * work, time / work);
+        bench_json_key(b, "adapters");
+        str_addc(&b->json, '{');
+        bench_json_number(b, "more_time", time);
+        bench_json_number(b, "more_work", work);
+        str_addc(&b->json, '}');
+    }
+    for (int j = 0; j < 2; j++) stand_close(&s[j]);
+    mem_free(s);
+    return code;
+}

@@ -1,0 +1,284 @@
+/* lorac chat: a conversation on the terminal. Nothing of it is stored anywhere. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/mem.h"
+#include "src/base/term.h"
+#include "src/base/utf8.h"
+#include "src/commands/answer.h"
+#include "src/commands/commands.h"
+
+static const char *model, *tokenizer, *template, *system_text;
+static struct option_list adapters;
+static int64_t max_new_tokens = 1024, top_k, seed;
+static double temperature = 0.7, top_p = 0.95;
+
+static const struct option options[] = {
+    { "model", 'm', "M", "the base model", .text = &model },
+    { "adapter", 'a', "A", "an adapter on it, or A=WEIGHT; several are added up",
+      .list = &adapters },
+    { "template", 't', "T", "the prompt template; left out: the adapter's, else the model's own",
+      .text = &template },
+    { "system", 's', "TEXT", "a system text", .text = &system_text },
+    { "tokenizer", 0, "FILE", "the model's tokenizer, if it is elsewhere", .text = &tokenizer },
+    { "max-new-tokens", 'n', "N", "of one answer", .allowed = "[1, 1048576]",
+      .integer = &max_new_tokens },
+    { "temperature", 0, "T", "0: always the likeliest token; left out: 0.7", .allowed = "[0, 100]",
+      .real = &temperature },
+    { "top-p", 0, "P", "sample from the likeliest tokens that together reach P; left out: 0.95",
+      .allowed = "(0, 1]", .real = &top_p },
+    { "top-k", 0, "K", "sample from the K likeliest tokens; 0: all", .allowed = "[0, 1048576]",
+      .integer = &top_k },
+    { "seed", 0, "S", "of sampling", .allowed = "[0, 9223372036854775807]", .integer = &seed },
+    { 0 },
+};
+
+enum { LINE_BYTES = 1 << 20, ANSWER_ROOM = 64 };
+
+/* ---- Ctrl-C ----------------------------------------------------------------------------------- */
+
+static volatile bool interrupted;
+
+/* Once stops the answer, or clears the line; once more before that has happened ends the program. */
+static void on_interrupt(int sig)
+{
+    if (interrupted) _exit(128 + sig);
+    interrupted = true;
+}
+
+static void install(void)
+{
+    struct sigaction sa = { .sa_handler =
+                                on_interrupt }; /* no SA_RESTART: reading is interrupted */
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGINT, &sa, NULL);
+}
+
+/* ---- the conversation so far ------------------------------------------------------------------- */
+
+struct message {
+    enum role role;
+    struct str text;
+};
+
+struct chat {
+    struct inference x;
+    struct message *said;
+    size_t n;
+    uint64_t answers; /* each with a seed of its own */
+    bool terminal;    /* a person types */
+};
+
+static int say(struct chat *c, enum role role, const char *text, size_t n, struct err *e)
+{
+    struct message *more = mem_resize(c->said, c->n + 1, sizeof *more, e);
+    if (!more) return e->code;
+    c->said = more;
+    c->said[c->n] = (struct message){ .role = role };
+    str_add(&c->said[c->n].text, text, n);
+    return str_error(&c->said[c->n++].text, e);
+}
+
+static void forget(struct chat *c, size_t first, size_t n)
+{
+    for (size_t i = first; i < first + n; i++) str_free(&c->said[i].text);
+    for (size_t i = first; i + n < c->n; i++) c->said[i] = c->said[i + n];
+    c->n -= n;
+}
+
+static int encode(struct encoded *out, const struct chat *c, struct err *e)
+{
+    struct conversation talk = { 0 };
+    conversation_clear(&talk, RECORD_CHAT);
+    int code = 0;
+    if (system_text)
+        code = conversation_add(&talk, ROLE_SYSTEM, system_text, strlen(system_text), e);
+    for (size_t i = 0; !code && i < c->n; i++) {
+        const struct str *s = &c->said[i].text;
+        code = conversation_add(&talk, c->said[i].role, s->n ? s->p : "", s->n, e);
+    }
+    if (!code) code = template_prompt(out, c->x.template, c->x.tok, &talk, e);
+    conversation_free(&talk);
+    return code;
+}
+
+/* Encode so that there is room for an answer: the oldest exchanges go first. */
+static int encode_to_fit(struct encoded *out, struct chat *c, struct err *e)
+{
+    size_t context = c->x.model.shape.context, gone = 0;
+    size_t most = context > 2 * ANSWER_ROOM ? context - ANSWER_ROOM : context - 1;
+    int code = encode(out, c, e);
+    while (!code && out->tokens.n > most && c->n > 2) {
+        forget(c, 0, 2);
+        gone++;
+        code = encode(out, c, e);
+    }
+    if (gone) {
+        fprintf(stderr, "(the context of %zu tokens is full: forgot the oldest %zu exchange%s)\n",
+                context, gone, gone == 1 ? "" : "s");
+    }
+    return code;
+}
+
+/* An answer that was stopped inside a character, or a model that makes no sense: what is not UTF-8 could
+ * not be tokenised again, and becomes U+FFFD. */
+static void make_valid(struct str *out, const char *text, size_t n)
+{
+    size_t at;
+    while (n && !utf8_valid(text, n, &at)) {
+        str_add(out, text, at);
+        str_addz(out, "\xef\xbf\xbd");
+        text += at + 1;
+        n -= at + 1;
+    }
+    str_add(out, text, n);
+}
+
+static int reply(struct chat *c, struct err *e)
+{
+    struct encoded in = { 0 };
+    struct str text = { 0 }, valid = { 0 };
+    struct answer_options o = { .how = { .temperature = temperature,
+                                         .top_p = top_p,
+                                         .top_k = (size_t)top_k,
+                                         .seed = (uint64_t)seed + c->answers++ },
+                                .max_new_tokens = (size_t)max_new_tokens,
+                                .stop = &interrupted };
+    interrupted = false;
+    int code = encode_to_fit(&in, c, e);
+    if (!code) code = answer_write(&text, &c->x, &in, &o, e);
+    if (!code && text.n) make_valid(&valid, text.p, text.n);
+    if (!code) code = say(c, ROLE_ASSISTANT, valid.n ? valid.p : "", valid.n, e);
+    if (!code && interrupted) fprintf(stderr, "(stopped)\n");
+    interrupted = false;
+    str_free(&valid);
+    str_free(&text);
+    encoded_free(&in);
+    return code;
+}
+
+/* ---- what the person types --------------------------------------------------------------------- */
+
+enum input { INPUT_TEXT, INPUT_AGAIN, INPUT_END };
+
+static void prompt(const struct chat *c, bool more)
+{
+    if (!c->terminal) return;
+    bool colored = term_has_color(stderr);
+    fprintf(stderr, "%s%s%s ", colored ? "\033[1m" : "", more ? "|" : ">",
+            colored ? "\033[0m" : "");
+}
+
+/* One line, or several where a line ends in a backslash. */
+static enum input read_text(struct str *text, const struct chat *c)
+{
+    int ch;
+    str_clear(text);
+    prompt(c, false);
+    while ((ch = getc(stdin)) != EOF && text->n < LINE_BYTES) {
+        if (ch != '\n') {
+            str_addc(text, (char)ch);
+            continue;
+        }
+        if (!text->n || text->p[text->n - 1] != '\\') return INPUT_TEXT;
+        text->p[text->n - 1] = '\n';
+        prompt(c, true);
+    }
+    if (ch == EOF && ferror(stdin) && errno == EINTR) {
+        clearerr(stdin);
+        interrupted = false;
+        fprintf(stderr, "\n(/quit or Ctrl-D ends)\n");
+        return INPUT_AGAIN;
+    }
+    return text->n ? INPUT_TEXT : INPUT_END;
+}
+
+static void print_commands(void)
+{
+    fprintf(stderr,
+            "/reset  forget what was said\n/quit   end (or Ctrl-D)\nCtrl-C  stop an answer\n"
+            "A line that ends in \\ goes on in the next one.\n");
+}
+
+/* Lines that begin with / are for us. */
+static enum input run_line(struct chat *c, const struct str *line)
+{
+    static const char *const known[] = { "/quit", "/exit", "/reset", "/help" };
+    const char *text = line->n ? line->p : "";
+    if (text[0] != '/') return line->n ? INPUT_TEXT : INPUT_AGAIN;
+    if (!strcmp(text, "/quit") || !strcmp(text, "/exit")) return INPUT_END;
+    if (!strcmp(text, "/reset")) {
+        forget(c, 0, c->n);
+        fprintf(stderr, "(forgotten)\n");
+    } else if (!strcmp(text, "/help")) {
+        print_commands();
+    } else {
+        struct str_nearest nearest = { .word = text };
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            str_nearest_try(&nearest, known[i]);
+        fprintf(stderr, "unknown command %s; %s%s\n", err_quotez(text),
+                nearest.best ? "did you mean " : "there are ",
+                nearest.best ? nearest.best : "/reset /quit /help");
+    }
+    return INPUT_AGAIN;
+}
+
+static int talk(struct chat *c, struct err *e)
+{
+    struct str line = { 0 };
+    int code = 0;
+    while (!code && !ferror(stdout)) {
+        size_t at;
+        enum input what = read_text(&line, c);
+        if (what == INPUT_TEXT) what = run_line(c, &line);
+        if (what == INPUT_END) break;
+        if (what == INPUT_AGAIN) continue;
+        if (!utf8_valid(line.p, line.n, &at)) {
+            fprintf(stderr, "that is not valid UTF-8 (byte %zu)\n", at);
+            continue;
+        }
+        code = say(c, ROLE_USER, line.p, line.n, e);
+        if (!code) code = reply(c, e);
+    }
+    if (!code) code = str_error(&line, e);
+    str_free(&line);
+    return code;
+}
+
+static int run(int argc, char **args, struct err *e)
+{
+    (void)argc, (void)args;
+    struct chat c = { .terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO) };
+    int code = inference_open_text(&c.x, model, tokenizer, template, &adapters, e);
+    if (code) return code;
+    if (c.terminal) {
+        fprintf(stderr, "%s%s%s, template %s; /help lists commands\n", model,
+                adapters.n ? " with " : "", adapters.n ? adapters.at[0] : "",
+                c.x.template ? template_name(c.x.template) : "none");
+    }
+    install();
+    code = talk(&c, e);
+    if (c.terminal) fputc('\n', stderr);
+    forget(&c, 0, c.n);
+    mem_free(c.said);
+    inference_close(&c.x);
+    return code;
+}
+
+const struct command command_chat = {
+    .name = "chat",
+    .summary = "talk to a model",
+    .args = "",
+    .min_args = 0,
+    .max_args = 0,
+    .options = options,
+    .about =
+        "Answers appear as they are made; Ctrl-C stops one, /quit ends. Nothing is stored. The\n"
+        "template is the one the adapter was trained with unless --template names another.",
+    .examples = "lorac chat --model models/base --adapter checkpoints/runs/demo/best\n"
+                "lorac chat --model model.gguf --system \"Answer in one sentence.\"\n",
+    .run = run,
+};

@@ -1,0 +1,272 @@
+/* lorac convert: the same adapter or model in another form. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/file.h"
+#include "src/base/mem.h"
+#include "src/base/term.h"
+#include "src/commands/adapters.h"
+#include "src/commands/commands.h"
+#include "src/convert/adapter_gguf.h"
+#include "src/convert/extract.h"
+#include "src/convert/merge.h"
+#include "src/train/setup.h"
+
+static const char *out, *model, *quantize, *extract, *tokenizer;
+static int64_t r = 16;
+
+static const struct option options[] = {
+    { "output", 'o', "OUT", "a name that ends in .gguf: a GGUF file; any other: a directory",
+      .text = &out },
+    { "model", 'm', "M",
+      "of an adapter: its base, if that is not where it says; the config.json of "
+      "a directory, or a .gguf, is enough",
+      .text = &model },
+    { "quantize", 'q', "TYPE", "of a model: what its matrices are stored as; left out: as they are",
+      .allowed = "f32 f16 bf16 q8_0 q4_0 q4_1", .text = &quantize },
+    { "extract", 0, "BASE", "make an adapter on BASE that does what the fine-tuned model IN does",
+      .text = &extract },
+    { "r", 0, "R", "with --extract: its rank", .allowed = "[1, 512]", .integer = &r },
+    { "tokenizer", 0, "FILE", "of a model: its tokenizer, if it is elsewhere", .text = &tokenizer },
+    { 0 },
+};
+
+static bool wants_gguf(void)
+{
+    size_t n = strlen(out);
+    return n > 5 && strcmp(out + n - 5, ".gguf") == 0;
+}
+
+/* ---- adapters --------------------------------------------------------------------------------- */
+
+static int find_base(struct shape *s, const struct adapter_notes *notes, const char *path,
+                     struct err *e)
+{
+    const char *base = model ? model : notes->base_path;
+    if (!base) {
+        return err_usage(e, "%s: does not say which base it is for: name it with --model", path);
+    }
+    if (!model && !dir_exists(base) && !file_exists(base)) {
+        return err_usage(e,
+                         "%s: is for the base %s, which is not there; name it with --model (its "
+                         "config.json or its .gguf is enough, no weights)",
+                         path, err_quotez(base));
+    }
+    return llama_read_shape(s, base, e);
+}
+
+/* "model" is no template of its own: which one it is, the base's tokenizer says. */
+static int resolve_template(struct adapter_notes *notes, struct err *e)
+{
+    struct tokenizer *t;
+    const struct template *known;
+    if (!notes->template || strcmp(notes->template, "model") != 0) return 0;
+    int code = tokenizer_find(&t, model ? model : notes->base_path, NULL, e);
+    if (code) return code;
+    code = setup_template(&known, "model", t, e);
+    tokenizer_free(t);
+    if (code) return code;
+    mem_free(notes->template);
+    notes->template = mem_strdup(template_name(known), e);
+    return notes->template ? 0 : e->code;
+}
+
+static int write_peft(const struct adapter *a, double dropout, const struct adapter_notes *notes,
+                      struct err *e)
+{
+    char path[PATH_BYTES];
+    int code = path_join(path, out, "adapter_config.json", e);
+    if (!code && file_exists(path)) {
+        code = err_set(e, "%s: holds an adapter already; choose another directory", out);
+    }
+    if (!code) code = dir_make(out, 0777, e);
+    return code ? code : publish_adapter_in(a, dropout, notes, out, e);
+}
+
+static int write_adapter(const struct adapter *a, double dropout, struct adapter_notes *notes,
+                         struct err *e)
+{
+    char *base = notes->base_path;
+    int code = resolve_template(notes, e);
+    if (!code && wants_gguf()) {
+        code = adapter_gguf_write(a, out, e);
+        if (!code && notes->template) {
+            fprintf(stderr,
+                    "note: a GGUF adapter has no place for its prompt template, %s; whoever serves "
+                    "it has to use that\n",
+                    notes->template);
+        }
+        return code;
+    }
+    if (!code) {
+        if (model) notes->base_path = (char *)(uintptr_t)model;
+        /* licence files are copied from beside the base, which may be a mere name */
+        if (notes->base_path && !dir_exists(notes->base_path) && !file_exists(notes->base_path))
+            notes->base_path = NULL;
+        code = write_peft(a, dropout, notes, e);
+        notes->base_path = base;
+    }
+    return code;
+}
+
+static int convert_adapter(const char *path, struct err *e)
+{
+    struct adapter a;
+    struct adapter_notes notes;
+    struct shape s;
+    double dropout;
+    if (quantize) return err_usage(e, "--quantize: is for models; adapters stay in float32");
+    int code = adapter_read_notes(&notes, &dropout, path, e);
+    if (code) return code;
+    code = find_base(&s, &notes, path, e);
+    if (!code) code = adapter_open(&a, &s, path, 1, e);
+    if (!code) {
+        code = write_adapter(&a, dropout, &notes, e);
+        if (!code) {
+            fprintf(stderr, "written   %s (adapter, r %zu, alpha %g)\n", out, a.r,
+                    a.scale * (double)a.r);
+        }
+        adapter_free(&a);
+    }
+    adapter_notes_free(&notes);
+    return code;
+}
+
+/* ---- models ----------------------------------------------------------------------------------- */
+
+static enum dtype choose_dtype(const struct llama *m)
+{
+    for (int t = DTYPE_F32; t < DTYPE_OTHER; t++)
+        if (quantize && strcmp(quantize, dtype_name((enum dtype)t)) == 0) return (enum dtype)t;
+    enum dtype own = llama_dtype(m);
+    return own <= DTYPE_BF16 || wants_gguf() ? own : DTYPE_F16;
+}
+
+/* A base without a tokenizer (token ids only) becomes a file without one. */
+static int open_tokenizer(struct tokenizer **t, const char *path, struct err *e)
+{
+    struct err none;
+    *t = NULL;
+    if (tokenizer) return tokenizer_find(t, path, tokenizer, e);
+    if (tokenizer_find(t, path, NULL, &none)) {
+        *t = NULL;
+        fprintf(stderr, "note: no tokenizer is written: %s\n", none.msg);
+    }
+    return 0;
+}
+
+static int convert_model(const char *path, struct err *e)
+{
+    struct llama m;
+    struct tokenizer *tok = NULL;
+    const struct kernels *k;
+    if (model) return err_usage(e, "--model: is for adapters; %s is a model", path);
+    if (dir_exists(path) && path_within(out, path)) {
+        return err_usage(e, "-o %s: lies inside the model it is made from", out);
+    }
+    int code = setup_kernels(&k, e);
+    if (!code) code = llama_open(&m, path, e);
+    if (code) return code;
+    struct merge_options o = { .base_path = path, .dtype = choose_dtype(&m) };
+    if (o.dtype > DTYPE_BF16 && !wants_gguf()) {
+        code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
+                         dtype_name(o.dtype));
+    }
+    if (!code) code = open_tokenizer(&tok, path, e);
+    o.tok = tok;
+    if (!code)
+        code = wants_gguf() ? merge_to_gguf(&m, NULL, k, out, &o, e)
+                            : merge_to_hf(&m, NULL, k, out, &o, e);
+    if (!code) fprintf(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
+    tokenizer_free(tok);
+    llama_close(&m);
+    return code;
+}
+
+/* ---- the difference of two models ------------------------------------------------------------- */
+
+static void show_progress(void *to, size_t done, size_t all)
+{
+    progress_update(to, "matrix %zu/%zu", done, all);
+}
+
+static int write_extracted(const struct adapter *a, const struct extract_report *x, struct err *e)
+{
+    struct adapter_notes notes = { .base_path = (char *)(uintptr_t)extract };
+    if (!x->changed) {
+        return err_set(e, "no matrix of the model differs from that of %s: nothing to extract",
+                       extract);
+    }
+    int code = wants_gguf() ? adapter_gguf_write(a, out, e) : write_peft(a, 0, &notes, e);
+    if (code) return code;
+    fprintf(stderr, "%zu matrices differ; rank %zu holds %.2f %% of the squared difference\n",
+            x->changed, a->r, 100 * x->kept);
+    if (x->elsewhere > 0) {
+        fprintf(stderr,
+                "note: embeddings, head or norms differ too, by %.2g of their size; an adapter "
+                "cannot hold that\n",
+                x->elsewhere);
+    }
+    fprintf(stderr, "written   %s\n", out);
+    return 0;
+}
+
+static int extract_difference(const char *path, struct err *e)
+{
+    struct llama tuned, base;
+    struct adapter a;
+    struct extract_report report;
+    struct progress p;
+    const struct kernels *k;
+    if (quantize || model) return err_usage(e, "--extract goes with -o and --r only");
+    int code = setup_kernels(&k, e);
+    if (!code) code = llama_open(&tuned, path, e);
+    if (code) return code;
+    code = llama_open(&base, extract, e);
+    if (!code) {
+        progress_init(&p, 10);
+        code = extract_adapter(&a, &report, &tuned, &base, (size_t)r, k, show_progress, &p, e);
+        progress_end(&p);
+        if (!code) {
+            code = write_extracted(&a, &report, e);
+            adapter_free(&a);
+        }
+        llama_close(&base);
+    }
+    llama_close(&tuned);
+    return code;
+}
+
+static int run(int n, char **args, struct err *e)
+{
+    (void)n;
+    if (!out) return err_usage(e, "-o is missing: where to?");
+    if (extract) return extract_difference(args[0], e);
+    return adapter_form_of(args[0]) == ADAPTER_NONE ? convert_model(args[0], e)
+                                                    : convert_adapter(args[0], e);
+}
+
+const struct command command_convert = {
+    .name = "convert",
+    .summary = "the same adapter or model in another form",
+    .args = "IN",
+    .min_args = 1,
+    .max_args = 1,
+    .options = options,
+    .about =
+        "Adapters: a PEFT directory, a GGUF adapter or a checkpoint becomes a PEFT directory or "
+        "a GGUF\n"
+        "adapter; rsLoRA and alpha patterns are folded, rows of q and k are put in the form's "
+        "order.\n"
+        "Models: a Hugging Face directory or a .gguf becomes either; --quantize makes it "
+        "smaller.\n"
+        "--extract: a fine-tuned model's difference from its base becomes an adapter (truncated "
+        "SVD).",
+    .examples =
+        "lorac convert checkpoints/runs/demo/best -o adapter.gguf\n"
+        "lorac convert adapter.gguf --model models/base -o peft-adapter\n"
+        "lorac convert checkpoints/runs/demo/step-000100.h5 -o peft-adapter\n"
+        "lorac convert models/Llama-2-7b-hf --quantize q8_0 -o models/llama-2-7b-q8_0.gguf\n"
+        "lorac convert models/tuned --extract models/base --r 32 -o adapter\n",
+    .run = run,
+};

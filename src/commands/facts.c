@@ -1,0 +1,127 @@
+#include "src/commands/facts.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/base/term.h"
+
+enum { LABEL = 16 };
+
+void facts_init(struct facts *f)
+{
+    *f = (struct facts){ .root = json_object() };
+}
+
+void facts_free(struct facts *f)
+{
+    json_decref(f->root);
+    str_free(&f->people);
+    *f = (struct facts){ 0 };
+}
+
+static void add_label(struct str *s, const char *key)
+{
+    size_t n = strlen(key);
+    for (size_t i = 0; i < n; i++) str_addc(s, key[i] == '_' ? ' ' : key[i]);
+    str_addf(s, "%*s", n < LABEL ? (int)(LABEL - n) : 1, "");
+}
+
+static void add_value(struct str *s, const json_t *v)
+{
+    switch (json_typeof(v)) {
+    case JSON_STRING:
+        str_addz(s, json_string_value(v));
+        break;
+    case JSON_INTEGER:
+        str_addf(s, "%lld", (long long)json_integer_value(v));
+        break;
+    case JSON_REAL:
+        str_addf(s, "%g", json_real_value(v));
+        break;
+    default:
+        str_addz(s, json_is_true(v) ? "yes" : json_is_false(v) ? "no" : "none");
+    }
+}
+
+static void set(struct facts *f, const char *key, json_t *value)
+{
+    if (!value || json_object_set_new(f->root, key, value) != 0) f->people.failed = true;
+}
+
+void facts_add(struct facts *f, const char *key, json_t *value, const char *fmt, ...)
+{
+    if (value) {
+        add_label(&f->people, key);
+        if (fmt) {
+            char text[1024];
+            va_list ap;
+            va_start(ap, fmt);
+            vsnprintf(text, sizeof text, fmt, ap);
+            va_end(ap);
+            str_addz(&f->people, text);
+        } else {
+            add_value(&f->people, value);
+        }
+        str_addc(&f->people, '\n');
+    }
+    set(f, key, value);
+}
+
+/* What came from a file is made fit for a terminal; jansson refuses what is no UTF-8. */
+void facts_text(struct facts *f, const char *key, const char *text)
+{
+    if (!text) return;
+    json_t *value = json_string(text);
+    if (!value) value = json_string(err_quotez(text));
+    bool plain = true;
+    for (const char *p = text; *p; p++) plain = plain && *p >= ' ' && *p <= '~';
+    facts_add(f, key, value, "%s", plain ? text : err_quotez(text));
+}
+
+void facts_count(struct facts *f, const char *key, uint64_t n)
+{
+    facts_add(f, key, json_integer((json_int_t)n), "%llu", (unsigned long long)n);
+}
+
+void facts_check(struct facts *f, enum verdict v, const char *name, const char *remedy,
+                 const char *fmt, ...)
+{
+    static const char *const status[] = { "ok", "note", "problem" };
+    static const char *const mark[] = { "\u2713", "!", "\u2717" };
+    static const char *const color[] = { "\033[32m", "\033[33m", "\033[31m" };
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    bool colored = term_has_color(stdout);
+    f->problems += v == VERDICT_PROBLEM;
+    str_addf(&f->people, "%s%s%s %s%*s%s\n", colored ? color[v] : "", mark[v],
+             colored ? "\033[0m" : "", name, strlen(name) < 14 ? (int)(14 - strlen(name)) : 1, "",
+             text);
+    if (remedy) str_addf(&f->people, "%*s-> %s\n", LABEL, "", remedy);
+    json_t *checks = json_object_get(f->root, "checks");
+    if (!checks) set(f, "checks", checks = json_array());
+    json_t *row = json_object();
+    json_object_set_new(row, "name", json_string(name));
+    json_object_set_new(row, "status", json_string(status[v]));
+    json_object_set_new(row, "value", json_string(text));
+    json_object_set_new(row, "remedy", remedy ? json_string(remedy) : json_null());
+    if (json_array_append_new(checks, row) != 0) f->people.failed = true;
+}
+
+int facts_print(const struct facts *f, bool as_json, struct err *e)
+{
+    struct str s = { 0 };
+    int code = str_error(&f->people, e);
+    if (!code && as_json) {
+        json_add_tree(&s, f->root);
+        str_addc(&s, '\n');
+        code = str_error(&s, e);
+    }
+    if (!code) fputs(as_json ? s.p : f->people.p ? f->people.p : "", stdout);
+    str_free(&s);
+    return code;
+}

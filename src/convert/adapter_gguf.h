@@ -1,0 +1,21 @@
+/* llama.cpp's adapter files. Source: ggml-org/llama.cpp, convert_lora_to_gguf.py, src/llama-adapter.cpp.
+ *
+ *     general.type "adapter", general.architecture "llama", adapter.type "lora", adapter.lora.alpha
+ *     blk.N.MODULE.weight.lora_a (r, in), .lora_b (out, r), rows of q and k in the order that rotates
+ *     neighbouring pairs
+ *
+ * The scale is alpha / r with one alpha for the file (0 means a scale of 1) and no rsLoRA: what an
+ * adapter in memory has already folded. Adapters on embeddings, head or norms are refused. */
+#ifndef LORAC_CONVERT_ADAPTER_GGUF_H
+#define LORAC_CONVERT_ADAPTER_GGUF_H
+
+#include "src/model/adapter.h"
+
+/* As adapter_load(): params are freed with adapter_free(); `weight` multiplies B. */
+int adapter_gguf_read(struct adapter *a, const struct shape *s, const char *path, double weight,
+                      struct err *e);
+
+/* Float32; the file must not exist. */
+int adapter_gguf_write(const struct adapter *a, const char *path, struct err *e);
+
+#endif

@@ -1,0 +1,83 @@
+#!/bin/bash
+# Every command in README.md works: the blocks marked sh are run one after the other, as a newcomer
+# would, in a directory where models/Llama-2-7b-hf is a tiny model. Blocks that install or build are
+# held against the scripts that do it; the Slurm job runs with a stand-in for Slurm.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/tap.sh
+
+root=$PWD
+case $LORAC in /*) ;; *) LORAC=$root/$LORAC ;; esac
+home=$scratch/home
+mkdir -p "$scratch/bin" "$home/models" "$home/cache"
+ln -s "$LORAC" "$scratch/bin/lorac"
+tests/make-model tiny "$home/models/Llama-2-7b-hf" || exit 1
+# Other tests may run beside this one: spinning threads would wait for each other.
+export PATH=$scratch/bin:$PATH XDG_CACHE_HOME=$home/cache OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+
+# The blocks of README.md that are marked so, one file each: $scratch/KIND-1, ...
+blocks() {
+    awk -v kind="$1" -v out="$scratch/$1-" '
+        $0 == "```" kind { n++; on = 1; next }
+        /^```/ { on = 0 }
+        on { print > (out n) }
+        END { print n + 0 }' README.md
+}
+
+n=$(blocks sh)
+ok "README.md has blocks of commands" [ "$n" -ge 10 ]
+for i in $(seq "$n"); do
+    run env -C "$home" bash -euo pipefail "$scratch/sh-$i"
+    name=$(sed -n '/^lorac\|^echo/{s/ *#.*//;p;q}' "$scratch/sh-$i")
+    [ -n "$name" ] || name=$(head -n 1 "$scratch/sh-$i")
+    report "README.md: $name" "$status" "$out
+$err"
+done
+ok "the run left its best adapter" [ -f "$home/checkpoints/runs/ours/best/adapter_model.safetensors" ]
+ok "the base's licence went along" cmp -s "$home/models/Llama-2-7b-hf/LICENSE.txt" "$home/models/ours/LICENSE.txt"
+ok "the merged model is smaller in 8 bits" [ "$(stat -c %s "$home/models/ours-q8_0.gguf")" -lt \
+    "$(stat -c %s "$home/models/ours.gguf")" ]
+
+# Every fence has a kind that this test knows.
+unknown=$(grep '^```' README.md | grep -vx '```\(sh\|sh-install\|sh-make\|slurm\|text\|python\)\{0,1\}' || true)
+is "README.md: only blocks that are tested" "$unknown" ""
+# Commands in running text name things that exist.
+while read -r command; do
+    ok "README.md mentions lorac $command" grep -q "^COMMAND($command)" src/commands/commands.def
+done < <(grep -o '`lorac [a-z][a-z]*' README.md | sed 's/.* //' | sort -u | grep -vx help)
+targets=$({ grep -o '`make [a-z]*' README.md; sed -n 's/^\(make [a-z]*\) .*/\1/p' README.md; } |
+    sed 's/.*make //' | sort -u)
+for target in $targets; do
+    ok "README.md mentions make $target" grep -q "^$target:" Makefile
+done
+
+# What is installed by hand is what scripts/install-deps installs.
+blocks sh-install >/dev/null
+for package in $(grep -o 'need [a-z0-9-]* [a-z0-9-]*' scripts/install-deps | awk '{ print $2, $3 }'); do
+    case $package in libcmocka* | perl* | hdf5-tools | hdf5 | python3-pip | libc6-dev | glibc-devel) continue ;; esac
+    ok "README.md: installing $package" grep -qw -- "$package" "$scratch/sh-install-1"
+done
+
+# The job: it runs to its end; and when lorac stops early it is queued again.
+blocks slurm >/dev/null
+cat >"$scratch/bin/srun" <<'END'
+#!/bin/bash
+exec "$@"
+END
+cat >"$scratch/bin/scontrol" <<'END'
+#!/bin/bash
+echo "$@" >>"$SLURM_LOG"
+END
+chmod +x "$scratch/bin/srun" "$scratch/bin/scontrol"
+job() { SLURM_LOG=$scratch/slurm.log SLURM_JOB_ID=7 SLURM_CPUS_PER_TASK=1 run env -C "$home" bash "$scratch/slurm-1"; }
+job
+is "the Slurm job: a finished run" "$status" 0
+ok "the Slurm job: is not queued again" [ ! -e "$scratch/slurm.log" ]
+ok "the Slurm job: passes shellcheck's eye for syntax" bash -n "$scratch/slurm-1"
+printf '#!/bin/bash\nexit 85\n' >"$scratch/bin/srun"
+job
+is "the Slurm job: a run that was stopped" "$status" 85
+is "the Slurm job: is queued again" "$(cat "$scratch/slurm.log" 2>/dev/null)" "requeue 7"
+
+is "README.md: the place of the measured table" "$(grep -cx '@MEASURED@' README.md)" 1
+done_testing

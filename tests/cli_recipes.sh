@@ -1,0 +1,66 @@
+#!/bin/bash
+# Every recipe in configs/ is planned as it stands, on a model of the shape it names whose weights are a
+# hole in a file, and on records of the format it names: a recipe cannot rot.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/tap.sh
+
+root=$PWD
+case $LORAC in /*) ;; *) LORAC=$root/$LORAC ;; esac
+mkdir -p "$scratch/models" "$scratch/datasets" "$scratch/checkpoints"
+ln -s "$root/configs" "$scratch/configs"
+
+# What the recipes call a model, and the shape of it. The demos bring theirs along (scripts/demo).
+declare -A shapes=(
+    [models/Llama-2-7b-hf]=7b
+    [models/Llama-2-7b-chat-hf]=7b
+    [models/Llama-2-13b-hf]=13b
+    [models/Llama-2-70b-hf]=70b
+    [models/SmolLM2-135M-Instruct.Q4_1.gguf]=tiny
+    [checkpoints/tiny-base]=tiny
+)
+for path in "${!shapes[@]}"; do
+    tests/make-model "${shapes[$path]}" "$scratch/made" || exit 1
+    mv "$scratch/made" "$scratch/$path"
+done
+# The tiny model has no chat template of its own.
+template_of() { case $1 in *SmolLM2*) echo data.template=chatml ;; esac; }
+
+many() { # many FORMAT: 300 records, %d is their number
+    local i
+    for i in {1..300}; do echo "${1//%d/$i}"; done
+}
+many '{"instruction": "Question number %d?", "input": "", "output": "Answer %d."}' \
+    >"$scratch/datasets/alpaca.jsonl"
+many '{"prompt": "Question number %d?", "completion": "Answer %d."}' \
+    >"$scratch/datasets/our-answers.jsonl"
+{
+    echo '['
+    many '{"conversations": [{"from": "human", "value": "Hi %d"}, {"from": "gpt", "value": "Hello."}]},'
+    echo '{"conversations": [{"from": "human", "value": "Bye"}, {"from": "gpt", "value": "Bye."}]}]'
+} >"$scratch/datasets/conversations.json"
+ln -s "$root"/datasets/support-desk*.jsonl "$scratch/datasets/"
+
+number() { grep -o "\"$1\": *[0-9]*" <<<"$out" | sed 's/.*: *//'; }
+
+recipes=0
+for recipe in configs/*.yaml; do
+    recipes=$((recipes + 1))
+    model=$(sed -n 's/^  path: *\([^ ]*\).*/\1/p' "$recipe")
+    ok "$recipe: its model is known here" [ -n "${shapes[$model]:-}" ]
+    run env -C "$scratch" "$LORAC" plan "$recipe" train.memory_budget=512GiB --json $(template_of "$model")
+    is "$recipe: planned as it stands" "$status$err" 0
+    ok "$recipe: the weights are part of the plan" [ "$(number weight_bytes)" -gt 100000 ]
+    ok "$recipe: more than the weights" [ "$(number memory_bytes)" -gt "$(number weight_bytes)" ]
+    ok "$recipe: steps" [ "$(number steps)" -gt 0 ]
+    case ${shapes[$model]:-} in
+    7b) is "$recipe: 7B's weights" "$(number weight_bytes)" 13476831232 ;;
+    13b) is "$recipe: 13B's weights" "$(number weight_bytes)" 26031728640 ;;
+    70b) is "$recipe: 70B's weights" "$(number weight_bytes)" 137953296384 ;;
+    esac
+    is "$recipe: named in configs, explained" \
+        "$(grep -c '^ *[a-z_]*:.*#' "$recipe" | awk '{ print ($1 > 0) }')" 1
+done
+ok "there are recipes" [ "$recipes" -ge 7 ]
+
+done_testing

@@ -1,0 +1,55 @@
+#!/bin/bash
+# The progress line on a real terminal: one line, whatever the width, also when that changes meanwhile.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/tap.sh
+if ! command -v tmux >/dev/null; then
+    echo "1..0 # SKIP no tmux"
+    exit 0
+fi
+tests/make-model tiny "$scratch/tiny"
+cat >"$scratch/run.yaml" <<END
+model: {path: $scratch/tiny}
+data: {train: datasets/support-desk.jsonl, template: alpaca, validation: 0.05}
+adapter: {r: 4, lora_alpha: 8}
+train: {num_epochs: 1000, batch_size: 2, eval_steps: 40}
+output: {dir: $scratch/run}
+END
+socket=$scratch/tmux
+tmux() { command tmux -S "$socket" "$@"; }
+env -u TMUX bash -c "command tmux -S '$socket' -f /dev/null new-session -d -x 100 -y 40 \
+    'OMP_NUM_THREADS=1 XDG_CACHE_HOME=$scratch $LORAC train $scratch/run.yaml; echo ended \$?; sleep 600'"
+screen() { tmux capture-pane -p; }
+lines_like() { screen | grep -c "$1"; }
+until_screen() { for _ in {1..200}; do screen | grep -q "$1" && return 0; sleep 0.1; done; return 1; }
+
+ok "the line appears" until_screen '^step [0-9]*/'
+for width in 100 79 50 30 12 120; do
+    tmux resize-window -x "$width" -y 40
+    before=$(screen | sed -n 's/^step \([0-9]*\)\/.*/\1/p' | tail -n 1)
+    for _ in {1..50}; do
+        after=$(screen | sed -n 's/^step \([0-9]*\)\/.*/\1/p' | tail -n 1)
+        [ "${after:-0}" != "${before:-0}" ] && break
+        sleep 0.1
+    done
+    ok "$width columns: it goes on" [ "${after:-0}" != "${before:-0}" ]
+    # between the change of size and the next drawing the terminal shows the folded line
+    for _ in {1..30}; do [ "$(lines_like '^step [0-9]*/')" = 1 ] && break; sleep 0.1; done
+    is "$width columns: one line of progress" "$(lines_like '^step [0-9]*/')" 1
+    ok "$width columns: nothing below it" [ -n "$(screen | sed '/^ *$/d' | tail -n 1 | grep '^step [0-9]*/')" ]
+    is "$width columns: no remains of a folded line" "$(screen | grep -v '^step' | grep -c ' left$')" 0
+done
+ok "notes stay above it" until_screen '^step [0-9]*: validation'
+tmux send-keys C-c
+ok "Ctrl-C ends it with 85" until_screen 'ended 85'
+like "the accounting table" "$(screen)" "*forward*backward*optimiser*data*validation*checkpoints*"
+tmux kill-server
+
+# Elsewhere than on a terminal: plain lines without any control character.
+run timeout --preserve-status -s INT 3 env OMP_NUM_THREADS=1 XDG_CACHE_HOME="$scratch" "$LORAC" train "$scratch/run.yaml" \
+    output.dir="$scratch/run2"
+is "in a file: stopped with a checkpoint" "$status" 85
+is "in a file: no control characters" "$(tr -d '\n\040-\176' <"$scratch/err" | wc -c)" 0
+like "in a file: where each number came from" "$err" \
+    "*compute *1 thread (OMP_NUM_THREADS), kernels * (*), products * (*), OpenBLAS for *"
+done_testing

@@ -1,0 +1,38 @@
+/* A file of training records, by every format: the reader goes on behind each malformed record and
+ * comes to an end. */
+#include "src/data/records.h"
+#include "tests/fuzz/fuzz.h"
+
+static void read_all(const char *path, const struct records_options *o, size_t most)
+{
+    struct records *r;
+    struct err e;
+    int code = records_open(&r, path, o, &e);
+    if (code) {
+        fuzz_refused(&e, code, ERR_FAIL, path);
+        return;
+    }
+    struct conversation c = { 0 };
+    bool more = true;
+    size_t n = 0;
+    while (more) {
+        code = records_next(r, &c, &more, &e);
+        CHECK(n++ <= most);
+        if (code) fuzz_refused(&e, code, ERR_FAIL, path);
+        for (size_t i = 0; !code && more && i < c.n; i++) CHECK(c.turns[i].text[c.turns[i].n] == 0);
+    }
+    conversation_free(&c);
+    records_close(r);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    static const struct records_options columns = { FORMAT_AUTO, "a", "b" };
+    const char *path = fuzz_put("data.jsonl", data, n);
+    for (int f = 0; f < FORMATS; f++) {
+        struct records_options o = { .format = (enum data_format)f };
+        read_all(path, &o, n);
+    }
+    read_all(path, &columns, n);
+    return 0;
+}
