@@ -1,6 +1,7 @@
 /* Records: the shapes, the two containers, and what is refused. */
 #include "tests/data_test.h"
 
+#include "src/base/machine.h"
 #include "src/data/records.h"
 
 static const struct records_options auto_options = { .format = FORMAT_AUTO };
@@ -285,21 +286,38 @@ static void going_on(void **state)
     conversation_free(&c);
 }
 
-static void hash(void **state)
+/* What was released is not resident any more, and reads the same all the same. */
+static void released(void **state)
 {
     (void)state;
-    const char *path = temp_file("hash", "[" P(a) ",\n" P(b) "]\n");
+    enum { RECORDS = 4000 };
+    struct str s = { 0 };
+    for (size_t i = 0; i < RECORDS; i++) {
+        str_addf(&s, "{\"text\": \"%zu ", i);
+        for (size_t j = 0; j < 2000; j++) str_addc(&s, (char)('a' + (i + j) % 26));
+        str_addz(&s, "\"}\n");
+    }
     struct records *r;
     struct err e;
-    struct sha256 h;
-    uint8_t whole[SHA256_BYTES], read[SHA256_BYTES];
-    assert_ok(records_open(&r, path, &auto_options, &e), &e);
-    assert_ok(sha256_begin(&h, &e), &e);
-    records_hash(r, &h);
-    sha256_end(&h, read);
+    struct record_slice first = { 0 }, slice;
+    struct conversation c = { 0 };
+    bool more = true;
+    assert_ok(records_open(&r, temp_file_n("released", s.p, s.n), &auto_options, &e), &e);
+    str_free(&s);
+    size_t before = machine_memory_resident(), most = 0, n = 0;
+    for (; more; n += more) {
+        assert_ok(records_slice(r, &slice, &more, &e), &e);
+        if (!first.n) first = slice;
+        if (n % 100 == 0) records_release(r);
+        size_t now = machine_memory_resident();
+        if (most < now) most = now;
+    }
+    assert_int_equal(n, RECORDS);
+    assert_true(most < before + (4 << 20)); /* of 8 MB */
+    assert_ok(records_parse(r, &first, &c, &e), &e);
+    assert_memory_equal(c.turns[0].text, "0 abcdef", 8);
+    conversation_free(&c);
     records_close(r);
-    assert_ok(sha256_file(whole, path, NULL, &e), &e);
-    assert_memory_equal(whole, read, SHA256_BYTES);
 }
 
 /* A backslash in front of a line end is malformed, and a line end all the same. */
@@ -407,7 +425,8 @@ static const struct bad bad_records[] = {
     { "{\"messages\":[{\"content\":\"" SECRET "\"}]}",
       ":1: messages[0].role: found nothing, wanted system, user, assistant or tool", FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"parrot\",\"content\":\"" SECRET "\"}]}",
-      ":1: messages[0].role: found \"parrot\", wanted system, user, assistant or tool", FORMAT_AUTO },
+      ":1: messages[0].role: found \"parrot\", wanted system, user, assistant or tool",
+      FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"" SECRET " that is long enough to be text\"}]}",
       ":1: messages[0].role: found a long string, wanted system", FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"user\\u0000\",\"content\":\"" SECRET "\"}]}",
@@ -671,7 +690,7 @@ int main(void)
         cmocka_unit_test(containers),
         cmocka_unit_test(going_on),
         cmocka_unit_test(lines_behind_malformed),
-        cmocka_unit_test(hash),
+        cmocka_unit_test(released),
         cmocka_unit_test(refusals),
         cmocka_unit_test(refused_options),
         cmocka_unit_test(too_long),
