@@ -286,40 +286,6 @@ static void going_on(void **state)
     conversation_free(&c);
 }
 
-/* What was released is not resident any more, and reads the same all the same. */
-static void released(void **state)
-{
-    (void)state;
-    enum { RECORDS = 4000 };
-    struct str s = { 0 };
-    for (size_t i = 0; i < RECORDS; i++) {
-        str_addf(&s, "{\"text\": \"%zu ", i);
-        for (size_t j = 0; j < 2000; j++) str_addc(&s, (char)('a' + (i + j) % 26));
-        str_addz(&s, "\"}\n");
-    }
-    struct records *r;
-    struct err e;
-    struct record_slice first = { 0 }, slice;
-    struct conversation c = { 0 };
-    bool more = true;
-    assert_ok(records_open(&r, temp_file_n("released", s.p, s.n), &auto_options, &e), &e);
-    str_free(&s);
-    size_t before = machine_memory_resident(), most = 0, n = 0;
-    for (; more; n += more) {
-        assert_ok(records_slice(r, &slice, &more, &e), &e);
-        if (!first.n) first = slice;
-        if (n % 100 == 0) records_release(r);
-        size_t now = machine_memory_resident();
-        if (most < now) most = now;
-    }
-    assert_int_equal(n, RECORDS);
-    assert_true(most < before + (4 << 20)); /* of 8 MB */
-    assert_ok(records_parse(r, &first, &c, &e), &e);
-    assert_memory_equal(c.turns[0].text, "0 abcdef", 8);
-    conversation_free(&c);
-    records_close(r);
-}
-
 /* A backslash in front of a line end is malformed, and a line end all the same. */
 static void lines_behind_malformed(void **state)
 {
@@ -433,8 +399,8 @@ static const struct bad bad_records[] = {
       ":1: messages[0].role: found \"user\\x00\", wanted system", FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"user\",\"content\":\"" SECRET "\"},{\"role\":\"assistant\"}]}",
       ":1: messages[1].content: found nothing, wanted a string", FORMAT_AUTO },
-    { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"text\":\"" SECRET "\"}]}]}",
-      ":1: messages[0].content: found an array, wanted a string", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"user\",\"content\":{\"text\":\"" SECRET "\"}}]}",
+      ":1: messages[0].content: found an object, wanted a string", FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"assistant\",\"content\":\"" SECRET "\",\"train\":1}]}",
       ":1: messages[0].train: found an integer, wanted true or false", FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"assistant\",\"content\":\"" SECRET "\",\"weight\":0.5}]}",
@@ -690,7 +656,6 @@ int main(void)
         cmocka_unit_test(containers),
         cmocka_unit_test(going_on),
         cmocka_unit_test(lines_behind_malformed),
-        cmocka_unit_test(released),
         cmocka_unit_test(refusals),
         cmocka_unit_test(refused_options),
         cmocka_unit_test(too_long),
