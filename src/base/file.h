@@ -48,10 +48,6 @@ const char *path_base(const char *path);
 /* Make a directory, and those above it that are missing, which follow the umask alone. */
 int dir_make(const char *path, mode_t mode, struct err *e);
 
-/* out = NAME in lorac's cache directory: $XDG_CACHE_HOME/lorac, or ~/.cache/lorac. An error when
- * neither variable holds an absolute path. The directory may not exist yet. */
-int cache_path(char out[PATH_BYTES], const char *name, struct err *e);
-
 /* Keep others that ask from writing into a directory, until dir_unlock() or the end of the process. An
  * error when somebody has it; none, and *fd -1, where the file system knows no locks. */
 int dir_lock(int *fd, const char *path, struct err *e);
@@ -61,6 +57,9 @@ void dir_unlock(int fd);
  * bytes: "PATH: 1.2 GiB are free, WHAT 3.4 GiB; REMEDY". What cannot be asked is no error. */
 int space_need(const char *path, uint64_t bytes, const char *what, const char *remedy,
                struct err *e);
+/* out = NAME in lorac's cache directory: $XDG_CACHE_HOME/lorac, or ~/.cache/lorac. An error when
+ * neither variable holds an absolute path. The directory may not exist yet. */
+int cache_path(char out[PATH_BYTES], const char *name, struct err *e);
 
 /* True when path `inner` is `outer` or lies below it, symbolic links resolved. `outer` must exist;
  * of `inner` the nearest directory above that does stands for it. */
