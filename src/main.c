@@ -64,6 +64,7 @@ static void set_up_process(void)
     fill_standard_descriptors();
     forbid_cores();
     signal(SIGPIPE, SIG_IGN); /* a reader that left shows as EPIPE; training goes on without one */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
     signal(SIGBUS, on_bus_error);
 }
 

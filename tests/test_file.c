@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 static mode_t mode_of(const char *path)
@@ -11,6 +12,13 @@ static mode_t mode_of(const char *path)
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
     return st.st_mode & 07777;
+}
+
+static mode_t umask_now(void)
+{
+    mode_t mask = umask(0);
+    umask(mask);
+    return mask;
 }
 
 static void assert_content(const char *path, const char *want)
@@ -136,6 +144,8 @@ static void test_dir_make(void **state)
     struct err e;
     assert_int_equal(dir_make(temp_path("d/e//f/"), 0700, &e), 0);
     assert_int_equal(mode_of(temp_path("d/e/f")), 0700);
+    assert_int_equal(mode_of(temp_path("d/e")),
+                     0777 & ~umask_now()); /* others' runs go there too */
     assert_int_equal(dir_make(temp_path("d/e/f"), 0755, &e), 0);
     assert_int_equal(mode_of(temp_path("d/e/f")), 0700);
     const char *file = put_text("plain", "");
@@ -227,13 +237,65 @@ static void test_publish(void **state)
     assert_false(file_exists(tmp));
 }
 
+/* What a killed process left of a file goes when the file is next written; what a living one is
+ * writing stays. */
+static void test_leftovers(void **state)
+{
+    (void)state;
+    struct save mine;
+    struct err e;
+    const char *path = temp_path("target"), *other = temp_path("target.tmp.1x");
+    char dead[PATH_BYTES], living[PATH_BYTES];
+    snprintf(dead, sizeof dead, "%s.tmp.1", path);
+    snprintf(living, sizeof living, "%s.tmp.2", path);
+    put_text("target.tmp.1", "half");
+    put_text("target.tmp.1x", "somebody's");
+    int fd = open(living, O_RDWR | O_CREAT, 0600);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(save_begin(&mine, path, 0600, &e), 0);
+    assert_false(file_exists(dead));
+    assert_true(file_exists(living) && file_exists(other) && file_exists(mine.tmp));
+    close(fd);
+    assert_int_equal(save_commit(&mine, &e), 0);
+    assert_int_equal(file_replace(path, "", 0, 0600, &e), 0);
+    assert_false(file_exists(living));
+    unlink(other);
+}
+
+static void test_dir_lock(void **state)
+{
+    (void)state;
+    struct err e;
+    int first, second;
+    assert_int_equal(dir_lock(&first, test_dir, &e), 0);
+    assert_int_equal(dir_lock(&second, test_dir, &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, "another lorac is writing here"));
+    dir_unlock(first);
+    assert_int_equal(dir_lock(&second, test_dir, &e), 0);
+    dir_unlock(second);
+}
+
+static void test_space(void **state)
+{
+    (void)state;
+    struct err e;
+    const char *new = temp_path("not/made/yet");
+    assert_int_equal(space_need(new, 1, "this takes", "free some", &e), 0);
+    assert_int_equal(space_need(new, UINT64_MAX / 4, "this takes", "free some", &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, new));
+    assert_non_null(strstr(e.msg, " are free, this takes "));
+    assert_non_null(strstr(e.msg, "; free some"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_map),      cmocka_unit_test(test_not_regular),
-        cmocka_unit_test(test_paths),    cmocka_unit_test(test_within),
-        cmocka_unit_test(test_dir_make), cmocka_unit_test(test_replace),
-        cmocka_unit_test(test_save),     cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_map),       cmocka_unit_test(test_not_regular),
+        cmocka_unit_test(test_paths),     cmocka_unit_test(test_within),
+        cmocka_unit_test(test_dir_make),  cmocka_unit_test(test_replace),
+        cmocka_unit_test(test_save),      cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_leftovers), cmocka_unit_test(test_dir_lock),
+        cmocka_unit_test(test_space),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

@@ -349,6 +349,17 @@ static void test_sampling_limits(void **state)
     real masked[3] = { -INFINITY, 1, -INFINITY };
     uint32_t scratch[3];
     assert_int_equal(sample_token(masked, 3, &s, 0, 0, scratch), 1);
+    /* no token is made of what is no number, wherever it stands */
+    static const double strange[] = { NAN, INFINITY };
+    for (size_t i = 0; i < 3; i++)
+        for (size_t k = 0; k < 2; k++) {
+            real z[3] = { 1, 2, 3 };
+            z[i] = (real)strange[k];
+            assert_int_equal(sample_token(z, 3, &s, 0, 0, scratch), -1);
+            assert_int_equal(sample_token(z, 3, &greedy[0], 0, 0, scratch), -1);
+        }
+    real nothing[3] = { -INFINITY, -INFINITY, -INFINITY };
+    assert_int_equal(sample_token(nothing, 3, &s, 0, 0, scratch), -1);
 }
 
 int main(void)

@@ -228,6 +228,74 @@ static void test_not_finite(void **state)
     close_learner(&l, &g);
 }
 
+static struct kernels faulty;
+static long pass_seen, spoilt_pass;
+
+/* The gradient of the chosen pass has a NaN: rmsnorm_backward is the last to touch it, once a norm. */
+static void spoil_norm(real *dx, const real *dy, const real *x, const real *w, const real *rstd,
+                       size_t T, size_t C)
+{
+    golden_kernels()->rmsnorm_backward(dx, dy, x, w, rstd, T, C);
+    if (pass_seen == spoilt_pass) dx[T * C / 2] = NAN;
+}
+
+static void count_pass(double *loss, uint8_t *hit, real *logits, const int32_t *target,
+                       const real *weight, size_t M, size_t V, bool backward)
+{
+    pass_seen++;
+    golden_kernels()->cross_entropy(loss, hit, logits, target, weight, M, V, backward);
+}
+
+/* A moment that overflows, as one does whose gradient's square is too large. */
+static void spoil_moment(real *p, real *m, real *v, const real *grad, size_t n,
+                         const struct adamw *o)
+{
+    golden_kernels()->adamw(p, m, v, grad, n, o);
+    v[n - 1] = INFINITY;
+}
+
+/* Of several passes the one is named whose gradient is not finite; after the update, all examples. */
+static void test_not_finite_names(void **state)
+{
+    (void)state;
+    struct golden g;
+    struct learner l;
+    struct step_result r;
+    struct err e;
+    open_learner(&l, &g);
+    faulty = *l.net.k;
+    faulty.rmsnorm_backward = spoil_norm;
+    faulty.cross_entropy = count_pass;
+    l.net.k = &faulty;
+    size_t bytes = l.adapter.n_params * sizeof(real);
+    real *kept = malloc(bytes);
+    memcpy(kept, l.adapter.params, bytes);
+    for (spoilt_pass = 1; spoilt_pass <= 3; spoilt_pass++) {
+        char wanted[64];
+        pass_seen = 0;
+        assert_int_equal(learner_step(&l, &r, all_examples, 8, 7, 1e-3, &e), ERR_FAIL);
+        assert_true(r.passes >= 3);
+        assert_int_equal(pass_seen, spoilt_pass); /* the later passes are not made */
+        assert_non_null(strstr(e.msg, "step 7: the gradient is not finite"));
+        const size_t *first = l.batch.first + spoilt_pass - 1;
+        snprintf(wanted, sizeof wanted, "example%s %u", first[1] - first[0] == 1 ? "" : "s",
+                 l.batch.order[first[0]] + 1);
+        if (!strstr(e.msg, wanted)) fail_msg("%s\nlacks %s", e.msg, wanted);
+        assert_memory_equal(kept, l.adapter.params, bytes);
+    }
+    faulty = *golden_kernels();
+    faulty.adamw = spoil_moment;
+    assert_int_equal(learner_step(&l, &r, all_examples, 8, 8, 1e-3, &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, "step 8: the updated adapter or its moments are not finite"));
+    for (int i = 1; i <= 8; i++) {
+        char number[16];
+        snprintf(number, sizeof number, " %d", i);
+        assert_non_null(strstr(strstr(e.msg, "with training"), number));
+    }
+    free(kept);
+    close_learner(&l, &g);
+}
+
 /* What the result says, against a count by hand. */
 static void test_result(void **state)
 {
@@ -299,13 +367,10 @@ static void test_allocation_guard(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_warmup),
-        cmocka_unit_test(test_gradsum),
-        cmocka_unit_test(test_gradsum_room),
-        cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_result),
-        cmocka_unit_test(test_allocation_guard),
+        cmocka_unit_test(test_rates),      cmocka_unit_test(test_warmup),
+        cmocka_unit_test(test_gradsum),    cmocka_unit_test(test_gradsum_room),
+        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_not_finite_names),
+        cmocka_unit_test(test_result),     cmocka_unit_test(test_allocation_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

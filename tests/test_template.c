@@ -777,7 +777,8 @@ static void missing_tokens(void **state)
     static const char want[] =
         "data.template: chatml places the special token \"<|im_start|>\", "
         "which the tokenizer does not have; templates that would work: alpaca "
-        "alpaca_stanford llama2 plain";
+        "alpaca_lora alpaca_stanford alpaca_qlora vicuna_v0 vicuna_v1.1 llama2 mistral "
+        "mistral_compact zephyr wizardlm plain";
     assert_int_equal(template_check(template_named("chatml"), tok, &e), ERR_USAGE);
     assert_string_equal(e.msg, want);
     conversation_of(&c, TWO);
@@ -800,7 +801,7 @@ static void names(void **state)
         assert_non_null(template_named(name));
         assert_string_equal(template_name(template_named(name)), name);
     }
-    assert_int_equal(n, 6);
+    assert_int_equal(n, 16);
     assert_null(template_named("alpacas"));
     assert_true(template_is_plain(NULL));
     assert_true(template_is_plain(template_named("plain")));
@@ -865,7 +866,7 @@ static void recognition(void **state)
           "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}",
           NULL, "chatml" },
         { "{{ bos_token }}{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}", NULL,
-          "[INST], as data.template: llama2" },
+          "[INST], as data.template: mistral" },
         { "{{ messages }}", NULL,
           "the model's chat template, \"{{ messages }}\", is not one that lorac knows" },
         { "", NULL, "is not one that lorac knows" },

@@ -1,13 +1,18 @@
 #include "src/base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+#include "src/base/term.h"
 
 /* Open a regular file for reading; st describes what was opened. O_NONBLOCK: a FIFO must be
  * refused, not waited for. */
@@ -52,6 +57,14 @@ void map_close(struct map *m)
     if (m->data) munmap((void *)(uintptr_t)m->data, m->size);
     m->data = NULL;
     m->size = 0;
+}
+
+void pages_release(const void *p, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p, to = from + n;
+    from = (from + page - 1) / page * page;
+    to = to / page * page;
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); /* a wish */
 }
 
 bool is_lfs_pointer(const void *bytes, size_t n)
@@ -124,11 +137,12 @@ int dir_make(const char *path, mode_t mode, struct err *e)
     char part[PATH_BYTES];
     int len = snprintf(part, sizeof part, "%s", path);
     if (len <= 0 || len >= PATH_BYTES) return err_set(e, "%s: path too long", err_quotez(path));
+    while (len > 1 && part[len - 1] == '/') part[--len] = 0;
     for (char *p = part + 1;; p++) {
         if (*p != '/' && *p != 0) continue;
         char end = *p;
         *p = 0;
-        if (mkdir(part, mode) != 0 && errno != EEXIST) return err_errno(e, "%s", part);
+        if (mkdir(part, end ? 0777 : mode) != 0 && errno != EEXIST) return err_errno(e, "%s", part);
         *p = end;
         if (!end) break;
     }
@@ -153,12 +167,60 @@ static bool resolve_existing(char out[PATH_MAX], const char *path)
     return true;
 }
 
+int cache_path(char out[PATH_BYTES], const char *name, struct err *e)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    bool own = base && *base == '/';
+    char dir[PATH_BYTES];
+    if (!own && !(home && *home == '/')) {
+        return err_set(e,
+                       "no cache directory: neither XDG_CACHE_HOME nor HOME is an absolute path");
+    }
+    int n = snprintf(dir, sizeof dir, own ? "%s/lorac" : "%s/.cache/lorac", own ? base : home);
+    if (n >= PATH_BYTES) return err_set(e, "the path of the cache directory is too long");
+    return path_join(out, dir, name, e);
+}
+
 bool path_within(const char *inner, const char *outer)
 {
     char a[PATH_MAX], b[PATH_MAX];
     if (!resolve_existing(a, inner) || !realpath(outer, b)) return false;
     size_t n = strlen(b);
     return strncmp(a, b, n) == 0 && (a[n] == 0 || a[n] == '/' || n == 1);
+}
+
+int dir_lock(int *fd, const char *path, struct err *e)
+{
+    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0) return err_errno(e, "%s", path);
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return 0;
+    int code = errno == EWOULDBLOCK
+                   ? err_set(e,
+                             "%s: another lorac is writing here; wait for it, or choose another "
+                             "place",
+                             path)
+                   : 0;
+    dir_unlock(*fd);
+    *fd = -1;
+    return code;
+}
+
+void dir_unlock(int fd)
+{
+    if (fd >= 0) close(fd);
+}
+
+int space_need(const char *path, uint64_t bytes, const char *what, const char *remedy,
+               struct err *e)
+{
+    char at[PATH_MAX], free_text[HUMAN_BYTES], need_text[HUMAN_BYTES];
+    struct statvfs v;
+    if (!resolve_existing(at, path) || statvfs(at, &v) != 0 || v.f_blocks == 0) return 0;
+    uint64_t room;
+    if (__builtin_mul_overflow((uint64_t)v.f_bavail, (uint64_t)v.f_frsize, &room)) return 0;
+    if (bytes <= room) return 0;
+    return err_set(e, "%s: %s are free, %s %s; %s", path, human_bytes(free_text, (double)room),
+                   what, human_bytes(need_text, (double)bytes), remedy);
 }
 
 /* fsync the directory that holds `path`, so that a rename in it survives a power cut. */
@@ -176,6 +238,37 @@ static int sync_parent(const char *path, struct err *e)
     return code;
 }
 
+/* Whether a name is BASE.tmp.NUMBER. */
+static bool is_tmp_of(const char *name, const char *base)
+{
+    size_t n = strlen(base);
+    if (strncmp(name, base, n) != 0 || strncmp(name + n, ".tmp.", 5) != 0) return false;
+    const char *number = name + n + 5;
+    return *number && number[strspn(number, "0123456789")] == 0;
+}
+
+static void remove_if_dead(int dir, const char *name)
+{
+    int fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) unlinkat(dir, name, 0);
+    close(fd);
+}
+
+void save_claim(const char *path, int fd)
+{
+    char dir[PATH_BYTES];
+    const char *base = path_base(path);
+    int n = (int)(base - path);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) return; /* nobody's life can be told then */
+    snprintf(dir, sizeof dir, "%.*s", n ? n : 1, n ? path : ".");
+    DIR *d = opendir(dir);
+    if (!d) return;
+    for (struct dirent *entry; (entry = readdir(d));)
+        if (is_tmp_of(entry->d_name, base)) remove_if_dead(dirfd(d), entry->d_name);
+    closedir(d);
+}
+
 int save_begin(struct save *s, const char *path, mode_t mode, struct err *e)
 {
     *s = (struct save){ .fd = -1, .mode = mode };
@@ -185,6 +278,7 @@ int save_begin(struct save *s, const char *path, mode_t mode, struct err *e)
     unlink(s->tmp); /* a leftover has another mode, and a link leads elsewhere */
     s->fd = open(s->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (s->fd < 0) return err_errno(e, "%s: cannot write", path);
+    save_claim(path, s->fd);
     return 0;
 }
 

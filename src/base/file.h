@@ -25,6 +25,10 @@ struct map {
 int map_open(struct map *m, const char *path, struct err *e);
 void map_close(struct map *m);
 
+/* The n bytes at p of a file mapped read-only are not needed for now: their whole pages no longer count
+ * as this process's memory, and are there again when they are looked at. */
+void pages_release(const void *p, size_t n);
+
 /* True for the text that git leaves in the place of a large file whose content was not fetched
  * (Git LFS): a frequent outcome of cloning a model without git-lfs. */
 bool is_lfs_pointer(const void *bytes, size_t n);
@@ -41,8 +45,22 @@ int path_join(char out[PATH_BYTES], const char *dir, const char *name, struct er
 /* The part after the last slash. */
 const char *path_base(const char *path);
 
-/* Make a directory and its missing parents. */
+/* Make a directory, and those above it that are missing, which follow the umask alone. */
 int dir_make(const char *path, mode_t mode, struct err *e);
+
+/* out = NAME in lorac's cache directory: $XDG_CACHE_HOME/lorac, or ~/.cache/lorac. An error when
+ * neither variable holds an absolute path. The directory may not exist yet. */
+int cache_path(char out[PATH_BYTES], const char *name, struct err *e);
+
+/* Keep others that ask from writing into a directory, until dir_unlock() or the end of the process. An
+ * error when somebody has it; none, and *fd -1, where the file system knows no locks. */
+int dir_lock(int *fd, const char *path, struct err *e);
+void dir_unlock(int fd);
+
+/* An error unless the file system of `path`, which exists or will be made, has room for so many more
+ * bytes: "PATH: 1.2 GiB are free, WHAT 3.4 GiB; REMEDY". What cannot be asked is no error. */
+int space_need(const char *path, uint64_t bytes, const char *what, const char *remedy,
+               struct err *e);
 
 /* True when path `inner` is `outer` or lies below it, symbolic links resolved. `outer` must exist;
  * of `inner` the nearest directory above that does stands for it. */
@@ -54,6 +72,10 @@ struct save {
     char path[PATH_BYTES], tmp[PATH_BYTES + 32];
     uint64_t written;
 };
+
+/* Hold the temporary file `fd` of this process as its own, and remove those that dead processes left
+ * behind for the same `path` (PATH.tmp.NUMBER, whose locks are gone). */
+void save_claim(const char *path, int fd);
 
 /* Begin replacing `path`. mode 0600 stays private; any other mode is masked by the umask. */
 int save_begin(struct save *s, const char *path, mode_t mode, struct err *e);

@@ -1,12 +1,38 @@
 #include "src/base/stop.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <time.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t stop_signal, checkpoint_wanted;
+static volatile sig_atomic_t quit_asked; /* SIGINT and SIGTERM seen so far */
+static struct timespec asked_at;
+static bool on_terminal;
 
 enum { TIME_LIMIT = -1 };
+
+/* A second Ctrl-C quits, however soon. timeout(1) and some launchers send SIGTERM to a process and
+ * then to its group: two within a second are one. */
+static bool is_second(int sig)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    bool second = quit_asked && (sig == SIGINT || now.tv_sec - asked_at.tv_sec > 1);
+    if (!quit_asked) asked_at = now;
+    quit_asked = 1;
+    return second;
+}
+
+static void tell(void)
+{
+    static const char text[] = "\nstopping at the next layer, then the checkpoint is written; once "
+                               "more to quit at once\n";
+    int before = errno;
+    if (on_terminal && write(2, text, sizeof text - 1) < 0) on_terminal = false;
+    errno = before;
+}
 
 static void on_signal(int sig)
 {
@@ -14,7 +40,9 @@ static void on_signal(int sig)
         checkpoint_wanted = 1;
         return;
     }
-    if (stop_signal > 0 && sig != SIGUSR1) _exit(128 + sig);
+    bool quits = sig == SIGINT || sig == SIGTERM;
+    if (quits && is_second(sig)) _exit(128 + sig);
+    if (quits && stop_signal == 0) tell();
     stop_signal = sig;
 }
 
@@ -22,8 +50,13 @@ void stop_install(void)
 {
     struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     sigemptyset(&sa.sa_mask);
-    const int signals[] = { SIGINT, SIGTERM, SIGUSR1, SIGUSR2 };
+    const int signals[] = { SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU };
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        sigaddset(&sa.sa_mask, signals[i]); /* one at a time */
+    }
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &sa, NULL);
+    signal(SIGHUP, SIG_IGN);
+    on_terminal = isatty(2) == 1;
 }
 
 bool stop_requested(void)
@@ -45,6 +78,8 @@ const char *stop_reason(void)
         return "SIGTERM";
     case SIGUSR1:
         return "SIGUSR1";
+    case SIGXCPU:
+        return "the limit of CPU time (SIGXCPU)";
     case TIME_LIMIT:
         return "the time limit";
     default:

@@ -19,14 +19,22 @@ static size_t print_from(const struct str *text, size_t printed)
     return at;
 }
 
-static void write_tokens(struct str *text, struct generator *g, int32_t *ids, size_t most,
-                         const struct inference *x, const struct answer_options *o,
-                         uint32_t *scratch)
+static int write_tokens(struct str *text, struct generator *g, int32_t *ids, size_t most,
+                        const struct inference *x, const struct answer_options *o,
+                        uint32_t *scratch, struct err *e)
 {
+    int code = 0;
     struct sampling how = o->how;
     size_t printed = 0;
     for (size_t i = 0; i < most && !(o->stop && *o->stop); i++) {
         ids[i] = sample_token(g->logits, x->model.shape.V, &how, 0, i, scratch);
+        if (ids[i] < 0) {
+            code = err_set(e,
+                           "token %zu of the answer: the logits are not finite: the model's or the "
+                           "adapter's numbers overflow",
+                           i + 1);
+            break;
+        }
         if (template_stops(x->template, x->tok, ids[i])) break;
         str_clear(text);
         tokenizer_decode(x->tok, text, ids, i + 1, false, false);
@@ -36,6 +44,7 @@ static void write_tokens(struct str *text, struct generator *g, int32_t *ids, si
     if (text->n > printed) fwrite(text->p + printed, 1, text->n - printed, stdout);
     putchar('\n');
     fflush(stdout);
+    return code;
 }
 
 int answer_write(struct str *text, const struct inference *x, const struct encoded *in,
@@ -58,9 +67,9 @@ int answer_write(struct str *text, const struct inference *x, const struct encod
     if (!code) {
         const int32_t *first = in->tokens.ids;
         generator_begin(&g, &first, &n);
-        write_tokens(&said, &g, ids, most, x, o, scratch);
+        code = write_tokens(&said, &g, ids, most, x, o, scratch, e);
         if (text && said.n) str_add(text, said.p, said.n);
-        code = str_error(&said, e);
+        if (!code) code = str_error(&said, e);
         if (!code && text) code = str_error(text, e);
         generator_free(&g);
     }

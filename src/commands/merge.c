@@ -11,6 +11,7 @@
 #include "src/commands/inference.h"
 #include "src/convert/merge.h"
 #include "src/model/network.h"
+#include "src/model/notices.h"
 
 static const char *model, *tokenizer, *out, *dtype, *format;
 static struct option_list adapters;
@@ -154,6 +155,9 @@ static int check_output(struct err *e)
     if (dir_exists(model) && path_within(out, model)) {
         return err_usage(e, "-o %s: lies inside the base model", out);
     }
+    for (size_t i = 0; i < adapters.n; i++)
+        if (dir_exists(adapters.at[i]) && path_within(out, adapters.at[i]))
+            return err_usage(e, "-o %s: lies inside the adapter %s", out, adapters.at[i]);
     return 0;
 }
 
@@ -175,6 +179,8 @@ static int run(int n, char **args, struct err *e)
         code = merge_to_hf(&x.model, inference_adapter(&x), x.k, out, &o, e);
     }
     if (!code) fprintf(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
+    const char *warning = code ? NULL : notices_warning(model);
+    if (warning) fprintf(stderr, "warning: %s: %s\n", model, warning);
     if (!code && verify) code = verify_result(&x, o.dtype, e);
     inference_close(&x);
     return code;

@@ -17,6 +17,7 @@ const char *const config_module_words[] = { CONFIG_WORDS_module(WORD) NULL };
 WORDS(train_on);
 WORDS(overlong);
 WORDS(on_error);
+WORDS(prepare);
 WORDS(lr_scheduler_type);
 WORDS(share_prefixes);
 

@@ -1,10 +1,12 @@
 /* A merged model as a GGUF file. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/mem.h"
 #include "src/convert/merge.h"
 #include "src/convert/weights.h"
+#include "src/model/notices.h"
 
 /* llama.cpp's numbers for general.file_type. */
 static uint32_t file_type(enum dtype t)
@@ -176,6 +178,15 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
     return code ? code : write_tensors(w, list, &m->shape, e);
 }
 
+/* Beside the file, where others may have files of these names: those stay. */
+static int copy_notices(const char *path, const struct merge_options *o, struct err *e)
+{
+    char dir[PATH_BYTES];
+    int n = (int)(path_base(path) - path);
+    snprintf(dir, sizeof dir, "%.*s", n ? n : 1, n ? path : ".");
+    return notices_copy(o->base_path, dir, true, e);
+}
+
 int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
                   const char *path, const struct merge_options *o, struct err *e)
 {
@@ -184,12 +195,13 @@ int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct k
     if (file_exists(path)) return err_set(e, "%s: exists already; choose another name", path);
     int code = weights_init(&list, m, a, k, WEIGHT_NAMES_GGUF, o->dtype, e);
     if (code) return code;
-    code = gguf_writer_begin(&w, path, 0666, e);
+    code = weights_check_room(&list, path, e);
+    if (!code) code = gguf_writer_begin(&w, path, 0666, e);
     if (!code) {
         code = write_file(&w, &list, m, o, e);
         if (!code) code = gguf_writer_commit(&w, e);
         if (code) gguf_writer_abort(&w);
     }
     weights_free(&list);
-    return code;
+    return code ? code : copy_notices(path, o, e);
 }

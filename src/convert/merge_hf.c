@@ -161,22 +161,32 @@ static int write_tokenizer(const struct llama *m, const char *dir, const struct 
     return code;
 }
 
+static int write_model(const struct llama *m, const struct adapter *a, const struct kernels *k,
+                       const char *dir, const struct merge_options *o, struct err *e)
+{
+    struct weights w;
+    int code = weights_init(&w, m, a, k, WEIGHT_NAMES_HF, o->dtype, e);
+    if (code) return code;
+    code = weights_check_room(&w, dir, e);
+    if (!code) code = write_weights(&w, dir, e);
+    weights_free(&w);
+    if (!code) code = write_tokenizer(m, dir, o, e);
+    if (!code) code = notices_copy(o->base_path, dir, false, e);
+    /* the configuration last: a directory that has one is complete */
+    return code ? code : write_config(m, dir, o, e);
+}
+
 int merge_to_hf(const struct llama *m, const struct adapter *a, const struct kernels *k,
                 const char *dir, const struct merge_options *o, struct err *e)
 {
     char path[PATH_BYTES];
-    struct weights w;
-    int code = dir_make(dir, 0777, e);
+    int lock = -1, code = dir_make(dir, 0777, e);
     if (!code) code = path_join(path, dir, "config.json", e);
     if (!code && file_exists(path)) {
         code = err_set(e, "%s: holds a model already; choose another directory", dir);
     }
-    if (!code) code = weights_init(&w, m, a, k, WEIGHT_NAMES_HF, o->dtype, e);
-    if (code) return code;
-    code = write_weights(&w, dir, e);
-    weights_free(&w);
-    if (!code) code = write_tokenizer(m, dir, o, e);
-    if (!code) code = notices_copy(o->base_path, dir, e);
-    /* the configuration last: a directory that has one is complete */
-    return code ? code : write_config(m, dir, o, e);
+    if (!code) code = dir_lock(&lock, dir, e);
+    if (!code) code = write_model(m, a, k, dir, o, e);
+    dir_unlock(lock);
+    return code;
 }

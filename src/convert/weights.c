@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/file.h"
 #include "src/base/mem.h"
 
 enum { BLOCK_BYTES = 16 << 20, F16_MAX = 65504 };
@@ -115,6 +116,14 @@ void weights_free(struct weights *w)
 size_t weight_bytes(const struct weight *t)
 {
     return dtype_bytes(t->type, t->rows * t->cols);
+}
+
+int weights_check_room(const struct weights *w, const char *path, struct err *e)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < w->n; i++) bytes += weight_bytes(&w->at[i]);
+    return space_need(path, bytes, "the model takes",
+                      "free some, choose another place, or a smaller --dtype", e);
 }
 
 /* ---- values ----------------------------------------------------------------------------------- */

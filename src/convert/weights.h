@@ -38,6 +38,9 @@ void weights_free(struct weights *w);
 
 size_t weight_bytes(const struct weight *t);
 
+/* An error when the disk of `path` has no room for all of them. */
+int weights_check_room(const struct weights *w, const char *path, struct err *e);
+
 /* Receives the stored bytes of a tensor piece by piece. */
 typedef int weight_sink(void *to, const void *bytes, size_t n, struct err *e);
 

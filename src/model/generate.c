@@ -182,9 +182,12 @@ static int by_logit(const void *pa, const void *pb, void *logits)
 int32_t sample_token(real *logits, size_t V, const struct sampling *s, uint32_t sequence,
                      uint64_t number, uint32_t *scratch)
 {
-    size_t best = 0;
-    for (size_t j = 1; j < V; j++)
+    size_t best = 0, strange = 0;
+    for (size_t j = 0; j < V; j++) {
+        strange += logits[j] != logits[j];
         if (logits[j] > logits[best]) best = j;
+    }
+    if (strange || !isfinite(logits[best])) return -1;
     if (s->temperature <= 0) return (int32_t)best;
     for (size_t j = 0; j < V; j++) scratch[j] = (uint32_t)j;
     qsort_r(scratch, V, sizeof *scratch, by_logit, logits);

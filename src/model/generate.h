@@ -39,7 +39,7 @@ struct sampling {
 };
 
 /* Choose from logits (V), which are overwritten unless greedy. number: of this token, so that a
- * seed gives a text. scratch: V numbers. */
+ * seed gives a text. scratch: V numbers. -1 when the logits hold a NaN or have no finite largest. */
 int32_t sample_token(real *logits, size_t V, const struct sampling *s, uint32_t sequence,
                      uint64_t number, uint32_t *scratch);
 

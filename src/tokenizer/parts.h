@@ -25,6 +25,7 @@ struct merge {
 };
 
 struct tokenizer {
+    char *path; /* of the file it was read from */
     /* ---- declared by the files ---- */
     enum tokenizer_kind kind;
     enum pretokenizer pre;

@@ -29,6 +29,9 @@ struct checkpoint {
 
 int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, struct err *e);
 
+/* About how large the file of such an adapter and such a run is. */
+uint64_t checkpoint_bytes(const struct adapter *a, uint64_t total_steps);
+
 /* What is needed to decide whether a run may go on from a file, before its arrays are read. */
 struct checkpoint_head {
     uint64_t step, total_steps;

@@ -6,8 +6,11 @@
 
 struct evaluation {
     size_t examples, tokens, targets;
-    size_t rows;           /* computed, after sharing */
-    double loss;           /* mean over all targets */
+    size_t rows; /* computed, after sharing */
+    size_t
+        bad_example; /* the first whose pass had a loss that is not finite, counted from 1; 0: none;
+                              what was counted ends there */
+    double loss;     /* mean over all targets */
     double token_accuracy; /* targets that are the largest logit given what truly came before */
     double exact_match;    /* examples of which every target is: exactly those that greedy
                               generation reproduces to the last token */

@@ -1,6 +1,7 @@
 #include "src/train/learner.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/stop.h"
@@ -17,7 +18,7 @@ static size_t largest(size_t a, size_t b)
  * would be one. */
 static size_t bound_passes(const struct batch *b)
 {
-    size_t longest = 0, n = b->examples->n < b->batch_size ? b->examples->n : b->batch_size;
+    size_t longest = 0, n = b->examples_max;
     for (size_t i = 0; i < b->examples->n; i++)
         longest = largest(longest, b->examples->at[i + 1] - b->examples->at[i]);
     size_t bound = 2 * (n * longest / b->pass_tokens) + 2;
@@ -116,23 +117,69 @@ size_t learner_bytes(const struct learner *l)
     return l->state_bytes + l->net.bytes;
 }
 
-/* One pass forward and back; its gradient into the tree. False when stopped. */
-static bool run_pass(struct learner *l, struct step_result *out, size_t number)
+/* ---- what must be a number --------------------------------------------------------------------- */
+
+/* Which examples it was, counted from 1: numbers, never their text. */
+static int not_finite(const struct learner *l, uint64_t step, const char *what, size_t first,
+                      size_t last, struct err *e)
+{
+    enum { SHOWN = 12 };
+    char list[SHOWN * 12 + 32];
+    size_t n = last - first, at = 0;
+    for (size_t i = 0; i < n && i < SHOWN; i++)
+        at += (size_t)snprintf(list + at, sizeof list - at, "%s%u", i ? ", " : "",
+                               l->batch.order[first + i] + 1);
+    if (n > SHOWN) snprintf(list + at, sizeof list - at, " and %zu more", n - SHOWN);
+    return err_set(e,
+                   "step %llu: %s not finite, with training example%s %s (counted from 1); the "
+                   "last checkpoint is untouched; a lower train.learning_rate often helps, and "
+                   "lorac inspect --verify tells whether the base is whole",
+                   (unsigned long long)step, what, n == 1 ? "" : "s", list);
+}
+
+/* Whether all of an array is finite: their squares fit a double. */
+static bool is_finite(const struct learner *l, const real *x)
+{
+    return isfinite(l->net.k->sum_squares(x, l->adapter.n_params));
+}
+
+static int check_pass(const struct learner *l, size_t number, uint64_t step, const char *what,
+                      bool finite, struct err *e)
+{
+    const size_t *first = l->batch.first;
+    return finite ? 0 : not_finite(l, step, what, first[number], first[number + 1], e);
+}
+
+/* ---- a step ------------------------------------------------------------------------------------ */
+
+static int stopped(struct err *e)
+{
+    err_set(e, "stopped by %s", stop_reason());
+    return e->code = ERR_STOPPED;
+}
+
+/* One pass forward and back; its gradient into the tree. */
+static int run_pass(struct learner *l, struct step_result *out, size_t number, uint64_t step,
+                    struct err *e)
 {
     struct network *n = &l->net;
     size_t layers = n->base->shape.layers;
     const struct pass *p = batch_pass(&l->batch, number);
     double start = term_now_s();
     network_embed(n, p);
-    if (!network_forward(n, p, 0, layers)) return false;
+    if (!network_forward(n, p, 0, layers)) return stopped(e);
     network_head(n, p, 1 / (real)l->batch.targets, true);
     for (size_t i = 0; i < p->n_targets; i++) out->loss += n->loss[i] * p->weight[i];
+    int code = check_pass(l, number, step, "the loss is", isfinite(out->loss), e);
+    if (code) return code;
     double middle = term_now_s();
-    if (!network_backward(n, p, 0, layers, l->sum.leaf)) return false;
+    if (!network_backward(n, p, 0, layers, l->sum.leaf)) return stopped(e);
+    code = check_pass(l, number, step, "the gradient is", is_finite(l, l->sum.leaf), e);
+    if (code) return code;
     gradsum_add(&l->sum);
     out->forward_s += middle - start;
     out->backward_s += term_now_s() - middle;
-    return true;
+    return 0;
 }
 
 /* PyTorch's clip_grad_norm_: scaled to max / (norm + 1e-6), never up. */
@@ -167,18 +214,17 @@ int learner_step(struct learner *l, struct step_result *out, const uint32_t *whi
     };
     l->net.drop.step = (uint32_t)step;
     gradsum_begin(&l->sum);
-    for (size_t p = 0; p < b->n_passes; p++)
-        if (!run_pass(l, out, p)) return err_set(e, "stopped by %s", stop_reason()), ERR_STOPPED;
+    for (size_t p = 0; p < b->n_passes; p++) {
+        int code = run_pass(l, out, p, step, e);
+        if (code) return code;
+    }
     double start = term_now_s();
     real *grad = gradsum_total(&l->sum);
     out->loss /= (double)b->targets;
     out->grad_norm = sqrt(l->net.k->sum_squares(grad, l->adapter.n_params));
-    if (!isfinite(out->loss) || !isfinite(out->grad_norm)) {
-        return err_set(e, "step %llu: %s is not finite (%g)", (unsigned long long)step,
-                       isfinite(out->loss) ? "the gradient's norm" : "the loss",
-                       isfinite(out->loss) ? out->grad_norm : out->loss);
-    }
+    if (!isfinite(out->grad_norm)) return not_finite(l, step, "the gradients' sum is", 0, b->n, e);
     update(l, grad, out->grad_norm, step, lr);
     out->update_s = term_now_s() - start;
-    return 0;
+    bool good = is_finite(l, l->adapter.params) && is_finite(l, l->m) && is_finite(l, l->v);
+    return good ? 0 : not_finite(l, step, "the updated adapter or its moments are", 0, b->n, e);
 }

@@ -1,117 +1,354 @@
-/* run.json: what the run was made of, for whoever has to answer for it later. Hashes and counts, never
- * text of the data. */
-#include <stdio.h>
+#include "src/train/manifest.h"
+
+#include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "kernels/blas.h"
-#include "src/base/json.h"
 #include "src/base/machine.h"
+#include "src/base/utf8.h"
+#include "src/base/version.h"
 #include "src/train/trainer.h"
 
-int base_hash(struct trainer *t, struct err *e)
+enum { MANIFEST_BYTES = 1 << 24, FORMAT_VERSION = 1 };
+static const char format_name[] = "lorac-run";
+
+/* ---- objects under construction --------------------------------------------------------------- */
+
+/* jansson's setters refuse a value that could not be made: one check at the end is enough. */
+struct object {
+    json_t *o;
+    bool failed;
+};
+
+static struct object object_new(void)
 {
-    if (!t->hashing) return 0;
-    size_t n = t->setup.model.n_files;
-    t->file_sha256 = mem_alloc(n, sizeof *t->file_sha256, e);
-    if (!t->file_sha256) return e->code;
-    struct hash_job *job = t->hashing;
-    t->hashing = NULL;
-    int code = hash_wait(job, t->file_sha256, e);
-    if (!code) code = base_digest(t->base_sha256, t->setup.model.files, t->file_sha256, n, e);
+    json_t *o = json_object();
+    return (struct object){ .o = o, .failed = !o };
+}
+
+static void put(struct object *x, const char *key, json_t *value)
+{
+    if (!value || json_object_set_new(x->o, key, value) != 0) x->failed = true;
+}
+
+/* An empty text is none. */
+static void put_text(struct object *x, const char *key, const char *text)
+{
+    size_t at;
+    bool good = text && *text && utf8_valid(text, strlen(text), &at);
+    put(x, key, good ? json_string(text) : json_null());
+}
+
+static void put_count(struct object *x, const char *key, uint64_t n)
+{
+    put(x, key, json_integer((json_int_t)n));
+}
+
+static void put_number(struct object *x, const char *key, double v)
+{
+    put(x, key, isfinite(v) ? json_real(v) : json_null());
+}
+
+static int out_of_memory(struct err *e)
+{
+    return err_set(e, "run.json: out of memory");
+}
+
+/* Append to a list; takes the object. */
+static int append(json_t *list, struct object *x, struct err *e)
+{
+    if (x->failed) {
+        json_decref(x->o);
+        return out_of_memory(e);
+    }
+    return json_array_append_new(list, x->o) == 0 ? 0 : out_of_memory(e);
+}
+
+static const char *now_utc(char out[32])
+{
+    time_t seconds = time(NULL);
+    struct tm utc;
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
+    return out;
+}
+
+/* ---- the past --------------------------------------------------------------------------------- */
+
+static json_t *read_old(const struct trainer *t)
+{
+    char path[PATH_BYTES];
+    struct err ignored;
+    if (rundir_path(path, &t->dir, "run.json", &ignored)) return NULL;
+    return file_exists(path) ? json_read(path, MANIFEST_BYTES, &ignored) : NULL;
+}
+
+static uint64_t step_of(const json_t *o)
+{
+    return (uint64_t)json_integer_value(json_object_get(o, "step"));
+}
+
+/* The list of that name, or an empty one. */
+static json_t *take_list(json_t *old, const char *name)
+{
+    json_t *list = json_object_get(old, name);
+    return json_is_array(list) ? json_incref(list) : json_array();
+}
+
+/* Leave out what was made behind `step`, which the run makes again. */
+static void cut_back(json_t *list, uint64_t step)
+{
+    for (size_t i = json_array_size(list); i-- > 0;)
+        if (step_of(json_array_get(list, i)) > step) json_array_remove(list, i);
+}
+
+static void take_old(struct manifest *m, const struct trainer *t)
+{
+    json_t *old = t->step ? read_old(t) : NULL;
+    const char *started = json_string_value(json_object_get(old, "started_utc"));
+    m->sessions = take_list(old, "sessions");
+    m->checkpoints = take_list(old, "checkpoints");
+    m->outputs = take_list(old, "outputs");
+    if (started && strlen(started) < sizeof m->started_utc) {
+        memcpy(m->started_utc, started, strlen(started) + 1);
+    }
+    json_decref(old);
+    cut_back(m->checkpoints, t->step);
+    cut_back(m->outputs, t->step);
+}
+
+static int begin_session(struct trainer *t, const char *from, struct err *e)
+{
+    char now[32];
+    const char *why;
+    struct manifest *m = &t->manifest;
+    const struct kernels *k = t->learner.net.k;
+    struct object x = object_new();
+    put_text(&x, "started_utc", now_utc(now));
+    put_text(&x, "ended_utc", NULL);
+    put_text(&x, "host", machine_host());
+    put_count(&x, "threads", (uint64_t)machine_threads(&why));
+    put_count(&x, "ranks", 1);
+    put_text(&x, "isa", k->isa);
+    put_text(&x, "gemm", k->gemm);
+    put_count(&x, "from_step", t->step);
+    put_text(&x, "from_file", from ? path_base(from) : NULL);
+    put_text(&x, "from_sha256", m->last_sha256);
+    put_count(&x, "to_step", t->step);
+    put_text(&x, "status", "running");
+    if (!*m->started_utc) memcpy(m->started_utc, now, sizeof now);
+    m->session = x.o;
+    return append(m->sessions, &x, e);
+}
+
+static int hash_file(char hex[SHA256_HEX], const char *path, struct err *e)
+{
+    uint8_t digest[SHA256_BYTES];
+    int code = sha256_file(digest, path, NULL, e);
+    if (!code) hex_of(hex, digest);
     return code;
 }
 
-static void add_text(struct str *s, const char *key, const char *value)
+int manifest_begin(struct trainer *t, const char *from, struct err *e)
 {
-    str_addf(s, "  \"%s\": ", key);
-    if (value && value[0]) {
-        json_add_string(s, value, strlen(value));
-    } else {
-        str_addz(s, "null");
+    struct manifest *m = &t->manifest;
+    *m = (struct manifest){ 0 };
+    int code = from ? hash_file(m->last_sha256, from, e) : 0;
+    if (code) return code;
+    take_old(m, t);
+    if (!m->sessions || !m->checkpoints || !m->outputs) return out_of_memory(e);
+    return begin_session(t, from, e);
+}
+
+void manifest_free(struct manifest *m)
+{
+    json_decref(m->sessions);
+    json_decref(m->checkpoints);
+    json_decref(m->outputs);
+    *m = (struct manifest){ 0 };
+}
+
+/* ---- what is made ----------------------------------------------------------------------------- */
+
+/* A run that was killed between a checkpoint and its note makes it again: one entry a step. */
+int manifest_checkpoint(struct trainer *t, const char *path, struct err *e)
+{
+    char now[32], hex[SHA256_HEX];
+    struct manifest *m = &t->manifest;
+    int code = hash_file(hex, path, e);
+    if (code) return code;
+    if (t->step) cut_back(m->checkpoints, t->step - 1);
+    struct object x = object_new();
+    put_count(&x, "step", t->step);
+    put_text(&x, "file", path_base(path));
+    put_text(&x, "sha256", hex);
+    put_text(&x, "parent_sha256", m->last_sha256);
+    put_text(&x, "written_utc", now_utc(now));
+    memcpy(m->last_sha256, hex, sizeof hex);
+    return append(m->checkpoints, &x, e);
+}
+
+static void remove_output(json_t *outputs, const char *path)
+{
+    for (size_t i = json_array_size(outputs); i-- > 0;) {
+        const char *found = json_string_value(json_object_get(json_array_get(outputs, i), "path"));
+        if (found && strcmp(found, path) == 0) json_array_remove(outputs, i);
     }
-    str_addz(s, ",\n");
 }
 
-static void add_count(struct str *s, const char *key, uint64_t value)
+static int add_output(struct trainer *t, const char *name, const char *file, struct err *e)
 {
-    str_addf(s, "  \"%s\": %llu,\n", key, (unsigned long long)value);
+    char within[64], path[PATH_BYTES], hex[SHA256_HEX];
+    struct stat st;
+    snprintf(within, sizeof within, "%s/%s", name, file);
+    int code = rundir_path(path, &t->dir, within, e);
+    if (!code) code = hash_file(hex, path, e);
+    if (!code && stat(path, &st) != 0) code = err_errno(e, "%s", path);
+    if (code) return code;
+    remove_output(t->manifest.outputs, within);
+    struct object x = object_new();
+    put_text(&x, "path", within);
+    put_count(&x, "step", t->step);
+    put_count(&x, "bytes", (uint64_t)st.st_size);
+    put_text(&x, "sha256", hex);
+    return append(t->manifest.outputs, &x, e);
 }
 
-static void add_counts(struct str *s, const char *key, const struct data_counts *c, size_t examples)
+int manifest_adapter(struct trainer *t, const char *name, struct err *e)
 {
-    str_addf(s,
-             "  \"%s\": {\"records\": %zu, \"examples\": %zu, \"tokens\": %zu, \"targets\": %zu, ",
-             key, c->records, examples, c->tokens, c->targets);
-    str_addf(s, "\"malformed\": %zu, \"overlong\": %zu, \"truncated\": %zu, \"split\": %zu, ",
-             c->bad, c->overlong, c->truncated, c->split);
-    str_addf(s, "\"without_targets\": %zu, \"duplicates\": %zu},\n", c->without_targets,
-             c->duplicates);
+    static const char *const files[] = { "adapter_model.safetensors", "adapter_config.json",
+                                         "lorac.json" };
+    int code = 0;
+    for (size_t i = 0; !code && i < sizeof files / sizeof *files; i++)
+        code = add_output(t, name, files[i], e);
+    return code;
 }
 
-static void add_files(struct str *s, const struct trainer *t)
+/* ---- the file --------------------------------------------------------------------------------- */
+
+static void put_program(struct object *x)
 {
-    str_addz(s, "  \"base_files\": [");
-    for (size_t i = 0; i < t->setup.model.n_files; i++) {
-        const char *name = path_base(t->setup.model.files[i]);
-        str_addz(s, i ? ", {\"name\": " : "{\"name\": ");
-        json_add_string(s, name, strlen(name));
-        if (t->file_sha256) {
-            str_addf(s, ", \"sha256\": \"%s\"}", t->file_sha256[i]);
-        } else {
-            str_addz(s, ", \"sha256\": null}");
-        }
-    }
-    str_addz(s, "],\n");
+    struct str libraries = { 0 };
+    json_t *list = json_array();
+    version_add_libraries(&libraries, "");
+    char *save = NULL;
+    for (char *line = strtok_r(libraries.p, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        if (json_array_append_new(list, json_string(line)) != 0) x->failed = true;
+    x->failed |= libraries.failed;
+    str_free(&libraries);
+    put_text(x, "program", "lorac " LORAC_VERSION);
+    put_text(x, "compiler", __VERSION__);
+    put(x, "libraries", list);
 }
 
-int manifest_write(struct trainer *t, const char *status, struct err *e)
+static void put_machine(struct object *x, const struct trainer *t)
 {
-    char path[PATH_BYTES], now[32];
     const char *why;
     const struct kernels *k = t->learner.net.k;
-    time_t seconds = time(NULL);
-    struct tm utc;
-    strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
-    struct str s = { 0 };
-    str_addz(&s, "{\n");
-    add_text(&s, "program", "lorac " LORAC_VERSION);
-    add_text(&s, "status", status);
-    add_text(&s, "written_utc", now);
-    add_text(&s, "host", machine_host());
-    add_text(&s, "cpu", machine_cpu());
-    add_text(&s, "isa", k->isa);
-    add_text(&s, "gemm", k->gemm);
-    add_text(&s, "blas", blas_config());
-    add_count(&s, "threads", (uint64_t)machine_threads(&why));
-    add_count(&s, "ranks", 1);
-    add_text(&s, "base_sha256", t->base_sha256);
-    add_files(&s, t);
-    add_text(&s, "data_sha256", t->data_sha256);
-    add_text(&s, "config_sha256", t->config_sha256);
-    add_counts(&s, "training", &t->setup.data.train_counts, t->setup.data.train.n);
-    add_counts(&s, "validation", &t->setup.data.validation_counts, t->setup.data.validation.n);
-    add_count(&s, "resumed_from_step", t->first_step);
-    add_count(&s, "step", t->step);
-    add_count(&s, "total_steps", t->total);
-    add_count(&s, "best_step", t->best_step);
-    str_addz(&s, "  \"best_eval_loss\": ");
-    json_add_double(&s, t->best_loss);
-    str_addf(&s, ",\n  \"adapter_parameters\": %zu\n}\n", t->learner.adapter.n_params);
-    int code = str_error(&s, e);
+    put_text(x, "host", machine_host());
+    put_text(x, "cpu", machine_cpu());
+    put_text(x, "isa", k->isa);
+    put_text(x, "gemm", k->gemm);
+    put_text(x, "blas", blas_config());
+    put_count(x, "threads", (uint64_t)machine_threads(&why));
+    put_count(x, "ranks", 1);
+}
+
+static void put_inputs(struct object *x, const struct inputs *in)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < in->n; i++) {
+        struct object file = object_new();
+        struct err ignored;
+        put_text(&file, "role", in->role[i]);
+        put_text(&file, "path", in->path[i]);
+        put_count(&file, "bytes", in->bytes[i]);
+        put_text(&file, "sha256", in->hashed ? in->sha256[i] : NULL);
+        if (append(list, &file, &ignored)) x->failed = true;
+    }
+    put(x, "inputs", list);
+}
+
+static void put_counts(struct object *x, const char *key, const struct data_counts *c,
+                       size_t examples)
+{
+    const struct {
+        const char *key;
+        size_t n;
+    } rows[] = {
+        { "records", c->records },        { "examples", examples },
+        { "tokens", c->tokens },          { "targets", c->targets },
+        { "malformed", c->bad },          { "overlong", c->overlong },
+        { "truncated", c->truncated },    { "split", c->split },
+        { "duplicates", c->duplicates },  { "without_targets", c->without_targets },
+        { "longest_tokens", c->longest },
+    };
+    struct object counts = object_new();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        put_count(&counts, rows[i].key, rows[i].n);
+    x->failed |= counts.failed;
+    put(x, key, counts.o);
+}
+
+static void put_run(struct object *x, struct trainer *t)
+{
+    const struct dataset *d = &t->setup.data;
+    put_inputs(x, &t->inputs);
+    put_text(x, "base_sha256", t->base_sha256);
+    put_text(x, "data_sha256", t->data_sha256);
+    put_text(x, "config", t->config_text.p);
+    put_text(x, "config_sha256", t->config_sha256);
+    put_counts(x, "training", &d->train_counts, d->train.n);
+    put_counts(x, "validation", &d->validation_counts, d->validation.n);
+    put_count(x, "adapter_parameters", t->learner.adapter.n_params);
+    put_count(x, "step", t->step);
+    put_count(x, "total_steps", t->total);
+    put_count(x, "best_step", t->best_step);
+    put_number(x, "best_eval_loss", t->best_loss);
+    put(x, "sessions", json_incref(t->manifest.sessions));
+    put(x, "checkpoints", json_incref(t->manifest.checkpoints));
+    put(x, "outputs", json_incref(t->manifest.outputs));
+}
+
+static void end_session(struct trainer *t, const char *status, const char *now, struct object *x)
+{
+    struct object session = { .o = t->manifest.session };
+    bool running = strcmp(status, "running") == 0;
+    put_text(&session, "ended_utc", running ? NULL : now);
+    put_count(&session, "to_step", t->step);
+    put_text(&session, "status", status);
+    x->failed |= session.failed;
+}
+
+int manifest_write(struct trainer *t, const char *status, const char *reason, struct err *e)
+{
+    char path[PATH_BYTES], now[32];
+    struct object x = object_new();
+    struct str text = { 0 };
+    end_session(t, status, now_utc(now), &x);
+    put_text(&x, "format", format_name);
+    put_count(&x, "format_version", FORMAT_VERSION);
+    put_text(&x, "status", status);
+    put_text(&x, "reason", reason);
+    put_text(&x, "started_utc", t->manifest.started_utc);
+    put_text(&x, "written_utc", now);
+    put_program(&x);
+    put_machine(&x, t);
+    put_run(&x, t);
+    json_add_document(&text, x.o);
+    str_addc(&text, '\n');
+    json_decref(x.o);
+    int code = x.failed ? out_of_memory(e) : str_error(&text, e);
     if (!code) code = rundir_path(path, &t->dir, "run.json", e);
-    if (!code) code = file_replace(path, s.p, s.n, rundir_mode(&t->dir), e);
-    str_free(&s);
+    if (!code) code = file_replace(path, text.p, text.n, rundir_mode(&t->dir), e);
+    str_free(&text);
     return code;
 }
 
 bool manifest_has_status(const struct trainer *t, const char *status)
 {
-    enum { MANIFEST_BYTES = 1 << 24 };
-    char path[PATH_BYTES];
-    struct err ignored;
-    if (rundir_path(path, &t->dir, "run.json", &ignored)) return false;
-    json_t *o = json_read(path, MANIFEST_BYTES, &ignored);
+    json_t *o = read_old(t);
     const char *found = json_string_value(json_object_get(o, "status"));
     bool same = found && strcmp(found, status) == 0;
     json_decref(o);

@@ -113,7 +113,10 @@ static int write_card(const struct adapter *a, const struct adapter_notes *n, co
              a->lora_alpha);
     for (int m = 0; m < MODULES; m++)
         if (adapter_has(a, (enum module)m)) str_addf(&s, " %s", module_table[m].name);
-    str_addf(&s, " |\n| prompt template | %s |\n", n->template ? n->template : "none");
+    str_addf(&s, " |\n| prompt template | %s |\n",
+             !n->template          ? "none"
+             : *n->template == '{' ? "its own, in lorac.json"
+                                   : n->template);
     if (n->base_sha256) str_addf(&s, "| base, SHA-256 | `%s` |\n", n->base_sha256);
     if (n->data_sha256) str_addf(&s, "| data, SHA-256 | `%s` |\n", n->data_sha256);
     str_addz(&s, "\nThe files are PEFT's: `PeftModel.from_pretrained(base, this directory)`. "
@@ -134,7 +137,7 @@ int publish_adapter_in(const struct adapter *a, double dropout, const struct ada
 {
     int code = write_notes(notes, dir, e);
     if (!code) code = write_card(a, notes, dir, e);
-    if (!code && notes->base_path) code = notices_copy(notes->base_path, dir, e);
+    if (!code && notes->base_path) code = notices_copy(notes->base_path, dir, false, e);
     if (!code) code = adapter_save(a, dir, notes->base_path, dropout, e);
     return code;
 }

@@ -74,6 +74,7 @@ static int load(struct trainer *t, const char *path, struct err *e)
                             .loss = t->loss };
     int code = checkpoint_load(&c, path, e);
     if (code) return code;
+    snprintf(t->resumed_from, sizeof t->resumed_from, "%s", path);
     t->step = c.step;
     t->eval_pending = c.eval_pending;
     if (!c.eval_pending) t->saved_step = c.step; /* else it is saved again, with what comes of it */

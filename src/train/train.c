@@ -5,13 +5,22 @@
 #include <string.h>
 
 #include "src/base/machine.h"
-#include "src/base/rng.h"
 #include "src/base/stop.h"
 #include "src/model/cost.h"
+#include "src/model/notices.h"
 #include "src/train/budget.h"
 #include "src/train/trainer.h"
 
 static const uint64_t NEVER = UINT64_MAX;
+
+int base_hash(struct trainer *t, struct err *e)
+{
+    if (*t->base_sha256) return 0;
+    const struct llama *m = &t->setup.model;
+    int code = inputs_wait(&t->inputs, e);
+    if (!code) code = base_digest(t->base_sha256, m->files, t->inputs.sha256, m->n_files, e);
+    return code;
+}
 
 /* ---- saving ----------------------------------------------------------------------------------- */
 
@@ -40,7 +49,7 @@ static int publish(struct trainer *t, const char *name, double eval_loss, struct
 {
     static const char *const train_on[] = { "responses", "last_response", "everything" };
     const struct config *c = t->config;
-    const char *template = t->setup.template ? template_name(t->setup.template) : NULL;
+    const char *template = t->setup.template ? template_definition(t->setup.template) : NULL;
     struct adapter_notes notes = {
         .template = (char *)(uintptr_t) template,
         .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
@@ -63,8 +72,11 @@ static int save(struct trainer *t, struct err *e)
     int code = base_hash(t, e);
     if (!code) code = metrics_sync(&t->metrics, e);
     if (!code) code = publish(t, "adapter", t->eval_loss, e);
+    if (!code) code = manifest_adapter(t, "adapter", e);
     if (!code) code = rundir_checkpoint(path, &t->dir, t->step, e);
     if (!code) code = checkpoint_save(&c, path, rundir_mode(&t->dir), e);
+    if (!code) code = manifest_checkpoint(t, path, e);
+    if (!code) code = manifest_write(t, "running", NULL, e);
     if (!code) code = rundir_prune(&t->dir, (size_t)t->config->train.save_total_limit, e);
     t->saved_step = t->step;
     t->saved_s = term_now_s();
@@ -103,8 +115,11 @@ static int validate(struct trainer *t, struct err *e)
     t->eval_pending = false;
     t->eval_loss = v.loss;
     if (!isfinite(v.loss)) {
-        return err_set(e, "step %llu: the validation loss is not finite (%g)",
-                       (unsigned long long)t->step, v.loss);
+        return err_set(e,
+                       "step %llu: the validation loss is not finite (%g), first in the pass of "
+                       "validation example %zu (counted from 1); the last checkpoint is untouched; "
+                       "a lower train.learning_rate often helps",
+                       (unsigned long long)t->step, v.loss, v.bad_example);
     }
     int code = metrics_eval(&t->metrics, t->step, v.loss, e);
     if (code) return code;
@@ -116,47 +131,26 @@ static int validate(struct trainer *t, struct err *e)
     start = term_now_s();
     code = base_hash(t, e);
     if (!code) code = publish(t, "best", v.loss, e);
+    if (!code) code = manifest_adapter(t, "best", e);
     t->time.checkpoints += term_now_s() - start;
     return code;
 }
 
 /* ---- the loop --------------------------------------------------------------------------------- */
 
-/* The examples of the step after t->step: a slice of this epoch's permutation, whose last one may be
+/* The items of the step after t->step: a slice of this epoch's permutation, whose last one may be
  * short. */
 static const uint32_t *next_batch(struct trainer *t, size_t *n)
 {
-    size_t examples = t->setup.data.train.n, size = (size_t)t->config->train.batch_size;
+    size_t items = t->sampler.n, size = (size_t)t->config->train.batch_size;
     uint64_t epoch = t->step / t->steps_per_epoch;
     size_t first = (size_t)(t->step % t->steps_per_epoch) * size;
     if (t->order_epoch != epoch + 1) {
-        if (t->config->train.shuffle) {
-            rng_permutation(t->order, examples, (uint64_t)t->config->train.seed, RNG_SHUFFLE,
-                            (uint32_t)epoch);
-        } else {
-            for (size_t i = 0; i < examples; i++) t->order[i] = (uint32_t)i;
-        }
+        sampler_epoch(t->order, &t->sampler, epoch);
         t->order_epoch = epoch + 1;
     }
-    *n = examples - first < size ? examples - first : size;
+    *n = items - first < size ? items - first : size;
     return t->order + first;
-}
-
-/* Which records a step was made of, for the message that ends a run: numbers, never text. */
-static void name_examples(struct err *e, const uint32_t *which, size_t n)
-{
-    struct str s = { 0 };
-    enum { SHOWN = 16 };
-    for (size_t i = 0; i < n && i < SHOWN; i++) str_addf(&s, "%s%u", i ? ", " : "", which[i] + 1);
-    if (n > SHOWN) str_addf(&s, " and %zu more", n - SHOWN);
-    size_t at = strlen(e->msg);
-    if (!s.failed) {
-        snprintf(e->msg + at, sizeof e->msg - at,
-                 "; training examples %s of this step (counted from 1); the last checkpoint is "
-                 "untouched; a lower train.learning_rate often helps",
-                 s.p);
-    }
-    str_free(&s);
 }
 
 static int one_step(struct trainer *t, struct err *e)
@@ -168,7 +162,6 @@ static int one_step(struct trainer *t, struct err *e)
     mem_guard(t->step > t->first_step);
     int code = learner_step(&t->learner, &r, which, n, t->step + 1, rate, e);
     mem_guard(false);
-    if (code == ERR_FAIL) name_examples(e, which, n);
     if (code) return code;
     double seconds = term_now_s() - start;
     t->loss[t->step++] = r.loss;
@@ -258,7 +251,9 @@ static int prepare_learner(struct trainer *t, struct err *e)
 static int prepare_schedule(struct trainer *t, struct err *e)
 {
     const struct config *c = t->config;
-    size_t n = t->setup.data.train.n, size = (size_t)c->train.batch_size;
+    int code = setup_sampler(&t->sampler, &t->setup, c, e);
+    if (code) return code;
+    size_t n = t->sampler.n, size = (size_t)c->train.batch_size;
     t->steps_per_epoch = (n + size - 1) / size;
     t->total = c->train.max_steps != CONFIG_NONE
                    ? (uint64_t)c->train.max_steps
@@ -283,7 +278,39 @@ static int write_config(struct trainer *t, struct err *e)
 static int finish_leftovers(struct trainer *t, struct err *e)
 {
     int code = rundir_prune(&t->dir, (size_t)t->config->train.save_total_limit, e);
-    return code || manifest_has_status(t, "finished") ? code : manifest_write(t, "finished", e);
+    if (code || manifest_has_status(t, "finished")) return code;
+    code = manifest_begin(t, *t->resumed_from ? t->resumed_from : NULL, e);
+    return code ? code : manifest_write(t, "finished", NULL, e);
+}
+
+/* How many checkpoints the run makes, the one before its first step included; by time: as many as are
+ * sure to be there at once. */
+static uint64_t count_saves(const struct trainer *t)
+{
+    const struct config_interval *every = &t->config->train.save_steps;
+    if (every->steps == CONFIG_NONE && every->seconds != CONFIG_NONE) return 3;
+    uint64_t n = every->steps != CONFIG_NONE ? (uint64_t)every->steps : t->steps_per_epoch;
+    return 1 + (t->total + n - 1) / n;
+}
+
+/* Room for what the run will leave, less what is there already: the checkpoints that are kept and the
+ * one being written, adapter and best and the one being written. */
+static int check_room(const struct trainer *t, struct err *e)
+{
+    enum { ADAPTERS = 3 };
+    const struct adapter *a = &t->learner.adapter;
+    uint64_t newest, most = count_saves(t);
+    size_t there;
+    int code = rundir_list(&newest, 1, &there, &t->dir, e);
+    if (code) return code;
+    uint64_t kept = (uint64_t)t->config->train.save_total_limit + 1;
+    if (kept < most) most = kept;
+    uint64_t bytes = (most - (there ? 1 : 0)) * checkpoint_bytes(a, t->total);
+    if (!there) bytes += ADAPTERS * sizeof(float) * (uint64_t)a->n_params;
+    return space_need(t->dir.path, bytes, "this run writes",
+                      "free some, lower train.save_total_limit or adapter.r, or choose another "
+                      "output.dir",
+                      e);
 }
 
 static int prepare(struct trainer *t, bool *finished, struct err *e)
@@ -303,18 +330,20 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
     if (!code) code = setup_open(&t->setup, c, e);
     if (code) return code;
     hex_of(t->data_sha256, t->setup.data.sha256);
-    code = hash_start(&t->hashing, t->setup.model.files, t->setup.model.n_files, e);
+    code = inputs_begin(&t->inputs, c, &t->setup, e);
     if (!code) code = prepare_learner(t, e);
     if (!code) code = prepare_schedule(t, e);
     if (!code) code = resume_from(t, finished, e);
     if (code) return code;
     if (*finished) return finish_leftovers(t, e);
     t->first_step = t->step;
-    code = write_config(t, e);
+    code = check_room(t, e);
+    if (!code) code = write_config(t, e);
     if (!code) code = rundir_path(path, &t->dir, "metrics.jsonl", e);
     if (!code)
         code = metrics_open(&t->metrics, path, t->step, t->eval_pending, t->dir.is_private, e);
-    if (!code) code = manifest_write(t, "running", e);
+    if (!code) code = manifest_begin(t, *t->resumed_from ? t->resumed_from : NULL, e);
+    if (!code) code = manifest_write(t, "running", NULL, e);
     return code;
 }
 
@@ -326,7 +355,7 @@ static int save_stopped(struct trainer *t, struct err *e)
         int code = save(t, e);
         if (code) return code;
     }
-    int code = manifest_write(t, "stopped", e);
+    int code = manifest_write(t, "stopped", why.msg, e);
     if (code) return code;
     err_set(e,
             "%s after step %llu of %llu; the checkpoint is written; to go on: the same command "
@@ -335,16 +364,31 @@ static int save_stopped(struct trainer *t, struct err *e)
     return e->code = ERR_STOPPED;
 }
 
+static void warn_of_licence(struct trainer *t)
+{
+    const char *path = t->config->model.path, *warning = notices_warning(path);
+    if (warning) progress_note(&t->progress, "warning: %s: %s", path, warning);
+}
+
+/* run.json tells of a run that failed, too, if it still can be written. */
+static void note_failure(struct trainer *t, const struct err *e)
+{
+    struct err ignored;
+    base_hash(t, &ignored); /* what failed is worth its hashes */
+    manifest_write(t, "failed", e->msg, &ignored);
+}
+
 static void trainer_free(struct trainer *t)
 {
-    hash_abandon(t->hashing);
+    inputs_free(&t->inputs);
+    manifest_free(&t->manifest);
     metrics_close(&t->metrics);
     learner_free(&t->learner);
     batch_free(&t->validation);
     setup_close(&t->setup);
+    sampler_free(&t->sampler);
     mem_free(t->order);
     mem_free(t->loss);
-    mem_free(t->file_sha256);
     str_free(&t->config_text);
     rundir_close(&t->dir);
 }
@@ -359,12 +403,17 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     int code = prepare(&t, &finished, e);
     if (!code && !finished) {
         report_header(&t);
+        warn_of_licence(&t);
         t.time.before_first = term_now_s() - t.time.start;
         code = loop(&t, e);
         progress_end(&t.progress);
-        if (code == ERR_STOPPED) code = save_stopped(&t, e);
+        if (code == ERR_STOPPED) {
+            code = save_stopped(&t, e);
+        } else if (code) {
+            note_failure(&t, e);
+        }
         if (!code || code == ERR_STOPPED) report_time(&t);
-        if (!code) code = manifest_write(&t, "finished", e);
+        if (!code) code = manifest_write(&t, "finished", NULL, e);
         if (!code) report_end(&t);
     }
     trainer_free(&t);

@@ -3,11 +3,12 @@
 #ifndef LORAC_TRAIN_TRAINER_H
 #define LORAC_TRAIN_TRAINER_H
 
-#include "src/base/hashcache.h"
 #include "src/base/term.h"
 #include "src/train/checkpoint.h"
 #include "src/train/evaluate.h"
+#include "src/train/inputs.h"
 #include "src/train/learner.h"
+#include "src/train/manifest.h"
 #include "src/train/metrics.h"
 #include "src/train/publish.h"
 #include "src/train/schedule.h"
@@ -35,9 +36,11 @@ struct trainer {
 
     uint64_t steps_per_epoch, total, step; /* step: done so far */
     uint64_t first_step;                   /* of this process */
-    uint32_t *order;                       /* this epoch's order of the examples */
-    uint64_t order_epoch;                  /* + 1; 0: none yet */
-    double *loss;                          /* (total) history */
+    char resumed_from[PATH_BYTES];         /* a checkpoint; "": none */
+    struct sampler sampler;
+    uint32_t *order;      /* this epoch's order of the items */
+    uint64_t order_epoch; /* + 1; 0: none yet */
+    double *loss;         /* (total) history */
     double best_loss;
     uint64_t best_step;
     double eval_loss; /* at this step; NaN: it was not measured */
@@ -47,8 +50,8 @@ struct trainer {
     uint64_t tokens, rows; /* of this process */
     double flops;          /* that the steps' results needed */
 
-    struct hash_job *hashing;        /* of the base, until it is needed */
-    char (*file_sha256)[SHA256_HEX]; /* per file of the base, once known */
+    struct inputs inputs;
+    struct manifest manifest;
     char base_sha256[SHA256_HEX], data_sha256[SHA256_HEX], config_sha256[SHA256_HEX];
 };
 
@@ -56,12 +59,8 @@ struct trainer {
  * *finished: the run is complete, there is nothing to do. */
 int resume_from(struct trainer *t, bool *finished, struct err *e);
 
-/* Wait for the base's hash (manifest.c). */
+/* Wait for the hashes of the inputs (train.c). */
 int base_hash(struct trainer *t, struct err *e);
-/* Write run.json; status: "running", "finished", "stopped". */
-int manifest_write(struct trainer *t, const char *status, struct err *e);
-/* Whether run.json says so. */
-bool manifest_has_status(const struct trainer *t, const char *status);
 
 /* What a person sees (report.c). */
 void report_header(const struct trainer *t);

@@ -1,0 +1,50 @@
+/* run.json: what the run was made of and what became of it, for whoever has to answer for it later.
+ * Hashes and counts, never text of the data.
+ *
+ *   format, format_version     "lorac-run", 1
+ *   program, compiler, libraries, host, cpu, isa, gemm, blas, threads, ranks
+ *   status                     running, finished, stopped (resume it), failed
+ *   reason                     why it stopped or failed; null else
+ *   started_utc, written_utc   of the run's first session; of this file
+ *   inputs                     [{role, path, bytes, sha256}]: see inputs.h
+ *   base_sha256                one digest for the weights: see base_digest() in publish.h
+ *   data_sha256                of the bytes of all data files, train then validation
+ *   config, config_sha256      the resolved configuration (config.yaml), its digest
+ *   training, validation       counts: records, examples, tokens, targets, and what was dropped and why
+ *   adapter_parameters, step, total_steps, best_step, best_eval_loss
+ *   sessions                   [{started_utc, ended_utc, host, threads, ranks, isa, gemm, from_step,
+ *                              from_file, from_sha256, to_step, status}]: one for each process
+ *   checkpoints                [{step, file, sha256, parent_sha256, written_utc}] of every checkpoint
+ *                              on the way to this state, pruned ones too; parent: the one before
+ *   outputs                    [{path, step, bytes, sha256}] of the adapters, paths within output.dir
+ *
+ * Hashes that are not known yet are null (the weights of a large base are hashed while the run
+ * begins). */
+#ifndef LORAC_TRAIN_MANIFEST_H
+#define LORAC_TRAIN_MANIFEST_H
+
+#include "src/base/hash.h"
+#include "src/base/json.h"
+
+struct trainer;
+
+struct manifest {
+    json_t *sessions, *checkpoints, *outputs;
+    json_t *session; /* this process's, in sessions */
+    char started_utc[32];
+    char last_sha256[SHA256_HEX]; /* of the checkpoint that this state came from; "": none */
+};
+
+/* Begin a session. When the run goes on, what its run.json says of earlier ones is kept; `from` is
+ * the checkpoint's file, or NULL. */
+int manifest_begin(struct trainer *t, const char *from, struct err *e);
+/* Take note of a checkpoint, or of an adapter directory ("adapter", "best"), that was written. */
+int manifest_checkpoint(struct trainer *t, const char *path, struct err *e);
+int manifest_adapter(struct trainer *t, const char *name, struct err *e);
+/* Write it. status as above; reason may be NULL. */
+int manifest_write(struct trainer *t, const char *status, const char *reason, struct err *e);
+/* Whether run.json says so. */
+bool manifest_has_status(const struct trainer *t, const char *status);
+void manifest_free(struct manifest *m);
+
+#endif
