@@ -346,6 +346,9 @@ def sidecars() -> Kind:
 # ---- training records ----------------------------------------------------------------------------
 
 
+SECRET = b"the door code is 4711"  # no message may show what records say
+
+
 def records() -> Kind:
     name = "data.jsonl"
     args = ["eval", "--model", "{base}/model", "--template", "alpaca", "--data", "{}/" + name]
@@ -368,6 +371,14 @@ def records() -> Kind:
         ("empty array", b" [ ] ", "no records"),
         ("not JSON", good + b"{\n", ":2: "),
         ("JSON cut", good + good[:-5], ":2: "),
+        ("text cut", good + b'{"instruction": "%s' % SECRET, ":2: "),
+        ("text without quotes", good + b'{"instruction": %s}\n' % SECRET, ":2: "),
+        ("text behind a record's end", good[:-1] + SECRET + b"\n", ":1: "),
+        ("text for an array", good + b'{"messages": "%s"}\n' % SECRET, ""),
+        ("text with invalid UTF-8", good + b'{"instruction": "%s\xff"}\n' % SECRET, ":2: "),
+        ("text with a lone surrogate", good + b'{"instruction": "%s\\udc00"}\n' % SECRET, ":2: "),
+        ("text that is no object", good + b'"%s"\n' % SECRET, ":2: "),
+        ("text as a role", chat(user, answer) + chat({"role": SECRET.decode() * 3, "content": "a"}), ":2: "),
         ("text behind a record", good + good[:-1] + b" x\n", ":2: "),
         ("two records on a line", good + good[:-1] + good, ":2: "),
         ("a number", good + b"7\n", ":2: "),
@@ -674,6 +685,25 @@ def adapter() -> Kind:
         ("layer that is not there", adapter_tensors(**{"base_model__model__model__layers__9__self_attn__q_proj__lora_A__weight": ("F32", [2, m.C], zeros)}), "layers.9"),
     ]:  # fmt: skip
         add(label, {}, says, file=tensors, about=other)
+    for label, notes, says in [
+        ("notes not JSON", b"{", "not valid JSON"),
+        ("notes an array", b"[]", "found an array"),
+        ("notes nested deep", b'{"x":' + nested(5000) + b"}", "nested deeper"),
+        ("notes with a template of 1", b'{"template": 1}', "template: found an integer"),
+        ("notes with a template that is none", b'{"template": "alpacca"}', "alpacca"),
+        ("notes with a NUL", b'{"template": "alpaca\\u0000"}', "template"),
+    ]:
+        files = {name: m.text(ADAPTER), other: sound, "lorac.json": notes}
+        texts = [
+            "eval",
+            "--model",
+            "{base}/model",
+            "--data",
+            "{base}/data.jsonl",
+            "--adapter",
+            "{}",
+        ]
+        kind.cases.append(Case(label, files, says, about="lorac.json", args=texts))
     for label, changes in [
         ("as it should be", {}),
         ("nothing but what is needed", dict.fromkeys(("bias", "task_type", "init_lora_weights", "use_dora", "lora_dropout"), ...)),

@@ -261,7 +261,7 @@ static void open_file(struct dataset *d, const char *path, const struct records_
     struct data_source s = { .path = path,
                              .records = *records,
                              .template = template ? template_named(template) : NULL,
-                             .repeat = 1 };
+                             .weight = 1 };
     struct data_options o = *like;
     struct err e;
     struct str notes = { 0 };
@@ -401,6 +401,47 @@ static void real_trees(void **state)
     tokens_free(&t);
 }
 
+/* Every published file passes whole, with the counts that are known of it. */
+static void real_files(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        enum data_format format;
+        const char *template;
+        size_t records, examples, items, chosen;
+    } rows[] = {
+        { "gsm8k/train.jsonl", FORMAT_AUTO, "alpaca", 7473, 7473, 7473, 0 },
+        { "self-instruct-seed/seed_tasks.jsonl", FORMAT_AUTO, "alpaca_stanford", 175, 175, 175, 0 },
+        { "vicuna/dummy_conversation.json", FORMAT_AUTO, "vicuna_v1.1", 500, 500, 500, 0 },
+        { "oasst/oasst_20230412_fr_top1.jsonl", FORMAT_AUTO, "oasst", 256, 256, 256, 0 },
+        { "oasst/en_100_tree.jsonl", FORMAT_AUTO, "oasst", 99, 539, 99, 0 },
+        { "oasst/en_100_tree.jsonl", FORMAT_OASST_THREADS, "oasst", 99, 539, 539, 0 },
+        { "llama-factory-demo/glaive_toolcall_en_demo.json", FORMAT_AUTO, "vicuna_v1.1", 300, 300,
+          300, 0 },
+        { "llama-factory-demo/glaive_toolcall_en_demo.json", FORMAT_AUTO, "llama3", 300, 300, 300,
+          0 },
+        { "llama-factory-demo/dpo_en_demo.json", FORMAT_AUTO, "zephyr", 299, 299, 299, 299 },
+        { "llama-factory-demo/alpaca_en_demo.json", FORMAT_AUTO, "alpaca_qlora", 999, 999, 999, 0 },
+        { "dolly-fixture/dolly.json", FORMAT_AUTO, "alpaca_lora", 12, 12, 12, 0 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *path = fixture(rows[i].path);
+        if (!path) skip();
+        struct records_options records = { .format = rows[i].format };
+        struct data_options o = { .render = { TRAIN_ON_RESPONSES, true }, .max_length = 1 << 20 };
+        struct dataset d;
+        open_file(&d, path, &records, rows[i].template, &o);
+        assert_int_equal(d.train_counts.records, rows[i].records);
+        assert_int_equal(d.train_counts.bad + d.train_counts.overlong, 0);
+        assert_int_equal(d.train_counts.without_targets, 0);
+        assert_int_equal(d.train_counts.chosen, rows[i].chosen);
+        assert_int_equal(d.train.n, rows[i].examples);
+        assert_int_equal(examples_items(&d.train), rows[i].items);
+        dataset_close(&d);
+    }
+}
+
 /* ---- segments ----------------------------------------------------------------------------------
  */
 
@@ -438,7 +479,7 @@ static void preference_note(void **state)
                                                "{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":"
                                                "\"c\"}\n{\"prompt\":\"a\",\"completion\":\"b\"}\n"),
                              .template = template_named("plain"),
-                             .repeat = 1 };
+                             .weight = 1 };
     struct data_options o = {
         .train = &s, .n_train = 1, .render = { TRAIN_ON_RESPONSES, true }, .max_length = 9
     };
@@ -589,11 +630,12 @@ static void samples(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_shapes),      cmocka_unit_test(refusals),
-        cmocka_unit_test(fault_names),     cmocka_unit_test(trees),
-        cmocka_unit_test(real_trees),      cmocka_unit_test(segments),
-        cmocka_unit_test(preference_note), cmocka_unit_test(compressed),
-        cmocka_unit_test(large),           cmocka_unit_test(samples),
+        cmocka_unit_test(all_shapes),  cmocka_unit_test(refusals),
+        cmocka_unit_test(fault_names), cmocka_unit_test(trees),
+        cmocka_unit_test(real_trees),  cmocka_unit_test(real_files),
+        cmocka_unit_test(segments),    cmocka_unit_test(preference_note),
+        cmocka_unit_test(compressed),  cmocka_unit_test(large),
+        cmocka_unit_test(samples),
     };
     return cmocka_run_group_tests(tests, NULL, temp_remove);
 }

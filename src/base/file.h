@@ -6,6 +6,7 @@
 #ifndef LORAC_BASE_FILE_H
 #define LORAC_BASE_FILE_H
 
+#include <dirent.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -37,8 +38,13 @@ int lfs_refuse(const char *path, struct err *e);
 /* The whole of a regular file of at most `most` bytes appended to out. */
 int file_read(struct str *out, const char *path, size_t most, struct err *e);
 
-bool file_exists(const char *path); /* a regular file, symbolic links followed */
+/* A regular file, symbolic links followed. True also where that cannot be told (an I/O error, a
+ * directory that may not be searched): opening it then says why. */
+bool file_exists(const char *path);
 bool dir_exists(const char *path);
+
+/* The next entry of a directory, NULL at the end: readdir() with its errors told from the end. */
+int dir_next(const struct dirent **entry, DIR *d, const char *path, struct err *e);
 
 /* out = dir/name; an error when it does not fit PATH_BYTES. */
 int path_join(char out[PATH_BYTES], const char *dir, const char *name, struct err *e);
@@ -47,10 +53,6 @@ const char *path_base(const char *path);
 
 /* Make a directory, and those above it that are missing, which follow the umask alone. */
 int dir_make(const char *path, mode_t mode, struct err *e);
-
-/* out = NAME in lorac's cache directory: $XDG_CACHE_HOME/lorac, or ~/.cache/lorac. An error when
- * neither variable holds an absolute path. The directory may not exist yet. */
-int cache_path(char out[PATH_BYTES], const char *name, struct err *e);
 
 /* Keep others that ask from writing into a directory, until dir_unlock() or the end of the process. An
  * error when somebody has it; none, and *fd -1, where the file system knows no locks. */
@@ -61,6 +63,9 @@ void dir_unlock(int fd);
  * bytes: "PATH: 1.2 GiB are free, WHAT 3.4 GiB; REMEDY". What cannot be asked is no error. */
 int space_need(const char *path, uint64_t bytes, const char *what, const char *remedy,
                struct err *e);
+/* out = NAME in lorac's cache directory: $XDG_CACHE_HOME/lorac, or ~/.cache/lorac. An error when
+ * neither variable holds an absolute path. The directory may not exist yet. */
+int cache_path(char out[PATH_BYTES], const char *name, struct err *e);
 
 /* True when path `inner` is `outer` or lies below it, symbolic links resolved. `outer` must exist;
  * of `inner` the nearest directory above that does stands for it. */

@@ -166,8 +166,15 @@ int prepared_write(const char *path, struct build *b, const char *key,
 {
     struct h5_writer w;
     char hex[SHA256_HEX];
+    uint64_t bytes = 1 << 20;
+    for (int s = TRAIN; s < SIDES; s++) {
+        const struct spool *spool = &b->side[s].spool;
+        bytes += spool->ids.n + spool->target.n + 3 * sizeof(int64_t) * spool->n;
+    }
     hex_of(hex, sha256);
-    int code = h5_create(&w, path, 0600, e);
+    int code = space_need(path, bytes, "the prepared data set takes",
+                          "name a directory with more room with data.cache_dir", e);
+    if (!code) code = h5_create(&w, path, 0600, e);
     if (code) return code;
     code = h5_put_text(&w, "format", format_name, sizeof format_name - 1, e);
     if (!code) code = h5_put_i64(&w, "format_version", FORMAT_VERSION, e);

@@ -19,8 +19,8 @@ bool template_is_plain(const struct template *t)
 int template_digest(uint8_t digest[SHA256_BYTES], const struct template *t, struct err *e)
 {
     t = row_of(t);
-#define PART(part, help) t->part,
-    const char *parts[] = { TEMPLATE_PARTS(PART) };
+#define TEMPLATE_VALUE(part, help) t->part,
+    const char *parts[] = { TEMPLATE_PARTS(TEMPLATE_VALUE) };
     struct str s = { 0 };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         str_addf(&s, "%zu %s\n", parts[i] ? strlen(parts[i]) + 1 : 0, parts[i] ? parts[i] : "");
