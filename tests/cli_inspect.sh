@@ -20,6 +20,9 @@ run "$LORAC" train "$scratch/run.yaml"
 is "a run to look at" "$status" 0
 "$LORAC" convert "$scratch/run/adapter" -o "$scratch/adapter.gguf" 2>/dev/null
 "$LORAC" convert "$scratch/tiny" -o "$scratch/tiny.gguf" 2>/dev/null
+"$LORAC" data prepare "$scratch/run.yaml" >"$scratch/prepared" 2>&1
+prepared=$(find "$scratch" -name '*.h5' -not -path '*/run/*' | head -n 1)
+ok "a prepared data set to look at" [ -f "$prepared" ]
 checkpoints=("$scratch"/run/step-*.h5)
 checkpoint=${checkpoints[-1]}
 
@@ -41,6 +44,7 @@ $scratch/run/best|adapter (PEFT)
 $scratch/adapter.gguf|adapter (GGUF)
 $scratch/run|training run
 $checkpoint|checkpoint
+$prepared|prepared data set
 END
 
 inspect "$scratch/run/best"
