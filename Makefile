@@ -109,7 +109,7 @@ check-deps:
 	  echo "  run 'make deps' (Debian, Ubuntu, Fedora), or see README.md for Spack and conda"; exit 1; fi
 
 deps:
-	scripts/install-deps
+	@scripts/install-deps && echo '✓ everything that lorac is built from is here'
 
 # ---- rules -------------------------------------------------------------------------------------
 # The stamp changes when compiler or flags do; every object depends on it.
@@ -238,6 +238,7 @@ ci-full: test lint interop
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BUILD)/lorac $(DESTDIR)$(PREFIX)/bin/lorac
+	@case ":$$PATH:" in *:$(PREFIX)/bin:*) ;; *) [ -n "$(DESTDIR)" ] || echo 'add $(PREFIX)/bin to PATH' ;; esac
 
 clean:
 	rm -rf $(BUILD)
@@ -253,6 +254,6 @@ help:
 	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'
 	@echo 'make coverage   lines and branches of the parsers that tests reach (needs gcc)'
 	@echo 'make lint       style, layers, banned functions, generated documents'
-	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
-	@echo 'make clean'
+	@echo 'make install    put lorac into PREFIX/bin: PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make clean      remove $(BUILD)'
 	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...'

@@ -177,8 +177,28 @@ static const struct command *command_named(const char *name)
     return NULL;
 }
 
+/* What others call it. */
+static const struct {
+    const char *theirs, *ours;
+} synonyms[] = {
+    { "finetune", "train" },   { "fine-tune", "train" },   { "sft", "train" },
+    { "fit", "train" },        { "run", "generate" },      { "infer", "generate" },
+    { "predict", "generate" }, { "complete", "generate" }, { "evaluate", "eval" },
+    { "test", "eval" },        { "export", "convert" },    { "quantize", "convert" },
+    { "extract", "convert" },  { "info", "inspect" },      { "show", "inspect" },
+    { "verify", "inspect" },   { "estimate", "plan" },     { "encode", "tokenize" },
+    { "fuse", "merge" },       { "check", "doctor" },      { "benchmark", "bench" },
+    { "talk", "chat" },
+};
+
 static int unknown_command(const char *name)
 {
+    for (size_t i = 0; i < sizeof synonyms / sizeof *synonyms; i++) {
+        if (strcmp(name, synonyms[i].theirs) != 0) continue;
+        fprintf(stderr, "lorac: unknown command %s: write %s\n", err_quotez(name),
+                synonyms[i].ours);
+        return ERR_USAGE;
+    }
     struct str_nearest nearest = { .word = name };
     for (size_t i = 0; i < COMMANDS; i++) str_nearest_try(&nearest, commands[i]->name);
     str_nearest_try(&nearest, "help");

@@ -104,8 +104,8 @@ static hid_t access_list(char why[REASON_BYTES])
 {
     hid_t fapl = noted(why, H5Pcreate(H5P_FILE_ACCESS));
     if (fapl < 0) return fapl;
-    bool good = noted(why, H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG)) >= 0;
-    good = good && noted(why, H5Pset_alignment(fapl, 1, H5_ALIGN)) >= 0;
+    bool good = noted(why, H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG)) >= 0 &&
+                noted(why, H5Pset_alignment(fapl, 1, H5_ALIGN)) >= 0;
     good = good && /* the structures that h5_check.c knows, whatever the library's default is */
            noted(why, H5Pset_libver_bounds(fapl, H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST)) >= 0;
 #if HAS_FILE_LOCKING

@@ -78,7 +78,9 @@ static int remove_leftovers(const struct rundir *r, struct err *e)
 {
     DIR *d = opendir(r->path);
     if (!d) return err_errno(e, "%s", r->path);
-    for (struct dirent *entry; (entry = readdir(d));) {
+    const struct dirent *entry;
+    int code;
+    while (!(code = dir_next(&entry, d, r->path, e)) && entry) {
         char path[PATH_BYTES];
         struct err ignored;
         if (!is_temporary(entry->d_name) || rundir_path(path, r, entry->d_name, &ignored)) continue;
@@ -89,6 +91,7 @@ static int remove_leftovers(const struct rundir *r, struct err *e)
         }
     }
     closedir(d);
+    if (code) return code;
     recover_old(r, "adapter");
     recover_old(r, "best");
     return 0;
@@ -145,8 +148,9 @@ bool rundir_used(const struct rundir *r)
     uint64_t step;
     size_t n = 0;
     for (size_t i = 0; i < sizeof left / sizeof *left; i++)
-        if (!rundir_path(path, r, left[i], &e) && access(path, F_OK) == 0) return true;
-    return !rundir_list(&step, 1, &n, r, &e) && n > 0;
+        if (rundir_path(path, r, left[i], &e) || access(path, F_OK) == 0 || errno != ENOENT)
+            return true;
+    return rundir_list(&step, 1, &n, r, &e) || n > 0;
 }
 
 int rundir_checkpoint(char out[PATH_BYTES], const struct rundir *r, uint64_t step, struct err *e)
@@ -161,7 +165,9 @@ int rundir_list(uint64_t *steps, size_t most, size_t *n, const struct rundir *r,
     *n = 0;
     DIR *d = opendir(r->path);
     if (!d) return err_errno(e, "%s", r->path);
-    for (struct dirent *entry; (entry = readdir(d));) {
+    const struct dirent *entry;
+    int code;
+    while (!(code = dir_next(&entry, d, r->path, e)) && entry) {
         int64_t step = step_of(entry->d_name);
         if (step < 0) continue;
         size_t at = *n; /* insertion: the list is short */
@@ -173,7 +179,7 @@ int rundir_list(uint64_t *steps, size_t most, size_t *n, const struct rundir *r,
         if (*n < most) ++*n;
     }
     closedir(d);
-    return 0;
+    return code;
 }
 
 enum { PRUNED_MOST = 4096 };

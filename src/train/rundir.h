@@ -24,7 +24,7 @@ int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, 
 /* The mode of files that hold or mirror training text. */
 mode_t rundir_mode(const struct rundir *r);
 
-/* Whether it holds anything a run leaves. */
+/* Whether it holds anything a run leaves, or that cannot be told. */
 bool rundir_used(const struct rundir *r);
 
 /* step-000100.h5 */
