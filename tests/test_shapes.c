@@ -121,6 +121,9 @@ static const struct shape shapes[] = {
       "U:a | A:b" },
     { "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":false}", FORMAT_PROMPT_COMPLETION,
       "U:a | A-:b" },
+    { "{\"chosen\":\"\\n\\nHuman: a\\n\\nb\\n\\nAssistant: c\\n\\nHuman:d\\n\\nAssistant: "
+      "Human: e\",\"rejected\":\"\\n\\nHuman: a\\n\\nAssistant: f\"}",
+      FORMAT_PROMPT_COMPLETION, "U:a\n\nb | A-:c | U:d | A:Human: e" },
     /* one instruction, several instances */
     { "{\"instruction\":\"a\",\"instances\":[{\"input\":\"\",\"output\":\"b\"}]}", FORMAT_ALPACA,
       "U:a | A:b" },
@@ -213,6 +216,8 @@ static const struct {
       FORMAT_OASST, FAULT_ORDER, "message 1.parent_id: found none of the messages before it" },
     { "{\"message_id\":2,\"role\":\"assistant\",\"text\":\"b\"}", FORMAT_OASST, FAULT_TYPE,
       "message 1: message_id: found an integer" },
+    { "{\"chosen\":\"\\n\\nHuman: a\"}", FORMAT_PROMPT_COMPLETION, FAULT_ORDER,
+      "chosen: found a dialogue that ends with the human" },
     { "\"text\"", FORMAT_TEXT, FAULT_TYPE, ":1: found a string, wanted an object" },
     { "nonsense", FORMAT_TEXT, FAULT_JSON, ":1: not valid JSON" },
     { "{\"text\":\"\xff\"}", FORMAT_TEXT, FAULT_UTF8, ":1: not valid UTF-8 at byte 10" },
