@@ -23,7 +23,6 @@ static int write_tokens(struct str *text, struct generator *g, int32_t *ids, siz
                         const struct inference *x, const struct answer_options *o,
                         uint32_t *scratch, struct err *e)
 {
-    int code = 0;
     struct sampling how = o->how;
     size_t printed = 0;
     int code = 0;
