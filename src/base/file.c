@@ -59,6 +59,14 @@ void map_close(struct map *m)
     m->size = 0;
 }
 
+void pages_release(const void *p, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p, to = from + n;
+    from = (from + page - 1) / page * page;
+    to = to / page * page;
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); /* a wish */
+}
+
 bool is_lfs_pointer(const void *bytes, size_t n)
 {
     static const char head[] = "version https://git-lfs.github.com/spec/";
@@ -174,6 +182,20 @@ static bool resolve_existing(char out[PATH_MAX], const char *path)
         }
     }
     return true;
+}
+
+int cache_path(char out[PATH_BYTES], const char *name, struct err *e)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    bool own = base && *base == '/';
+    char dir[PATH_BYTES];
+    if (!own && !(home && *home == '/')) {
+        return err_set(e,
+                       "no cache directory: neither XDG_CACHE_HOME nor HOME is an absolute path");
+    }
+    int n = snprintf(dir, sizeof dir, own ? "%s/lorac" : "%s/.cache/lorac", own ? base : home);
+    if (n >= PATH_BYTES) return err_set(e, "the path of the cache directory is too long");
+    return path_join(out, dir, name, e);
 }
 
 bool path_within(const char *inner, const char *outer)

@@ -294,6 +294,11 @@ void json_add_document(struct str *out, const json_t *v)
     if (json_dump_callback(v, add_bytes, out, JSON_INDENT(2)) != 0) out->failed = true;
 }
 
+void json_add_line(struct str *out, const json_t *v)
+{
+    if (json_dump_callback(v, add_bytes, out, JSON_ENCODE_ANY) != 0) out->failed = true;
+}
+
 void json_add_double(struct str *out, double v)
 {
     if (!isfinite(v)) {

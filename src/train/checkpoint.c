@@ -64,26 +64,27 @@ static int put_arrays(struct h5_writer *w, const struct checkpoint *c, struct er
     return code;
 }
 
-/* The name of the first array that holds something that is no number, or NULL. */
-static const char *not_finite(const struct checkpoint *c)
+/* Nothing that is not a number is ever saved, or gone on from. */
+static int check_finite(const struct checkpoint *c, const char *path, const char *remedy,
+                        struct err *e)
 {
     const real *arrays[] = { c->params, c->m, c->v };
     static const char *const names[] = { "adapter", "first moment", "second moment" };
     for (size_t k = 0; k < 3; k++)
         for (size_t i = 0; i < c->adapter->n_params; i++)
-            if (!isfinite(arrays[k][i])) return names[k];
-    return NULL;
+            if (!isfinite(arrays[k][i])) {
+                return err_set(e, "%s: step %llu: the %s holds NaN or infinity; %s", path,
+                               (unsigned long long)c->step, names[k], remedy);
+            }
+    return 0;
 }
 
 int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, struct err *e)
 {
     struct h5_writer w;
-    const char *bad = not_finite(c);
-    if (bad) {
-        return err_set(e, "step %llu: the %s holds NaN or infinity; no checkpoint is written",
-                       (unsigned long long)c->step, bad);
-    }
-    int code = h5_create(&w, path, mode, e);
+    int code = check_finite(c, path, "no checkpoint is written", e);
+    if (code) return code;
+    code = h5_create(&w, path, mode, e);
     if (!code) code = put_texts(&w, c, e);
     if (!code) code = put_numbers(&w, c, e);
     if (!code) code = put_arrays(&w, c, e);
@@ -194,10 +195,10 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
                        (unsigned long long)pending);
     }
     if (!code) code = get_arrays(c, &r, e);
+    if (!code) code = check_finite(c, path, "wanted numbers", e);
     c->eval_pending = pending != 0;
     h5_close(&r);
-    const char *bad = code ? NULL : not_finite(c);
-    return bad ? err_set(e, "%s: the %s holds NaN or infinity", path, bad) : code;
+    return code;
 }
 
 static int get_adapter(struct adapter *a, const struct h5_reader *r, const struct shape *s,
