@@ -13,7 +13,7 @@ SHELL    = /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 # ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ----------------------------
-PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libcrypto
+PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libcrypto zlib libzstd
 probe    = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 HDF5_PC := $(shell for p in hdf5 hdf5-serial; do $(PKG_CONFIG) --exists $$p 2>/dev/null && echo $$p && break; done)
 OPENBLAS_CFLAGS ?= $(call probe,--cflags,openblas)
@@ -28,10 +28,16 @@ PCRE2_CFLAGS    ?= $(call probe,--cflags,libpcre2-8)
 PCRE2_LIBS      ?= $(call probe,--libs,libpcre2-8)
 CRYPTO_CFLAGS   ?= $(call probe,--cflags,libcrypto)
 CRYPTO_LIBS     ?= $(call probe,--libs,libcrypto)
+ZLIB_CFLAGS     ?= $(call probe,--cflags,zlib)
+ZLIB_LIBS       ?= $(call probe,--libs,zlib)
+ZSTD_CFLAGS     ?= $(call probe,--cflags,libzstd)
+ZSTD_LIBS       ?= $(call probe,--libs,libzstd)
 CMOCKA_LIBS     ?= -lcmocka
 
-DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) $(CRYPTO_CFLAGS)
-DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS)
+DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) $(CRYPTO_CFLAGS) \
+             $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)
+DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) \
+             $(ZLIB_LIBS) $(ZSTD_LIBS)
 
 # ---- flags -------------------------------------------------------------------------------------
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
@@ -57,8 +63,8 @@ else
 ISAS = base
 endif
 ISA_FLAGS_base   =
-ISA_FLAGS_avx2   = -mavx2 -mfma
-ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+ISA_FLAGS_avx2   = -mavx2 -mfma -mf16c
+ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
 ISA_FLAGS_neon   = -DKERNELS_NEON
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
@@ -89,20 +95,21 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 fuzz coverage FORCE
+.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 fuzz coverage torture valgrind FORCE
 
 all: check-deps $(BUILD)/lorac
 
 # A missing library is one line that names it and the remedy, not a page of compiler errors.
 check-deps:
 	@missing=; for p in openblas:"$(OPENBLAS_LIBS)" hdf5:"$(HDF5_LIBS)" libyaml:"$(YAML_LIBS)" \
-	    jansson:"$(JANSSON_LIBS)" pcre2:"$(PCRE2_LIBS)" libcrypto:"$(CRYPTO_LIBS)"; do \
+	    jansson:"$(JANSSON_LIBS)" pcre2:"$(PCRE2_LIBS)" libcrypto:"$(CRYPTO_LIBS)" \
+	    zlib:"$(ZLIB_LIBS)" libzstd:"$(ZSTD_LIBS)"; do \
 	  [ -n "$${p#*:}" ] || missing="$$missing $${p%%:*}"; done; \
 	if [ -n "$$missing" ]; then echo "✗ not found:$$missing"; \
 	  echo "  run 'make deps' (Debian, Ubuntu, Fedora), or see README.md for Spack and conda"; exit 1; fi
 
 deps:
-	scripts/install-deps
+	@scripts/install-deps && echo '✓ everything that lorac is built from is here'
 
 # ---- rules -------------------------------------------------------------------------------------
 # The stamp changes when compiler or flags do; every object depends on it.
@@ -226,11 +233,31 @@ coverage:
 lint:
 	@scripts/lint
 
-ci-full: test lint interop
+# Every call that can fail fails once, and is the last once; `make test` tries a part of them.
+TORTURE = $(BUILD)/tests/test_torture $(BUILD)/tests/test_kill
+torture: $(TORTURE)
+	@LORAC_TEST_STRIDE=1 tests/run $(TORTURE)
+
+# Memory errors and leaks as valgrind sees them: tests that are neither long nor about processes.
+# No AVX-512 there: valgrind knows none.
+VALGRIND_TESTS ?= base config options term records template dataset pass safetensors gguf peft h5 \
+                  tokenizer_files tokenizer_spm learner generate numbers manifest
+VALGRIND_BINS = $(VALGRIND_TESTS:%=$(BUILD)/tests/test_%)
+valgrind: $(VALGRIND_BINS)
+	@command -v valgrind >/dev/null || { echo '✗ valgrind is not installed'; exit 1; }
+	@failed=; for t in $(VALGRIND_BINS); do \
+	  LORAC_ISA=avx2 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell \
+	  valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
+	    --suppressions=tests/valgrind.supp $$t >$(BUILD)/valgrind.log 2>&1 \
+	    && echo "✓ $${t##*/}" || { echo "✗ $${t##*/}"; grep -v '^\[ ' $(BUILD)/valgrind.log | head -60; failed=1; }; \
+	done; [ -z "$$failed" ]
+
+ci-full: test lint interop torture valgrind
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BUILD)/lorac $(DESTDIR)$(PREFIX)/bin/lorac
+	@case ":$$PATH:" in *:$(PREFIX)/bin:*) ;; *) [ -n "$(DESTDIR)" ] || echo 'add $(PREFIX)/bin to PATH' ;; esac
 
 clean:
 	rm -rf $(BUILD)
@@ -245,7 +272,9 @@ help:
 	@echo 'make test-aarch64   cross-build for aarch64 and run the tests of kernels/ under qemu'
 	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'
 	@echo 'make coverage   lines and branches of the parsers that tests reach (needs gcc)'
+	@echo 'make torture    every call that can fail fails once; a kill at every one (long)'
+	@echo 'make valgrind   the tests of parsers and of training under valgrind'
 	@echo 'make lint       style, layers, banned functions, generated documents'
-	@echo 'make install    PREFIX=$(PREFIX) DESTDIR='
-	@echo 'make clean'
+	@echo 'make install    put lorac into PREFIX/bin: PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make clean      remove $(BUILD)'
 	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...'

@@ -7,6 +7,7 @@
 #include "src/base/rng.h"
 
 #include "kernels/widen.c"
+#include "kernels/lanes.c"
 #include "kernels/exp.c"
 #include "kernels/matmul.c"
 #include "kernels/matvec.c"
@@ -44,6 +45,9 @@ const struct kernels JOIN(kernels_, ISA) = {
     .attention_decode = attention_decode,
     .cross_entropy = cross_entropy,
     .dropout = dropout,
+    .to_bf16 = to_bf16,
+    .from_bf16 = from_bf16,
+    .round_bf16 = round_bf16,
     .add = add,
     .scale = scale,
     .copy = copy,

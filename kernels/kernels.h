@@ -36,6 +36,19 @@ struct term {
     bool a_cols, b_rows;
 };
 
+/* One product of a few rows (generation, one token at a time): y (M, N; ldy) = or += x (M, K; ldx) *
+ * B^T, B being N rows of K values, a frozen weight (w) or an array of real (b, ldb). */
+struct row_product {
+    real *y;
+    const real *x;
+    size_t ldy, ldx;
+    const struct matrix *w;
+    const real *b;
+    size_t ldb;
+    size_t N, K;
+    bool accumulate;
+};
+
 /* A run of consecutive rows of a pass that are consecutive tokens of a text: a node of the pass's
  * trie. A row attends to every row of the segment's ancestors and to the rows of its own segment up
  * to itself. Segments cover the rows of the pass one after the other, without gaps; parents come
@@ -81,10 +94,9 @@ struct kernels {
                    size_t N, bool accumulate, void *work);
     size_t (*matmul_work_bytes)(void);
 
-    /* y (M, N) = or += x (M, K) * w^T for a handful of rows (generation, one token at a time):
-     * reads each weight once, straight from storage, no packing. */
-    void (*matvec)(real *y, size_t ldy, const real *x, size_t ldx, const struct matrix *w, size_t M,
-                   bool accumulate);
+    /* n products of M rows in one go, which must not depend on each other: reads each weight once,
+     * straight from storage, no packing. An element's bits depend on K alone. */
+    void (*matvec)(const struct row_product *p, size_t n, size_t M);
 
     /* y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps), over the last axis of x (T, C).
      *   forward   y =, rstd =
@@ -138,6 +150,12 @@ struct kernels {
      * (1 - p) with accumulate. */
     void (*dropout)(real *y, const real *x, const struct dropout *d, const uint32_t *example,
                     const uint32_t *pos, size_t T, size_t n, bool accumulate);
+
+    /* n values to bf16, to the nearest, ties to even, and back; y = what is left of y then. Values are
+     * finite or NaN. */
+    void (*to_bf16)(uint16_t *y, const real *x, size_t n);
+    void (*from_bf16)(real *y, const uint16_t *x, size_t n);
+    void (*round_bf16)(real *y, size_t n);
 
     /* y += x;  y *= s;  y = x */
     void (*add)(real *y, const real *x, size_t n);

@@ -81,7 +81,7 @@ static inline void assert_text(const char *text, size_t n, const char *want)
     }
 }
 
-/* A byte-level tokenizer with ChatML's tokens and a handful of merges, made here. GPT-2's alphabet:
+/* A byte-level tokenizer with ChatML's and other templates' tokens and a handful of merges, made here. GPT-2's alphabet:
  * printable bytes stand for themselves, the others for U+0100 onwards in order. Returns the path of
  * its tokenizer.json; tokenizer_config.json lies beside it. */
 static inline const char *byte_tokenizer(void)
@@ -101,12 +101,18 @@ static inline const char *byte_tokenizer(void)
     };
     struct str s = { 0 };
     str_addz(&s, "{\"version\":\"1.0\",\"added_tokens\":[");
-    static const char *const special[] = { "<|endoftext|>", "<|im_start|>", "<|im_end|>" };
-    for (int i = 0; i < 3; i++) {
+    static const char *const special[] = { "<|endoftext|>",       "<|im_start|>",
+                                           "<|im_end|>",          "<|begin_of_text|>",
+                                           "<|start_header_id|>", "<|end_header_id|>",
+                                           "<|eot_id|>",          "<|prompter|>",
+                                           "<|assistant|>",       "<|system|>" };
+    enum { FIRST = 3, SPECIAL = sizeof special / sizeof *special }; /* others behind all pieces */
+    int others = FIRST + 256 + (int)(sizeof merges / sizeof *merges) - FIRST;
+    for (int i = 0; i < SPECIAL; i++) {
         str_addf(&s,
                  "%s{\"id\":%d,\"content\":\"%s\",\"single_word\":false,\"lstrip\":false,"
                  "\"rstrip\":false,\"normalized\":false,\"special\":true}",
-                 i ? "," : "", i, special[i]);
+                 i ? "," : "", i < FIRST ? i : others + i, special[i]);
     }
     str_addz(&s, "],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\","
                  "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
@@ -115,7 +121,7 @@ static inline const char *byte_tokenizer(void)
                  "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,"
                  "\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,"
                  "\"fuse_unk\":false,\"byte_fallback\":false,\"vocab\":{");
-    for (int i = 0; i < 3; i++) str_addf(&s, "\"%s\":%d,", special[i], i);
+    for (int i = 0; i < FIRST; i++) str_addf(&s, "\"%s\":%d,", special[i], i);
     int other = 0, id = 3;
     for (int b = 0; b < 256; b++) {
         bool shown = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;

@@ -730,13 +730,13 @@ int main(void)
         cmocka_unit_test(test_quote),        cmocka_unit_test(test_str),
         cmocka_unit_test(test_nearest),      cmocka_unit_test(test_utf8_all),
         cmocka_unit_test(test_utf8_invalid), cmocka_unit_test(test_json_refused),
-        cmocka_unit_test(test_json_huge),
-        cmocka_unit_test(test_json_values),  cmocka_unit_test(test_json_written),
-        cmocka_unit_test(test_json_file),    cmocka_unit_test(test_reader),
-        cmocka_unit_test(test_varint),       cmocka_unit_test(test_sha256),
-        cmocka_unit_test(test_hash_cache),   cmocka_unit_test(test_hash_job),
-        cmocka_unit_test(test_philox),       cmocka_unit_test(test_rng),
-        cmocka_unit_test(test_permutation),  cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_json_huge),    cmocka_unit_test(test_json_values),
+        cmocka_unit_test(test_json_written), cmocka_unit_test(test_json_file),
+        cmocka_unit_test(test_reader),       cmocka_unit_test(test_varint),
+        cmocka_unit_test(test_sha256),       cmocka_unit_test(test_hash_cache),
+        cmocka_unit_test(test_hash_job),     cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_rng),          cmocka_unit_test(test_permutation),
+        cmocka_unit_test(test_machine),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

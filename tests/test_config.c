@@ -79,7 +79,7 @@ static const struct wrong {
     { LEAST "trian:\n  seed: 1\n", "c.yaml:5:", "unknown section \"trian\"; did you mean train?" },
     { LEAST "lora:\n  seed: 1\n", "c.yaml:5:", "wanted one of model, data, adapter" },
     { LEAST "xyzzy: 1\n", "c.yaml:5:", "'lorac help keys' lists all" },
-    { LEAST "train:\n  activations: f32\n", "c.yaml:6:", "unknown key" },
+    { LEAST "train:\n  activations: f16\n", "c.yaml:6:", "one of f32 bf16" },
     { "model: meta-llama/Llama-2-7b-hf\n", "c.yaml:1: model:", "keys of: path, tokenizer" },
     { LEAST "adapter: lora\n", "c.yaml:5: adapter:", "keys of: r, lora_alpha" },
     { LEAST "train: [a]\n", "c.yaml:5: train:", "found a list" },
@@ -156,12 +156,16 @@ static const struct wrong {
     { "data:\n  train:\n    - a\n    - {weight: 2}\n", "c.yaml:4: data.train:", "no path" },
     { "data:\n  train:\n    - path: a\n      wieght: 2\n", "c.yaml:4:", "path, format, template" },
     { "data:\n  train:\n    - path: a\n      weight: 0\n",
-      "c.yaml:4: data.train: weight:", "[1, 1000000]" },
+      "c.yaml:4: data.train: weight:", "(0, 1000000]" },
     { "data:\n  train: {path: a, format: alpca}\n",
       "c.yaml:2: data.train: format:", "did you mean alpaca?" },
     { LEAST "  validation: 1.5\n", "c.yaml:5: data.validation:", "[0, 1)" },
     { LEAST "  validation: 10%\n", "c.yaml:5:", "write ten percent as 0.1" },
     { LEAST "  validation: [{path: v, weight: 2}]\n", "c.yaml:5:", "path, format or template" },
+    { LEAST "  template: [alpaca]\n", "c.yaml:5: data.template: found a list", "a section" },
+    { LEAST "  template: {}\n", "c.yaml:5: data.template: found a section", "a section" },
+    { LEAST "  template:\n    user: {a: b}\n", "c.yaml:6: data.template: found a section",
+      "a text for each part" },
     { LEAST "  columns: {prompt: a, answer: b}\n", "c.yaml:5:", "prompt or completion" },
     { LEAST "  columns: {prompt: null}\n", "c.yaml:5:", "the name of a column" },
     { LEAST "  format: sharegpt4\n", "c.yaml:5: data.format:", "wanted one of auto alpaca" },
@@ -273,10 +277,15 @@ static const char full[] = "\xef\xbb\xbf" /* a byte order mark */
                            "    - {path: 'two words', weight: 3, format: messages}\n"
                            "    - path: three\n"
                            "      template: llama2\n"
+                           "    - path: four\n"
+                           "      template: {like: chatml, system: null, strip: true}\n"
                            "  validation:\n"
                            "    - v1\n"
                            "    - \"0.5\"\n"
                            "  columns: {completion: 'a: b', prompt: null_}\n"
+                           "  template:\n"
+                           "    user: \"Q: {user}\\n\\u2028\"\n"
+                           "    assistant: 'A: {answer}{<|im_end|>}'\n"
                            "  overlong: \"truncate\"\n"
                            "  max_length: 512\n"
                            "train:\n"
@@ -296,13 +305,17 @@ static void check_full(struct config c)
     assert_string_equal(c.model.path, "a \"b\" \xc3\xbc/\x01");
     assert_null(c.model.tokenizer);
     assert_int_equal(c.adapter.r, 16);
-    assert_int_equal(c.data.train.n, 3);
+    assert_int_equal(c.data.train.n, 4);
     assert_string_equal(c.data.train.at[1].path, "two words");
     assert_int_equal(c.data.train.at[1].weight, 3);
     assert_true(c.data.train.at[1].has_format);
     assert_int_equal(c.data.train.at[1].format, CONFIG_FORMAT_MESSAGES);
     assert_false(c.data.train.at[2].has_format);
     assert_string_equal(c.data.train.at[2].template, "llama2");
+    assert_string_equal(c.data.train.at[3].template,
+                        "{\"like\": \"chatml\", \"system\": null, \"strip\": \"true\"}");
+    assert_string_equal(c.data.template, "{\"user\": \"Q: {user}\\n\xe2\x80\xa8\", "
+                                         "\"assistant\": \"A: {answer}{<|im_end|>}\"}");
     assert_int_equal(c.data.validation.files.n, 2);
     assert_string_equal(c.data.validation.files.at[1].path, "0.5");
     assert_string_equal(c.data.columns.prompt, "null_");
@@ -360,7 +373,7 @@ static void overrides_win(void **state)
     config_error(&e, &c, "output.dir", "is full");
     assert_string_equal(e.msg, "override output.dir: is full");
     config_error(&e, &c, "train.seed", "is odd");
-    assert_string_equal(e.msg, "c.yaml:23: train.seed: is odd");
+    assert_string_equal(e.msg, "c.yaml:28: train.seed: is odd");
     config_error(&e, &c, "adapter.r", "is %d", 16);
     assert_string_equal(e.msg, "c.yaml: adapter.r: is 16");
     config_free(&c);

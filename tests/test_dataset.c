@@ -34,7 +34,7 @@ static struct data_source source_of(const char *path, const char *template)
 {
     return (struct data_source){ .path = path,
                                  .template = template ? template_named(template) : NULL,
-                                 .repeat = 1 };
+                                 .weight = 1 };
 }
 
 /* Open what must open; notes are returned where wanted. */
@@ -153,7 +153,7 @@ static void vocabulary(void **state)
                "vocab.jsonl:2: input_ids[1]: found 300, wanted an id below 300");
     o.vocab_size = 0;
     open_fails(&o, bytes(), ERR_FAIL,
-               "vocab.jsonl:2: input_ids[1]: found 300, wanted an id below 270");
+               "vocab.jsonl:2: input_ids[1]: found 300, wanted an id below 277");
 }
 
 /* ---- too long ----------------------------------------------------------------------------------
@@ -177,20 +177,21 @@ static void long_tokens(void **state)
     assert_int_equal(d.train_counts.longest, 7);
     assert_string_equal(notes.p,
                         "train: 1 longer than data.max_length = 3 tokens dropped (the longest "
-                        "record has 7)\n");
+                        "record has 7)\n"
+                        "train: 3 targets are in what was dropped or cut away\n");
+    assert_int_equal(d.train_counts.targets_lost, 3);
     dataset_close(&d);
     o.overlong = OVERLONG_TRUNCATE; /* cut before its first target: nothing to learn */
-    open_ok(&d, &o, NULL, NULL);
-    assert_examples(&d.train, "8,9*,10*");
-    assert_int_equal(d.train_counts.without_targets, 1);
-    dataset_close(&d);
+    open_fails(&o, NULL, ERR_FAIL,
+               "long.jsonl:1: found no target in it, wanted an answer to learn");
     o.max_length = 6;
     str_clear(&notes);
     open_ok(&d, &o, NULL, &notes);
     assert_examples(&d.train, "1,2,3,4,5*,6* | 8,9*,10*");
     assert_int_equal(d.train_counts.truncated, 1);
     assert_string_equal(notes.p,
-                        "train: 1 records cut to data.max_length = 6 tokens (the longest has 7)\n");
+                        "train: 1 records cut to data.max_length = 6 tokens (the longest has 7)\n"
+                        "train: 1 targets are in what was dropped or cut away\n");
     dataset_close(&d);
     o.overlong = OVERLONG_SPLIT;
     o.max_length = 3;
@@ -200,7 +201,8 @@ static void long_tokens(void **state)
     assert_int_equal(d.train_counts.split, 1);
     assert_string_equal(notes.p,
                         "train: 1 records split into pieces of at most data.max_length = 3 "
-                        "tokens (the longest has 7)\n");
+                        "tokens (the longest has 7)\n"
+                        "train: 1 targets are in what was dropped or cut away\n");
     dataset_close(&d);
     o.overlong = OVERLONG_ERROR;
     o.skip_errors = true; /* which is about malformed records */
@@ -279,7 +281,7 @@ static void long_chats(void **state)
     dataset_close(&d);
     o.max_length = 20;
     open_fails(&o, bytes(), ERR_FAIL,
-               "data.train: none of 1 records is left; 1 without a target within "
+               "chat.jsonl:1: found no target in it, wanted an answer to learn within "
                "data.max_length = 20");
     o.overlong = OVERLONG_SPLIT;
     o.max_length = 46;
@@ -460,8 +462,8 @@ static void empty_sides(void **state)
     o.validation_frac = 0.0 / 0.0;
     open_fails(&o, bytes(), ERR_USAGE, "data.validation");
     o.validation_frac = 0;
-    s.repeat = 0;
-    open_fails(&o, bytes(), ERR_USAGE, "found a weight of 0");
+    s.weight = 0;
+    open_fails(&o, bytes(), ERR_USAGE, "found a weight of 0, wanted more than 0");
 }
 
 static void validation_files(void **state)
@@ -498,15 +500,19 @@ static void repeats(void **state)
     };
     struct data_options o = options_of(s);
     o.n_train = 2;
-    s[0].repeat = 2;
-    s[1].repeat = 3;
+    s[0].weight = 2;
+    s[1].weight = 3;
     struct dataset d;
     struct str notes = { 0 };
     open_ok(&d, &o, NULL, &notes);
-    assert_examples(&d.train, "1,2* | 3,4* | 5,6* | 1,2* | 3,4* | 5,6* | 5,6*");
+    assert_examples(&d.train, "1,2* | 3,4* | 5,6*");
+    assert_int_equal(d.n_shares, 2);
+    assert_int_equal(d.shares[0].n, 2);
+    assert_int_equal(d.shares[1].n, 1);
+    assert_true(d.shares[0].weight == 2 && d.shares[1].weight == 3);
     assert_int_equal(d.train_counts.duplicates, 0);
     assert_int_equal(d.train_counts.records, 3);
-    assert_int_equal(d.train_counts.tokens, 14);
+    assert_int_equal(d.train_counts.tokens, 6);
     assert_null(notes.p);
     dataset_close(&d);
 }
@@ -546,13 +552,23 @@ static void malformed(void **state)
     struct dataset d;
     struct str notes = { 0 };
     o.skip_errors = true;
+    o.max_skipped_frac = 0.49;
+    open_fails(&o, bytes(), ERR_FAIL,
+               "data.train: 2 of 4 records are malformed (1 not valid JSON, 1 lacking a key), more "
+               "than the 49 % that data.max_skipped_frac allows; the first: ");
+    o.max_skipped_frac = 0.5;
     open_ok(&d, &o, bytes(), &notes);
     assert_int_equal(d.train.n, 2);
     assert_int_equal(d.train_counts.bad, 2);
+    assert_int_equal(d.train_counts.faults[FAULT_JSON], 1);
+    assert_int_equal(d.train_counts.faults[FAULT_KEY], 1);
     assert_int_equal(d.train_counts.records, 4);
-    assert_non_null(strstr(notes.p, "train: 2 of 4 records malformed and skipped, the first: "));
+    assert_non_null(strstr(notes.p,
+                           "train: 2 of 4 records malformed and skipped (1 not valid JSON, 1 "
+                           "lacking a key), the first: "));
     assert_non_null(strstr(notes.p, "bad.jsonl:2: completion"));
     dataset_close(&d);
+    o.max_skipped_frac = 1;
     s.records.format = FORMAT_PROMPT_COMPLETION;
     s.path = temp_file("worse.jsonl", "{\"prompt\":\"a\"}\n");
     open_fails(&o, bytes(), ERR_FAIL,

@@ -379,7 +379,8 @@ static void test_random_chains(void **state)
         finish("a chain");
         remove_tree(dir);
     }
-    assert_true(disturbed >= 6); /* an error in tidying up is survived: not every run is cut short */
+    assert_true(disturbed >=
+                6); /* an error in tidying up is survived: not every run is cut short */
 }
 
 /* Where two directories cannot change places in one step, there are more moments. */

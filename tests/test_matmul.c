@@ -220,6 +220,19 @@ static void test_types(void **state)
 
 /* ---- matvec ---------------------------------------------------------------------------------- */
 
+static struct row_product row_product_of(const struct term *t, real *y, size_t ldy, size_t N)
+{
+    return (struct row_product){ .y = y,
+                                 .ldy = ldy,
+                                 .x = t->a,
+                                 .ldx = t->lda,
+                                 .w = t->w,
+                                 .b = t->b,
+                                 .ldb = t->ldb,
+                                 .N = N,
+                                 .K = t->K };
+}
+
 static void test_matvec(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
@@ -237,7 +250,9 @@ static void test_matvec(void **state)
             for (size_t i = 0; i < M * N && d % 2; i++)
                 size[i] = fabs(want[i] = (double)y[i / N * ldy + i % N]);
             ref_term(want, size, &o.term, M, N);
-            k->matvec(y, ldy, o.term.a, o.term.lda, &o.w, M, d % 2);
+            struct row_product p = row_product_of(&o.term, y, ldy, N);
+            p.accumulate = d % 2;
+            k->matvec(&p, 1, M);
             for (size_t i = 0; i < M; i++) memcpy(packed + i * N, y + i * ldy, N * sizeof(real));
             check_near_each("matvec", packed, want, size, M * N, tolerance(K));
             fences_check();
@@ -257,7 +272,8 @@ static void run_product(const void *context, real *c)
 {
     const struct product *p = context;
     if (p->matvec) {
-        p->k->matvec(c, p->N, p->terms[0].a, p->terms[0].lda, p->terms[0].w, p->M, false);
+        struct row_product one = row_product_of(&p->terms[0], c, p->N, p->N);
+        p->k->matvec(&one, 1, p->M);
         return;
     }
     void *own_work = fenced(p->k->matmul_work_bytes(), 1);

@@ -381,12 +381,54 @@ static void test_huge_batch_size(void **state)
     examples_free(&x);
 }
 
+/* Examples that are joined to items are drawn together, whatever their copies and neighbours. */
+static void test_items(void **state)
+{
+    (void)state;
+    struct examples x = { 0 }, y = { 0 };
+    struct err e = { 0 };
+    struct batch b;
+    const int32_t ids[] = { 1, 2, 3, 4 };
+    const uint8_t target[] = { 0, 1, 1, 1 };
+    for (size_t n = 2; n <= 4; n++) add(&x, ids, target, n);
+    assert_null(x.item);
+    assert_int_equal(examples_items(&x), 3);
+    if (examples_join(&x, 1, &e)) fail_msg("%s", e.msg);
+    add(&x, ids + 1, target, 2);
+    static const size_t items[] = { 0, 1, 3, 4, 6, 7, 8, 9 };
+    assert_int_equal(examples_items(&x), 3);
+    if (examples_append(&x, &x, 1, 4, &e)) fail_msg("%s", e.msg); /* {2,3}, {4} once more */
+    add(&y, ids, target, 2);
+    add(&y, ids, target, 3);
+    if (examples_append(&x, &y, 0, 2, &e)) fail_msg("%s", e.msg);
+    assert_int_equal(x.n, 9);
+    assert_int_equal(examples_items(&x), 7);
+    for (size_t k = 0; k <= 7; k++) assert_int_equal(examples_item(&x, k), items[k]);
+    if (examples_append(&y, &x, 6, 9, &e)) fail_msg("%s", e.msg); /* a list that had none */
+    assert_int_equal(examples_items(&y), 5);
+    assert_int_equal(examples_item(&y, 5), 5);
+    open_batch(&b, &x, 2, 100, true);
+    assert_int_equal(b.examples_max, 4);
+    batch_begin(&b, (uint32_t[]){ 3, 0 }, 2);
+    assert_int_equal(b.n, 3);
+    assert_int_equal(b.order[0], 0);
+    assert_int_equal(b.order[1], 4);
+    assert_int_equal(b.order[2], 5);
+    assert_int_equal(b.targets, 1 + 2 + 3);
+    batch_begin_range(&b, 4, 2);
+    assert_int_equal(b.n, 2);
+    batch_free(&b);
+    examples_free(&x);
+    examples_free(&y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),     cmocka_unit_test(test_order_of_input),
         cmocka_unit_test(test_identical),  cmocka_unit_test(test_early_end),
         cmocka_unit_test(test_no_targets), cmocka_unit_test(test_huge_batch_size),
+        cmocka_unit_test(test_items),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

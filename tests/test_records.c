@@ -1,6 +1,7 @@
 /* Records: the shapes, the two containers, and what is refused. */
 #include "tests/data_test.h"
 
+#include "src/base/machine.h"
 #include "src/data/records.h"
 
 static const struct records_options auto_options = { .format = FORMAT_AUTO };
@@ -285,23 +286,6 @@ static void going_on(void **state)
     conversation_free(&c);
 }
 
-static void hash(void **state)
-{
-    (void)state;
-    const char *path = temp_file("hash", "[" P(a) ",\n" P(b) "]\n");
-    struct records *r;
-    struct err e;
-    struct sha256 h;
-    uint8_t whole[SHA256_BYTES], read[SHA256_BYTES];
-    assert_ok(records_open(&r, path, &auto_options, &e), &e);
-    assert_ok(sha256_begin(&h, &e), &e);
-    records_hash(r, &h);
-    sha256_end(&h, read);
-    records_close(r);
-    assert_ok(sha256_file(whole, path, NULL, &e), &e);
-    assert_memory_equal(whole, read, SHA256_BYTES);
-}
-
 /* A backslash in front of a line end is malformed, and a line end all the same. */
 static void lines_behind_malformed(void **state)
 {
@@ -339,9 +323,9 @@ static const struct bad bad_records[] = {
     { "{\"text\":\"" SECRET "\",\"x\":NaN}", ":1: not valid JSON", FORMAT_TEXT },
     { "{\"text\":\"" SECRET "\\ud800\"}", ":1: not valid JSON", FORMAT_TEXT },
     { "{\"text\":\"" SECRET "\\udc00\"}", ":1: not valid JSON", FORMAT_TEXT },
-    { "{\"text\":\"" SECRET "\xff\"}", ":1: not valid JSON", FORMAT_TEXT },
-    { "{\"text\":\"" SECRET "\xc0\xaf\"}", ":1: not valid JSON", FORMAT_TEXT },
-    { "{\"text\":\"" SECRET "\xed\xa0\x80\"}", ":1: not valid JSON", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\xff\"}", ":1: not valid UTF-8 at byte ", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\xc0\xaf\"}", ":1: not valid UTF-8 at byte ", FORMAT_TEXT },
+    { "{\"text\":\"" SECRET "\xed\xa0\x80\"}", ":1: not valid UTF-8 at byte ", FORMAT_TEXT },
     { "{\"text\":\"" SECRET "\t\"}", ":1: not valid JSON", FORMAT_TEXT },
     { "{\"text\":'" SECRET "'}", ":1: not valid JSON", FORMAT_TEXT },
     { SECRET, ":1: not valid JSON", FORMAT_TEXT },
@@ -359,12 +343,18 @@ static const struct bad bad_records[] = {
       FORMAT_TEXT },
     { "[\n\"" SECRET "\"]", ":2 (record 1): found a string, wanted an object", FORMAT_TEXT },
     { "7", ":1: found an integer, wanted an object", FORMAT_TEXT },
-    { "\x1f\x8b\x08", "first.jsonl: is compressed with gzip", FORMAT_AUTO },
+    { "\x1f\x8b\x08", "first.jsonl: the compressed data ends early", FORMAT_AUTO },
+    { "\x1f\x8b\x09.......text", "damaged compressed data (unknown compression method)",
+      FORMAT_AUTO },
+    { "\x28\xb5\x2f\xfd", "first.jsonl: the compressed data ends early", FORMAT_AUTO },
+    { "\x28\xb5\x2f\xfd\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+      "damaged compressed data", FORMAT_AUTO },
+    { "BZh91AY", "first.jsonl: is compressed with bzip2, wanted gzip, zstd or", FORMAT_AUTO },
     { "PAR1....", "is a Parquet file", FORMAT_TEXT },
     { "\xff\xfe{", "is UTF-16", FORMAT_TEXT },
     /* auto */
     { "{\"a\":\"" SECRET "\",\"b\\u202e\":1}\n",
-      ":1: keys: found \"a\", \"b\\xe2\\x80\\xae\"; wanted those of tokens (input_ids), messages",
+      ":1: keys: found \"a\", \"b\\xe2\\x80\\xae\"; wanted those of tokens (input_ids), segments",
       FORMAT_AUTO },
     { "{}", ":1: keys: found none; wanted", FORMAT_AUTO },
     { "null", ":1: found null, wanted an object", FORMAT_AUTO },
@@ -399,17 +389,18 @@ static const struct bad bad_records[] = {
     { "{\"messages\":[\"" SECRET "\"]}", ":1: messages[0]: found a string, wanted an object",
       FORMAT_AUTO },
     { "{\"messages\":[{\"content\":\"" SECRET "\"}]}",
-      ":1: messages[0].role: found nothing, wanted system, user or assistant", FORMAT_AUTO },
-    { "{\"messages\":[{\"role\":\"tool\",\"content\":\"" SECRET "\"}]}",
-      ":1: messages[0].role: found \"tool\", wanted system, user or assistant", FORMAT_AUTO },
+      ":1: messages[0].role: found nothing, wanted system, user, assistant or tool", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"parrot\",\"content\":\"" SECRET "\"}]}",
+      ":1: messages[0].role: found \"parrot\", wanted system, user, assistant or tool",
+      FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"" SECRET " that is long enough to be text\"}]}",
       ":1: messages[0].role: found a long string, wanted system", FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"user\\u0000\",\"content\":\"" SECRET "\"}]}",
       ":1: messages[0].role: found \"user\\x00\", wanted system", FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"user\",\"content\":\"" SECRET "\"},{\"role\":\"assistant\"}]}",
       ":1: messages[1].content: found nothing, wanted a string", FORMAT_AUTO },
-    { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"text\":\"" SECRET "\"}]}]}",
-      ":1: messages[0].content: found an array, wanted a string", FORMAT_AUTO },
+    { "{\"messages\":[{\"role\":\"user\",\"content\":{\"text\":\"" SECRET "\"}}]}",
+      ":1: messages[0].content: found an object, wanted a string", FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"assistant\",\"content\":\"" SECRET "\",\"train\":1}]}",
       ":1: messages[0].train: found an integer, wanted true or false", FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"assistant\",\"content\":\"" SECRET "\",\"weight\":0.5}]}",
@@ -420,7 +411,7 @@ static const struct bad bad_records[] = {
     { "{\"messages\":[{\"role\":\"user\",\"content\":\"" SECRET "\",\"train\":true}]}",
       ":1: messages[0]: found a user message to be trained", FORMAT_AUTO },
     { "{\"messages\":[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{}]}]}",
-      ":1: messages[0].tool_calls: found an array, wanted none", FORMAT_AUTO },
+      ":1: messages[0].tool_calls[0]: found nothing, wanted a call", FORMAT_AUTO },
     /* prompt_completion */
     { "{\"prompt\":\"" SECRET "\"}", ":1: completion: found nothing, wanted a string",
       FORMAT_PROMPT_COMPLETION },
@@ -586,6 +577,27 @@ static void real_files(void **state)
           FORMAT_MESSAGES,
           256,
           2 * 137 + 4 * 116 + 6 * 3 },
+        { "vicuna/dummy_conversation.json",
+          { 0 },
+          FORMAT_SHAREGPT,
+          500,
+          2 * 167 + 6 * 167 + 4 * 166 },
+        { "oasst/en_100_tree.jsonl", { 0 }, FORMAT_OASST, 99, 1155 },
+        { "oasst/en_100_tree.jsonl",
+          { FORMAT_OASST_THREADS, NULL, NULL },
+          FORMAT_OASST_THREADS,
+          99,
+          1155 },
+        /* 746 questions and answers, 211 calls and their results, 300 lists of tools */
+        { "llama-factory-demo/glaive_toolcall_en_demo.json",
+          { 0 },
+          FORMAT_SHAREGPT,
+          300,
+          2 * 746 + 2 * 211 + 300 },
+        { "llama-factory-demo/dpo_en_demo.json", { 0 }, FORMAT_SHAREGPT, 299, 905 + 299 },
+        { "self-instruct-seed/seed_tasks.jsonl", { 0 }, FORMAT_ALPACA, 175, 350 },
+        { "torchtune-assets/chat_tiny.json", { 0 }, FORMAT_SHAREGPT, 1, 5 },
+        { "torchtune-assets/hh_rlhf_tiny.json", { 0 }, FORMAT_MESSAGES, 1, 2 },
     };
     struct conversation c = { 0 };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
@@ -644,7 +656,6 @@ int main(void)
         cmocka_unit_test(containers),
         cmocka_unit_test(going_on),
         cmocka_unit_test(lines_behind_malformed),
-        cmocka_unit_test(hash),
         cmocka_unit_test(refusals),
         cmocka_unit_test(refused_options),
         cmocka_unit_test(too_long),

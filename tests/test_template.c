@@ -777,7 +777,8 @@ static void missing_tokens(void **state)
     static const char want[] =
         "data.template: chatml places the special token \"<|im_start|>\", "
         "which the tokenizer does not have; templates that would work: alpaca "
-        "alpaca_stanford llama2 plain";
+        "alpaca_lora alpaca_stanford alpaca_qlora vicuna_v0 vicuna_v1.1 llama2 mistral "
+        "mistral_compact zephyr wizardlm plain";
     assert_int_equal(template_check(template_named("chatml"), tok, &e), ERR_USAGE);
     assert_string_equal(e.msg, want);
     conversation_of(&c, TWO);
@@ -800,7 +801,7 @@ static void names(void **state)
         assert_non_null(template_named(name));
         assert_string_equal(template_name(template_named(name)), name);
     }
-    assert_int_equal(n, 6);
+    assert_int_equal(n, 16);
     assert_null(template_named("alpacas"));
     assert_true(template_is_plain(NULL));
     assert_true(template_is_plain(template_named("plain")));
@@ -832,6 +833,39 @@ static const char smollm2_jinja[] =
     "}}{% "
     "endif %}";
 
+static const char llama3_jinja[] =
+    "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = "
+    "'<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim "
+    "+ '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}"
+    "{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant"
+    "<|end_header_id|>\n\n' }}{% endif %}";
+
+static const char zephyr_jinja[] =
+    "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + "
+    "message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' "
+    "+ "
+    "message['content'] + eos_token }}\n{% elif message['role'] == 'assistant' %}\n{{ "
+    "'<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n{% if loop.last and "
+    "add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}";
+
+static const char mistral_jinja[] =
+    "{%- if messages[0][\"role\"] == \"system\" %}\n    {%- set system_message = "
+    "messages[0][\"content\"] %}\n    {%- set loop_messages = messages[1:] %}\n{%- else %}\n    "
+    "{%- "
+    "set loop_messages = messages %}\n{%- endif %}\n\n{{- bos_token }}\n{%- for message in "
+    "loop_messages %}\n    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}\n       "
+    " "
+    "{{- raise_exception('After the optional system message, conversation roles must alternate "
+    "user/assistant/user/assistant/...') }}\n    {%- endif %}\n    {%- if message[\"role\"] == "
+    "\"user\" %}\n        {%- if loop.first and system_message is defined %}\n            {{- \" "
+    "[INST] \" + system_message + \"\\n\\n\" + message[\"content\"] + \" [/INST]\" }}\n        "
+    "{%- else %}\n            {{- \" [INST] \" + message[\"content\"] + \" [/INST]\" }}\n        "
+    "{%- endif %}\n    {%- elif message[\"role\"] == \"assistant\" %}\n        {{- \" \" + "
+    "message[\"content\"] + eos_token}}\n    {%- else %}\n        {{- raise_exception(\"Only user "
+    "and "
+    "assistant roles are supported, with the exception of an initial optional system message!\") "
+    "}}\n    {%- endif %}\n{%- endfor %}\n";
+
 static void recognition(void **state)
 {
     (void)state;
@@ -840,6 +874,25 @@ static void recognition(void **state)
     } rows[] = {
         { llama2_jinja, "llama2", NULL },
         { smollm2_jinja, "smollm2", NULL },
+        { llama3_jinja, "llama3", NULL },
+        { zephyr_jinja, "zephyr", NULL },
+        { mistral_jinja, "mistral", NULL },
+        { "{{ bos_token }}{% for message in messages %}\n{% if (message['role'] == 'user') != "
+          "(loop.index0 % 2 == 0) %}\n{{- raise_exception('Conversation roles must alternate "
+          "user/assistant/user/assistant/...') }}{% endif %}{% if message['role'] == 'user' %}\n   "
+          " "
+          "{{- '[INST] ' + message['content'] + ' [/INST]' -}}\n  {% elif message['role'] == "
+          "'assistant' %}{{ message['content'] + eos_token}}{% else %}{{ raise_exception('Only "
+          "user "
+          "and assistant roles are supported!') }}{% endif %}{% endfor %}",
+          "mistral_compact", NULL },
+        /* a line feed that is written, behind an expression */
+        { "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
+          "message['content'] + '<|im_end|>' + '\\n'}}\n{% endfor %}",
+          NULL, "chatml" },
+        { "{% for message in messages %}\n{{- '<|im_start|>' + message['role'] + '\\n' + "
+          "message['content'] + '<|im_end|>' + '\\n' -}}\n{%- endfor %}",
+          "chatml", NULL },
         { "{%for message in messages%}{{\"<|im_start|>\"+message[\"role\"]+\"\\n\"+"
           "message['content'] + '<|im_end|>'+'\n'}}{%endfor%}{%if add_generation_prompt%}"
           "{{'<|im_start|>assistant\\n'}}{%endif%}",
@@ -865,7 +918,7 @@ static void recognition(void **state)
           "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}",
           NULL, "chatml" },
         { "{{ bos_token }}{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}", NULL,
-          "[INST], as data.template: llama2" },
+          "[INST], as data.template: mistral" },
         { "{{ messages }}", NULL,
           "the model's chat template, \"{{ messages }}\", is not one that lorac knows" },
         { "", NULL, "is not one that lorac knows" },

@@ -59,6 +59,14 @@ void map_close(struct map *m)
     m->size = 0;
 }
 
+void pages_release(const void *p, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p, to = from + n;
+    from = (from + page - 1) / page * page;
+    to = to / page * page;
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); /* a wish */
+}
+
 bool is_lfs_pointer(const void *bytes, size_t n)
 {
     static const char head[] = "version https://git-lfs.github.com/spec/";
@@ -98,13 +106,28 @@ int file_read(struct str *out, const char *path, size_t most, struct err *e)
 bool file_exists(const char *path)
 {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    if (stat(path, &st) == 0) return S_ISREG(st.st_mode);
+    return errno != ENOENT && errno != ENOTDIR; /* opening it tells what is wrong */
 }
 
 bool dir_exists(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int path_must_be_free(const char *path, const char *remedy, struct err *e)
+{
+    struct stat st;
+    if (stat(path, &st) == 0) return err_set(e, "%s: exists already; %s", path, remedy);
+    return errno == ENOENT ? 0 : err_errno(e, "%s", path);
+}
+
+int dir_next(const struct dirent **entry, DIR *d, const char *path, struct err *e)
+{
+    errno = 0;
+    *entry = readdir(d);
+    return *entry || errno == 0 ? 0 : err_errno(e, "%s: cannot list it", path);
 }
 
 int path_join(char out[PATH_BYTES], const char *dir, const char *name, struct err *e)
@@ -138,7 +161,9 @@ int dir_make(const char *path, mode_t mode, struct err *e)
         *p = end;
         if (!end) break;
     }
-    return dir_exists(path) ? 0 : err_set(e, "%s: is a file, wanted a directory", path);
+    struct stat st;
+    if (stat(path, &st) != 0) return err_errno(e, "%s", path);
+    return S_ISDIR(st.st_mode) ? 0 : err_set(e, "%s: is a file, wanted a directory", path);
 }
 
 /* out = the path, symbolic links resolved, or that of the nearest directory above it that exists. */
@@ -157,6 +182,20 @@ static bool resolve_existing(char out[PATH_MAX], const char *path)
         }
     }
     return true;
+}
+
+int cache_path(char out[PATH_BYTES], const char *name, struct err *e)
+{
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    bool own = base && *base == '/';
+    char dir[PATH_BYTES];
+    if (!own && !(home && *home == '/')) {
+        return err_set(e,
+                       "no cache directory: neither XDG_CACHE_HOME nor HOME is an absolute path");
+    }
+    int n = snprintf(dir, sizeof dir, own ? "%s/lorac" : "%s/.cache/lorac", own ? base : home);
+    if (n >= PATH_BYTES) return err_set(e, "the path of the cache directory is too long");
+    return path_join(out, dir, name, e);
 }
 
 bool path_within(const char *inner, const char *outer)

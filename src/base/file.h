@@ -6,6 +6,7 @@
 #ifndef LORAC_BASE_FILE_H
 #define LORAC_BASE_FILE_H
 
+#include <dirent.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -25,6 +26,10 @@ struct map {
 int map_open(struct map *m, const char *path, struct err *e);
 void map_close(struct map *m);
 
+/* The n bytes at p of a file mapped read-only are not needed for now: their whole pages no longer count
+ * as this process's memory, and are there again when they are looked at. */
+void pages_release(const void *p, size_t n);
+
 /* True for the text that git leaves in the place of a large file whose content was not fetched
  * (Git LFS): a frequent outcome of cloning a model without git-lfs. */
 bool is_lfs_pointer(const void *bytes, size_t n);
@@ -33,8 +38,16 @@ int lfs_refuse(const char *path, struct err *e);
 /* The whole of a regular file of at most `most` bytes appended to out. */
 int file_read(struct str *out, const char *path, size_t most, struct err *e);
 
-bool file_exists(const char *path); /* a regular file, symbolic links followed */
+/* A regular file, symbolic links followed. True also where that cannot be told (an I/O error, a
+ * directory that may not be searched): opening it then says why. */
+bool file_exists(const char *path);
 bool dir_exists(const char *path);
+
+/* 0 when there is nothing of that name; else an error that says so, or why it cannot be told. */
+int path_must_be_free(const char *path, const char *remedy, struct err *e);
+
+/* The next entry of a directory, NULL at the end: readdir() with its errors told from the end. */
+int dir_next(const struct dirent **entry, DIR *d, const char *path, struct err *e);
 
 /* out = dir/name; an error when it does not fit PATH_BYTES. */
 int path_join(char out[PATH_BYTES], const char *dir, const char *name, struct err *e);
@@ -53,6 +66,9 @@ void dir_unlock(int fd);
  * bytes: "PATH: 1.2 GiB are free, WHAT 3.4 GiB; REMEDY". What cannot be asked is no error. */
 int space_need(const char *path, uint64_t bytes, const char *what, const char *remedy,
                struct err *e);
+/* out = NAME in lorac's cache directory: $XDG_CACHE_HOME/lorac, or ~/.cache/lorac. An error when
+ * neither variable holds an absolute path. The directory may not exist yet. */
+int cache_path(char out[PATH_BYTES], const char *name, struct err *e);
 
 /* True when path `inner` is `outer` or lies below it, symbolic links resolved. `outer` must exist;
  * of `inner` the nearest directory above that does stands for it. */

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,20 +30,14 @@ static bool identity(char *out, size_t size, const char *path)
     return true;
 }
 
-static bool cache_path(char out[PATH_BYTES], bool make)
+/* The cache's file; `make`: and its directory. */
+static bool cache_file(char out[PATH_BYTES], bool make)
 {
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     char dir[PATH_BYTES];
     struct err ignored;
-    if (base && *base == '/') {
-        snprintf(dir, sizeof dir, "%s/lorac", base);
-    } else if (home && *home == '/') {
-        snprintf(dir, sizeof dir, "%s/.cache/lorac", home);
-    } else {
-        return false;
-    }
-    if (make && dir_make(dir, 0700, &ignored)) return false;
-    return path_join(out, dir, "sha256", &ignored) == 0;
+    if (cache_path(out, "sha256", &ignored)) return false;
+    snprintf(dir, sizeof dir, "%.*s", (int)(path_base(out) - out - 1), out);
+    return !make || dir_make(dir, 0700, &ignored) == 0;
 }
 
 /* The line that begins so, or NULL. */
@@ -61,7 +54,7 @@ static bool cache_find(char digest[SHA256_HEX], const char *id)
     struct str text = { 0 };
     struct err ignored;
     bool found = false;
-    if (cache_path(path, false) && !file_read(&text, path, CACHE_BYTES, &ignored) && text.p) {
+    if (cache_file(path, false) && !file_read(&text, path, CACHE_BYTES, &ignored) && text.p) {
         const char *at = find_line(text.p, id);
         if (at && strspn(at + strlen(id), "0123456789abcdef") == SHA256_HEX - 1) {
             memcpy(digest, at + strlen(id), SHA256_HEX - 1);
@@ -79,7 +72,7 @@ static void cache_add(const char *id, const char *digest)
     char path[PATH_BYTES];
     struct str old = { 0 }, text = { 0 };
     struct err ignored;
-    if (!cache_path(path, true)) return;
+    if (!cache_file(path, true)) return;
     str_addf(&text, "%s%s\n", id, digest);
     if (!file_read(&old, path, CACHE_BYTES, &ignored) && old.p) {
         size_t lines = 0, end = 0;

@@ -53,6 +53,8 @@ void json_add_tree(struct str *out, const json_t *v);
 
 /* The same, the keys in the order in which they were set. */
 void json_add_document(struct str *out, const json_t *v);
+/* Append a tree as text on one line, keys in the order they were read in. */
+void json_add_line(struct str *out, const json_t *v);
 
 /* Append a double so that it reads back as the same bits; non-finite values become null. */
 void json_add_double(struct str *out, double v);

@@ -15,6 +15,7 @@ enum rng_purpose {
     RNG_SAMPLE = 4,  /* generation: {token number} */
     RNG_SYNTH = 5,   /* synthetic weights of benchmarks */
     RNG_TEST = 6,
+    RNG_MIXTURE = 7, /* stream: the source; see src/data/sampler.h */
 };
 
 /* One block: four independent 32-bit words for a 128-bit counter under a 64-bit key. */

@@ -97,7 +97,7 @@ static int run_data(struct err *e)
     struct inference x;
     struct dataset d;
     struct str notes = { 0 };
-    struct data_source source = { .path = data, .repeat = 1 };
+    struct data_source source = { .path = data, .weight = 1 };
     if (!data) return err_usage(e, "--data is missing: which records?");
     if (format && strcmp(format, "auto") != 0 &&
         !data_format_named(&source.records.format, format)) {
@@ -118,6 +118,7 @@ static int run_data(struct err *e)
                     .train_on_eos = true },
         .max_length = x.model.shape.context,
         .vocab_size = x.model.shape.V,
+        .prepare = PREPARE_NEVER,
     };
     code = dataset_open(&d, &o, x.tok, &notes, e);
     if (!code) {

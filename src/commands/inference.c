@@ -110,6 +110,7 @@ int inference_open_text(struct inference *x, const char *model, const char *toke
 void inference_close(struct inference *x)
 {
     if (x->has_adapter) adapter_free(&x->adapter);
+    template_free(x->template);
     tokenizer_free(x->tok);
     if (x->model.storage) llama_close(&x->model);
     *x = (struct inference){ 0 };

@@ -8,13 +8,10 @@
 #include "src/base/json.h"
 #include "src/base/machine.h"
 #include "src/base/mem.h"
-#include "src/base/rng.h"
 #include "src/base/term.h"
 #include "src/commands/commands.h"
-#include "src/model/cost.h"
+#include "src/commands/plan.h"
 #include "src/train/budget.h"
-#include "src/train/learner.h"
-#include "src/train/setup.h"
 
 static bool as_json;
 
@@ -23,24 +20,19 @@ static const struct option options[] = {
     { 0 },
 };
 
-struct plan {
-    struct setup setup;
-    struct learner learner;
-    uint64_t steps_per_epoch, total;
-    double tokens, rows, targets, passes; /* of an epoch */
-    struct cost work;                     /* of an epoch */
-    double gflops;                        /* this machine's rate on a layer's product */
-};
-
 /* An epoch in file order: which examples meet in a batch differs from epoch to epoch, their number
  * does not. */
 static int count_epoch(struct plan *p, const struct config *c, struct err *e)
 {
     struct batch *b = &p->learner.batch;
-    size_t n = p->setup.data.train.n, size = (size_t)c->train.batch_size;
+    struct sampler sampler;
+    int code = setup_sampler(&sampler, &p->setup, c, e);
+    if (code) return code;
+    size_t n = sampler.n, size = (size_t)c->train.batch_size;
     uint32_t *order = mem_alloc(n, sizeof *order, e);
+    if (order) sampler_epoch(order, &sampler, 0);
+    sampler_free(&sampler);
     if (!order) return e->code;
-    rng_permutation(order, n, (uint64_t)c->train.seed, RNG_SHUFFLE, 0);
     for (size_t first = 0; first < n; first += size) {
         batch_begin(b, order + first, n - first < size ? n - first : size);
         struct cost w = cost_of_batch(&p->setup.model.shape, &p->learner.adapter, b);
@@ -98,7 +90,7 @@ static int measure_rate(struct plan *p, struct err *e)
  * passes and waiting. Measured by `lorac bench` on shapes from 135M to 7B: kernels/SPEED.md. */
 static const double step_share = 0.75;
 
-static double epoch_seconds(const struct plan *p)
+double plan_epoch_seconds(const struct plan *p)
 {
     return cost_total(&p->work) / (p->gflops * 1e9 * step_share);
 }
@@ -106,9 +98,11 @@ static double epoch_seconds(const struct plan *p)
 /* What the program takes beside the plan: its code, libraries, buffers of files. */
 enum { PROGRAM_BYTES = 24 << 20 };
 
+/* Tokens and flags, unless they stay in their file, and for each example where it begins, its line, its
+ * place in the epoch. */
 static double data_bytes(const struct examples *x)
 {
-    return (double)(x->n ? x->at[x->n] : 0) * 5 + (double)x->n * 8;
+    return (x->mapped ? 0 : (double)examples_tokens(x) * 5) + (double)x->n * 16;
 }
 
 static double peak_bytes(const struct plan *p)
@@ -122,7 +116,7 @@ static void print_people(const struct plan *p, size_t available, const char *why
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
     const struct learner *l = &p->learner;
     size_t layers = p->setup.model.shape.layers;
-    double epochs = (double)p->total / (double)p->steps_per_epoch, s = epoch_seconds(p);
+    double epochs = (double)p->total / (double)p->steps_per_epoch, s = plan_epoch_seconds(p);
     printf("memory     %s at most; %s to be had here (%s)\n", human_bytes(a, peak_bytes(p)),
            human_bytes(b, (double)available), why);
     printf("  weights      %12s  mapped; the kernel may drop and read them again\n",
@@ -159,7 +153,7 @@ static int print_json(const struct plan *p, size_t available, struct err *e)
 {
     struct str s = { 0 };
     const struct learner *l = &p->learner;
-    double seconds = epoch_seconds(p);
+    double seconds = plan_epoch_seconds(p);
     str_addf(&s, "{\"memory_bytes\": %.0f, \"available_bytes\": %zu, \"weight_bytes\": %zu, ",
              peak_bytes(p), available, p->setup.model.weight_bytes);
     str_addf(&s, "\"adapter_bytes\": %zu, \"activation_bytes\": %zu, \"layers_keep_all\": %zu, ",
@@ -180,7 +174,7 @@ static int print_json(const struct plan *p, size_t available, struct err *e)
     return code;
 }
 
-static int make_plan(struct plan *p, const struct config *c, struct err *e)
+int plan_open(struct plan *p, const struct config *c, struct err *e)
 {
     const struct kernels *k;
     struct adapter from = { 0 };
@@ -197,8 +191,20 @@ static int make_plan(struct plan *p, const struct config *c, struct err *e)
                             budget_bytes(c, p->setup.model.weight_bytes), e);
     }
     adapter_free(&from);
+    return code;
+}
+
+int plan_make(struct plan *p, const struct config *c, struct err *e)
+{
+    int code = plan_open(p, c, e);
     if (!code) code = count_epoch(p, c, e);
     return code ? code : measure_rate(p, e);
+}
+
+void plan_free(struct plan *p)
+{
+    learner_free(&p->learner);
+    setup_close(&p->setup);
 }
 
 /* A plan is often made on another machine than the run. */
@@ -219,7 +225,7 @@ static int run(int n, char **args, struct err *e)
     int code = config_load(&c, args[0], args + 1, (size_t)n - 1, e);
     if (code) return code;
     size_t available = machine_memory_available(&why);
-    code = make_plan(&p, &c, e);
+    code = plan_make(&p, &c, e);
     if (code) hint_at_other_machine(e);
     if (!code && p.setup.notes.n) fputs(p.setup.notes.p, stderr);
     if (!code && as_json) {
@@ -227,8 +233,7 @@ static int run(int n, char **args, struct err *e)
     } else if (!code) {
         print_people(&p, available, why);
     }
-    learner_free(&p.learner);
-    setup_close(&p.setup);
+    plan_free(&p);
     config_free(&c);
     return code;
 }

@@ -16,8 +16,12 @@
 #define CONFIG_WORDS_format(W)                                                                     \
     W(FORMAT_AUTO, "auto")                                                                         \
     W(FORMAT_ALPACA, "alpaca")                                                                     \
+    W(FORMAT_SHAREGPT, "sharegpt")                                                                 \
     W(FORMAT_MESSAGES, "messages")                                                                 \
     W(FORMAT_PROMPT_COMPLETION, "prompt_completion")                                               \
+    W(FORMAT_OASST, "oasst")                                                                       \
+    W(FORMAT_OASST_THREADS, "oasst_threads")                                                       \
+    W(FORMAT_SEGMENTS, "segments")                                                                 \
     W(FORMAT_TEXT, "text")                                                                         \
     W(FORMAT_TOKENS, "tokens")
 #define CONFIG_WORDS_train_on(W)                                                                   \
@@ -32,6 +36,10 @@
 #define CONFIG_WORDS_on_error(W)                                                                   \
     W(ON_ERROR_STOP, "stop")                                                                       \
     W(ON_ERROR_SKIP, "skip")
+#define CONFIG_WORDS_prepare(W)                                                                    \
+    W(PREPARE_AUTO, "auto")                                                                        \
+    W(PREPARE_ALWAYS, "true")                                                                      \
+    W(PREPARE_NEVER, "false")
 #define CONFIG_WORDS_lr_scheduler_type(W)                                                          \
     W(SCHEDULE_COSINE, "cosine")                                                                   \
     W(SCHEDULE_LINEAR, "linear")                                                                   \
@@ -41,6 +49,9 @@
     W(SHARE_AUTO, "auto")                                                                          \
     W(SHARE_ON, "true")                                                                            \
     W(SHARE_OFF, "false")
+#define CONFIG_WORDS_activations(W)                                                                \
+    W(ACTIVATIONS_F32, "f32")                                                                      \
+    W(ACTIVATIONS_BF16, "bf16")
 /* Not a choice but a set: adapter.target_modules has one bit for each. */
 #define CONFIG_WORDS_module(W)                                                                     \
     W(MODULE_Q, "q_proj")                                                                          \
@@ -56,8 +67,10 @@ enum config_format { CONFIG_WORDS_format(CONFIG_ENUM) };
 enum config_train_on { CONFIG_WORDS_train_on(CONFIG_ENUM) };
 enum config_overlong { CONFIG_WORDS_overlong(CONFIG_ENUM) };
 enum config_on_error { CONFIG_WORDS_on_error(CONFIG_ENUM) };
+enum config_prepare { CONFIG_WORDS_prepare(CONFIG_ENUM) };
 enum config_lr_scheduler_type { CONFIG_WORDS_lr_scheduler_type(CONFIG_ENUM) };
 enum config_share_prefixes { CONFIG_WORDS_share_prefixes(CONFIG_ENUM) };
+enum config_activations { CONFIG_WORDS_activations(CONFIG_ENUM) };
 enum config_module { CONFIG_WORDS_module(CONFIG_ENUM) CONFIG_MODULES };
 #undef CONFIG_ENUM
 
@@ -69,8 +82,8 @@ struct config_source {
     char *path;
     bool has_format; /* otherwise data.format counts */
     enum config_format format;
-    char *template; /* NULL: data.template */
-    int64_t weight; /* times per epoch, at least 1 */
+    char *template; /* as data.template; NULL: that */
+    double weight;  /* times per epoch, above 0 */
 };
 
 struct config_sources {
@@ -101,6 +114,7 @@ struct config_interval {
 #define CONFIG_FIELD_AUTO_BYTES   int64_t
 #define CONFIG_FIELD_REAL         double
 #define CONFIG_FIELD_CHOICE(word) enum config_##word
+#define CONFIG_FIELD_TEMPLATE     char * /* a name, or a definition as a JSON object; NULL: null */
 #define CONFIG_FIELD_MODULES      unsigned /* 1u << enum config_module */
 #define CONFIG_FIELD_SOURCES      struct config_sources
 #define CONFIG_FIELD_VALIDATION   struct config_validation

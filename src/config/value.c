@@ -1,9 +1,11 @@
 #include "src/config/value.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/config/scalar.h"
 
@@ -42,6 +44,7 @@ void value_add_wanted(struct str *out, const struct key *k)
     const char *in = in_range(k), *range = k->allowed;
     switch (k->type) {
     case VALUE_TEXT:
+    case VALUE_TEMPLATE:
         str_addf(out, "%s%s", k->by_default ? "null or " : "", k->allowed);
         break;
     case VALUE_BOOL:
@@ -230,10 +233,37 @@ static int read_columns(struct config_columns *out, const struct reading *r,
     return 0;
 }
 
+/* A name, or the parts of a template, which become a JSON object: src/data knows what they mean. */
+static int read_template(char **out, const struct reading *r, const struct yaml_node *v)
+{
+    if (v->kind == YAML_SCALAR) return read_text(out, r, v, "a template's name");
+    if (v->kind != YAML_MAPPING || !v->child) return unwanted(r, v, NULL, "");
+    struct str text = { 0 };
+    for (const struct yaml_node *m = v->child; m; m = m->next) {
+        if (m->kind != YAML_SCALAR) {
+            str_free(&text);
+            return unwanted(r, m, "a text for each part of the template", "");
+        }
+        str_addz(&text, text.n ? ", " : "{");
+        json_add_string(&text, m->key, strlen(m->key));
+        str_addz(&text, ": ");
+        if (is_null(m)) {
+            str_addz(&text, "null");
+        } else {
+            json_add_string(&text, m->text, strlen(m->text));
+        }
+    }
+    str_addc(&text, '}');
+    int code = str_error(&text, r->e);
+    if (!code && !(*out = mem_strdup(text.p, r->e))) code = r->e->code;
+    str_free(&text);
+    return code;
+}
+
 static int read_source_member(struct config_source *s, const struct reading *r,
                               const struct yaml_node *m, bool weighted)
 {
-    static const struct key weight = { .type = VALUE_INT, .allowed = "[1, 1000000]" };
+    static const struct key weight = { .type = VALUE_REAL, .allowed = "(0, 1000000]" };
     static const struct key format = { .type = VALUE_CHOICE,
                                        .words = config_format_words,
                                        .allowed = "" };
@@ -246,9 +276,9 @@ static int read_source_member(struct config_source *s, const struct reading *r,
         s->has_format = !code;
         if (!code) s->format = (enum config_format)word;
     } else if (!strcmp(m->key, "template")) {
-        code = read_text(&s->template, r, m, "a template's name");
+        code = read_template(&s->template, r, m);
     } else if (!strcmp(m->key, "weight") && weighted) {
-        code = read_int(&s->weight, &of_weight, m);
+        code = read_real(&s->weight, &of_weight, m);
     } else {
         return unknown_member(
             r, m, weighted ? "path, format, template or weight" : "path, format or template");
@@ -318,6 +348,8 @@ int value_read(struct config *c, const struct key *k, const struct yaml_node *v,
     case VALUE_TEXT:
         if (k->by_default && is_null(v)) return 0;
         return read_text(field, &r, v, NULL);
+    case VALUE_TEMPLATE:
+        return is_null(v) ? 0 : read_template(field, &r, v);
     case VALUE_BOOL:
         return read_bool(field, &r, v);
     case VALUE_INT:
@@ -373,7 +405,7 @@ static void sources_free(struct config_sources *s)
 void value_free(struct config *c, const struct key *k)
 {
     void *field = field_of(c, k);
-    if (k->type == VALUE_TEXT) {
+    if (k->type == VALUE_TEXT || k->type == VALUE_TEMPLATE) {
         char **text = field;
         mem_free(*text);
         *text = NULL;
@@ -394,6 +426,33 @@ void value_free(struct config *c, const struct key *k)
 /* ---- printing ----------------------------------------------------------------------------------
  */
 
+static void print_template(struct str *out, const char *text)
+{
+    struct err ignored;
+    const char *key;
+    json_t *v,
+        *o = *text == '{' ? json_parse(text, strlen(text), JSON_DUP_REFUSED, "", &ignored) : NULL;
+    if (!o) {
+        scalar_add_text(out, text);
+        return;
+    }
+    const char *before = "{";
+    json_object_foreach(o, key, v)
+    {
+        str_addz(out, before);
+        scalar_add_text(out, key);
+        str_addz(out, ": ");
+        if (json_is_string(v)) {
+            scalar_add_text(out, json_string_value(v));
+        } else {
+            str_addz(out, "null");
+        }
+        before = ", ";
+    }
+    str_addc(out, '}');
+    json_decref(o);
+}
+
 static void print_source(struct str *out, const struct config_source *s)
 {
     if (!s->has_format && !s->template && s->weight == 1) {
@@ -405,9 +464,16 @@ static void print_source(struct str *out, const struct config_source *s)
     if (s->has_format) str_addf(out, ", format: %s", config_format_name(s->format));
     if (s->template) {
         str_addz(out, ", template: ");
-        scalar_add_text(out, s->template);
+        print_template(out, s->template);
     }
-    if (s->weight != 1) str_addf(out, ", weight: %" PRId64, s->weight);
+    if (s->weight != 1) {
+        str_addz(out, ", weight: ");
+        if (s->weight == floor(s->weight)) {
+            str_addf(out, "%.0f", s->weight);
+        } else {
+            scalar_add_real(out, s->weight);
+        }
+    }
     str_addc(out, '}');
 }
 
@@ -487,6 +553,13 @@ void value_print(struct str *out, const struct key *k, const struct config *c)
         str_addc(out, ' ');
         if (*(char *const *)field)
             scalar_add_text(out, *(char *const *)field);
+        else
+            str_addz(out, "null");
+        break;
+    case VALUE_TEMPLATE:
+        str_addc(out, ' ');
+        if (*(char *const *)field)
+            print_template(out, *(char *const *)field);
         else
             str_addz(out, "null");
         break;

@@ -5,8 +5,9 @@
 
 #include "src/base/err.h"
 
-/* The name of the template row (template.h) that renders what this program renders. White space
- * between the words of its tags, the kind of its quotes and escaped line feeds make no difference.
+/* The name of the template row (template.h) that renders what this program renders. What
+ * makes no difference when transformers runs it is overlooked: white space between the words of tags
+ * and what tags drop around them, the kind of quotes, escaped line feeds.
  * NULL with an error for a program that is not known; the error suggests a row by its markers. */
 const char *chat_template_row(const char *jinja, struct err *e);
 

@@ -6,14 +6,22 @@
 
 const char *role_name(enum role r)
 {
-    static const char *const names[] = { "system", "user", "assistant" };
+    static const char *const names[] = { "system", "user", "assistant", "tool" };
     return names[r];
+}
+
+const char *fault_name(enum fault f)
+{
+#define NAME(upper, text) text,
+    static const char *const names[] = { RECORD_FAULTS(NAME) };
+    return names[f];
 }
 
 void conversation_clear(struct conversation *c, enum record_kind kind)
 {
     c->kind = kind;
     c->n = c->n_ids = 0;
+    c->forest = c->every_path = c->chosen = false;
     str_clear(&c->text);
 }
 
@@ -72,10 +80,23 @@ int conversation_add(struct conversation *c, enum role role, const char *text, s
         c->turns = turns;
         c->cap = cap;
     }
-    struct turn t = { .role = role, .n = n, .train = role == ROLE_ASSISTANT };
+    struct turn t = { .role = role, .n = n, .train = role == ROLE_ASSISTANT, .parent = TURN_ROOT };
     int code = store(&t.text, c, text, n, e);
     if (code) return code;
     c->turns[c->n++] = t;
+    return 0;
+}
+
+int conversation_extend(struct conversation *c, const char *text, size_t n, struct err *e)
+{
+    CHECK(c->n > 0 && !c->turns[c->n - 1].input);
+    struct turn *t = &c->turns[c->n - 1];
+    CHECK(t->text + t->n + 1 == c->text.p + c->text.n);
+    c->text.n--; /* the NUL; what follows is stored in its place */
+    const char *more;
+    int code = store(&more, c, text, n, e);
+    if (code) return code;
+    t->n += n;
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* One training record, whatever shape its file had. */
+/* One training record, whatever shape its file had: turns in a row, or a forest of them. */
 #ifndef LORAC_DATA_CONVERSATION_H
 #define LORAC_DATA_CONVERSATION_H
 
@@ -7,20 +7,39 @@
 #include "src/base/err.h"
 #include "src/base/str.h"
 
-enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT };
+enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL };
 
-const char *role_name(enum role r); /* "system", "user", "assistant" */
+const char *role_name(enum role r); /* "system", "user", "assistant", "tool" */
+
+/* What is wrong with a malformed record, as summaries count it. */
+#define RECORD_FAULTS(F)                                                                           \
+    F(JSON, "not valid JSON")                                                                      \
+    F(UTF8, "not valid UTF-8")                                                                     \
+    F(SIZE, "too large")                                                                           \
+    F(KEY, "lacking a key")                                                                        \
+    F(TYPE, "with a value of the wrong type")                                                      \
+    F(VALUE, "with a wrong value")                                                                 \
+    F(ROLE, "with an unknown role")                                                                \
+    F(ORDER, "with turns out of order")                                                            \
+    F(TARGETS, "without a target")
+
+#define RECORD_FAULT_ENUM(upper, text) FAULT_##upper,
+enum fault { RECORD_FAULTS(RECORD_FAULT_ENUM) FAULTS };
+
+const char *fault_name(enum fault f); /* "not valid JSON", ...: "3 " in front makes a phrase */
 
 /* How a record is to be tokenised. */
 enum record_kind {
-    RECORD_CHAT,   /* turns, rendered by a template */
-    RECORD_ALPACA, /* the same, but a user turn may keep its `input` apart: alpaca templates place
+    RECORD_CHAT,     /* turns, rendered by a template */
+    RECORD_ALPACA,   /* the same, but a user turn may keep its `input` apart: alpaca templates place
                       it under its own heading, others join it with a blank line */
-    RECORD_TEXT,   /* one text (turns[0]), everything is a target */
-    RECORD_TOKENS, /* input_ids and labels as given */
+    RECORD_TEXT,     /* one text (turns[0]), everything is a target */
+    RECORD_TOKENS,   /* input_ids and labels as given */
+    RECORD_SEGMENTS, /* texts as given, special tokens spelt out; an assistant's are targets */
 };
 
-enum { LABEL_NONE = -100 }; /* of a token without loss */
+enum { LABEL_NONE = -100 };      /* of a token without loss */
+enum { TURN_ROOT = UINT32_MAX }; /* the parent of a turn that nothing comes before */
 
 struct turn {
     enum role role;
@@ -28,7 +47,9 @@ struct turn {
     size_t n;
     const char *input; /* RECORD_ALPACA's user turn: its input, or NULL; never empty */
     size_t input_n;
-    bool train; /* of an assistant turn: its tokens are targets */
+    bool train;      /* of an assistant turn: its tokens are targets */
+    bool context;    /* no token of it is ever a target, train_on: everything included */
+    uint32_t parent; /* in a forest: the turn it answers, which lies before it, or TURN_ROOT */
 };
 
 /* Zero-initialised it is empty. Its memory is reused after conversation_clear(). */
@@ -38,7 +59,12 @@ struct conversation {
     size_t n, cap;
     int32_t *ids, *labels; /* RECORD_TOKENS; labels are LABEL_NONE or the id */
     size_t n_ids, ids_cap;
-    struct str text; /* storage of all strings */
+    struct str text;  /* storage of all strings */
+    bool forest;      /* turns hang together by `parent`: each path from a root is a chat */
+    bool every_path;  /* of a forest: each path is an example of its own, trained as a whole; else
+                        the paths are one example in which each turn counts once */
+    bool chosen;      /* preference data: what was rejected is left out */
+    enum fault fault; /* of the record that could not be read */
 };
 
 void conversation_clear(struct conversation *c, enum record_kind kind);
@@ -48,6 +74,8 @@ void conversation_free(struct conversation *c);
  * afterwards. `text` must not lie in the conversation itself. */
 int conversation_add(struct conversation *c, enum role role, const char *text, size_t n,
                      struct err *e);
+/* Append n more bytes to the text of the last turn, which has no input yet. */
+int conversation_extend(struct conversation *c, const char *text, size_t n, struct err *e);
 /* Give the last turn an input; an empty one is none. */
 int conversation_add_input(struct conversation *c, const char *text, size_t n, struct err *e);
 /* Append a token of RECORD_TOKENS. */

@@ -1,317 +1,17 @@
 #include "src/data/dataset.h"
 
-#include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "src/base/hashcache.h"
 #include "src/base/mem.h"
+#include "src/data/prepared.h"
 
-/* Records are read in batches: cut by one thread, tokenised by all, appended in order by one. */
-enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, SLOT_TOKENS_KEPT = 1 << 16 };
-
-struct slot {
-    struct record_slice slice;
-    struct examples examples;
-    struct fit_result result;
-    double key;
-    int code;
-    struct err e;
-};
-
-/* Working memory of one thread. */
-struct worker {
-    struct conversation conversation;
-    struct fit fit;
-};
-
-struct build {
-    struct dataset *d;
-    const struct data_options *o;
-    const struct tokenizer *tok;
-    struct str *notes;
-    struct err *e;
-    struct slot *slots;
-    struct worker *workers;
-    size_t n_workers;
-    struct sha256 hash;
-    size_t *ends; /* the training examples behind each training source */
-    struct err first_bad[2];
-};
-
-enum side { TRAIN, VALIDATION };
-
-static struct examples *examples_of(struct build *b, enum side s)
+size_t origin_of(size_t *line, const struct origins *o, size_t example)
 {
-    return s == TRAIN ? &b->d->train : &b->d->validation;
-}
-
-static struct data_counts *counts_of(struct build *b, enum side s)
-{
-    return s == TRAIN ? &b->d->train_counts : &b->d->validation_counts;
-}
-
-/* ---- the split ---------------------------------------------------------------------------------
- */
-
-static void add_u64(struct sha256 *h, uint64_t v, size_t bytes)
-{
-    uint8_t little[8];
-    for (size_t i = 0; i < bytes; i++) little[i] = (uint8_t)(v >> (8 * i));
-    sha256_add(h, little, bytes);
-}
-
-static void add_key_text(struct sha256 *h, const struct conversation *c)
-{
-    size_t first = 0;
-    while (first < c->n && c->turns[first].role != ROLE_USER) first++;
-    bool whole = first == c->n;
-    for (size_t i = whole ? 0 : first; i < c->n && (whole || i == first); i++) {
-        const struct turn *t = &c->turns[i];
-        sha256_add(h, t->text, t->n);
-        if (t->input) sha256_add(h, "\n\n", 2);
-        if (t->input) sha256_add(h, t->input, t->input_n);
-    }
-}
-
-/* A number in [0, 1) that decides the side. */
-static int split_key(double *key, const struct conversation *c, uint64_t seed, struct err *e)
-{
-    static const char purpose[] = "lorac split 1\n";
-    struct sha256 h;
-    int code = sha256_begin(&h, e);
-    if (code) return code;
-    sha256_add(&h, purpose, sizeof purpose - 1);
-    add_u64(&h, seed, 8);
-    if (c->kind == RECORD_TOKENS) {
-        for (size_t i = 0; i < c->n_ids; i++) add_u64(&h, (uint32_t)c->ids[i], 4);
-    } else {
-        add_key_text(&h, c);
-    }
-    uint8_t digest[SHA256_BYTES];
-    sha256_end(&h, digest);
-    uint64_t v = 0;
-    for (size_t i = 0; i < 8; i++) v |= (uint64_t)digest[i] << (8 * i);
-    *key = (double)(v >> 11) * 0x1p-53; /* exact, and below 1 */
-    return 0;
-}
-
-/* ---- one record --------------------------------------------------------------------------------
- */
-
-static int check_vocabulary(const struct conversation *c, size_t size, struct err *e)
-{
-    for (size_t i = 0; size && i < c->n_ids; i++) {
-        if ((size_t)c->ids[i] < size) continue;
-        return err_set(e,
-                       "input_ids[%zu]: found %d, wanted an id below %zu, the size of the "
-                       "vocabulary",
-                       i, c->ids[i], size);
-    }
-    return 0;
-}
-
-static void read_slot(struct slot *s, struct worker *w, const struct build *b,
-                      const struct records *r, const struct data_source *source)
-{
-    const struct data_options *o = b->o;
-    struct fit_options fit = { source->template, b->tok, o->render, o->max_length, o->overlong };
-    struct conversation *c = &w->conversation;
-    s->code = records_parse(r, &s->slice, c, &s->e);
-    if (s->code) return;
-    CHECK(b->tok || c->kind == RECORD_TOKENS);
-    if (c->kind == RECORD_TOKENS) {
-        size_t size = o->vocab_size ? o->vocab_size : b->tok ? tokenizer_size(b->tok) : 0;
-        s->code = check_vocabulary(c, size, &s->e);
-    }
-    if (!s->code) s->code = fit_record(&w->fit, &s->examples, &s->result, c, &fit, &s->e);
-    if (!s->code) s->code = split_key(&s->key, c, o->seed, &s->e);
-    if (s->code) records_prefix(r, &s->slice, &s->e);
-}
-
-/* ---- a batch -----------------------------------------------------------------------------------
- */
-
-/* Fill slots with the next records; fewer than BATCH_RECORDS, or none, at the end of the file. */
-static size_t cut_batch(struct build *b, struct records *r)
-{
-    size_t n = 0, bytes = 0;
-    while (n < BATCH_RECORDS && bytes < BATCH_BYTES) {
-        struct slot *s = &b->slots[n];
-        bool more;
-        examples_clear(&s->examples);
-        s->result = (struct fit_result){ 0 };
-        s->slice.n = 0;
-        s->code = records_slice(r, &s->slice, &more, &s->e);
-        if (!s->code && !more) break;
-        bytes += s->slice.n;
-        n++;
-    }
-    return n;
-}
-
-static void read_batch(struct build *b, size_t n, const struct records *r,
-                       const struct data_source *source)
-{
-#pragma omp parallel for schedule(dynamic, 4) num_threads((int)b->n_workers)
-    for (size_t i = 0; i < n; i++) {
-        struct slot *s = &b->slots[i];
-        if (!s->code) read_slot(s, &b->workers[omp_get_thread_num()], b, r, source);
-    }
-}
-
-/* Out of memory is no property of the record: skipping it would train on other data in silence. */
-static bool is_skippable(const struct build *b, const struct slot *s)
-{
-    return b->o->skip_errors && !s->result.too_long && !strstr(s->e.msg, "out of memory");
-}
-
-static int take_slot(struct build *b, struct slot *s, enum side side)
-{
-    bool by_fraction = side == TRAIN && b->o->n_validation == 0;
-    if (!s->code && by_fraction && s->key < b->o->validation_frac) side = VALIDATION;
-    struct data_counts *counts = counts_of(b, side);
-    counts->records++;
-    if (s->code && !is_skippable(b, s)) {
-        *b->e = s->e;
-        return s->code;
-    }
-    if (s->code) {
-        if (counts->bad++ == 0) b->first_bad[side] = s->e;
-        return 0;
-    }
-    counts->overlong += s->result.lost;
-    counts->truncated += s->result.truncated;
-    counts->split += s->result.split;
-    counts->without_targets += s->result.without_targets;
-    if (counts->longest < s->result.length) counts->longest = s->result.length;
-    return examples_append(examples_of(b, side), &s->examples, 0, s->examples.n, b->e);
-}
-
-/* ---- a source ----------------------------------------------------------------------------------
- */
-
-static int read_records(struct build *b, struct records *r, const struct data_source *source,
-                        enum side side)
-{
-    int code = 0;
-    for (size_t n; !code && (n = cut_batch(b, r)) > 0;) {
-        read_batch(b, n, r, source);
-        for (size_t i = 0; !code && i < n; i++) {
-            code = take_slot(b, &b->slots[i], side);
-            struct examples *x = &b->slots[i].examples;
-            if (x->ids_cap > SLOT_TOKENS_KEPT) examples_free(x);
-        }
-    }
-    return code;
-}
-
-static int read_source(struct build *b, const struct data_source *source, enum side side)
-{
-    struct records *r;
-    int code = records_open(&r, source->path, &source->records, b->e);
-    if (code) return code;
-    records_hash(r, &b->hash);
-    enum data_format f = records_format(r);
-    bool has_text = f != FORMAT_TOKENS;
-    if (has_text && !b->tok) {
-        code = err_usage(b->e, "%s: format %s needs a tokenizer; name one with model.tokenizer",
-                         source->path, data_format_name(f));
-    }
-    if (!code && has_text) {
-        code = template_check(f == FORMAT_TEXT ? NULL : source->template, b->tok, b->e);
-    }
-    if (!code) code = read_records(b, r, source, side);
-    records_close(r);
-    return code;
-}
-
-static int read_sources(struct build *b)
-{
-    const struct data_options *o = b->o;
-    int code = 0;
-    for (size_t i = 0; !code && i < o->n_train; i++) {
-        code = read_source(b, &o->train[i], TRAIN);
-        b->ends[i] = b->d->train.n;
-    }
-    for (size_t i = 0; !code && i < o->n_validation; i++) {
-        code = read_source(b, &o->validation[i], VALIDATION);
-    }
-    return code;
-}
-
-static int add_repeats(struct build *b)
-{
-    int code = 0;
-    for (size_t i = 0; !code && i < b->o->n_train; i++) {
-        size_t from = i ? b->ends[i - 1] : 0;
-        for (size_t k = 1; !code && k < b->o->train[i].repeat; k++) {
-            code = examples_append(&b->d->train, &b->d->train, from, b->ends[i], b->e);
-        }
-    }
-    return code;
-}
-
-/* ---- duplicates --------------------------------------------------------------------------------
- */
-
-static int compare_u64(const void *a, const void *b)
-{
-    uint64_t x, y;
-    memcpy(&x, a, sizeof x);
-    memcpy(&y, b, sizeof y);
-    return (x > y) - (x < y);
-}
-
-/* The sorted digests of all examples: 64 bits of the SHA-256 of ids and flags. */
-static uint64_t *digests_of(const struct examples *x, struct err *e)
-{
-    uint64_t *digest = mem_alloc(x->n, sizeof *digest, e);
-    int failed = 0;
-    if (!digest) return NULL;
-#pragma omp parallel for schedule(static) reduction(max : failed)
-    for (size_t i = 0; i < x->n; i++) {
-        size_t at = x->at[i], n = x->at[i + 1] - at;
-        struct sha256 h;
-        struct err ignored;
-        uint8_t full[SHA256_BYTES];
-        if (sha256_begin(&h, &ignored)) {
-            failed = 1;
-            continue;
-        }
-        sha256_add(&h, x->ids + at, n * sizeof *x->ids);
-        sha256_add(&h, x->target + at, n);
-        sha256_end(&h, full);
-        memcpy(&digest[i], full, sizeof digest[i]);
-    }
-    if (failed) {
-        err_set(e, "libcrypto offers no SHA-256");
-        mem_free(digest);
-        return NULL;
-    }
-    qsort(digest, x->n, sizeof *digest, compare_u64);
-    return digest;
-}
-
-static int count_duplicates(struct build *b, size_t *shared)
-{
-    size_t n[2] = { 0 };
-    uint64_t *digest[2] = { NULL, NULL };
-    int code = 0;
-    *shared = 0;
-    for (int s = TRAIN; !code && s <= VALIDATION; s++) {
-        n[s] = examples_of(b, (enum side)s)->n;
-        if (!(digest[s] = digests_of(examples_of(b, (enum side)s), b->e))) code = b->e->code;
-        for (size_t i = 1; !code && i < n[s]; i++) {
-            counts_of(b, (enum side)s)->duplicates += digest[s][i] == digest[s][i - 1];
-        }
-    }
-    for (size_t i = 0; !code && n[TRAIN] && i < n[VALIDATION]; i++) {
-        *shared += bsearch(&digest[VALIDATION][i], digest[TRAIN], n[TRAIN], sizeof **digest,
-                           compare_u64) != NULL;
-    }
-    mem_free(digest[TRAIN]);
-    mem_free(digest[VALIDATION]);
-    return code;
+    size_t source = 0;
+    while (source + 1 < o->n_sources && o->ends[source] <= example) source++;
+    *line = o->line[example];
+    return source;
 }
 
 /* ---- what is left, and what to say about it ----------------------------------------------------
@@ -324,7 +24,8 @@ static const char *train_on_name(enum train_on t)
 }
 
 /* No example of a side is left: say what became of its records, and which setting to change. */
-static int nothing_left(const struct build *b, enum side side, const struct data_counts *c)
+static int nothing_left(const struct build *b, const struct build_side *side,
+                        const struct data_counts *c)
 {
     struct str s = { 0 };
     if (c->overlong) {
@@ -341,11 +42,49 @@ static int nothing_left(const struct build *b, enum side side, const struct data
                  c->without_targets, b->o->max_length, train_on_name(b->o->render.train_on),
                  c->longest);
     }
-    if (c->bad) str_addf(&s, "; %zu malformed, the first: %s", c->bad, b->first_bad[side].msg);
+    if (c->bad) str_addf(&s, "; %zu malformed, the first: %s", c->bad, side->first_bad.msg);
     int code = str_error(&s, b->e);
     if (!code) {
-        code = err_set(b->e, "data.%s: none of %zu records is left%s",
-                       side == TRAIN ? "train" : "validation", c->records, s.n ? s.p : "");
+        code = err_set(b->e, "data.%s: none of %zu records is left%s", side->name, c->records,
+                       s.n ? s.p : "");
+    }
+    str_free(&s);
+    return code;
+}
+
+static int fraction_leaves_none(const struct build *b, size_t train, size_t validation)
+{
+    return err_set(b->e, "data.validation: a fraction of %g of %zu examples leaves %s; %s",
+                   b->o->validation_frac, train + validation,
+                   train ? "none for validation" : "none to train on",
+                   train ? "raise it, or name a validation file" : "lower it");
+}
+
+/* "2 not valid JSON, 1 lacking a key" */
+static void add_faults(struct str *out, const struct data_counts *c)
+{
+    const char *before = "";
+    for (int f = 0; f < FAULTS; f++) {
+        if (!c->faults[f]) continue;
+        str_addf(out, "%s%zu %s", before, c->faults[f], fault_name((enum fault)f));
+        before = ", ";
+    }
+}
+
+/* More than a few bad records are no accident. */
+static int check_skipped(const struct build *b, const struct build_side *side)
+{
+    const struct data_counts *c = &side->counts;
+    double frac = b->o->max_skipped_frac;
+    if ((double)c->bad <= frac * (double)c->records) return 0;
+    struct str s = { 0 };
+    add_faults(&s, c);
+    int code = str_error(&s, b->e);
+    if (!code) {
+        code = err_set(b->e,
+                       "data.%s: %zu of %zu records are malformed (%s), more than the %g %% that "
+                       "data.max_skipped_frac allows; the first: %s",
+                       side->name, c->bad, c->records, s.p, 100 * frac, side->first_bad.msg);
     }
     str_free(&s);
     return code;
@@ -353,82 +92,183 @@ static int nothing_left(const struct build *b, enum side side, const struct data
 
 static int check_sides(const struct build *b)
 {
-    const struct dataset *d = b->d;
     const struct data_options *o = b->o;
+    const struct build_side *t = &b->side[TRAIN], *v = &b->side[VALIDATION];
+    size_t train = build_examples(t), validation = build_examples(v);
     bool by_fraction = o->n_validation == 0 && o->validation_frac > 0;
-    if (by_fraction && d->train.n + d->validation.n == 0) {
-        struct data_counts sum = d->train_counts;
-        const struct data_counts *v = &d->validation_counts;
-        sum.records += v->records, sum.overlong += v->overlong;
-        sum.without_targets += v->without_targets;
-        if (sum.longest < v->longest) sum.longest = v->longest;
-        return nothing_left(b, TRAIN, &sum);
+    int code = check_skipped(b, t);
+    if (!code) code = check_skipped(b, v);
+    if (code) return code;
+    if (by_fraction && train + validation == 0) {
+        struct data_counts sum = t->counts;
+        sum.records += v->counts.records, sum.overlong += v->counts.overlong;
+        sum.without_targets += v->counts.without_targets;
+        if (sum.longest < v->counts.longest) sum.longest = v->counts.longest;
+        return nothing_left(b, t, &sum);
     }
-    if (by_fraction && (d->train.n == 0 || d->validation.n == 0)) {
-        return err_set(b->e, "data.validation: a fraction of %g of %zu examples leaves %s; %s",
-                       o->validation_frac, d->train.n + d->validation.n,
-                       d->train.n ? "none for validation" : "none to train on",
-                       d->train.n ? "raise it, or name a validation file" : "lower it");
+    if (by_fraction && (train == 0 || validation == 0)) {
+        return fraction_leaves_none(b, train, validation);
     }
-    if (d->train.n == 0) return nothing_left(b, TRAIN, &d->train_counts);
-    if (o->n_validation && d->validation.n == 0) {
-        return nothing_left(b, VALIDATION, &d->validation_counts);
-    }
+    if (train == 0) return nothing_left(b, t, &t->counts);
+    if (o->n_validation && validation == 0) return nothing_left(b, v, &v->counts);
     return 0;
 }
 
-static void note_side(struct build *b, enum side side)
+static void note_side(struct str *notes, const struct build *b, const struct build_side *side)
 {
-    const struct data_counts *c = counts_of(b, side);
-    const char *name = side == TRAIN ? "train" : "validation";
+    const struct data_counts *c = &side->counts;
+    const char *name = side->name;
     size_t max = b->o->max_length;
     if (c->bad) {
-        str_addf(b->notes, "%s: %zu of %zu records malformed and skipped, the first: %s\n", name,
-                 c->bad, c->records, b->first_bad[side].msg);
+        str_addf(notes, "%s: %zu of %zu records malformed and skipped (", name, c->bad, c->records);
+        add_faults(notes, c);
+        str_addf(notes, "), the first: %s\n", side->first_bad.msg);
+    }
+    if (c->chosen) {
+        str_addf(notes,
+                 "%s: %zu records are preference data: trained on what was chosen, the rejected "
+                 "answers are left out\n",
+                 name, c->chosen);
     }
     if (c->overlong) {
-        str_addf(b->notes,
+        str_addf(notes,
                  "%s: %zu longer than data.max_length = %zu tokens dropped (the longest "
                  "record has %zu)\n",
                  name, c->overlong, max, c->longest);
     }
     if (c->truncated) {
-        str_addf(b->notes,
+        str_addf(notes,
                  "%s: %zu records cut to data.max_length = %zu tokens (the longest has "
                  "%zu)\n",
                  name, c->truncated, max, c->longest);
     }
     if (c->split) {
-        str_addf(b->notes,
+        str_addf(notes,
                  "%s: %zu records split into pieces of at most data.max_length = %zu "
                  "tokens (the longest has %zu)\n",
                  name, c->split, max, c->longest);
     }
+    if (c->targets_lost) {
+        str_addf(notes, "%s: %zu targets are in what was dropped or cut away\n", name,
+                 c->targets_lost);
+    }
     if (c->without_targets) {
-        str_addf(b->notes, "%s: %zu records without a target dropped (data.train_on: %s)\n", name,
+        str_addf(notes, "%s: %zu records without a target dropped (data.train_on: %s)\n", name,
                  c->without_targets, train_on_name(b->o->render.train_on));
     }
     if (c->duplicates) {
-        str_addf(b->notes, "%s: %zu examples are exact copies of others\n", name, c->duplicates);
+        str_addf(notes, "%s: %zu examples are exact copies of others%s\n", name, c->duplicates,
+                 c->removed ? ", and left out" : "");
     }
 }
 
-static int finish(struct build *b)
+/* A source of a mixture that gives nothing is no error as long as others do. */
+static void note_empty_sources(struct str *notes, const struct build *b)
 {
-    size_t shared;
+    const size_t *ends = b->side[TRAIN].origins.ends;
+    for (size_t i = 0; b->o->n_train > 1 && i < b->o->n_train; i++) {
+        if (ends[i] == (i ? ends[i - 1] : 0))
+            str_addf(notes, "train: file %zu of data.train gives no examples\n", i + 1);
+    }
+}
+
+static int finish(struct str *notes, struct build *b)
+{
     int code = check_sides(b);
-    if (!code) code = count_duplicates(b, &shared);
-    if (!code) code = add_repeats(b);
     if (code) return code;
-    for (int s = TRAIN; s <= VALIDATION; s++) {
-        counts_of(b, (enum side)s)->tokens = examples_tokens(examples_of(b, (enum side)s));
-        counts_of(b, (enum side)s)->targets = examples_targets(examples_of(b, (enum side)s));
-        note_side(b, (enum side)s);
+    for (int s = TRAIN; s < SIDES; s++) note_side(notes, b, &b->side[s]);
+    note_empty_sources(notes, b);
+    if (b->untemplated) {
+        str_addz(notes, "data: no template is given: prompts and answers are joined as they are "
+                        "(data.template names one; plain means this)\n");
     }
-    if (shared) {
-        str_addf(b->notes, "validation: %zu examples are also trained on\n", shared);
+    size_t shared = digests_shared(&b->side[VALIDATION].seen, &b->side[TRAIN].seen);
+    if (shared) str_addf(notes, "validation: %zu examples are also trained on\n", shared);
+    return str_error(notes, b->e);
+}
+
+/* ---- the files ---------------------------------------------------------------------------------
+ */
+
+/* What is known of the sources before they are read. */
+struct files {
+    char **paths; /* training, then validation ones */
+    uint8_t (*digests)[SHA256_BYTES];
+    struct stat *stats;
+    size_t n;
+    uint64_t bytes;
+};
+
+static void files_free(struct files *f)
+{
+    mem_free(f->paths);
+    mem_free(f->digests);
+    mem_free(f->stats);
+}
+
+static int files_stat(struct files *f, const struct data_options *o, struct err *e)
+{
+    f->n = o->n_train + o->n_validation;
+    f->paths = mem_alloc(f->n, sizeof *f->paths, e);
+    f->stats = mem_alloc(f->n, sizeof *f->stats, e);
+    f->digests = mem_alloc(f->n, sizeof *f->digests, e);
+    if (!f->paths || !f->stats || !f->digests) return e->code;
+    for (size_t i = 0; i < f->n; i++) {
+        const struct data_source *s = i < o->n_train ? &o->train[i]
+                                                     : &o->validation[i - o->n_train];
+        f->paths[i] = (char *)(uintptr_t)s->path;
+        struct map m; /* says what is wrong with a file that is none */
+        int code = map_open(&m, s->path, e);
+        if (code) return code;
+        f->stats[i] = m.st;
+        f->bytes += m.size;
+        map_close(&m);
     }
-    return str_error(b->notes, b->e);
+    return 0;
+}
+
+static int digest_of_hex(uint8_t digest[SHA256_BYTES], const char hex[SHA256_HEX])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < SHA256_BYTES; i++) {
+        const char *high = strchr(digits, hex[2 * i]), *low = strchr(digits, hex[2 * i + 1]);
+        digest[i] = (uint8_t)((high - digits) << 4 | (low - digits));
+    }
+    return 0;
+}
+
+/* Large files by way of the cache of digests: reading them takes its time. */
+static int files_hash(struct files *f, struct err *e)
+{
+    if (f->bytes <= PREPARE_ABOVE_BYTES) {
+        int code = 0;
+        for (size_t i = 0; !code && i < f->n; i++)
+            code = sha256_file(f->digests[i], f->paths[i], NULL, e);
+        return code;
+    }
+    struct hash_job *job;
+    char(*hex)[SHA256_HEX] = mem_alloc(f->n, sizeof *hex, e);
+    int code = hex ? hash_start(&job, f->paths, f->n, e) : e->code;
+    if (!code) code = hash_wait(job, hex, e);
+    for (size_t i = 0; !code && i < f->n; i++) digest_of_hex(f->digests[i], hex[i]);
+    mem_free(hex);
+    return code;
+}
+
+/* What was read is what was hashed. */
+static int files_same(const struct files *f, struct err *e)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        struct stat now;
+        const struct stat *was = &f->stats[i];
+        if (stat(f->paths[i], &now) != 0) return err_errno(e, "%s", f->paths[i]);
+        if (now.st_ino != was->st_ino || now.st_size != was->st_size ||
+            now.st_mtim.tv_sec != was->st_mtim.tv_sec ||
+            now.st_mtim.tv_nsec != was->st_mtim.tv_nsec) {
+            return err_set(e, "%s: changed while it was read; try again", f->paths[i]);
+        }
+    }
+    return 0;
 }
 
 /* ---- opening -----------------------------------------------------------------------------------
@@ -443,54 +283,161 @@ static int check_options(const struct data_options *o, struct err *e)
                          o->validation_frac);
     }
     for (size_t i = 0; i < o->n_train; i++) {
-        if (o->train[i].repeat == 0) {
-            return err_usage(e, "data.train: %s: found a weight of 0, wanted 1 or more",
-                             o->train[i].path);
+        if (!(o->train[i].weight > 0)) {
+            return err_usage(e, "data.train: %s: found a weight of %g, wanted more than 0",
+                             o->train[i].path, o->train[i].weight);
         }
     }
     return 0;
 }
 
-static int build_begin(struct build *b)
+/* Take over what a build has in memory. */
+static void take(struct dataset *d, struct build *b)
 {
-    b->n_workers = (size_t)omp_get_max_threads();
-    b->slots = mem_alloc(BATCH_RECORDS, sizeof *b->slots, b->e);
-    b->workers = b->slots ? mem_alloc(b->n_workers, sizeof *b->workers, b->e) : NULL;
-    b->ends = b->workers ? mem_alloc(b->o->n_train, sizeof *b->ends, b->e) : NULL;
-    return b->ends ? sha256_begin(&b->hash, b->e) : b->e->code;
+    struct build_side *t = &b->side[TRAIN], *v = &b->side[VALIDATION];
+    d->train = t->examples;
+    d->validation = v->examples;
+    d->train_origins = t->origins;
+    d->validation_origins = v->origins;
+    d->train_counts = t->counts;
+    d->validation_counts = v->counts;
+    t->examples = v->examples = (struct examples){ 0 };
+    t->origins = v->origins = (struct origins){ 0 };
 }
 
-static void build_end(struct build *b)
+static int build_in_memory(struct dataset *d, struct str *notes, const struct data_options *o,
+                           const struct tokenizer *tok, struct err *e)
 {
-    if (b->hash.state) sha256_end(&b->hash, b->d->sha256);
-    for (size_t i = 0; b->slots && i < BATCH_RECORDS; i++) examples_free(&b->slots[i].examples);
-    for (size_t i = 0; b->workers && i < b->n_workers; i++) {
-        conversation_free(&b->workers[i].conversation);
-        fit_free(&b->workers[i].fit);
+    struct build b;
+    int code = build_begin(&b, o, tok, NULL, e);
+    if (code) return code;
+    code = build_read(&b);
+    if (!code) code = finish(notes, &b);
+    if (!code) take(d, &b);
+    build_end(&b);
+    return code;
+}
+
+static int build_file(const char *path, const char *dir, const char *key, const struct dataset *d,
+                      const struct files *f, const struct data_options *o,
+                      const struct tokenizer *tok, struct err *e)
+{
+    struct build b;
+    struct str notes = { 0 };
+    int code = dir_make(dir, 0700, e);
+    if (!code) code = build_begin(&b, o, tok, dir, e);
+    if (code) return code;
+    code = build_read(&b);
+    if (!code) code = finish(&notes, &b);
+    if (!code) code = files_same(f, e);
+    if (!code) code = prepared_write(path, &b, key, d->sha256, notes.p ? notes.p : "", e);
+    build_end(&b);
+    str_free(&notes);
+    return code;
+}
+
+static void drop(struct dataset *d)
+{
+    struct share *shares = d->shares;
+    size_t n = d->n_shares;
+    uint8_t digest[SHA256_BYTES];
+    memcpy(digest, d->sha256, sizeof digest);
+    d->shares = NULL;
+    dataset_close(d);
+    d->shares = shares;
+    d->n_shares = n;
+    memcpy(d->sha256, digest, sizeof digest);
+}
+
+/* A file that cannot be read is made again: it is a copy of what the sources say. */
+static int open_or_build(struct dataset *d, struct str *notes, const char *dir, const char *key,
+                         const struct files *f, const struct data_options *o,
+                         const struct tokenizer *tok, struct err *e)
+{
+    char path[PATH_BYTES], name[SHA256_HEX + 8];
+    snprintf(name, sizeof name, "%s.h5", key);
+    int code = path_join(path, dir, name, e);
+    if (code) return code;
+    if (file_exists(path)) {
+        size_t said = notes->n;
+        d->reused = prepared_open(d, notes, path, key, e) == 0;
+        if (d->reused) return 0;
+        drop(d);
+        if (notes->p) notes->p[notes->n = said] = 0;
+        str_addf(notes, "data: %s; it is made again\n", e->msg);
     }
-    mem_free(b->slots);
-    mem_free(b->workers);
-    mem_free(b->ends);
+    bool wanted = o->prepare == PREPARE_ALWAYS ||
+                  (o->prepare == PREPARE_AUTO && f->bytes > PREPARE_ABOVE_BYTES);
+    if (!wanted) return build_in_memory(d, notes, o, tok, e);
+    code = build_file(path, dir, key, d, f, o, tok, e);
+    return code ? code : prepared_open(d, notes, path, key, e);
+}
+
+static int open_sources(struct dataset *d, struct str *notes, const struct files *f,
+                        const struct data_options *o, const struct tokenizer *tok, struct err *e)
+{
+    char dir[PATH_BYTES], key[SHA256_HEX];
+    bool optional = o->prepare == PREPARE_AUTO && f->bytes <= PREPARE_ABOVE_BYTES;
+    if (o->prepare == PREPARE_NEVER) return build_in_memory(d, notes, o, tok, e);
+    int code = prepared_dir(dir, o->cache_dir, e);
+    if (code && optional) return build_in_memory(d, notes, o, tok, e);
+    if (!code) {
+        code = prepared_key(key, o, tok, (const uint8_t(*)[SHA256_BYTES])f->digests, e);
+    }
+    return code ? code : open_or_build(d, notes, dir, key, f, o, tok, e);
+}
+
+static int add_shares(struct dataset *d, const struct data_options *o, struct err *e)
+{
+    d->shares = mem_alloc(o->n_train, sizeof *d->shares, e);
+    if (!d->shares) return e->code;
+    d->n_shares = o->n_train;
+    for (size_t i = 0; i < o->n_train; i++) d->shares[i].weight = o->train[i].weight;
+    return 0;
+}
+
+/* Items of the examples up to `end`, where one ends. */
+static size_t items_before(const struct examples *x, size_t end)
+{
+    return end < x->n ? examples_item_of(x, end) : examples_items(x);
 }
 
 int dataset_open(struct dataset *d, const struct data_options *o, const struct tokenizer *tok,
                  struct str *notes, struct err *e)
 {
+    struct files f = { 0 };
     *d = (struct dataset){ 0 };
     int code = check_options(o, e);
-    if (code) return code;
-    struct build b = { .d = d, .o = o, .tok = tok, .notes = notes, .e = e };
-    code = build_begin(&b);
-    if (!code) code = read_sources(&b);
-    if (!code) code = finish(&b);
-    build_end(&b);
+    if (!code) code = files_stat(&f, o, e);
+    if (!code) code = files_hash(&f, e);
+    if (!code && f.n == 1) memcpy(d->sha256, f.digests[0], SHA256_BYTES);
+    if (!code && f.n > 1) code = sha256_of(d->sha256, f.digests, f.n * SHA256_BYTES, e);
+    if (!code) code = add_shares(d, o, e);
+    if (!code) code = open_sources(d, notes, &f, o, tok, e);
+    for (size_t i = 0; !code && i < d->n_shares; i++) {
+        const size_t *ends = d->train_origins.ends;
+        d->shares[i].n = items_before(&d->train, ends[i]) -
+                         (i ? items_before(&d->train, ends[i - 1]) : 0);
+    }
+    files_free(&f);
     if (code) dataset_close(d);
     return code;
+}
+
+static void origins_free(struct origins *o)
+{
+    mem_free(o->line);
+    mem_free(o->ends);
 }
 
 void dataset_close(struct dataset *d)
 {
     examples_free(&d->train);
     examples_free(&d->validation);
+    origins_free(&d->train_origins);
+    origins_free(&d->validation_origins);
+    mem_free(d->shares);
+    mem_free(d->prepared);
+    map_close(&d->map);
     *d = (struct dataset){ 0 };
 }

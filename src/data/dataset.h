@@ -3,16 +3,26 @@
 #ifndef LORAC_DATA_DATASET_H
 #define LORAC_DATA_DATASET_H
 
+#include "src/base/file.h"
 #include "src/base/hash.h"
 #include "src/data/fit.h"
 #include "src/data/records.h"
+#include "src/data/sampler.h"
 
 struct data_source {
     const char *path;
     struct records_options records;
     const struct template *template; /* NULL: plain; text and tokens need none */
-    size_t repeat;                   /* times per epoch, 1 or more; of no effect on validation */
+    double weight;                   /* times per epoch, above 0; of no effect on validation */
 };
+
+/* Where the examples are kept: in memory, or in a prepared file (prepared.h) that is mapped. */
+enum prepare {
+    PREPARE_AUTO,   /* in a file when there is one already, or the sources are large */
+    PREPARE_ALWAYS, /* in a file, which is made if it is missing */
+    PREPARE_NEVER,
+};
+enum { PREPARE_ABOVE_BYTES = 64 << 20 }; /* what PREPARE_AUTO calls large: all sources together */
 
 struct data_options {
     const struct data_source *train;
@@ -23,29 +33,56 @@ struct data_options {
     struct render_options render;
     size_t max_length; /* tokens of an example */
     enum overlong overlong;
-    bool skip_errors; /* on_error: skip */
+    bool skip_errors;        /* on_error: skip */
+    double max_skipped_frac; /* of a side's records; more that are malformed is an error */
+    bool deduplicate;        /* keep only the first of examples with the same tokens and targets */
     uint64_t seed;
     size_t vocab_size; /* ids of `tokens` records lie below it; 0: the tokenizer's size, if any */
+    enum prepare prepare;
+    const char *cache_dir;                           /* of prepared files; NULL: prepared.h's */
+    void (*progress)(size_t records, void *context); /* NULL, or called now and then */
+    void *context;
 };
 
 struct data_counts {
     size_t records;         /* read, the malformed ones included */
     size_t bad;             /* malformed and skipped */
+    size_t faults[FAULTS];  /* the same by kind */
+    size_t chosen;          /* preference data, of which the chosen answer is read */
     size_t overlong;        /* examples (of split chats: exchanges) dropped for their length */
     size_t truncated;       /* records cut */
     size_t split;           /* records cut into several examples */
+    size_t targets_lost;    /* in what was dropped for its length or cut away */
     size_t without_targets; /* records that gave no target */
-    size_t duplicates;      /* examples whose tokens and targets another one before has; kept */
+    size_t duplicates;      /* examples whose tokens and targets another one before has */
+    size_t removed;         /* of them, those left out: all with deduplicate, else none */
     size_t longest;         /* tokens of the longest record, before max_length */
-    size_t tokens, targets; /* of the examples kept, repeats included */
+    size_t tokens, targets; /* of the examples kept, each once */
 };
 
-/* train: the sources' examples in order, each once; behind them the repeats, source by source. */
-struct dataset {
-    struct examples train, validation;
-    struct data_counts train_counts, validation_counts;
-    uint8_t sha256[SHA256_BYTES]; /* of the files' bytes, train then validation, each once */
+/* Which record each example comes from: the line on which it begins, and its source by the number of
+ * examples up to the source's end. */
+struct origins {
+    uint32_t *line; /* one for each example */
+    size_t *ends;   /* one for each source that feeds this side */
+    size_t n_sources, cap;
 };
+
+struct dataset {
+    struct examples train, validation; /* source by source, in the order of the records */
+    struct origins train_origins, validation_origins;
+    struct data_counts train_counts, validation_counts;
+    struct share *shares; /* one for each training source: the sampler's mixture */
+    size_t n_shares;
+    uint8_t
+        sha256[SHA256_BYTES]; /* of the file; of several: of their digests in a row, train first */
+    struct map map;           /* of the prepared file; nothing when all is in memory */
+    char *prepared;           /* its path, or NULL */
+    bool reused;              /* it was there already */
+};
+
+/* The source (its number among those that feed this side) and the line of an example's record. */
+size_t origin_of(size_t *line, const struct origins *o, size_t example);
 
 /* Reads and tokenises all files (on all OpenMP threads; the result does not depend on how many).
  * `tok` may be NULL when every source has the format tokens.

@@ -9,6 +9,9 @@ void fit_free(struct fit *f)
     encoded_free(&f->whole);
     encoded_free(&f->part);
     mem_free(f->turns);
+    mem_free(f->path);
+    mem_free(f->number);
+    mem_free(f->state);
     *f = (struct fit){ 0 };
 }
 
@@ -153,7 +156,7 @@ static int split_chat(struct examples *out, struct fit_result *result, const str
 static int fit_long(struct fit *f, struct examples *out, struct fit_result *result,
                     const struct conversation *c, const struct fit_options *o, struct err *e)
 {
-    bool chunks = c->kind == RECORD_TEXT || c->kind == RECORD_TOKENS ||
+    bool chunks = (c->kind != RECORD_CHAT && c->kind != RECORD_ALPACA) ||
                   template_is_plain(o->template);
     size_t before = out->n;
     int code = 0;
@@ -186,16 +189,130 @@ static int fit_long(struct fit *f, struct examples *out, struct fit_result *resu
     return code;
 }
 
+/* The targets of examples from .. x->n - 1. */
+static size_t targets_from(const struct examples *x, size_t from)
+{
+    size_t targets = 0;
+    if (from == x->n) return 0;
+    for (size_t i = x->at[from]; i < x->at[x->n]; i++) targets += x->target[i];
+    return targets;
+}
+
+/* A conversation that is no forest; adds to the result. */
+static int fit_one(struct fit *f, struct examples *out, struct fit_result *result,
+                   const struct conversation *c, const struct fit_options *o, struct err *e)
+{
+    int code = template_encode(&f->whole, o->template, o->tok, c, &o->render, e);
+    size_t length = f->whole.tokens.n, before = out->n, targets = 0;
+    if (code) return code;
+    if (result->length < length) result->length = length;
+    if (length <= o->max_length) {
+        code = add(out, &f->whole, 0, length, e);
+        result->without_targets = out->n == before;
+        return code;
+    }
+    for (size_t i = 0; i < length; i++) targets += f->whole.target[i];
+    code = fit_long(f, out, result, c, o, e);
+    if (!code) result->targets_lost += targets - targets_from(out, before);
+    return code;
+}
+
+/* ---- forests -----------------------------------------------------------------------------------
+ */
+
+/* What is known of a turn. */
+enum { ANSWERED_BELOW = 1, DONE = 2 }; /* an answer comes behind it; it was a target */
+
+static int reserve_path(struct fit *f, size_t n, struct err *e)
+{
+    if (n <= f->path_cap) return 0;
+    struct turn *path = mem_resize(f->path, n, sizeof *path, e);
+    if (!path) return e->code;
+    f->path = path;
+    uint32_t *number = mem_resize(f->number, n, sizeof *number, e);
+    if (!number) return e->code;
+    f->number = number;
+    uint8_t *state = mem_resize(f->state, n, 1, e);
+    if (!state) return e->code;
+    f->state = state;
+    f->path_cap = n;
+    return 0;
+}
+
+/* Mark the turns of the path in f that the last example of it has as done: those up to the last
+ * answer that is in it whole, or the first, when only a part of that is. */
+static void mark_done(struct fit *f, size_t n, const struct examples *out,
+                      const struct fit_result *path)
+{
+    size_t answers = 0, whole = f->whole.n_ends;
+    if (path->truncated) {
+        size_t length = out->at[out->n] - out->at[out->n - 1];
+        while (whole > 1 && f->whole.ends[whole - 1] > length) whole--;
+    }
+    for (size_t i = 0; i < n && answers < whole; i++) {
+        f->state[f->number[i]] |= DONE;
+        answers += f->path[i].role == ROLE_ASSISTANT;
+    }
+}
+
+static int fit_path(struct fit *f, struct examples *out, struct fit_result *result,
+                    const struct conversation *c, uint32_t leaf, const struct fit_options *o,
+                    struct err *e)
+{
+    size_t n = 0, before = out->n;
+    for (uint32_t i = leaf; i != TURN_ROOT; i = c->turns[i].parent) n++;
+    for (uint32_t i = leaf, k = (uint32_t)n; i != TURN_ROOT; i = c->turns[i].parent) {
+        f->number[--k] = i;
+        f->path[k] = c->turns[i];
+        f->path[k].context = !c->every_path && f->state[i] & DONE;
+    }
+    struct conversation view = { .kind = c->kind, .turns = f->path, .n = n };
+    struct fit_result path = { 0 };
+    int code = fit_one(f, out, &path, &view, o, e);
+    if (result->length < path.length) result->length = path.length;
+    result->too_long |= path.too_long;
+    if (code) return code;
+    bool cut_away = path.without_targets && path.length > o->max_length;
+    result->lost += path.lost + cut_away;
+    result->targets_lost += path.targets_lost;
+    result->truncated |= path.truncated;
+    result->split |= path.split;
+    if (out->n > before) mark_done(f, n, out, &path);
+    return 0;
+}
+
+static int fit_forest(struct fit *f, struct examples *out, struct fit_result *result,
+                      const struct conversation *c, const struct fit_options *o, struct err *e)
+{
+    size_t before = out->n;
+    int code = reserve_path(f, c->n, e);
+    if (code) return code;
+    memset(f->state, 0, c->n);
+    for (size_t i = c->n; i-- > 0;) {
+        uint32_t parent = c->turns[i].parent;
+        bool answers = c->turns[i].role == ROLE_ASSISTANT || f->state[i] & ANSWERED_BELOW;
+        CHECK(parent == TURN_ROOT || parent < i);
+        if (answers && parent != TURN_ROOT) f->state[parent] |= ANSWERED_BELOW;
+    }
+    for (size_t i = 0; !code && i < c->n; i++) {
+        bool leaf = c->turns[i].role == ROLE_ASSISTANT && !(f->state[i] & ANSWERED_BELOW);
+        if (leaf) code = fit_path(f, out, result, c, (uint32_t)i, o, e);
+    }
+    result->without_targets = out->n == before && result->lost == 0;
+    return code || c->every_path ? code : examples_join(out, before, e);
+}
+
+/* ---- any record --------------------------------------------------------------------------------
+ */
+
 int fit_record(struct fit *f, struct examples *out, struct fit_result *result,
                const struct conversation *c, const struct fit_options *o, struct err *e)
 {
     *result = (struct fit_result){ 0 };
-    int code = template_encode(&f->whole, o->template, o->tok, c, &o->render, e);
-    if (code) return code;
-    result->length = f->whole.tokens.n;
-    if (result->length > o->max_length) return fit_long(f, out, result, c, o, e);
-    size_t before = out->n;
-    code = add(out, &f->whole, 0, f->whole.tokens.n, e);
-    result->without_targets = out->n == before;
-    return code;
+    int code = (c->forest ? fit_forest : fit_one)(f, out, result, c, o, e);
+    if (code || !result->without_targets || o->overlong == OVERLONG_DROP) return code;
+    return err_set(e,
+                   "found no target in it, wanted an answer to learn within data.max_length = %zu "
+                   "tokens (data.overlong: drop leaves such records out)",
+                   o->max_length);
 }

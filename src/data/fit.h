@@ -1,5 +1,9 @@
 /* One record to the examples of at most max_length tokens that it gives.
  *
+ * A forest gives an example for each path from a root to an answer behind which no other comes. The
+ * paths are one item (examples.h), and each turn is a target in one of them, the first that has room
+ * for it; in the others it is context. With every_path each path is an item, trained as a whole.
+ *
  * A record that is longer than that is an error, is dropped, is cut, or is split:
  *   truncate  behind the last answer that fits whole and leaves a target; where there is none, at
  *             the max_length-th token, and then without an EOS
@@ -26,18 +30,23 @@ struct fit_options {
 
 /* What became of a record. */
 struct fit_result {
-    size_t length; /* tokens of the whole record */
-    size_t lost;   /* examples (of a split chat: exchanges) dropped for their length */
+    size_t length;       /* tokens of the whole record */
+    size_t lost;         /* examples (of a split chat: exchanges) dropped for their length */
+    size_t targets_lost; /* of what was dropped or cut away */
     bool truncated, split;
-    bool without_targets; /* no example, and not for its length */
+    bool without_targets; /* no example, and not for its length; an error unless overlong is drop */
     bool too_long;        /* an error because of OVERLONG_ERROR, not of the record */
 };
 
 /* Working memory of one thread; zero-initialised it is empty. */
 struct fit {
     struct encoded whole, part;
-    struct turn *turns;
+    struct turn *turns; /* of a piece of a chat */
     size_t turns_cap;
+    struct turn *path; /* of a forest, and the numbers of its turns there */
+    uint32_t *number;
+    uint8_t *state; /* of each turn of the forest */
+    size_t path_cap;
 };
 void fit_free(struct fit *f);
 

@@ -7,6 +7,10 @@
 
 enum { NO_ROW = UINT32_MAX };
 
+/* Examples that are looked at before the pages of a mapped data set are released again: a page fault
+ * brings in some 64 KiB around it. */
+enum { LOOKED_AT_MOST = 128 };
+
 static const int32_t *ids_of(const struct examples *x, uint32_t i)
 {
     return x->ids + x->at[i];
@@ -83,16 +87,36 @@ static int descending(const void *pa, const void *pb)
     return a > b ? -1 : a < b;
 }
 
-/* The rows of the largest pass that any batch can give: all of the longest examples together, at most
- * pass_tokens, or one example that is longer. */
-static int bound_rows(size_t *bound, const struct examples *x, size_t batch_size,
-                      size_t pass_tokens, struct err *e)
+/* The examples of the largest batch: those of the batch_size largest items. */
+static int bound_examples(size_t *bound, const struct examples *x, size_t batch_size, struct err *e)
+{
+    size_t n = examples_items(x);
+    *bound = batch_size < n ? batch_size : n;
+    if (!x->item) return 0;
+    size_t *sizes = mem_alloc(n, sizeof *sizes, e);
+    if (!sizes) return e->code;
+    for (size_t k = 0; k < n; k++) sizes[k] = x->item[k + 1] - x->item[k];
+    qsort(sizes, n, sizeof *sizes, descending);
+    *bound = 0;
+    for (size_t k = 0; k < n && k < batch_size; k++) *bound += sizes[k];
+    mem_free(sizes);
+    return 0;
+}
+
+/* The rows of the largest pass that any batch can give: all of its n longest examples together, at
+ * most pass_tokens, or one example that is longer. */
+static int bound_rows(size_t *bound, const struct examples *x, size_t n, size_t pass_tokens,
+                      struct err *e)
 {
     size_t *rows = mem_alloc(x->n, sizeof *rows, e), sum = 0;
     if (!rows) return e->code;
-    for (size_t i = 0; i < x->n; i++) rows[i] = rows_of(x, (uint32_t)i);
+    for (size_t i = 0; i < x->n; i++) {
+        rows[i] = rows_of(x, (uint32_t)i);
+        if (i % LOOKED_AT_MOST == 0) examples_release(x);
+    }
+    examples_release(x);
     qsort(rows, x->n, sizeof *rows, descending);
-    for (size_t i = 0; i < x->n && i < batch_size && sum < pass_tokens; i++) sum += rows[i];
+    for (size_t i = 0; i < n && sum < pass_tokens; i++) sum += rows[i];
     *bound = sum < pass_tokens ? sum : pass_tokens;
     if (x->n && rows[0] > *bound) *bound = rows[0];
     if (*bound == 0) *bound = 1;
@@ -106,14 +130,15 @@ int batch_init(struct batch *b, const struct examples *x, size_t batch_size, siz
     *b = (struct batch){
         .examples = x, .batch_size = batch_size, .pass_tokens = pass_tokens, .share = share
     };
-    if (bound_rows(&b->rows_max, x, batch_size, pass_tokens, e)) return e->code;
+    if (bound_examples(&b->examples_max, x, batch_size, e)) return e->code;
+    if (bound_rows(&b->rows_max, x, b->examples_max, pass_tokens, e)) return e->code;
     /* a trie with n leaves has at most 2n - 1 nodes without lonely children */
-    b->seg_max = 2 * (batch_size < x->n ? batch_size : x->n);
+    b->seg_max = 2 * b->examples_max;
     if (b->seg_max > b->rows_max) b->seg_max = b->rows_max;
     struct pass *p = &b->pass;
-    b->order = mem_alloc(batch_size, sizeof *b->order, e);
-    b->first = mem_alloc(batch_size + 1, sizeof *b->first, e);
-    b->leaf = mem_alloc(batch_size, sizeof *b->leaf, e);
+    b->order = mem_alloc(b->examples_max, sizeof *b->order, e);
+    b->first = mem_alloc(b->examples_max + 1, sizeof *b->first, e);
+    b->leaf = mem_alloc(b->examples_max, sizeof *b->leaf, e);
     uint32_t **rows[] = { &p->pos,        &p->example,  &p->target_row, &p->weight,
                           &b->parent_row, &b->children, &b->path };
     bool ok = b->order && b->first && b->leaf;
@@ -140,7 +165,12 @@ void batch_free(struct batch *b)
 static void cut(struct batch *b, size_t n)
 {
     const struct examples *x = b->examples;
+    if (b->looked_at >= LOOKED_AT_MOST) {
+        examples_release(x);
+        b->looked_at = 0;
+    }
     qsort_r(b->order, n, sizeof *b->order, compare_examples, (void *)(uintptr_t)x);
+    b->looked_at += n;
     b->n = n;
     b->n_passes = b->tokens = b->targets = b->rows = 0;
     struct walk walk = { 0 };
@@ -163,18 +193,30 @@ static void cut(struct batch *b, size_t n)
     b->first[b->n_passes] = n;
 }
 
+/* Put the examples of item k behind the n that are there; how many there are then. */
+static size_t add_item(struct batch *b, size_t n, size_t k)
+{
+    const struct examples *x = b->examples;
+    size_t end = examples_item(x, k + 1);
+    for (size_t i = examples_item(x, k); i < end; i++) b->order[n++] = (uint32_t)i;
+    return n;
+}
+
 void batch_begin(struct batch *b, const uint32_t *which, size_t n)
 {
+    size_t examples = 0;
     CHECK(n <= b->batch_size);
-    memcpy(b->order, which, n * sizeof *which);
-    cut(b, n);
+    for (size_t i = 0; i < n; i++) examples = add_item(b, examples, which[i]);
+    CHECK(examples <= b->examples_max);
+    cut(b, examples);
 }
 
 void batch_begin_range(struct batch *b, uint32_t first, size_t n)
 {
+    size_t examples = 0;
     CHECK(n <= b->batch_size);
-    for (size_t i = 0; i < n; i++) b->order[i] = first + (uint32_t)i;
-    cut(b, n);
+    for (size_t i = 0; i < n; i++) examples = add_item(b, examples, first + i);
+    cut(b, examples);
 }
 
 /* ---- building a pass --------------------------------------------------------------------------

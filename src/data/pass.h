@@ -30,10 +30,14 @@ struct pass {
     size_t n_targets;
 };
 
-/* The examples of a step in sorted order and where its passes begin. */
+/* The examples of a step in sorted order and where its passes begin. A batch is drawn by items
+ * (examples.h): all paths of a tree are in it, so that what they share is computed once per pass. */
 struct batch {
     const struct examples *examples;
-    size_t batch_size, pass_tokens;
+    size_t batch_size;   /* items */
+    size_t examples_max; /* in any batch */
+    size_t pass_tokens;
+    size_t looked_at; /* examples since their pages were last released */
     bool share;
     size_t rows_max, seg_max; /* no pass of this data has more */
 
@@ -51,16 +55,15 @@ struct batch {
     size_t pass_number;
 };
 
-/* Room for batches of at most batch_size of these examples: everything a step needs is allocated
- * here. */
+/* Room for batches of at most batch_size of these items: everything a step needs is allocated here. */
 int batch_init(struct batch *b, const struct examples *x, size_t batch_size, size_t pass_tokens,
                bool share, struct err *e);
 void batch_free(struct batch *b);
 
-/* Take the n examples numbered in `which`, sort them and cut them into passes. */
+/* Take the n items numbered in `which`, sort their examples and cut them into passes. */
 void batch_begin(struct batch *b, const uint32_t *which, size_t n);
 
-/* The same for examples first .. first + n - 1. */
+/* The same for items first .. first + n - 1. */
 void batch_begin_range(struct batch *b, uint32_t first, size_t n);
 
 /* Build pass number p; valid until the next call. */

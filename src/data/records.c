@@ -5,18 +5,24 @@
 
 #include "src/base/file.h"
 #include "src/base/mem.h"
+#include "src/base/unpack.h"
+#include "src/base/utf8.h"
 
 struct records {
     char *path;
-    struct map map;
+    struct map file; /* as it lies on the disk */
+    struct map map;  /* its text: the same, or what was packed in it */
+    bool packed;
     struct records_options options;
     enum data_format format;
     bool is_array;
+    bool is_flat; /* a record is several elements or lines: the messages of one tree */
     bool done;    /* nothing more can be read */
     size_t at;    /* the byte behind the last slice */
     size_t line;  /* of `at` */
     size_t count; /* records cut so far */
     size_t last_line;
+    size_t released; /* bytes from the start that records_release() let go of */
 };
 
 static bool is_space(uint8_t c)
@@ -121,7 +127,7 @@ static int slice_element(struct records *r, struct record_slice *s, bool *more, 
     return code;
 }
 
-int records_slice(struct records *r, struct record_slice *s, bool *more, struct err *e)
+static int next_slice(struct records *r, struct record_slice *s, bool *more, struct err *e)
 {
     *more = true;
     if (!r->done && r->is_array) return slice_element(r, s, more, e);
@@ -132,6 +138,50 @@ int records_slice(struct records *r, struct record_slice *s, bool *more, struct 
         return 0;
     }
     return slice_line(r, s, e);
+}
+
+/* ---- flat trees --------------------------------------------------------------------------------
+ */
+
+/* Whether a message of a flat list answers another. The key in quotes cannot stand inside a string,
+ * where its second quote would have a backslash in front. */
+static bool has_parent(const struct record_slice *s)
+{
+    static const char key[] = "\"parent_id\"";
+    const char *p = memmem(s->text, s->n, key, sizeof key - 1), *end = s->text + s->n;
+    if (!p) return false;
+    p += sizeof key - 1;
+    while (p < end && (is_space((uint8_t)*p) || *p == ':')) p++;
+    return end - p >= 4 && memcmp(p, "null", 4) != 0;
+}
+
+/* Take what follows into the slice as long as it answers something. */
+static int extend_slice(struct records *r, struct record_slice *s, struct err *e)
+{
+    for (;;) {
+        struct records before = *r;
+        struct record_slice next;
+        struct err ignored;
+        bool more = false;
+        bool answers = !next_slice(r, &next, &more, &ignored) && more && has_parent(&next);
+        if (!answers) { /* leave it to the next call, its errors too */
+            *r = before;
+            break;
+        }
+        s->n = (size_t)(next.text + next.n - s->text);
+        r->count = s->number;
+        r->last_line = s->line;
+        if (s->n > RECORD_BYTES) break;
+    }
+    if (s->n <= RECORD_BYTES) return 0;
+    err_set(e, "found a tree of messages of more than %d bytes", RECORD_BYTES);
+    return records_prefix(r, s, e);
+}
+
+int records_slice(struct records *r, struct record_slice *s, bool *more, struct err *e)
+{
+    int code = next_slice(r, s, more, e);
+    return code || !*more || !r->is_flat ? code : extend_slice(r, s, e);
 }
 
 /* ---- records -----------------------------------------------------------------------------------
@@ -152,21 +202,79 @@ int records_prefix(const struct records *r, const struct record_slice *s, struct
     return err_prefix(e, "%s", where);
 }
 
-static json_t *parse_slice(const struct records *r, const struct record_slice *s, struct err *e)
+/* The value of a slice. A string that holds JSON (lines that were encoded twice, as WizardLM's are)
+ * is what it holds. */
+static json_t *parse_slice(const struct records *r, const struct record_slice *s, enum fault *fault,
+                           struct err *e)
 {
     char where[WHERE_BYTES];
-    where_of(where, r, s);
+    size_t at;
     struct err why;
+    where_of(where, r, s);
+    *fault = FAULT_JSON;
+    if (!utf8_valid(s->text, s->n, &at)) {
+        *fault = FAULT_UTF8;
+        err_set(e, "%s: not valid UTF-8 at byte %zu", where, at + 1);
+        return NULL;
+    }
     json_t *v = json_parse(s->text, s->n, JSON_DUP_REFUSED, where, &why);
     if (!v && r->is_array) *e = why;
     if (!v && !r->is_array) err_set(e, "%s; wanted one object on this line", why.msg);
+    if (!json_is_string(v)) return v;
+    json_t *inner = json_parse(json_string_value(v), json_string_length(v), JSON_DUP_REFUSED, where,
+                               &why);
+    json_decref(v);
+    if (!inner) {
+        *fault = FAULT_TYPE;
+        err_set(e, "%s: found a string, wanted an object (or one that holds an object)", where);
+    }
+    return inner;
+}
+
+/* The messages of a flat tree as an array, a line each. */
+static json_t *parse_lines(const struct records *r, const struct record_slice *s, enum fault *fault,
+                           struct err *e)
+{
+    struct record_slice line = *s;
+    json_t *list = json_array();
+    if (!list) err_set(e, "out of memory: a tree of messages");
+    for (size_t at = 0; list && at < s->n; line.line++) {
+        const char *end = memchr(s->text + at, '\n', s->n - at);
+        line.text = s->text + at;
+        line.n = end ? (size_t)(end - line.text) : s->n - at;
+        at += line.n + 1;
+        while (line.n && is_space((uint8_t)line.text[line.n - 1])) line.n--;
+        if (line.n == 0) continue;
+        json_t *v = parse_slice(r, &line, fault, e);
+        if (!v || json_array_append_new(list, v)) {
+            if (v) err_set(e, "out of memory: a tree of messages");
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    return list;
+}
+
+static json_t *parse_tree(const struct records *r, const struct record_slice *s, enum fault *fault,
+                          struct err *e)
+{
+    if (!r->is_array) return parse_lines(r, s, fault, e);
+    struct str text = { 0 };
+    str_addc(&text, '[');
+    str_add(&text, s->text, s->n);
+    str_addc(&text, ']');
+    struct record_slice whole = *s;
+    whole.text = text.p;
+    whole.n = text.n;
+    json_t *v = str_error(&text, e) ? NULL : parse_slice(r, &whole, fault, e);
+    str_free(&text);
     return v;
 }
 
 int records_parse(const struct records *r, const struct record_slice *s, struct conversation *c,
                   struct err *e)
 {
-    json_t *v = parse_slice(r, s, e);
+    json_t *v = (r->is_flat ? parse_tree : parse_slice)(r, s, &c->fault, e);
     if (!v) return e->code;
     char where[WHERE_BYTES];
     where_of(where, r, s);
@@ -193,9 +301,10 @@ enum data_format records_format(const struct records *r)
     return r->format;
 }
 
-void records_hash(const struct records *r, struct sha256 *h)
+void records_release(struct records *r)
 {
-    sha256_add(h, r->map.data, r->map.size);
+    pages_release(r->map.data + r->released, r->at - r->released);
+    r->released = r->at;
 }
 
 /* ---- opening -----------------------------------------------------------------------------------
@@ -209,8 +318,10 @@ static int refuse_others(const struct records *r, struct err *e)
         size_t n;
         const char *what;
     } kinds[] = {
-        { "\x1f\x8b", 2, "is compressed with gzip: unpack it first" },
-        { "\x28\xb5\x2f\xfd", 4, "is compressed with zstd: unpack it first" },
+        { "BZh", 3, "is compressed with bzip2, wanted gzip, zstd or plain text" },
+        { "\xfd"
+          "7zXZ",
+          5, "is compressed with xz, wanted gzip, zstd or plain text" },
         { "PK\x03\x04", 4, "is a zip archive: unpack it first" },
         { "PAR1", 4, "is a Parquet file: convert it to JSONL first" },
         { "\xff\xfe", 2, "is UTF-16, wanted UTF-8" },
@@ -230,7 +341,7 @@ static void rewind_records(struct records *r)
     static const char mark[] = "\xef\xbb\xbf";
     r->at = r->map.size >= 3 && memcmp(r->map.data, mark, 3) == 0 ? 3 : 0;
     r->line = 1;
-    r->count = r->last_line = 0;
+    r->count = r->last_line = r->released = 0;
     r->done = false;
     skip_space(r);
 }
@@ -245,10 +356,11 @@ static int detect(struct records *r, struct err *e)
     bool more = true;
     for (size_t i = 0; i < TRIED && r->format == FORMAT_AUTO; i++) {
         struct err now = { 0 };
+        enum fault fault;
         json_t *v = NULL;
         int code = records_slice(r, &s, &more, &now);
         if (!code && !more) break;
-        if (!code) v = parse_slice(r, &s, &now);
+        if (!code) v = parse_slice(r, &s, &fault, &now);
         if (v) r->format = shape_detect(v);
         if (v && r->format == FORMAT_AUTO && !first.code) {
             char where[WHERE_BYTES];
@@ -262,8 +374,26 @@ static int detect(struct records *r, struct err *e)
         *e = first;
         return e->code;
     }
-    rewind_records(r);
     return 0;
+}
+
+/* OpenAssistant's flat lists are known by the first record that is one: a message, not a tree. */
+static void look_for_flat(struct records *r)
+{
+    struct record_slice s;
+    struct err ignored;
+    enum fault fault;
+    bool more;
+    if (r->format != FORMAT_OASST && r->format != FORMAT_OASST_THREADS) return;
+    rewind_records(r);
+    while (!records_slice(r, &s, &more, &ignored) && more) {
+        json_t *v = parse_slice(r, &s, &fault, &ignored);
+        bool known = json_is_object(v);
+        r->is_flat = known && json_object_get(v, "message_id") && !json_object_get(v, "prompt") &&
+                     !json_object_get(v, "replies");
+        json_decref(v);
+        if (known) break;
+    }
 }
 
 static int begin(struct records *r, struct err *e)
@@ -279,7 +409,11 @@ static int begin(struct records *r, struct err *e)
                          "format prompt_completion",
                          data_format_name(r->format));
     }
-    int code = map_open(&r->map, r->path, e);
+    int code = map_open(&r->file, r->path, e);
+    if (code) return code;
+    r->packed = unpack_knows(&r->file);
+    if (!r->packed) r->map = r->file;
+    if (r->packed) code = unpack(&r->map, &r->file, r->path, e);
     if (!code) code = refuse_others(r, e);
     if (code) return code;
     rewind_records(r);
@@ -292,7 +426,10 @@ static int begin(struct records *r, struct err *e)
         return err_set(e, "%s: holds no records: its array is empty", r->path);
     }
     rewind_records(r);
-    return r->format == FORMAT_AUTO ? detect(r, e) : 0;
+    if (r->format == FORMAT_AUTO) code = detect(r, e);
+    if (!code) look_for_flat(r);
+    rewind_records(r);
+    return code;
 }
 
 int records_open(struct records **out, const char *path, const struct records_options *o,
@@ -313,7 +450,8 @@ int records_open(struct records **out, const char *path, const struct records_op
 void records_close(struct records *r)
 {
     if (!r) return;
-    map_close(&r->map);
+    if (r->packed) map_close(&r->map);
+    map_close(&r->file);
     mem_free(r->path);
     mem_free(r);
 }

@@ -1,5 +1,7 @@
 /* Files of training records: JSONL (one object a line) or one JSON array; UTF-8 with or without
- * byte order mark, LF or CRLF. What a record may look like, by format, is in shapes.h.
+ * byte order mark, LF or CRLF; plain, gzip or Zstandard. What a record may look like, by format, is
+ * in shapes.h. A line that is a string which holds an object is that object. Of OpenAssistant's flat
+ * lists a record is a tree: a message without a parent and those behind it that have one.
  *
  * One record is in memory at a time, of either container: the file is mapped and cut into slices,
  * each of which is parsed strictly and by itself, so that records can be parsed in parallel and an
@@ -10,7 +12,6 @@
 #ifndef LORAC_DATA_RECORDS_H
 #define LORAC_DATA_RECORDS_H
 
-#include "src/base/hash.h"
 #include "src/data/shapes.h"
 
 enum { RECORD_BYTES = 64 << 20 }; /* the longest record accepted */
@@ -24,8 +25,8 @@ struct records_options {
 };
 
 /* The strings of o must live as long as the file is open. An empty file, one that is visibly
- * something else (compressed, Parquet, UTF-16), and one whose format auto cannot tell are errors.
- */
+ * something else (Parquet, UTF-16), a damaged compressed one, and one whose format auto cannot tell
+ * are errors. */
 int records_open(struct records **out, const char *path, const struct records_options *o,
                  struct err *e);
 void records_close(struct records *r);
@@ -34,7 +35,7 @@ enum data_format records_format(const struct records *r);
 
 /* Read the next record into c (zero-initialised or used before). Returns 0 and sets *more (false at
  * the end, c untouched), or an error for a malformed record; the reader stands behind it then and
- * can go on. */
+ * can go on. After an error of records_parse() c->fault says of what kind it is. */
 int records_next(struct records *r, struct conversation *c, bool *more, struct err *e);
 /* The line (1-based) on which the record last read began. */
 size_t records_line(const struct records *r);
@@ -52,7 +53,7 @@ int records_parse(const struct records *r, const struct record_slice *s, struct 
 /* Put "file:line: " in front of the message. */
 int records_prefix(const struct records *r, const struct record_slice *s, struct err *e);
 
-/* Add all bytes of the file to a digest. */
-void records_hash(const struct records *r, struct sha256 *h);
+/* The slices cut so far are done with: what was read need not stay in memory. */
+void records_release(struct records *r);
 
 #endif

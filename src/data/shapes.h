@@ -1,27 +1,43 @@
 /* The shapes of records: from one JSON value to a conversation. A format is one row of
- * DATA_FORMATS below. Keys that a format does not name are ignored.
+ * DATA_FORMATS below, and is_NAME() and read_NAME() in one of shape_*.c. Keys that a format does
+ * not name are ignored. datasets/README.md shows a record of each.
  *
  *   alpaca             instruction, output; optional input, system, history: [[user, answer], ...].
- *                      Dolly's names (instruction, context, response) are taken too.
- *   messages           messages: [{role, content}]; roles system (also developer), user, assistant;
- *                      an assistant message may say train: true|false or weight: 0|1
+ *                      Dolly's names (instruction, context, response) are taken too, and
+ *                      self-instruct's instances: [{input, output}, ...], each a conversation
+ *   sharegpt           conversations: [{from, value}]; roles human, gpt, system, tool and what else
+ *                      they are called (reading.c); optional system, tools
+ *   messages           messages: [{role, content}]; roles system (also developer), user, assistant,
+ *                      tool; optional tools. In both an assistant message may say train: true|false
+ *                      or weight: 0|1, and may call tools
  *   prompt_completion  two texts under one of the usual pairs of names (prompt/completion,
  *                      question/answer, ...) or those of `columns`; with the usual names also an
  *                      optional system or system_prompt
+ *   oasst              a tree of messages, prompt: {role, text, replies: [...]}; or an array of its
+ *                      messages {message_id, parent_id, role, text}
+ *   oasst_threads      thread: [{role, text}]; or a tree, of which each path is then an example
+ *   segments           segments: [{label, text}], with special tokens spelt out in the texts
  *   text               text
  *   tokens             input_ids; optional labels, each -100 or the id at its place (they are not
  *                      shifted: labels[i] belongs to input_ids[i]). Without labels all are targets.
- *                      Padding belongs to other trainers: attention_mask is ignored. */
+ *                      Padding belongs to other trainers: attention_mask is ignored.
+ *
+ * Preference data is read for what was chosen: `chosen` in place of the answer, or behind the
+ * messages, or as the whole list. Then what stands before it is context. Data of single judgements
+ * (label: false) is read and not learnt where the judgement is bad. */
 #ifndef LORAC_DATA_SHAPES_H
 #define LORAC_DATA_SHAPES_H
 
 #include "src/base/json.h"
 #include "src/data/conversation.h"
 
-/* The formats, in the order in which auto tries them: name, and the keys by which it is known.
- * shapes.c holds is_NAME() and read_NAME() of each. */
+/* The formats, in the order in which auto tries them: name, and the keys by which it is known. */
 #define DATA_FORMATS(F)                                                                            \
     F(TOKENS, tokens, "input_ids")                                                                 \
+    F(SEGMENTS, segments, "segments")                                                              \
+    F(OASST_THREADS, oasst_threads, "thread")                                                      \
+    F(OASST, oasst, "prompt: {role, text, replies}")                                               \
+    F(SHAREGPT, sharegpt, "conversations")                                                         \
     F(MESSAGES, messages, "messages")                                                              \
     F(ALPACA, alpaca, "instruction, output")                                                       \
     F(PROMPT_COMPLETION, prompt_completion, "prompt, completion")                                  \
@@ -42,7 +58,7 @@ enum data_format shape_detect(const json_t *v);
 /* The error of a value that has no format's keys: names some of its keys and what was wanted. */
 int shape_unknown(const json_t *v, const char *where, struct err *e);
 
-/* Overwrite c with the record v. `prompt` and `completion` are the names of prompt_completion's
+/* Overwrite c with the record v; on failure c->fault says what kind it is. `prompt` and `completion` are the names of prompt_completion's
  * texts, both NULL for the usual ones. Errors begin with `where`. */
 int shape_read(struct conversation *c, enum data_format f, const json_t *v, const char *prompt,
                const char *completion, const char *where, struct err *e);

@@ -6,88 +6,6 @@
 #include "src/base/utf8.h"
 #include "src/data/chat_template.h"
 
-/* How a row writes its parts: text, with {system}, {user}, {input}, {answer} for the record's, and
- * {bos}, {eos} or the exact text of a special token for what is placed by id. The EOS of an answer
- * is the first special token behind {answer}. */
-struct template
-{
-    const char *name;
-    const char *system; /* a system text; NULL where it is folded */
-    const char *fold;   /* a system text and the first user text made one user text, or NULL */
-    const char *default_system;       /* where the record has none; NULL: then nothing is written */
-    const char *default_system_input; /* the same where the first user turn has an input */
-    const char *user;
-    const char *input; /* heading of an input; NULL: it follows the user text after a blank line */
-    const char *assistant;
-    const char *between; /* in front of every user turn but the first, or NULL */
-    bool strips;         /* user texts and answers lose the white space around them */
-    bool alternates;     /* takes only (system) user assistant user assistant ... */
-};
-
-#define ALPACA                                                                                     \
-    .system = "{system}\n\n",                                                                      \
-    .default_system = "Below is an instruction that describes a task. Write a response that "      \
-                      "appropriately completes the request.",                                      \
-    .default_system_input = "Below is an instruction that describes a task, paired with an input " \
-                            "that provides further context. Write a response that appropriately "  \
-                            "completes the request.",                                              \
-    .user = "### Instruction:\n{user}\n\n", .input = "### Input:\n{input}\n\n", .between = "\n\n", \
-    .alternates = true
-
-#define CHATML                                                                                     \
-    .system = "{<|im_start|>}system\n{system}{<|im_end|>}\n",                                      \
-    .user = "{<|im_start|>}user\n{user}{<|im_end|>}\n",                                            \
-    .assistant = "{<|im_start|>}assistant\n{answer}{<|im_end|>}\n"
-
-static const struct template templates[] = {
-    { .name = "alpaca", ALPACA, .assistant = "### Response:\n{answer}{eos}" },
-    { .name = "alpaca_stanford", ALPACA, .assistant = "### Response:{answer}{eos}" },
-    { .name = "llama2",
-      .fold = "<<SYS>>\n{system}\n<</SYS>>\n\n{user}",
-      .user = "{bos}[INST] {user} [/INST]",
-      .assistant = " {answer} {eos}",
-      .strips = true,
-      .alternates = true },
-    { .name = "chatml", CHATML },
-    { .name = "smollm2",
-      CHATML,
-      .default_system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face" },
-    { .name = "plain", .system = "{system}", .user = "{user}", .assistant = "{answer}{eos}" },
-};
-enum { TEMPLATES = sizeof templates / sizeof *templates };
-
-/* ---- the table ---------------------------------------------------------------------------------
- */
-
-const struct template *template_named(const char *name)
-{
-    for (size_t i = 0; i < TEMPLATES; i++) {
-        if (strcmp(templates[i].name, name) == 0) return &templates[i];
-    }
-    return NULL;
-}
-
-const char *template_name(const struct template *t)
-{
-    return t->name;
-}
-
-const char *template_names(void)
-{
-    static char names[TEMPLATES * 32];
-#pragma omp critical(template_names)
-    if (!names[0]) {
-        struct str s = { 0 };
-        for (size_t i = 0; i < TEMPLATES; i++) {
-            str_addf(&s, "%s%s", i ? " " : "", templates[i].name);
-        }
-        CHECK(s.n < sizeof names);
-        if (s.n) memcpy(names, s.p, s.n);
-        str_free(&s);
-    }
-    return names;
-}
-
 static const struct template *row_of(const struct template *t)
 {
     return t ? t : template_named("plain");
@@ -96,6 +14,22 @@ static const struct template *row_of(const struct template *t)
 bool template_is_plain(const struct template *t)
 {
     return row_of(t) == template_named("plain");
+}
+
+int template_digest(uint8_t digest[SHA256_BYTES], const struct template *t, struct err *e)
+{
+    t = row_of(t);
+#define TEMPLATE_VALUE(part, help) t->part,
+    const char *parts[] = { TEMPLATE_PARTS(TEMPLATE_VALUE) };
+    struct str s = { 0 };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        str_addf(&s, "%zu %s\n", parts[i] ? strlen(parts[i]) + 1 : 0, parts[i] ? parts[i] : "");
+    }
+    str_addf(&s, "%d %d\n", t->strip, t->alternate);
+    int code = str_error(&s, e);
+    if (!code) code = sha256_of(digest, s.p, s.n, e);
+    str_free(&s);
+    return code;
 }
 
 const struct template *template_of_model(const struct tokenizer *tok, struct err *e)
@@ -121,46 +55,11 @@ const struct template *template_of_model(const struct tokenizer *tok, struct err
 /* ---- special tokens ----------------------------------------------------------------------------
  */
 
-/* One piece of a row's string. */
-struct piece {
-    const char *text;
-    size_t n;
-    bool is_name; /* stood in braces */
-};
-
-/* Cut the next piece off; false at the end. */
-static bool next_piece(struct piece *out, const char **at)
-{
-    const char *p = *at;
-    if (!p || !*p) return false;
-    if (*p == '{') {
-        const char *end = strchr(p, '}');
-        CHECK(end);
-        *out = (struct piece){ p + 1, (size_t)(end - p) - 1, true };
-        *at = end + 1;
-    } else {
-        *out = (struct piece){ p, strcspn(p, "{"), false };
-        *at = p + out->n;
-    }
-    return true;
-}
-
-static bool is_named(const struct piece *p, const char *name)
-{
-    return p->is_name && p->n == strlen(name) && memcmp(p->text, name, p->n) == 0;
-}
-
-static bool is_special(const struct piece *p)
-{
-    return p->is_name && !is_named(p, "system") && !is_named(p, "user") && !is_named(p, "input") &&
-           !is_named(p, "answer");
-}
-
 /* Its id, or -1. */
 static int32_t special_id(const struct tokenizer *tok, const struct piece *p)
 {
-    if (is_named(p, "bos")) return tokenizer_bos(tok);
-    if (is_named(p, "eos")) return tokenizer_eos(tok);
+    if (piece_is(p, "bos")) return tokenizer_bos(tok);
+    if (piece_is(p, "eos")) return tokenizer_eos(tok);
     char text[64];
     CHECK(p->n < sizeof text);
     memcpy(text, p->text, p->n);
@@ -171,10 +70,11 @@ static int32_t special_id(const struct tokenizer *tok, const struct piece *p)
 /* Whether a special token of the row is not in the tokenizer; *out is it. */
 static bool lacks(struct piece *out, const struct template *t, const struct tokenizer *tok)
 {
-    const char *parts[] = { t->system, t->user, t->input, t->assistant };
+    const char *parts[] = { t->begin, t->system,    t->user,   t->input,
+                            t->tool,  t->assistant, t->between };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        for (const char *at = parts[i]; next_piece(out, &at);) {
-            if (is_special(out) && special_id(tok, out) < 0) return true;
+        for (const char *at = parts[i]; piece_next(out, &at);) {
+            if (piece_is_special(out) && special_id(tok, out) < 0) return true;
         }
     }
     return false;
@@ -186,8 +86,14 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
     struct piece missing, other;
     if (!lacks(&missing, t, tok)) return 0;
     struct str works = { 0 };
-    for (size_t i = 0; i < TEMPLATES; i++) {
-        if (!lacks(&other, &templates[i], tok)) str_addf(&works, " %s", templates[i].name);
+    char name[64];
+    for (const char *at = template_names(); *at; at += *at == ' ') {
+        size_t n = strcspn(at, " ");
+        CHECK(n < sizeof name);
+        memcpy(name, at, n);
+        name[n] = 0;
+        if (!lacks(&other, template_named(name), tok)) str_addf(&works, " %s", name);
+        at += n;
     }
     int code = str_error(&works, e);
     if (!code) {
@@ -203,11 +109,9 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
 bool template_stops(const struct template *t, const struct tokenizer *tok, int32_t id)
 {
     if (tokenizer_is_eos(tok, id)) return true;
-    bool behind = false;
     struct piece p;
-    for (const char *at = row_of(t)->assistant; next_piece(&p, &at);) {
-        if (behind && is_special(&p)) return special_id(tok, &p) == id;
-        behind = behind || is_named(&p, "answer");
+    for (const char *at = part_find(row_of(t)->assistant, "answer"); piece_next(&p, &at);) {
+        if (piece_is_special(&p)) return special_id(tok, &p) == id;
     }
     return false;
 }
@@ -228,10 +132,11 @@ struct render {
     const struct template *t;
     const struct tokenizer *tok;
     struct encoded *x;
-    bool all;      /* train_on: everything */
-    bool on_eos;   /* train_on_eos */
-    enum mark now; /* of what is written next */
-    bool answered; /* an answer was written whose EOS is still to come */
+    bool all;       /* train_on: everything */
+    bool on_eos;    /* train_on_eos */
+    enum mark rest; /* of what is no answer, in this turn */
+    enum mark now;  /* of what is written next */
+    bool answered;  /* an answer was written whose EOS is still to come */
     struct err *e;
 };
 
@@ -305,7 +210,7 @@ static int add_special(struct render *r, const struct piece *p)
     if (!code) code = add_flag(r->x, r->x->tokens.n - 1, r->now == TARGET, r->e);
     if (code || !r->answered) return code;
     r->answered = false;
-    r->now = r->all ? TARGET : OTHER;
+    r->now = r->rest;
     return add_end(r->x, r->e);
 }
 
@@ -320,14 +225,14 @@ struct parts {
 static int add_part(struct render *r, const struct piece *p, const struct parts *v)
 {
     if (!p->is_name) return add_text(r, p->text, p->n, r->now);
-    if (is_special(p)) return add_special(r, p);
-    if (is_named(p, "answer")) {
+    if (piece_is_special(p)) return add_special(r, p);
+    if (piece_is(p, "answer")) {
         r->now = !v->trained ? NEVER : r->on_eos ? TARGET : OTHER;
         r->answered = true;
         return add_text(r, v->answer.text, v->answer.n, v->trained ? TARGET : NEVER);
     }
-    const struct span *s = is_named(p, "system") ? &v->system
-                           : is_named(p, "user") ? &v->user
+    const struct span *s = piece_is(p, "system") ? &v->system
+                           : piece_is(p, "user") ? &v->user
                                                  : &v->input;
     return add_text(r, s->text, s->n, r->now);
 }
@@ -336,7 +241,7 @@ static int add_format(struct render *r, const char *format, const struct parts *
 {
     struct piece p;
     int code = 0;
-    for (const char *at = format; !code && next_piece(&p, &at);) code = add_part(r, &p, v);
+    for (const char *at = format; !code && piece_next(&p, &at);) code = add_part(r, &p, v);
     return code;
 }
 
@@ -363,6 +268,12 @@ static struct span strip(struct span s)
     return s;
 }
 
+/* From now on a turn is written; nothing of one that is context is ever a target. */
+static void begin_turn(struct render *r, const struct turn *t)
+{
+    r->now = r->rest = t->context ? NEVER : r->all ? TARGET : OTHER;
+}
+
 /* The text of a user turn: with its input when that has no heading of its own, with the system text
  * when that is folded into it. */
 static int user_text(struct span *out, struct render *r, const struct turn *t,
@@ -375,11 +286,11 @@ static int user_text(struct span *out, struct render *r, const struct turn *t,
         struct str *s = &r->x->content;
         str_clear(s);
         struct piece p;
-        for (const char *at = folded ? row->fold : "{user}"; next_piece(&p, &at);) {
-            bool system = is_named(&p, "system");
+        for (const char *at = folded ? row->fold : "{user}"; piece_next(&p, &at);) {
+            bool system = piece_is(&p, "system");
             if (system) str_add(s, folded->text, folded->n);
             if (!p.is_name) str_add(s, p.text, p.n);
-            if (is_named(&p, "user")) str_add(s, t->text, t->n);
+            if (piece_is(&p, "user")) str_add(s, t->text, t->n);
         }
         if (joins) str_addz(s, "\n\n");
         if (joins) str_add(s, t->input, t->input_n);
@@ -387,32 +298,38 @@ static int user_text(struct span *out, struct render *r, const struct turn *t,
         if (code) return code;
         *out = (struct span){ s->p, s->n };
     }
-    if (row->strips) *out = strip(*out);
+    if (row->strip) *out = strip(*out);
     return 0;
 }
 
 static int add_user(struct render *r, const struct turn *t, const struct span *folded, bool first)
 {
     struct parts v = { .input = { t->input, t->input_n } };
+    bool tool = t->role == ROLE_TOOL && r->t->tool;
     int code = user_text(&v.user, r, t, folded);
     if (!code && !first) code = add_format(r, r->t->between, &v);
-    if (!code) code = add_format(r, r->t->user, &v);
+    if (!code) code = add_format(r, tool ? r->t->tool : r->t->user, &v);
     if (!code && t->input) code = add_format(r, r->t->input, &v);
     return code;
 }
 
-/* Turn i cannot stand where it stands. */
+/* Whether a turn can stand where it stands. */
 static int check_order(const struct render *r, const struct conversation *c)
 {
-    if (!r->t->alternates) return 0;
+    const struct template *t = r->t;
     size_t from = c->n > 0 && c->turns[0].role == ROLE_SYSTEM;
-    for (size_t i = from; i < c->n; i++) {
-        enum role wanted = (i - from) % 2 ? ROLE_ASSISTANT : ROLE_USER;
-        if (c->turns[i].role == wanted) continue;
+    for (size_t i = 0; i < c->n; i++) {
+        enum role found = c->turns[i].role, wanted = (i - from) % 2 ? ROLE_ASSISTANT : ROLE_USER;
+        if (found == ROLE_SYSTEM && !t->system && !(i == 0 && t->fold)) {
+            return err_set(r->e, "turn %zu: found system, for which the template %s has no place%s",
+                           i + 1, t->name, t->fold ? " but the front" : "");
+        }
+        if (!t->alternate || i < from || found == wanted) continue;
+        if (found == ROLE_TOOL && wanted == ROLE_USER && i > from) continue;
         return err_set(r->e,
                        "turn %zu: found %s, wanted %s: the template %s takes user and "
                        "assistant in turn, and a system text only in front",
-                       i + 1, role_name(c->turns[i].role), role_name(wanted), r->t->name);
+                       i + 1, role_name(found), role_name(wanted), t->name);
     }
     return 0;
 }
@@ -434,31 +351,83 @@ static bool system_text(struct span *out, const struct template *t, const struct
     return text != NULL;
 }
 
+static int add_system(struct render *r, struct span text)
+{
+    struct parts v = { .system = r->t->strip ? strip(text) : text };
+    return add_format(r, r->t->system, &v);
+}
+
+static int add_answer(struct render *r, const struct turn *t, bool trained)
+{
+    struct span text = { t->text, t->n };
+    struct parts v = { .answer = r->t->strip ? strip(text) : text, .trained = trained };
+    return add_format(r, r->t->assistant, &v);
+}
+
 static int add_turns(struct render *r, const struct conversation *c, enum train_on train_on)
 {
-    struct parts v = { 0 };
-    bool has_system = system_text(&v.system, r->t, c);
-    bool folds = has_system && r->t->fold;
-    int code = has_system && !folds ? add_format(r, r->t->system, &v) : 0;
+    struct span system = { 0 };
+    bool has_system = system_text(&system, r->t, c), folds = has_system && r->t->fold;
+    if (c->n) begin_turn(r, &c->turns[0]);
+    int code = has_system && !folds ? add_system(r, system) : 0;
     size_t last = c->n;
     while (last > 0 && c->turns[last - 1].role != ROLE_ASSISTANT) last--;
     size_t from = c->n && c->turns[0].role == ROLE_SYSTEM, users = 0;
     for (size_t i = from; !code && i < c->n; i++) {
         const struct turn *t = &c->turns[i];
-        struct span text = { t->text, t->n };
-        if (t->role == ROLE_USER) {
-            code = add_user(r, t, folds && users == 0 ? &v.system : NULL, users == 0);
-            users++;
-        } else if (t->role == ROLE_SYSTEM) {
-            code = add_format(r, r->t->system, &(struct parts){ .system = text });
+        begin_turn(r, t);
+        if (t->role == ROLE_SYSTEM) {
+            code = add_system(r, (struct span){ t->text, t->n });
+        } else if (t->role == ROLE_ASSISTANT) {
+            bool counts = train_on != TRAIN_ON_LAST_RESPONSE || i + 1 == last;
+            code = add_answer(r, t, t->train && !t->context && counts);
         } else {
-            bool trained = t->train && (train_on != TRAIN_ON_LAST_RESPONSE || i + 1 == last);
-            struct parts answer = { .answer = r->t->strips ? strip(text) : text,
-                                    .trained = trained };
-            code = add_format(r, r->t->assistant, &answer);
+            code = add_user(r, t, folds && users == 0 ? &system : NULL, users == 0);
+            users++;
         }
     }
     return code;
+}
+
+/* ---- segments ----------------------------------------------------------------------------------
+ */
+
+/* The special token that the text begins with: its id and length; -1: none. */
+static int32_t spelt_special(size_t *n, const struct tokenizer *tok, const char *text, size_t left)
+{
+    enum { SPELLING_BYTES = 64 };
+    char name[SPELLING_BYTES];
+    if (*text != '<' && *text != '[') return -1;
+    const char *end = memchr(text, *text == '<' ? '>' : ']',
+                             left < SPELLING_BYTES - 1 ? left : SPELLING_BYTES - 1);
+    if (!end) return -1;
+    *n = (size_t)(end - text) + 1;
+    memcpy(name, text, *n);
+    name[*n] = 0;
+    return strlen(name) == *n ? tokenizer_special(tok, name) : -1;
+}
+
+/* The texts of all segments as one, cut at the special tokens that they spell. */
+static int add_segments(struct render *r, const struct conversation *c)
+{
+    int code = 0;
+    for (size_t i = 0; !code && i < c->n; i++) {
+        const struct turn *t = &c->turns[i];
+        enum mark mark = r->all || t->train ? TARGET : OTHER;
+        for (size_t at = 0, begin = 0; !code && at < t->n; at++) {
+            size_t n = 0;
+            int32_t id = spelt_special(&n, r->tok, t->text + at, t->n - at);
+            bool at_end = at + 1 == t->n;
+            if (id < 0 && !at_end) continue;
+            size_t end = id < 0 ? t->n : at;
+            code = add_text(r, t->text + begin, end - begin, mark);
+            if (!code && id >= 0) code = flush(r);
+            if (!code && id >= 0) code = tokens_add(&r->x->tokens, id, 0, 0, r->e);
+            if (!code && id >= 0) code = add_flag(r->x, r->x->tokens.n - 1, mark == TARGET, r->e);
+            if (id >= 0) at += n - 1, begin = at + 1;
+        }
+    }
+    return code ? code : flush(r);
 }
 
 /* ---- examples ----------------------------------------------------------------------------------
@@ -493,8 +462,8 @@ static int begin(struct render *r, bool with_row)
     x->tokens.n = x->n_ends = 0;
     str_clear(&x->run);
     str_clear(&x->mask);
-    bool own = with_row && strncmp(r->t->user, "{bos}", 5) == 0;
-    if (own || !r->tok || !tokenizer_adds_bos(r->tok)) return 0;
+    if (with_row && r->t->begin) return add_format(r, r->t->begin, &(struct parts){ 0 });
+    if (!r->tok || !tokenizer_adds_bos(r->tok)) return 0;
     return add_special(r, &(struct piece){ "bos", 3, true });
 }
 
@@ -502,11 +471,17 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
                     const struct conversation *c, const struct render_options *o, struct err *e)
 {
     bool all = o->train_on == TRAIN_ON_EVERYTHING;
-    struct render r = { row_of(t), tok, out, all, o->train_on_eos, all ? TARGET : OTHER, false, e };
+    enum mark rest = all ? TARGET : OTHER;
+    struct render r = { row_of(t), tok, out, all, o->train_on_eos, rest, rest, false, e };
     int code = 0;
     if (c->kind == RECORD_TOKENS) {
         out->tokens.n = out->n_ends = 0;
         code = encode_ids(out, c, e);
+    } else if (c->kind == RECORD_SEGMENTS) {
+        out->tokens.n = out->n_ends = 0;
+        str_clear(&out->run);
+        str_clear(&out->mask);
+        code = add_segments(&r, c);
     } else if (c->kind == RECORD_TEXT) {
         CHECK(c->n == 1);
         r.all = true; /* every token of a text, and with train_on_eos its EOS */
@@ -527,14 +502,14 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
  * own. */
 static int add_header(struct render *r)
 {
-    const char *header = r->t->assistant, *answer = strstr(header, "{answer}");
+    const char *header = r->t->assistant, *answer = part_find(header, "answer");
     CHECK(answer);
     const char *end = answer;
     while (end > header && end[-1] == ' ') end--;
     struct parts none = { 0 };
     struct piece p;
     int code = 0;
-    for (const char *at = header; !code && at < end && next_piece(&p, &at);) {
+    for (const char *at = header; !code && at < end && piece_next(&p, &at);) {
         if (!p.is_name && p.text + p.n > end) p.n = (size_t)(end - p.text);
         code = add_part(r, &p, &none);
     }
@@ -546,10 +521,10 @@ int template_prompt(struct encoded *out, const struct template *t, const struct 
 {
     struct render r = { .t = row_of(t), .tok = tok, .x = out, .e = e };
     bool is_text = c->kind == RECORD_TEXT;
-    CHECK(c->kind != RECORD_TOKENS && c->n > 0);
-    if (!is_text && c->turns[c->n - 1].role != ROLE_USER) {
-        return err_set(e, "a prompt ends with the %s's turn, wanted the user's",
-                       role_name(c->turns[c->n - 1].role));
+    CHECK((c->kind == RECORD_CHAT || c->kind == RECORD_ALPACA || is_text) && c->n > 0);
+    enum role ends = c->turns[c->n - 1].role;
+    if (!is_text && ends != ROLE_USER && ends != ROLE_TOOL) {
+        return err_set(e, "a prompt ends with the %s's turn, wanted the user's", role_name(ends));
     }
     int code = is_text ? 0 : check_order(&r, c);
     if (!code) code = begin(&r, !is_text);

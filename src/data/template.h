@@ -1,6 +1,6 @@
 /* Prompt templates: a conversation to token ids with its targets marked.
  *
- * A template is one row of a table in template.c. Rendering gives runs: a run is one text that is
+ * A template is one row of a table (template_row.h), or a user's own. Rendering gives runs: a run is one text that is
  * tokenised as a whole (prompt and answer together, since a prompt that ends in a space does not
  * tokenise as a prefix of prompt + answer), with special tokens placed between runs by id. Text of
  * a record is only ever text: what spells `</s>` or `[INST]` in it becomes ordinary pieces.
@@ -13,31 +13,18 @@
  *   last_response  the last assistant message, unless it has train = false
  *   everything     all tokens but the first, except assistant messages with train = false
  *
- * The templates (BOS in front of the sequence where the tokenizer's own files ask for it):
- *   alpaca           alpaca-lora's and torchtune's form, the answer on the line below the header;
- *                    a record's system text takes the place of the preamble; of several exchanges
- *                    the preamble stands once, the first decides which of the two it is, and a
- *                    blank line follows each EOS (as LLaMA-Factory writes history)
- *   alpaca_stanford  the same with the answer right behind "### Response:"
- *   llama2           Meta's chat layout: BOS and EOS around every exchange, system text folded into
- *                    the first user turn, user and answer stripped of white space
- *   chatml           <|im_start|>ROLE, the text, <|im_end|>
- *   smollm2          chatml as SmolLM2 has it: a default system text where a record has none
- *   plain            the turns' texts as they are, EOS behind an answer */
+ * Turns that are context (paths of a tree have them in common) are never targets, whatever train_on
+ * says. Segments are texts of the user's own making: there, and only there, a special token that is
+ * spelt out is one; nothing is added, and the label decides. */
 #ifndef LORAC_DATA_TEMPLATE_H
 #define LORAC_DATA_TEMPLATE_H
 
+#include "src/base/hash.h"
 #include "src/data/conversation.h"
+#include "src/data/template_row.h"
 #include "src/tokenizer/tokenizer.h"
 
 enum train_on { TRAIN_ON_RESPONSES, TRAIN_ON_LAST_RESPONSE, TRAIN_ON_EVERYTHING };
-
-struct template; /* a row */
-
-/* The row of that name; NULL when unknown. */
-const struct template *template_named(const char *name);
-const char *template_name(const struct template *t);
-const char *template_names(void); /* separated by spaces, for messages */
 
 /* The row that is the model's own chat template (`template: model`), recognised by the content of
  * the model's chat_template; NULL with a message that says which to choose when it is not one we
@@ -50,6 +37,10 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
 
 /* Whether the template joins texts without any frame of its own. t may be NULL (plain). */
 bool template_is_plain(const struct template *t);
+
+/* A digest of all that the row says, so that what was rendered by it can be told from what another
+ * row, or another version of it, would give. t may be NULL (plain). */
+int template_digest(uint8_t digest[SHA256_BYTES], const struct template *t, struct err *e);
 
 struct render_options {
     enum train_on train_on;

@@ -20,6 +20,8 @@ enum {
     BLOCK = 512,
     NAME_MOST = 256,
     REASON_BYTES = 160,
+    H5_ALIGN = 64,           /* of every array, so that a mapped file can be used as it is */
+    INIT_BYTES = 4 << 20,    /* more than libhdf5 takes to begin */
     METADATA_ROOM = 1 << 20, /* bytes that the disk must have for libhdf5's own structures */
 };
 static const char magic[] = "LORACH5\n", version[] = "version 1\n";
@@ -43,7 +45,7 @@ static herr_t take_reason(unsigned n, const H5E_error2_t *entry, void *out)
 static hid_t noted(char why[REASON_BYTES], hid_t result)
 {
     if (result >= 0) return result;
-    snprintf(why, REASON_BYTES, "libhdf5 gives no reason");
+    snprintf(why, REASON_BYTES, "libhdf5 gives no reason (it may lack memory)");
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_reason, why);
     return result;
 }
@@ -52,6 +54,21 @@ static int failed(const char *path, const char *what, const char *name, const ch
                   struct err *e)
 {
     return err_set(e, "%s: %s%s%s: %s", path, what, *name ? " " : "", name, why);
+}
+
+int h5_init(struct err *e)
+{
+    static bool ready;
+    if (ready) return 0;
+    void *probe = mem_alloc(INIT_BYTES, 1, e);
+    if (!probe) return e->code;
+    mem_free(probe);
+    H5dont_atexit();
+    if (H5open() < 0 || H5Eset_auto2(H5E_DEFAULT, NULL, NULL) < 0) {
+        return err_set(e, "libhdf5 cannot begin: out of memory");
+    }
+    ready = true;
+    return 0;
 }
 
 /* Said at every door: nothing of its own on stderr (a setting of each thread), and no clean-up at
@@ -103,7 +120,8 @@ static hid_t access_list(char why[REASON_BYTES])
 {
     hid_t fapl = noted(why, H5Pcreate(H5P_FILE_ACCESS));
     if (fapl < 0) return fapl;
-    bool good = noted(why, H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG)) >= 0;
+    bool good = noted(why, H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG)) >= 0 &&
+                noted(why, H5Pset_alignment(fapl, 1, H5_ALIGN)) >= 0;
     good = good && /* the structures that h5_check.c knows, whatever the library's default is */
            noted(why, H5Pset_libver_bounds(fapl, H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST)) >= 0;
 #if HAS_FILE_LOCKING
@@ -128,12 +146,22 @@ enum {
     HEX_AT = BYTES_AT + 6 + 20 + 1 + 7,
 };
 
+/* Piece by piece, and gone from memory again: a data set may be larger than that. */
 static int hash_behind_block(char hex[SHA256_HEX], const struct map *m, struct err *e)
 {
+    enum { PIECE = 8 << 20 };
     uint8_t digest[SHA256_BYTES];
-    int code = sha256_of(digest, m->data + BLOCK, m->size - BLOCK, e);
-    if (!code) hex_of(hex, digest);
-    return code;
+    struct sha256 h;
+    int code = sha256_begin(&h, e);
+    if (code) return code;
+    for (size_t at = BLOCK; at < m->size; at += PIECE) {
+        size_t n = m->size - at < PIECE ? m->size - at : PIECE;
+        sha256_add(&h, m->data + at, n);
+        pages_release(m->data + at, n);
+    }
+    sha256_end(&h, digest);
+    hex_of(hex, digest);
+    return 0;
 }
 
 static int check_block(const struct map *m, const char *path, struct err *e)
@@ -265,20 +293,29 @@ static int write_at(const struct h5_writer *w, uint64_t offset, const char *p, s
     return 0;
 }
 
-/* Create a data set and write its n bytes; takes `space`. */
-static int put(struct h5_writer *w, const char *name, hid_t type, hid_t space, const void *data,
-               size_t n, struct err *e)
+/* Create a data set of n bytes; takes `space`. *at is where they belong in the file. */
+static int place(struct h5_writer *w, uint64_t *at, const char *name, hid_t type, hid_t space,
+                 size_t n, struct err *e)
 {
     CHECK(strlen(name) <= NAME_MOST);
     char why[REASON_BYTES] = "no memory for its shape";
     hid_t set = space < 0 ? -1 : create_dataset(w->file, name, type, space, why);
-    haddr_t at = set < 0 || n == 0 ? HADDR_UNDEF : H5Dget_offset(set);
-    if (set >= 0 && n > 0 && at == HADDR_UNDEF) noted(why, -1);
-    bool bad = set < 0 || (n > 0 && at == HADDR_UNDEF);
+    haddr_t found = set < 0 || n == 0 ? HADDR_UNDEF : H5Dget_offset(set);
+    if (set >= 0 && n > 0 && found == HADDR_UNDEF) noted(why, -1);
+    bool bad = set < 0 || (n > 0 && found == HADDR_UNDEF);
     if (set >= 0 && noted(why, H5Dclose(set)) < 0) bad = true;
     if (space >= 0) H5Sclose(space);
-    if (bad) return failed(w->path, "cannot write", name, why, e);
-    return n > 0 ? write_at(w, at, data, n, e) : 0;
+    *at = found;
+    return bad ? failed(w->path, "cannot write", name, why, e) : 0;
+}
+
+/* Create a data set and write its n bytes; takes `space`. */
+static int put(struct h5_writer *w, const char *name, hid_t type, hid_t space, const void *data,
+               size_t n, struct err *e)
+{
+    uint64_t at;
+    int code = place(w, &at, name, type, space, n, e);
+    return !code && n > 0 ? write_at(w, at, data, n, e) : code;
 }
 
 int h5_put(struct h5_writer *w, const char *name, enum h5_type type, const void *data,
@@ -294,6 +331,21 @@ int h5_put(struct h5_writer *w, const char *name, enum h5_type type, const void 
     }
     hid_t space = rank ? H5Screate_simple((int)rank, size, NULL) : H5Screate(H5S_SCALAR);
     return put(w, name, file_type(type), space, data, bytes, e);
+}
+
+int h5_place(struct h5_writer *w, uint64_t *at, const char *name, enum h5_type type, uint64_t n,
+             struct err *e)
+{
+    quiet();
+    hsize_t size = n;
+    size_t bytes;
+    CHECK(mem_mul(&bytes, H5Tget_size(file_type(type)), n));
+    return place(w, at, name, file_type(type), H5Screate_simple(1, &size, NULL), bytes, e);
+}
+
+int h5_write(struct h5_writer *w, uint64_t at, const void *bytes, size_t n, struct err *e)
+{
+    return write_at(w, at, bytes, n, e);
 }
 
 int h5_put_i64(struct h5_writer *w, const char *name, int64_t v, struct err *e)
@@ -417,8 +469,8 @@ void h5_close(struct h5_reader *r)
     r->file = -1;
 }
 
-/* True when every step of the name is there. */
-static bool has_path(hid_t file, const char *name)
+/* Whether every step of the name is there: 1, 0, or -1 when that cannot be told. */
+static int has_path(hid_t file, const char *name, char why[REASON_BYTES])
 {
     char part[NAME_MOST + 1];
     int n = snprintf(part, sizeof part, "%s", name);
@@ -427,24 +479,28 @@ static bool has_path(hid_t file, const char *name)
         if (*p && *p != '/') continue;
         char end = *p;
         *p = 0;
-        if (H5Lexists(file, part, H5P_DEFAULT) <= 0) return false;
+        int there = (int)noted(why, H5Lexists(file, part, H5P_DEFAULT));
+        if (there <= 0) return there < 0 ? -1 : 0;
         *p = end;
-        if (!end) return true;
+        if (!end) return 1;
     }
 }
 
 bool h5_has(const struct h5_reader *r, const char *name)
 {
+    char why[REASON_BYTES];
     quiet();
-    return has_path(r->file, name);
+    return has_path(r->file, name, why) > 0;
 }
 
 static int open_dataset(hid_t *set, const struct h5_reader *r, const char *name, struct err *e)
 {
     quiet();
     *set = -1;
-    if (!has_path(r->file, name)) return err_set(e, "%s: %s is missing", r->path, name);
     char why[REASON_BYTES];
+    int there = has_path(r->file, name, why);
+    if (there < 0) return failed(r->path, "cannot find", name, why, e);
+    if (there == 0) return err_set(e, "%s: %s is missing", r->path, name);
     *set = noted(why, H5Dopen2(r->file, name, H5P_DEFAULT));
     return *set < 0 ? failed(r->path, "cannot open", name, why, e) : 0;
 }
@@ -543,6 +599,26 @@ int h5_length(size_t *n, const struct h5_reader *r, const char *name, enum h5_ty
                        r->path, name, (uint64_t)dims[0], r->bytes);
     }
     *n = (size_t)dims[0];
+    return 0;
+}
+
+int h5_find(uint64_t *at, const struct h5_reader *r, const char *name, enum h5_type type,
+            uint64_t n, struct err *e)
+{
+    hid_t set;
+    int code = open_dataset(&set, r, name, e);
+    if (code) return code;
+    code = check_array(set, r, name, type, 1, &n, e);
+    haddr_t found = code || n == 0 ? 0 : H5Dget_offset(set);
+    H5Dclose(set);
+    if (code) return code;
+    uint64_t size = H5Tget_size(file_type(type));
+    bool inside = found <= r->bytes && n <= (r->bytes - found) / size; /* undefined is UINT64_MAX */
+    if (!inside || found % size) {
+        return err_set(e, "%s: %s: its %" PRIu64 " numbers do not lie in the file", r->path, name,
+                       n);
+    }
+    *at = found;
     return 0;
 }
 

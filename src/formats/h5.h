@@ -20,6 +20,10 @@
 
 #include "src/base/file.h"
 
+/* Begin the library while there is memory: without it, it crashes. Every function below does it by
+ * itself, too late for that. */
+int h5_init(struct err *e);
+
 enum { H5_RANK = 4 };
 
 /* Stored little-endian; in memory the machine's own. */
@@ -37,6 +41,11 @@ int h5_create(struct h5_writer *w, const char *path, mode_t mode, struct err *e)
 /* An array of rank 0 (a scalar, dims NULL) to 4. Dimensions may be 0. */
 int h5_put(struct h5_writer *w, const char *name, enum h5_type type, const void *data,
            unsigned rank, const uint64_t *dims, struct err *e);
+/* An array of rank 1 that is written later, in pieces: *at is the place of its first byte. */
+int h5_place(struct h5_writer *w, uint64_t *at, const char *name, enum h5_type type, uint64_t n,
+             struct err *e);
+/* Write n bytes into such a place. */
+int h5_write(struct h5_writer *w, uint64_t at, const void *bytes, size_t n, struct err *e);
 int h5_put_i64(struct h5_writer *w, const char *name, int64_t v, struct err *e);
 int h5_put_f64(struct h5_writer *w, const char *name, double v, struct err *e);
 /* n bytes, shown as a string by h5dump; NULs inside are kept. */
@@ -63,6 +72,10 @@ int h5_length(size_t *n, const struct h5_reader *r, const char *name, enum h5_ty
 /* Errors unless the array is there with this very type and shape. */
 int h5_get(void *data, const struct h5_reader *r, const char *name, enum h5_type type,
            unsigned rank, const uint64_t *dims, struct err *e);
+/* Where the n numbers of an array of rank 1 lie in the file, for those who map it; aligned for their
+ * type. */
+int h5_find(uint64_t *at, const struct h5_reader *r, const char *name, enum h5_type type,
+            uint64_t n, struct err *e);
 int h5_get_i64(int64_t *v, const struct h5_reader *r, const char *name, struct err *e);
 int h5_get_f64(double *v, const struct h5_reader *r, const char *name, struct err *e);
 /* Appends the text to out. */

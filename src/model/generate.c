@@ -161,7 +161,14 @@ void generator_step(struct generator *g, const int32_t *token)
     for (size_t l = 0; l < s->layers; l++) step_layer(g, l, h, matvec);
     n->k->rmsnorm_forward(n->x, n->act[0].rstd1, h, n->base->norm, M, s->C, (real)s->norm_eps);
     if (matvec) {
-        n->k->matvec(g->logits, s->V, n->x, s->C, &n->base->head, M, false);
+        struct row_product head = { .y = g->logits,
+                                    .ldy = s->V,
+                                    .x = n->x,
+                                    .ldx = s->C,
+                                    .w = &n->base->head,
+                                    .N = s->V,
+                                    .K = s->C };
+        n->k->matvec(&head, 1, M);
     } else {
         struct term t = { .a = n->x, .lda = s->C, .w = &n->base->head, .K = s->C, .b_rows = true };
         n->k->matmul(g->logits, s->V, &t, 1, M, s->V, false, n->product_work);

@@ -317,3 +317,27 @@ bool tokenizer_merge(const struct tokenizer *t, size_t i, int32_t *left, int32_t
     *right = t->merges[i].right;
     return true;
 }
+
+/* Numbers are printed: padding inside structs has no say. */
+int tokenizer_digest(const struct tokenizer *t, uint8_t digest[SHA256_BYTES], struct err *e)
+{
+    struct str s = { 0 };
+    str_addf(&s, "%d %d %d %d %d %d %d %d %d %d %d\n", (int)t->kind, (int)t->pre, t->by_score,
+             (int)t->prefix, t->prefix_unless_space, t->normalizer, t->trim, t->split_words,
+             t->ignore_merges, t->byte_fallback, t->adds_bos);
+    str_addf(&s, "%d %d %d\n", t->unk, t->bos, t->eos);
+    for (size_t i = 0; i < t->n_stops; i++) str_addf(&s, "%d ", t->stops[i]);
+    for (size_t i = 0; i < t->vocab.n; i++) {
+        const struct piece *p = &t->vocab.pieces[i];
+        str_addf(&s, "\n%u %a %d %d %d ", p->n, (double)p->score, p->type, p->search, p->in_model);
+        str_add(&s, t->vocab.text.p + p->at, p->n);
+    }
+    for (size_t i = 0; i < t->n_merges; i++) {
+        const struct merge *m = &t->merges[i];
+        str_addf(&s, "\n%d %d %d", m->left, m->right, m->joined);
+    }
+    int code = str_error(&s, e);
+    if (!code) code = sha256_of(digest, s.p, s.n, e);
+    str_free(&s);
+    return code;
+}

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "src/base/err.h"
+#include "src/base/hash.h"
 #include "src/base/str.h"
 
 struct tokenizer;
@@ -66,6 +67,10 @@ void tokenizer_decode(const struct tokenizer *t, struct str *out, const int32_t 
 
 /* The file it was read from, as it was found. */
 const char *tokenizer_path(const struct tokenizer *t);
+/* A digest of all that decides which ids a text becomes, bos and eos included: two files with the
+ * same tokenizer have the same. */
+int tokenizer_digest(const struct tokenizer *t, uint8_t digest[SHA256_BYTES], struct err *e);
+
 size_t tokenizer_size(const struct tokenizer *t); /* ids are 0 .. size-1 */
 int32_t tokenizer_bos(const struct tokenizer *t); /* -1: none */
 int32_t tokenizer_eos(const struct tokenizer *t); /* the first of the list; -1: none */

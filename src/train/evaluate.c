@@ -16,13 +16,13 @@ static void add_pass(struct evaluation *v, size_t *hits, const struct network *n
 bool evaluate(struct evaluation *out, struct network *n, struct batch *b)
 {
     const struct examples *x = b->examples;
-    size_t layers = n->base->shape.layers, hits = 0;
+    size_t layers = n->base->shape.layers, hits = 0, items = examples_items(x);
     *out = (struct evaluation){ .examples = x->n };
     real p_drop = n->drop.p;
     n->drop.p = 0;
     bool going = true;
-    for (size_t first = 0; first < x->n && going; first += b->batch_size) {
-        size_t m = x->n - first < b->batch_size ? x->n - first : b->batch_size;
+    for (size_t first = 0; first < items && going; first += b->batch_size) {
+        size_t m = items - first < b->batch_size ? items - first : b->batch_size;
         batch_begin_range(b, (uint32_t)first, m);
         out->tokens += b->tokens;
         out->targets += b->targets;

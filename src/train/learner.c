@@ -18,7 +18,7 @@ static size_t largest(size_t a, size_t b)
  * would be one. */
 static size_t bound_passes(const struct batch *b)
 {
-    size_t longest = 0, n = b->examples->n < b->batch_size ? b->examples->n : b->batch_size;
+    size_t longest = 0, n = b->examples_max;
     for (size_t i = 0; i < b->examples->n; i++)
         longest = largest(longest, b->examples->at[i + 1] - b->examples->at[i]);
     size_t bound = 2 * (n * longest / b->pass_tokens) + 2;
@@ -79,6 +79,7 @@ int learner_plan(struct learner *l, const struct config *c, const struct llama *
         .seg_max = largest(l->batch.seg_max, other.seg_max),
         .train = true,
         .dropout = c->adapter.lora_dropout > 0,
+        .bf16 = c->train.activations == CONFIG_ACTIVATIONS_BF16,
         .budget_bytes = budget_bytes > l->state_bytes ? budget_bytes - l->state_bytes
                         : budget_bytes                ? 1
                                                       : 0,

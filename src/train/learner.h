@@ -40,7 +40,7 @@ void learner_free(struct learner *l);
 /* Bytes planned in all, without the mapped weights. */
 size_t learner_bytes(const struct learner *l);
 
-/* One optimiser step on the n examples numbered in `which`, as step number `step` (from 1), with the
+/* One optimiser step on the n items numbered in `which`, as step number `step` (from 1), with the
  * rate lr. Returns 0; ERR_STOPPED when a stop was asked for (the step is undone: nothing changed); an
  * error that names step and examples when a loss or a gradient is not finite (nothing changed
  * either), or when the updated adapter or its moments are not (they are then of no use). */

@@ -60,7 +60,10 @@ int adapter_notes_read(struct adapter_notes *n, const char *dir, struct err *e)
     if (code || !file_exists(path)) return code;
     json_t *o = json_read(path, NOTES_BYTES, e);
     if (!o) return e->code;
-    code = copy_string(&n->template, o, "template", path, e);
+    if (!json_is_object(o)) {
+        code = err_set(e, "%s: found %s, wanted an object", path, json_kind(o));
+    }
+    if (!code) code = copy_string(&n->template, o, "template", path, e);
     if (!code) code = copy_string(&n->train_on, o, "train_on", path, e);
     if (!code) code = copy_string(&n->base_path, o, "base_model", path, e);
     if (!code) code = copy_string(&n->base_sha256, o, "base_sha256", path, e);
@@ -113,7 +116,10 @@ static int write_card(const struct adapter *a, const struct adapter_notes *n, co
              a->lora_alpha);
     for (int m = 0; m < MODULES; m++)
         if (adapter_has(a, (enum module)m)) str_addf(&s, " %s", module_table[m].name);
-    str_addf(&s, " |\n| prompt template | %s |\n", n->template ? n->template : "none");
+    str_addf(&s, " |\n| prompt template | %s |\n",
+             !n->template          ? "none"
+             : *n->template == '{' ? "its own, in lorac.json"
+                                   : n->template);
     if (n->base_sha256) str_addf(&s, "| base, SHA-256 | `%s` |\n", n->base_sha256);
     if (n->data_sha256) str_addf(&s, "| data, SHA-256 | `%s` |\n", n->data_sha256);
     str_addz(&s, "\nThe files are PEFT's: `PeftModel.from_pretrained(base, this directory)`. "

@@ -8,7 +8,7 @@
 
 /* What lorac.json says; strings NULL where unknown. */
 struct adapter_notes {
-    char *template; /* its name in the table, never "model" */
+    char *template; /* its name in the table, never "model"; or its definition */
     char *train_on;
     char *base_sha256; /* of the base's files, see base_digest() */
     char *base_path;

@@ -1,15 +1,37 @@
 #include "src/train/setup.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/base/term.h"
 
 int setup_kernels(const struct kernels **k, struct err *e)
 {
     const char *why;
     *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), &why);
     return *k ? 0 : err_usage(e, "%s", why);
+}
+
+static int unknown_template(const char *name, struct err *e)
+{
+    const char *names = template_names();
+    struct str_nearest nearest = { .word = name };
+    char word[64], best[64] = "";
+    for (const char *p = names; *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        snprintf(word, sizeof word, "%.*s", (int)n, p);
+        str_nearest_try(&nearest, word);
+        if (nearest.best == word) { /* the buffer is reused */
+            snprintf(best, sizeof best, "%s", word);
+            nearest.best = best;
+        }
+        p += n;
+    }
+    return err_usage(e, "template %s: unknown; %s%s%sthere are %s, and model for the model's own",
+                     err_quotez(name), *best ? "did you mean " : "", best, *best ? "? " : "",
+                     names);
 }
 
 int setup_template(const struct template **t, const char *name, const struct tokenizer *tok,
@@ -21,12 +43,28 @@ int setup_template(const struct template **t, const char *name, const struct tok
         *t = template_of_model(tok, e);
         return *t ? 0 : e->code;
     }
-    *t = template_named(name);
-    if (!*t) {
-        return err_usage(e, "template %s: unknown; there are %s, and model for the model's own",
-                         err_quotez(name), template_names());
+    int code = 0;
+    if (*name == '{') {
+        code = template_define(t, name, e);
+    } else if (!(*t = template_named(name))) {
+        code = unknown_template(name, e);
     }
-    return tok ? template_check(*t, tok, e) : 0;
+    if (!code && tok) code = template_check(*t, tok, e);
+    if (code) {
+        template_free(*t);
+        *t = NULL;
+    }
+    return code;
+}
+
+/* Of a key of the configuration: the error says which. */
+static int named_template(const struct template **t, const char *name, const char *key,
+                          const struct config *c, const struct setup *s, struct err *e)
+{
+    int code = setup_template(t, name, s->tok, e);
+    if (code != ERR_USAGE) return code;
+    struct err why = *e;
+    return config_error(e, c, key, "%s", why.msg);
 }
 
 static size_t choose_max_length(const struct config *c, const struct llama *m)
@@ -43,18 +81,34 @@ static enum data_format format_of(enum config_format f)
     return format;
 }
 
+struct records_options setup_records(const struct config *c, const struct config_source *source)
+{
+    return (struct records_options){
+        .format = format_of(source->has_format ? source->format : c->data.format),
+        .prompt_column = c->data.columns.prompt,
+        .completion_column = c->data.columns.completion,
+    };
+}
+
 static int add_source(struct data_source *to, const struct config_source *from,
                       const struct config *c, const struct setup *s, struct err *e)
 {
     *to = (struct data_source){
         .path = from->path,
-        .records = { .format = format_of(from->has_format ? from->format : c->data.format),
-                     .prompt_column = c->data.columns.prompt,
-                     .completion_column = c->data.columns.completion },
+        .records = setup_records(c, from),
         .template = s->template,
-        .repeat = (size_t)from->weight,
+        .weight = from->weight,
     };
-    return from->template ? setup_template(&to->template, from->template, s->tok, e) : 0;
+    if (!from->template) return 0;
+    return named_template(&to->template, from->template, "data.train", c, s, e);
+}
+
+static void free_sources(struct data_source *of, size_t n, const struct setup *s)
+{
+    for (size_t i = 0; of && i < n; i++) {
+        if (of[i].template != s->template) template_free(of[i].template);
+    }
+    mem_free(of);
 }
 
 static struct data_source *add_sources(const struct config_sources *from, const struct config *c,
@@ -63,7 +117,7 @@ static struct data_source *add_sources(const struct config_sources *from, const 
     struct data_source *to = mem_alloc(from->n, sizeof *to, e);
     for (size_t i = 0; to && i < from->n; i++) {
         if (!add_source(to + i, from->at + i, c, s, e)) continue;
-        mem_free(to);
+        free_sources(to, i, s);
         return NULL;
     }
     return to;
@@ -92,11 +146,31 @@ static int open_tokenizer(struct setup *s, const struct config *c, struct err *e
                        "belong together (added tokens need a base with a larger embedding)",
                        c->model.path, tokenizer_size(s->tok), s->model.shape.V);
     }
-    return c->data.template ? setup_template(&s->template, c->data.template, s->tok, e) : 0;
+    if (!c->data.template) return 0;
+    return named_template(&s->template, c->data.template, "data.template", c, s, e);
+}
+
+struct reading {
+    struct progress line;
+    double start_s;
+    bool any;
+};
+
+/* Small data sets are read before anybody wonders. */
+static void show_records(size_t records, void *context)
+{
+    enum { WORTH_A_LINE_S = 3 };
+    struct reading *r = context;
+    double seconds = term_now_s() - r->start_s;
+    if (seconds < WORTH_A_LINE_S) return;
+    r->any = true;
+    progress_update(&r->line, "data: %zu records read, %.0f a second", records,
+                    (double)records / seconds);
 }
 
 static int open_data(struct setup *s, const struct config *c, struct err *e)
 {
+    struct reading progress = { 0 };
     struct data_source *train = add_sources(&c->data.train, c, s, e), *validation = NULL;
     if (!train) return e->code;
     validation = add_sources(&c->data.validation.files, c, s, e);
@@ -113,19 +187,29 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
             .max_length = s->max_length,
             .overlong = (enum overlong)c->data.overlong,
             .skip_errors = c->data.on_error == CONFIG_ON_ERROR_SKIP,
+            .max_skipped_frac = c->data.max_skipped_frac,
+            .deduplicate = c->data.deduplicate,
             .seed = (uint64_t)c->train.seed,
             .vocab_size = s->model.shape.V,
+            .prepare = (enum prepare)c->data.prepare,
+            .cache_dir = c->data.cache_dir,
+            .progress = show_records,
+            .context = &progress,
         };
+        progress_init(&progress.line, 30);
+        progress.start_s = term_now_s();
         code = dataset_open(&s->data, &o, s->tok, &s->notes, e);
+        if (progress.any) progress_end(&progress.line);
     }
-    mem_free(train);
-    mem_free(validation);
+    free_sources(train, c->data.train.n, s);
+    free_sources(validation, c->data.validation.files.n, s);
     return code;
 }
 
 /* The words of the configuration and of the data floor are the same, in the same order. */
 _Static_assert((int)CONFIG_TRAIN_ON_EVERYTHING == (int)TRAIN_ON_EVERYTHING, "train_on");
 _Static_assert((int)CONFIG_OVERLONG_ERROR == (int)OVERLONG_ERROR, "overlong");
+_Static_assert((int)CONFIG_PREPARE_NEVER == (int)PREPARE_NEVER, "prepare");
 
 int setup_open(struct setup *s, const struct config *c, struct err *e)
 {
@@ -145,9 +229,17 @@ int setup_open(struct setup *s, const struct config *c, struct err *e)
     return code;
 }
 
+int setup_sampler(struct sampler *s, const struct setup *setup, const struct config *c,
+                  struct err *e)
+{
+    return sampler_init(s, setup->data.shares, setup->data.n_shares, (uint64_t)c->train.seed,
+                        c->train.shuffle, e);
+}
+
 void setup_close(struct setup *s)
 {
     dataset_close(&s->data);
+    template_free(s->template);
     tokenizer_free(s->tok);
     llama_close(&s->model);
     str_free(&s->notes);

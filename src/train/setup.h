@@ -20,10 +20,18 @@ struct setup {
 int setup_open(struct setup *s, const struct config *c, struct err *e);
 void setup_close(struct setup *s);
 
+/* How the records of one of the configuration's files are to be read. */
+struct records_options setup_records(const struct config *c, const struct config_source *source);
+
+/* The order in which the training examples are used. */
+int setup_sampler(struct sampler *s, const struct setup *setup, const struct config *c,
+                  struct err *e);
+
 /* The chosen kernels by LORAC_ISA and LORAC_GEMM; a usage error when they cannot be had. */
 int setup_kernels(const struct kernels **k, struct err *e);
 
-/* The template called `name` ("model": the tokenizer's own). tok may be NULL only for plain. */
+/* The template called `name` ("model": the tokenizer's own; {...}: a definition, see template_define()),
+ * to be released with template_free(). tok may be NULL only for plain. */
 int setup_template(const struct template **t, const char *name, const struct tokenizer *tok,
                    struct err *e);
 

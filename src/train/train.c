@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "src/base/machine.h"
-#include "src/base/rng.h"
 #include "src/base/stop.h"
+#include "src/formats/h5.h"
 #include "src/model/cost.h"
 #include "src/model/notices.h"
 #include "src/train/budget.h"
@@ -50,7 +50,7 @@ static int publish(struct trainer *t, const char *name, double eval_loss, struct
 {
     static const char *const train_on[] = { "responses", "last_response", "everything" };
     const struct config *c = t->config;
-    const char *template = t->setup.template ? template_name(t->setup.template) : NULL;
+    const char *template = t->setup.template ? template_definition(t->setup.template) : NULL;
     struct adapter_notes notes = {
         .template = (char *)(uintptr_t) template,
         .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
@@ -139,23 +139,18 @@ static int validate(struct trainer *t, struct err *e)
 
 /* ---- the loop --------------------------------------------------------------------------------- */
 
-/* The examples of the step after t->step: a slice of this epoch's permutation, whose last one may be
+/* The items of the step after t->step: a slice of this epoch's permutation, whose last one may be
  * short. */
 static const uint32_t *next_batch(struct trainer *t, size_t *n)
 {
-    size_t examples = t->setup.data.train.n, size = (size_t)t->config->train.batch_size;
+    size_t items = t->sampler.n, size = (size_t)t->config->train.batch_size;
     uint64_t epoch = t->step / t->steps_per_epoch;
     size_t first = (size_t)(t->step % t->steps_per_epoch) * size;
     if (t->order_epoch != epoch + 1) {
-        if (t->config->train.shuffle) {
-            rng_permutation(t->order, examples, (uint64_t)t->config->train.seed, RNG_SHUFFLE,
-                            (uint32_t)epoch);
-        } else {
-            for (size_t i = 0; i < examples; i++) t->order[i] = (uint32_t)i;
-        }
+        sampler_epoch(t->order, &t->sampler, epoch);
         t->order_epoch = epoch + 1;
     }
-    *n = examples - first < size ? examples - first : size;
+    *n = items - first < size ? items - first : size;
     return t->order + first;
 }
 
@@ -257,7 +252,9 @@ static int prepare_learner(struct trainer *t, struct err *e)
 static int prepare_schedule(struct trainer *t, struct err *e)
 {
     const struct config *c = t->config;
-    size_t n = t->setup.data.train.n, size = (size_t)c->train.batch_size;
+    int code = setup_sampler(&t->sampler, &t->setup, c, e);
+    if (code) return code;
+    size_t n = t->sampler.n, size = (size_t)c->train.batch_size;
     t->steps_per_epoch = (n + size - 1) / size;
     t->total = c->train.max_steps != CONFIG_NONE
                    ? (uint64_t)c->train.max_steps
@@ -390,6 +387,7 @@ static void trainer_free(struct trainer *t)
     learner_free(&t->learner);
     batch_free(&t->validation);
     setup_close(&t->setup);
+    sampler_free(&t->sampler);
     mem_free(t->order);
     mem_free(t->loss);
     str_free(&t->config_text);
@@ -403,7 +401,8 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     t.time.start = t.saved_s = term_now_s();
     stop_install();
     progress_init(&t.progress, 10);
-    int code = prepare(&t, &finished, e);
+    int code = h5_init(e);
+    if (!code) code = prepare(&t, &finished, e);
     if (!code && !finished) {
         report_header(&t);
         warn_of_licence(&t);

@@ -37,9 +37,10 @@ struct trainer {
     uint64_t steps_per_epoch, total, step; /* step: done so far */
     uint64_t first_step;                   /* of this process */
     char resumed_from[PATH_BYTES];         /* a checkpoint; "": none */
-    uint32_t *order;                       /* this epoch's order of the examples */
-    uint64_t order_epoch;                  /* + 1; 0: none yet */
-    double *loss;                          /* (total) history */
+    struct sampler sampler;
+    uint32_t *order;      /* this epoch's order of the items */
+    uint64_t order_epoch; /* + 1; 0: none yet */
+    double *loss;         /* (total) history */
     double best_loss;
     uint64_t best_step;
     double eval_loss; /* at this step; NaN: it was not measured */

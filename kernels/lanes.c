@@ -1,0 +1,151 @@
+/* Storage types to vectors in registers, for products that read each weight once.
+ *
+ * Compilers widen bytes and halves badly through vector extensions (gcc 12 takes lanes apart one by
+ * one: Q8_0 was read at a fifth of the speed), so each instruction set says it in its intrinsics;
+ * whoever has none of these, and the double build, is told lane by lane. */
+
+#ifdef REAL_DOUBLE
+#define LANES_BY_ISA 0
+#else
+#define LANES_BY_ISA 1
+#endif
+
+#if LANES_BY_ISA && defined __SSE2__
+#include <immintrin.h>
+#elif LANES_BY_ISA && defined __ARM_NEON
+#include <arm_neon.h>
+#endif
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+#if LANES_BY_ISA && VECTOR_BYTES == 16 && (defined __SSE2__ || defined __ARM_NEON)
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+typedef uint8_t bytes16_any __attribute__((vector_size(16), aligned(1), may_alias));
+
+/* Four of the 16 signed bytes, from byte `at` on, which is a constant. */
+ALWAYS_INLINE vec lanes_of_bytes(bytes16 b, const int at)
+{
+#if defined __SSE2__
+    __m128i pairs = at < 8 ? _mm_unpacklo_epi8((__m128i)b, (__m128i)b)
+                           : _mm_unpackhi_epi8((__m128i)b, (__m128i)b);
+    __m128i fours = at % 8 ? _mm_unpackhi_epi16(pairs, pairs) : _mm_unpacklo_epi16(pairs, pairs);
+    return (vec)_mm_cvtepi32_ps(_mm_srai_epi32(fours, 24));
+#else
+    int8x16_t s = vreinterpretq_s8_u8((uint8x16_t)b);
+    int16x8_t half = vmovl_s8(at < 8 ? vget_low_s8(s) : vget_high_s8(s));
+    return (vec)vcvtq_f32_s32(vmovl_s16(at % 8 ? vget_high_s16(half) : vget_low_s16(half)));
+#endif
+}
+#endif
+
+/* Values j * VL to (j + 1) * VL of a Q8_0 block's 32 bytes; j is a constant. */
+ALWAYS_INLINE vec lanes_of_q8(const uint8_t *q, const int j)
+{
+#if LANES_BY_ISA && defined __AVX512F__
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(q + j * VL));
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(b));
+#elif LANES_BY_ISA && defined __AVX2__
+    __m128i b = _mm_loadl_epi64((const __m128i *)(const void *)(q + j * VL));
+    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b));
+#elif LANES_BY_ISA && VECTOR_BYTES == 16 && (defined __SSE2__ || defined __ARM_NEON)
+    return lanes_of_bytes(*(const bytes16_any *)(q + j * VL / 16 * 16), j * VL % 16);
+#else
+    vec v;
+    for (int l = 0; l < VL; l++) v[l] = (real)(int8_t)q[j * VL + l];
+    return v;
+#endif
+}
+
+/* The same of the 16 bytes of a Q4 block: nibbles, 0 to 15. */
+ALWAYS_INLINE vec lanes_of_q4(const uint8_t *q, const int j)
+{
+    const int at = j * VL % 16;
+    const bool high = j * VL >= 16;
+#if LANES_BY_ISA && defined __AVX512F__
+    __m512i b = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(q + at)));
+    b = high ? _mm512_srli_epi32(b, 4) : _mm512_and_epi32(b, _mm512_set1_epi32(15));
+    return (vec)_mm512_cvtepi32_ps(b);
+#elif LANES_BY_ISA && defined __AVX2__
+    __m256i b = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(q + at)));
+    b = high ? _mm256_srli_epi32(b, 4) : _mm256_and_si256(b, _mm256_set1_epi32(15));
+    return (vec)_mm256_cvtepi32_ps(b);
+#elif LANES_BY_ISA && VECTOR_BYTES == 16 && (defined __SSE2__ || defined __ARM_NEON)
+    bytes16 b = *(const bytes16_any *)q;
+    return lanes_of_bytes(high ? b >> 4 : b & 15, at);
+#else
+    vec v;
+    for (int l = 0; l < VL; l++) v[l] = (real)(high ? q[at + l] >> 4 : q[at + l] & 15);
+    return v;
+#endif
+}
+
+ALWAYS_INLINE vec lanes_of_bf16(const uint8_t *p)
+{
+#if LANES_BY_ISA && defined __AVX512F__
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    return (vec)_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+#elif LANES_BY_ISA && defined __AVX2__
+    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return (vec)_mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+#elif LANES_BY_ISA && defined __SSE2__
+    __m128i half = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    return (vec)_mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), half));
+#elif LANES_BY_ISA && defined __ARM_NEON
+    uint16x4_t half;
+    memcpy(&half, p, sizeof half);
+    return (vec)vreinterpretq_f32_u32(vshll_n_u16(half, 16));
+#else
+    vec v;
+    for (int l = 0; l < VL; l++)
+        v[l] = (real)float_of_bits((uint32_t)((const half_any *)p)[l] << 16);
+    return v;
+#endif
+}
+
+#if LANES_BY_ISA && defined __SSE2__ && VECTOR_BYTES == 16
+/* float_of_half() on lanes */
+ALWAYS_INLINE vec lanes_of_halves_in_bits(__m128i half)
+{
+    typedef uint32_t bits __attribute__((vector_size(16)));
+    bits h = (bits)_mm_unpacklo_epi16(half, _mm_setzero_si128());
+    bits magnitude = (h & 0x7fff) << 13, sign = (h & 0x8000) << 16;
+    bits scaled = (bits)((vec)magnitude * 0x1p112f);
+    bits special = (bits)((vec_int)magnitude >= 0x0f800000) & 0x7f800000u;
+    return (vec)(scaled | special | sign);
+}
+#endif
+
+ALWAYS_INLINE vec lanes_of_f16(const uint8_t *p)
+{
+#if LANES_BY_ISA && defined __AVX512F__
+    return (vec)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+#elif LANES_BY_ISA && defined __AVX2__
+    return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+#elif LANES_BY_ISA && defined __SSE2__
+    return lanes_of_halves_in_bits(_mm_loadl_epi64((const __m128i *)(const void *)p));
+#elif LANES_BY_ISA && defined __ARM_NEON
+    uint16x4_t half;
+    memcpy(&half, p, sizeof half);
+    return (vec)vcvt_f32_f16(vreinterpret_f16_u16(half));
+#else
+    vec v;
+    for (int l = 0; l < VL; l++) v[l] = (real)float_of_half(((const half_any *)p)[l]);
+    return v;
+#endif
+}
+
+/* A block's scale or minimum, in every lane. */
+ALWAYS_INLINE vec lanes_of_scale(const uint8_t *p)
+{
+    uint16_t half;
+    memcpy(&half, p, sizeof half);
+#if LANES_BY_ISA && defined __AVX512F__
+    return (vec)_mm512_cvtph_ps(_mm256_set1_epi16((short)half));
+#elif LANES_BY_ISA && defined __AVX2__
+    return (vec)_mm256_cvtph_ps(_mm_set1_epi16((short)half));
+#elif LANES_BY_ISA && defined __ARM_NEON
+    return (vec)vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(half)));
+#else
+    return (real)float_of_half(half) - (vec){ 0 };
+#endif
+}

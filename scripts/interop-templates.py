@@ -1,0 +1,531 @@
+#!/usr/bin/env python3
+"""lorac's templates and masks against transformers' chat templates and FastChat's conversations.
+
+Called by scripts/interop. Each template renders the same conversations: the published Jinja
+programs run in transformers' own environment, FastChat's rules in its own module, and what is
+neither is written down here from its training script. The renderings are cut into texts and special
+tokens with what is learnt, and held against
+
+  tests/golden/templates.jsonl       the committed renderings, which the tests in C read
+  build/tests/test_template_golden   lorac's ids and targets, against SentencePiece and tokenizers
+                                     run over the same pieces
+
+  scripts/interop-templates.py [--write]      --write: make tests/golden/templates.jsonl anew
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from checks import LORAC, Report
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers.utils.chat_template_utils import render_jinja_template
+
+Message = dict[str, str]
+Piece = list  # [text or name, kind]: "text", "learnt", "special", "learnt special"
+
+GOLDEN = Path("tests/golden/templates.jsonl")
+FASTCHAT = "fschat==0.2.36"
+
+# Special tokens are characters of a private plane while rendering, so that text that spells one
+# stays text.
+BOS, EOS = "\ue000", "\ue001"
+NAMED = {
+    "<|im_start|>": "\ue002",
+    "<|im_end|>": "\ue003",
+    "<|start_header_id|>": "\ue004",
+    "<|end_header_id|>": "\ue005",
+    "<|eot_id|>": "\ue006",
+    "<|prompter|>": "\ue007",
+    "<|assistant|>": "\ue008",
+    "<|system|>": "\ue009",
+    "<|begin_of_text|>": "\ue00a",
+}
+MARKS = {BOS: "bos", EOS: "eos"} | {mark: name for name, mark in NAMED.items()}
+
+# ---- published chat templates --------------------------------------------------------------------
+
+CHATML = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SMOLLM2 = CHATML.replace(
+    "{% for message in messages %}",
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    "<|im_end|>\n' }}{% endif %}",
+)
+LLAMA2 = (
+    "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}"
+    "{% set system_message = messages[0]['content'] %}{% else %}{% set loop_messages = messages %}"
+    "{% set system_message = false %}{% endif %}{% for message in loop_messages %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}"
+    "{% endif %}{% if loop.index0 == 0 and system_message != false %}"
+    "{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}"
+    "{% else %}{% set content = message['content'] %}{% endif %}{% if message['role'] == 'user' %}"
+    "{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
+    "{% elif message['role'] == 'assistant' %}{{ ' '  + content.strip() + ' ' + eos_token }}"
+    "{% endif %}{% endfor %}"
+)
+LLAMA3 = (
+    "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = "
+    "'<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim "
+    "+ '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}"
+    "{{ content }}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+)
+ZEPHYR = (
+    "{% for message in messages %}\n{% if message['role'] == 'user' %}\n"
+    "{{ '<|user|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n"
+    "{{ '<|system|>\n' + message['content'] + eos_token }}\n"
+    "{% elif message['role'] == 'assistant' %}\n"
+    "{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n"
+    "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n"
+    "{% endfor %}"
+)
+MISTRAL = """{%- if messages[0]["role"] == "system" %}
+    {%- set system_message = messages[0]["content"] %}
+    {%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+
+{{- bos_token }}
+{%- for message in loop_messages %}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{- raise_exception('After the optional system message, conversation roles must alternate \
+user/assistant/user/assistant/...') }}
+    {%- endif %}
+    {%- if message["role"] == "user" %}
+        {%- if loop.first and system_message is defined %}
+            {{- " [INST] " + system_message + "\\n\\n" + message["content"] + " [/INST]" }}
+        {%- else %}
+            {{- " [INST] " + message["content"] + " [/INST]" }}
+        {%- endif %}
+    {%- elif message["role"] == "assistant" %}
+        {{- " " + message["content"] + eos_token}}
+    {%- else %}
+        {{- raise_exception("Only user and assistant roles are supported, with the exception of an \
+initial optional system message!") }}
+    {%- endif %}
+{%- endfor %}
+"""
+MISTRAL_COMPACT = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}"
+    "{% endif %}{% if message['role'] == 'user' %}"
+    "{{ '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}"
+    "{{ message['content'] + eos_token}}{% else %}"
+    "{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"
+)
+
+PUBLISHED = {
+    "chatml": CHATML,
+    "smollm2": SMOLLM2,
+    "llama2": LLAMA2,
+    "llama3": LLAMA3,
+    "zephyr": ZEPHYR,
+    "mistral": MISTRAL,
+    "mistral_compact": MISTRAL_COMPACT,
+}
+
+Render = Callable[[list[Message], bool], str]
+
+
+def jinja(program: str) -> Render:
+    for name, mark in NAMED.items():
+        if program is not ZEPHYR:
+            program = program.replace(name, mark)
+
+    def render(messages: list[Message], prompt: bool) -> str:
+        texts, _ = render_jinja_template(
+            conversations=[messages],
+            chat_template=program,
+            add_generation_prompt=prompt,
+            bos_token=BOS,
+            eos_token=EOS,
+        )
+        return texts[0]
+
+    return render
+
+
+# ---- FastChat ------------------------------------------------------------------------------------
+
+
+def fastchat_module(folder: str) -> ModuleType | None:
+    """fastchat.conversation, which needs nothing of the package's own long list."""
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder]
+    done = subprocess.run([*command, FASTCHAT], capture_output=True, check=False)
+    path = Path(folder) / "fastchat" / "conversation.py"
+    if done.returncode or not path.exists():
+        return None
+    spec = importlib.util.spec_from_file_location("fastchat_conversation", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def fastchat(module: ModuleType, name: str, v0: bool = False) -> Render:
+    """v0 had no EOS: here one stands behind each answer, and the last separator is left away."""
+
+    def render(messages: list[Message], prompt: bool) -> str:
+        c = module.get_conv_template(name)
+        c.messages = []
+        c.roles = tuple(NAMED.get(role, role) for role in c.roles)
+        c.sep2 = EOS if c.sep2 else c.sep2
+        c.sep = EOS if c.sep == "</s>" else c.sep
+        for m in messages:
+            if m["role"] == "system":
+                c.set_system_message(m["content"])
+            else:
+                answer = m["role"] == "assistant"
+                text = m["content"] + (EOS if v0 and answer else "")
+                c.append_message(c.roles[answer], text)
+        if prompt:
+            c.append_message(c.roles[1], None)
+        text = c.get_prompt()
+        return text.removesuffix("### ") if v0 else text
+
+    return render
+
+
+# ---- training scripts ----------------------------------------------------------------------------
+
+PREAMBLE = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes "
+    "the request.\n\n"
+)
+
+
+def alpaca(header: str) -> Render:
+    """Stanford's, alpaca-lora's and qlora's prompt without an input; one exchange."""
+
+    def render(messages: list[Message], prompt: bool) -> str:
+        system = PREAMBLE
+        if messages[0]["role"] == "system":
+            system, messages = messages[0]["content"] + "\n\n", messages[1:]
+        text = f"{system}### Instruction:\n{messages[0]['content']}\n\n{header}"
+        return text + (messages[1]["content"] + EOS if len(messages) > 1 else "")
+
+    return render
+
+
+def wizardlm(messages: list[Message], prompt: bool) -> str:
+    text = messages[0]["content"] + "\n\n### Response:"
+    return text + (messages[1]["content"] + EOS if len(messages) > 1 else "")
+
+
+def plain(messages: list[Message], prompt: bool) -> str:
+    ends = {"assistant": EOS}
+    return "".join(m["content"] + ends.get(m["role"], "") for m in messages)
+
+
+@dataclass
+class Subject:
+    name: str
+    source: str
+    render: Render
+    single: bool = False  # one exchange only
+    system: bool = True
+    strips: bool = False
+
+
+def subjects(module: ModuleType | None) -> list[Subject]:
+    out = [
+        Subject("chatml", "transformers", jinja(CHATML)),
+        Subject("smollm2", "transformers", jinja(SMOLLM2)),
+        Subject("llama2", "transformers", jinja(LLAMA2), strips=True),
+        Subject("llama3", "transformers", jinja(LLAMA3), strips=True),
+        Subject("zephyr", "transformers", jinja(ZEPHYR)),
+        Subject("mistral", "transformers", jinja(MISTRAL)),
+        Subject("mistral_compact", "transformers", jinja(MISTRAL_COMPACT), system=False),
+        Subject("alpaca", "alpaca-lora", alpaca("### Response:\n"), single=True),
+        Subject("alpaca_lora", "alpaca-lora", alpaca("### Response:\n"), single=True),
+        Subject("alpaca_stanford", "stanford_alpaca", alpaca("### Response:"), single=True),
+        Subject("alpaca_qlora", "qlora", alpaca("### Response: "), single=True),
+        Subject("wizardlm", "WizardLM", wizardlm, single=True, system=False),
+        Subject("plain", "the texts", plain),
+    ]
+    if module:
+        out += [
+            Subject("vicuna_v1.1", "FastChat", fastchat(module, "vicuna_v1.1")),
+            Subject("vicuna_v0", "FastChat", fastchat(module, "one_shot", v0=True)),
+            Subject("oasst", "FastChat", fastchat(module, "oasst_llama"), system=False),
+        ]
+    return out
+
+
+# ---- conversations -------------------------------------------------------------------------------
+
+
+def conversation(*texts: str, system: str | None = None) -> list[Message]:
+    roles = ["user", "assistant"]
+    first = [] if system is None else [{"role": "system", "content": system}]
+    return first + [{"role": roles[i % 2], "content": t} for i, t in enumerate(texts)]
+
+
+CONVERSATIONS = [
+    conversation("Hi", "Hello"),
+    conversation("What is 2 + 2?", "4", "And 3 + 3?", "6, of course."),
+    conversation("Name a colour.", "Blue", system="Answer in one word."),
+    conversation("a", "b", "c", "d", "e", "f", system="You are a parrot.\nYou repeat."),
+    conversation("grüße 漢字 👩‍👩‍👧 e\u0301", "naïve \U0001f999\u00a0ok \u202eabc"),
+    conversation("say </s> and [INST]", "<|im_end|> <s> <<SYS>> <0x0A> {user} {{bos}}"),
+    conversation("def f(x):\n    return x ** 2\n\n\nf(3)", "\t9\n\n```\nx = 1\n```"),
+    conversation("1 2  3   4", "5    6"),
+    conversation("### Response:", "### Instruction: ASSISTANT: USER:"),
+]
+WHITE = [
+    conversation("  lead and trail \n", "\n answer with white \t", system=" \n s \n"),
+    conversation("\u3000wide\u3000", "\u00a0hard\u00a0", "x", " y"),
+]
+
+
+# ---- pieces --------------------------------------------------------------------------------------
+
+
+def answer_spans(s: Subject, messages: list[Message], text: str) -> list[tuple[int, int]]:
+    """From an answer's first character to the end of its EOS, found by rendering beginnings."""
+    out = []
+    for i, m in enumerate(messages):
+        if m["role"] != "assistant":
+            continue
+        before = s.render(messages[:i], True)
+        # a header may end in a space that the prompt leaves to the answer
+        content = m["content"].strip() if s.strips else m["content"]
+        start = text.index(content, len(before.rstrip(" ")))
+        end = next(k for k in range(start + len(content), len(text)) if text[k] in MARKS)
+        out.append((start, end + 1))
+    return out
+
+
+def cut(s: Subject, messages: list[Message]) -> list[Piece]:
+    text = s.render(messages, False)
+    learnt = [False] * len(text)
+    for start, end in answer_spans(s, messages, text):
+        learnt[start:end] = [True] * (end - start)
+    pieces: list[Piece] = []
+    for i, c in enumerate(text):
+        kind = ("learnt " if learnt[i] else "") + "special" if c in MARKS else "text"
+        if c in MARKS:
+            pieces.append([MARKS[c], kind])
+            continue
+        kind = "learnt" if learnt[i] else "text"
+        # mistral's programs spell the space that SentencePiece puts in front of a run
+        if s.name == "mistral" and c == " " and (i == 0 or text[i - 1] in MARKS) and not learnt[i]:
+            continue
+        if pieces and pieces[-1][1] == kind:
+            pieces[-1][0] += c
+        else:
+            pieces.append([c, kind])
+    if s.name == "llama3":
+        pieces[0][0] = "<|begin_of_text|>"
+    return pieces
+
+
+def goldens(module: ModuleType | None) -> list[dict]:
+    out = []
+    for s in subjects(module):
+        for messages in CONVERSATIONS + WHITE:
+            has_system = messages[0]["role"] == "system"
+            if (has_system and not s.system) or (s.single and len(messages) - has_system > 2):
+                continue
+            pieces = cut(s, messages)
+            out.append(
+                {"template": s.name, "source": s.source, "messages": messages, "pieces": pieces}
+            )
+    return out
+
+
+# ---- ids -----------------------------------------------------------------------------------------
+
+
+class SentencePieces:
+    """Each run on its own, as Meta's code encodes each exchange; special tokens by id."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        import sentencepiece
+
+        self.sp = sentencepiece.SentencePieceProcessor(model_file=str(model))
+        self.path = folder / "spm"
+        self.path.mkdir()
+        (self.path / "tokenizer.model").write_bytes(model.read_bytes())
+        ids = {n: self.sp.vocab_size() + i for i, n in enumerate(NAMED)}
+        (self.path / "added_tokens.json").write_text(json.dumps(ids))
+        decoder = {
+            str(i): {"content": n, "special": True, "normalized": False} for n, i in ids.items()
+        }
+        config = {"add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>"}
+        config["added_tokens_decoder"] = decoder
+        (self.path / "tokenizer_config.json").write_text(json.dumps(config))
+        self.special = ids | {"bos": self.sp.bos_id(), "eos": self.sp.eos_id()}
+        self.adds_bos = True
+
+    def run(self, text: str) -> list[tuple[int, int, int]]:
+        """Pieces lie end to end over the text with a space in front; a byte piece is one byte."""
+        char_of = [i for i, c in enumerate(text) for _ in c.encode()]
+        out = []
+        at = -1
+        for token in self.sp.encode(text):
+            piece = self.sp.id_to_piece(token).replace("\u2581", " ")
+            end = at + (1 if self.sp.is_byte(token) else len(piece.encode()))
+            start = max(at, 0)
+            covered = char_of[start:end]
+            out.append((token, covered[0], covered[-1] + 1) if covered else (token, 0, 0))
+            at = end
+        assert at == len(char_of), (text, at)
+        return out
+
+
+class ByteLevel:
+    """GPT-2's way with a vocabulary made here, in tokenizers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "bytes"
+        self.path.mkdir()
+        from tokenizers.trainers import BpeTrainer
+
+        backend = Tokenizer(models.BPE())
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        backend.decoder = decoders.ByteLevel()
+        names = ["<s>", "</s>", *NAMED]
+        trainer = BpeTrainer(
+            vocab_size=600,
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=[AddedToken(n, normalized=False, special=True) for n in names],
+        )
+        texts = [m["content"] for c in CONVERSATIONS + WHITE for m in c] + [PREAMBLE]
+        backend.train_from_iterator(texts * 3, trainer)
+        backend.save(str(self.path / "tokenizer.json"))
+        config = {"add_bos_token": False, "bos_token": "<s>", "eos_token": "</s>"}
+        (self.path / "tokenizer_config.json").write_text(json.dumps(config))
+        self.special = {n: backend.token_to_id(n) for n in names}
+        self.special |= {"bos": self.special["<s>"], "eos": self.special["</s>"]}
+        self.adds_bos = False
+        backend.encode_special_tokens = True
+        self.backend = backend
+
+    def run(self, text: str) -> list[tuple[int, int, int]]:
+        e = self.backend.encode(text, add_special_tokens=False)
+        return [(i, a, b) for i, (a, b) in zip(e.ids, e.offsets, strict=True)]
+
+
+def reference(tokenizer: SentencePieces | ByteLevel, golden: dict) -> tuple[list[int], list[int]]:
+    """Ids and 0/1 targets: a token that covers a learnt character, or is a learnt special one."""
+    pieces = [list(p) for p in golden["pieces"]]
+    if tokenizer.adds_bos and pieces[0][0] not in ("bos", "<|begin_of_text|>"):
+        pieces.insert(0, ["bos", "special"])
+    ids: list[int] = []
+    targets: list[int] = []
+    text, learnt = "", []
+
+    def flush() -> None:
+        nonlocal text, learnt
+        for token, start, end in tokenizer.run(text) if text else []:
+            ids.append(token)
+            targets.append(int(any(learnt[start:end])))
+        text, learnt = "", []
+
+    for piece, kind in pieces:
+        if kind.endswith("special"):
+            flush()
+            ids.append(tokenizer.special[piece])
+            targets.append(int(kind.startswith("learnt")))
+        else:
+            text += piece
+            learnt += [kind == "learnt"] * len(piece)
+    flush()
+    targets[0] = 0
+    return ids, targets
+
+
+def lorac_ids(path: Path, template: str, goldens: list[dict]) -> list[dict]:
+    program = Path(LORAC).parent / "tests" / "test_template_golden"
+    lines = "".join(json.dumps({"messages": g["messages"]}) + "\n" for g in goldens)
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as f:
+        f.write(lines)
+        f.flush()
+        command = [str(program), str(path), template, f.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(done.stdout.strip() + done.stderr.strip())
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def check_model(report: Report, tokenizer: ByteLevel, all_goldens: list[dict]) -> None:
+    """data.template: model recognises each published program and renders what it renders."""
+    path = tokenizer.path / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    for template, program in PUBLISHED.items():
+        mine = [g for g in all_goldens if g["template"] == template]
+        path.write_text(json.dumps(config | {"chat_template": program}))
+        with report.check(f"template: model, {template}'s program: {len(mine)} conversations"):
+            named = lorac_ids(tokenizer.path, template, mine)
+            report.equal("ids and targets", lorac_ids(tokenizer.path, "model", mine), named)
+
+
+def check_ids(report: Report, label: str, tokenizer: object, all_goldens: list[dict]) -> None:
+    for template in dict.fromkeys(g["template"] for g in all_goldens):
+        mine = [g for g in all_goldens if g["template"] == template]
+        with report.check(f"{template}, {label}: ids and targets of {len(mine)} conversations"):
+            for g, got in zip(mine, lorac_ids(tokenizer.path, template, mine), strict=True):
+                ids, targets = reference(tokenizer, g)
+                if got["ids"] != ids or got["targets"] != targets:
+                    raise AssertionError(
+                        f"{g['messages']}: {got['ids']} {got['targets']}, wanted {ids} {targets}"
+                    )
+
+
+def main() -> None:
+    report = Report()
+    with tempfile.TemporaryDirectory() as folder:
+        module = fastchat_module(folder)
+        made = goldens(module)
+        if "--write" in sys.argv[1:]:
+            if not module:
+                raise SystemExit(f"{FASTCHAT} could not be installed")
+            lines = [json.dumps(g, ensure_ascii=True) for g in made]
+            GOLDEN.write_text("\n".join(lines) + "\n")
+            return
+        committed = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
+        for source in dict.fromkeys(g["source"] for g in committed):
+            want = [g for g in committed if g["source"] == source]
+            got = [g for g in made if g["source"] == source]
+            if source == "FastChat" and not module:
+                report.skip("FastChat", f"{FASTCHAT} could not be installed")
+                continue
+            with report.check(f"golden renderings: {source}"):
+                report.equal(f"{len(want)} conversations", got, want)
+        program = Path(LORAC).parent / "tests" / "test_template_golden"
+        if not program.exists():
+            report.skip("ids", f"{program} is not there (make tests-build)")
+            report.finish()
+        made_here = ByteLevel(Path(folder))
+        check_ids(report, "tokenizers", made_here, committed)
+        check_model(report, made_here, committed)
+        data = Path(os.environ.get("LORAC_TEST_DATA") or "../shared/data")
+        model = data / "llama2-tokenizer" / "tokenizer.model"
+        if model.exists():
+            check_ids(report, "SentencePiece", SentencePieces(model, Path(folder)), committed)
+        else:
+            report.skip("SentencePiece", f"{model} is not there")
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,346 @@
+/* lorac data check: everything that can be wrong with the data of a run, before it is queued. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/json.h"
+#include "src/base/mem.h"
+#include "src/base/term.h"
+#include "src/commands/data.h"
+#include "src/commands/plan.h"
+#include "src/data/inspect.h"
+
+struct check {
+    const struct config *c;
+    size_t n_files;
+    struct inspection *files;
+    const struct config_source **sources;
+    struct plan plan;
+    size_t without_eos; /* training examples whose last target does not end an answer */
+    uint32_t percentile[5];
+    size_t findings; /* records with something that is seldom meant */
+};
+
+static const int percents[] = { 0, 50, 90, 99, 100 };
+enum { PERCENTS = sizeof percents / sizeof *percents };
+_Static_assert(PERCENTS == sizeof((struct check *)0)->percentile / sizeof(uint32_t),
+               "one for each");
+
+/* ---- collecting ------------------------------------------------------------------------------- */
+
+/* A file can be read as records but for these. */
+static void print_malformed(const struct inspection *x, const char *path)
+{
+    for (size_t i = 0; i < x->bad && i < MALFORMED_SHOWN; i++)
+        fprintf(stderr, "%s\n", x->malformed[i].msg);
+    if (x->bad == 0) return;
+    const char *before = ": ";
+    fprintf(stderr, "%s: %zu of %zu records are malformed", path, x->bad, x->records);
+    for (int f = 0; f < FAULTS; f++) {
+        if (!x->faults[f]) continue;
+        fprintf(stderr, "%s%zu %s", before, x->faults[f], fault_name((enum fault)f));
+        before = ", ";
+    }
+    fputc('\n', stderr);
+}
+
+static int inspect_files(struct check *k, struct err *e)
+{
+    const struct config *c = k->c;
+    const struct config_sources *both[] = { &c->data.train, &c->data.validation.files };
+    k->n_files = both[0]->n + both[1]->n;
+    k->files = mem_alloc(k->n_files, sizeof *k->files, e);
+    k->sources = mem_alloc(k->n_files, sizeof *k->sources, e);
+    if (!k->files || !k->sources) return e->code;
+    size_t n = 0;
+    for (size_t b = 0; b < 2; b++)
+        for (size_t i = 0; i < both[b]->n; i++, n++) {
+            k->sources[n] = &both[b]->at[i];
+            struct records_options o = setup_records(c, k->sources[n]);
+            int code = inspect(&k->files[n], k->sources[n]->path, &o, e);
+            if (code) return code;
+            print_malformed(&k->files[n], k->sources[n]->path);
+        }
+    return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* The p-th percentile is the least length that so many percent of the examples do not exceed. */
+static int measure_lengths(struct check *k, struct err *e)
+{
+    const struct examples *x = &k->plan.setup.data.train;
+    uint32_t *length = mem_alloc(x->n, sizeof *length, e);
+    if (!length) return e->code;
+    for (size_t i = 0; i < x->n; i++) length[i] = (uint32_t)(x->at[i + 1] - x->at[i]);
+    qsort(length, x->n, sizeof *length, by_value);
+    for (size_t p = 0; p < PERCENTS; p++) {
+        size_t rank = ((size_t)percents[p] * x->n + 99) / 100;
+        k->percentile[p] = length[rank ? rank - 1 : 0];
+    }
+    mem_free(length);
+    return 0;
+}
+
+/* Whether the last target of an example ends an answer. */
+static bool ends_well(const struct examples *x, size_t i, const struct template *t,
+                      const struct tokenizer *tok)
+{
+    size_t last = x->at[i + 1];
+    while (last > x->at[i] && !x->target[last - 1]) last--;
+    return last > x->at[i] && template_stops(t, tok, x->ids[last - 1]);
+}
+
+static int count_without_eos(struct check *k, struct err *e)
+{
+    const struct setup *s = &k->plan.setup;
+    const struct examples *x = &s->data.train;
+    if (!s->tok) return 0;
+    size_t i = 0;
+    for (size_t source = 0; source < s->data.train_origins.n_sources; source++) {
+        const struct template *t = s->template;
+        const char *name = k->sources[source]->template;
+        int code = name ? setup_template(&t, name, s->tok, e) : 0;
+        if (code) return code;
+        for (; i < s->data.train_origins.ends[source]; i++) {
+            k->without_eos += !ends_well(x, i, t, s->tok);
+            if (i % 128 == 0) examples_release(x);
+        }
+        if (name) template_free(t);
+    }
+    return 0;
+}
+
+/* ---- the table -------------------------------------------------------------------------------- */
+
+struct row {
+    const char *key, *name;
+    size_t offset;
+    bool always; /* shown when it is 0, too */
+};
+
+/* What became of the records, as struct data_counts has it. */
+static const struct row rows[] = {
+#define ROW(field, name, always)                                                                   \
+    {                                                                                              \
+#field, name, offsetof(struct data_counts, field), always                                  \
+    }
+    ROW(records, "records", true),
+    ROW(bad, "malformed, skipped", false),
+    ROW(chosen, "preferences, chosen taken", false),
+    ROW(overlong, "too long, dropped", false),
+    ROW(truncated, "too long, cut", false),
+    ROW(split, "too long, split", false),
+    ROW(targets_lost, "targets lost by that", false),
+    ROW(without_targets, "without a target, dropped", false),
+    ROW(duplicates, "exact copies of others", true),
+    ROW(removed, "copies left out", false),
+    ROW(tokens, "tokens", true),
+    ROW(targets, "targets", true),
+    ROW(longest, "longest record, tokens", true),
+#undef ROW
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static size_t value_of(const struct data_counts *c, const struct row *r)
+{
+    size_t v;
+    memcpy(&v, (const char *)c + r->offset, sizeof v);
+    return v;
+}
+
+static void print_counts(const struct check *k)
+{
+    const struct dataset *d = &k->plan.setup.data;
+    printf("%-28s %12s %12s\n", "", "training", "validation");
+    for (size_t i = 0; i < ROWS; i++) {
+        size_t t = value_of(&d->train_counts, &rows[i]);
+        size_t v = value_of(&d->validation_counts, &rows[i]);
+        if (t || v || rows[i].always) printf("%-28s %12zu %12zu\n", rows[i].name, t, v);
+        if (i == 0) printf("%-28s %12zu %12zu\n", "examples", d->train.n, d->validation.n);
+    }
+}
+
+static void print_files(const struct check *k)
+{
+    const struct dataset *d = &k->plan.setup.data;
+    for (size_t i = 0; i < k->n_files; i++) {
+        const struct config_source *s = k->sources[i];
+        const char *template = s->template ? s->template : k->c->data.template;
+        if (template && *template == '{') template = "of your own";
+        printf("%s: %zu records, %zu messages, format %s, template %s", s->path,
+               k->files[i].records, k->files[i].messages, data_format_name(k->files[i].format),
+               template ? template : "none");
+        if (i >= d->n_shares) {
+            printf(", validation\n");
+        } else if (s->weight != 1) {
+            printf(", %g times an epoch\n", s->weight);
+        } else {
+            printf("\n");
+        }
+    }
+}
+
+/* The lines of a finding's first records, per file. */
+static void print_lines(const struct check *k, enum found f)
+{
+    bool any = false;
+    for (size_t i = 0; i < k->n_files; i++) {
+        const struct finding *x = &k->files[i].found[f];
+        if (x->n == 0) continue;
+        printf("%s", any ? "; " : "  ");
+        if (k->n_files > 1) printf("%s ", path_base(k->sources[i]->path));
+        printf("line%s ", x->n > 1 ? "s" : "");
+        for (size_t j = 0; j < x->n && j < FINDING_LINES; j++)
+            printf("%s%zu", j ? ", " : "", x->lines[j]);
+        if (x->n > FINDING_LINES) printf(", ...");
+        any = true;
+    }
+    printf("\n");
+}
+
+static size_t total_found(const struct check *k, enum found f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < k->n_files; i++) n += k->files[i].found[f].n;
+    return n;
+}
+
+static size_t most_identical(const struct check *k)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < k->n_files; i++)
+        if (most < k->files[i].most_identical) most = k->files[i].most_identical;
+    return most;
+}
+
+static void print_findings(const struct check *k)
+{
+    printf("\nworth a look: records, and the lines of the first ones\n");
+    for (int f = 0; f < FOUND_KINDS; f++) {
+        size_t n = total_found(k, (enum found)f);
+        if (!n) continue;
+        printf("%8zu  %s", n, finding_name((enum found)f));
+        if (f == FOUND_SAME_ANSWER) printf(" (the most frequent one %zu times)", most_identical(k));
+        print_lines(k, (enum found)f);
+    }
+    if (k->without_eos) {
+        printf("%8zu  training examples whose last target is no end-of-answer token%s\n",
+               k->without_eos,
+               k->c->data.train_on_eos ? ""
+                                       : " (data.train_on_eos is false: the model does not "
+                                         "learn to stop)");
+    }
+    if (!k->findings && !k->without_eos) printf("    none\n");
+}
+
+static void print_people(const struct check *k)
+{
+    char a[HUMAN_BYTES], b[HUMAN_BYTES];
+    const struct plan *p = &k->plan;
+    double s = plan_epoch_seconds(p), epochs = (double)p->total / (double)p->steps_per_epoch;
+    print_files(k);
+    printf("\n");
+    print_counts(k);
+    printf("\nlengths, tokens: ");
+    printf("shortest %u", k->percentile[0]);
+    for (size_t i = 1; i + 1 < PERCENTS; i++)
+        printf(", %d %% up to %u", percents[i], k->percentile[i]);
+    printf(", longest %u; data.max_length is %zu\n", k->percentile[PERCENTS - 1],
+           p->setup.max_length);
+    printf("an epoch: %llu steps, %.0f tokens, of which %.1f %% are shared beginnings, computed "
+           "once\n",
+           (unsigned long long)p->steps_per_epoch, p->tokens, 100 - 100 * p->rows / p->tokens);
+    print_findings(k);
+    printf("\nexpected time: %s, %s an epoch (lorac plan says how it is reckoned)\n",
+           human_duration(a, s * epochs), human_duration(b, s));
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------- */
+
+static void add_side(struct str *s, const char *name, const struct data_counts *c, size_t examples)
+{
+    str_addf(s, "  \"%s\": {\"examples\": %zu", name, examples);
+    for (size_t i = 0; i < ROWS; i++)
+        str_addf(s, ", \"%s\": %zu", rows[i].key, value_of(c, &rows[i]));
+    str_addz(s, "},\n");
+}
+
+static void add_file(struct str *s, const struct check *k, size_t i)
+{
+    const struct inspection *x = &k->files[i];
+    str_addz(s, i ? ",\n    {\"path\": " : "\n    {\"path\": ");
+    json_add_string(s, k->sources[i]->path, strlen(k->sources[i]->path));
+    str_addf(s, ", \"format\": \"%s\", \"records\": %zu, \"messages\": %zu, \"malformed\": %zu",
+             data_format_name(x->format), x->records, x->messages, x->bad);
+    for (int f = 0; f < FOUND_KINDS; f++) {
+        const struct finding *found = &x->found[f];
+        str_addf(s, ", \"%s\": {\"records\": %zu, \"lines\": [", finding_key((enum found)f),
+                 found->n);
+        for (size_t j = 0; j < found->n && j < FINDING_LINES; j++)
+            str_addf(s, "%s%zu", j ? ", " : "", found->lines[j]);
+        str_addz(s, "]}");
+    }
+    str_addf(s, ", \"most_identical_answers\": %zu}", x->most_identical);
+}
+
+static int print_json(const struct check *k, struct err *e)
+{
+    const struct plan *p = &k->plan;
+    const struct dataset *d = &p->setup.data;
+    double seconds = plan_epoch_seconds(p);
+    struct str s = { 0 };
+    str_addz(&s, "{\n  \"files\": [");
+    for (size_t i = 0; i < k->n_files; i++) add_file(&s, k, i);
+    str_addz(&s, "\n  ],\n");
+    add_side(&s, "training", &d->train_counts, d->train.n);
+    add_side(&s, "validation", &d->validation_counts, d->validation.n);
+    str_addz(&s, "  \"length_percentiles\": {");
+    for (size_t i = 0; i < PERCENTS; i++)
+        str_addf(&s, "%s\"%d\": %u", i ? ", " : "", percents[i], k->percentile[i]);
+    str_addf(&s, "},\n  \"max_length\": %zu,\n  \"answers_without_eos\": %zu,\n",
+             p->setup.max_length, k->without_eos);
+    str_addf(&s, "  \"steps_per_epoch\": %llu,\n  \"steps\": %llu,\n",
+             (unsigned long long)p->steps_per_epoch, (unsigned long long)p->total);
+    str_addf(&s, "  \"tokens_per_epoch\": %.0f,\n  \"tokens_computed_per_epoch\": %.0f,\n",
+             p->tokens, p->rows);
+    str_addf(&s, "  \"shared_fraction\": %.6f,\n  \"seconds_per_epoch\": %.3f,\n",
+             1 - p->rows / p->tokens, seconds);
+    str_addf(&s, "  \"seconds\": %.3f\n}\n",
+             seconds * (double)p->total / (double)p->steps_per_epoch);
+    int code = str_error(&s, e);
+    if (!code) fputs(s.p, stdout);
+    str_free(&s);
+    return code;
+}
+
+/* ---- the command ------------------------------------------------------------------------------ */
+
+static int check(struct check *k, struct err *e)
+{
+    int code = inspect_files(k, e);
+    for (int f = 0; !code && f < FOUND_KINDS; f++) k->findings += total_found(k, (enum found)f);
+    if (!code) code = plan_make(&k->plan, k->c, e);
+    if (k->plan.setup.notes.n) fputs(k->plan.setup.notes.p, stderr);
+    if (!code) code = measure_lengths(k, e);
+    return code ? code : count_without_eos(k, e);
+}
+
+int data_check(const struct config *c, bool as_json, struct err *e)
+{
+    struct check k = { .c = c };
+    int code = check(&k, e);
+    if (!code && as_json) {
+        code = print_json(&k, e);
+    } else if (!code) {
+        print_people(&k);
+    }
+    plan_free(&k.plan);
+    mem_free(k.files);
+    mem_free(k.sources);
+    return code;
+}

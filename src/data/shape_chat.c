@@ -1,0 +1,80 @@
+/* Records that are lists of messages: OpenAI's `messages` and ShareGPT's `conversations`. */
+#include "src/data/reading.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct spelling openai = { "role", "content", "system, user, assistant or tool" };
+static const struct spelling sharegpt = {
+    "from", "value", "system, human, gpt, tool, function_call or observation"
+};
+
+static bool begins_with_system(const struct spelling *s, const json_t *list)
+{
+    const char *role = json_string_value(json_object_get(json_array_get(list, 0), s->role));
+    return role && strcmp(role, "system") == 0;
+}
+
+/* The list under `field`, with the system text and the tools that the record has beside it. */
+static int read_list(const struct reading *r, const struct spelling *s, const char *field,
+                     const json_t *v)
+{
+    const json_t *list = json_object_get(v, field);
+    bool begins = begins_with_system(s, list);
+    int code = 0;
+    if (begins) {
+        const json_t *first = json_array_get(list, 0);
+        char at[64];
+        snprintf(at, sizeof at, "%s[0]", field);
+        code = reading_messages(r, s, at, first, 0);
+    } else {
+        code = reading_system(r, "system", v);
+        if (!code && r->c->n == 0) code = reading_system(r, "system_prompt", v);
+    }
+    if (!code) code = reading_tools(r, v);
+    return code ? code : reading_messages(r, s, field, list, begins);
+}
+
+bool is_sharegpt(const json_t *v)
+{
+    return json_object_get(v, "conversations") != NULL;
+}
+
+int read_sharegpt(const struct reading *r, const json_t *v)
+{
+    conversation_clear(r->c, RECORD_CHAT);
+    int code = read_list(r, &sharegpt, "conversations", v);
+    if (!code && json_has(v, "chosen")) code = reading_chosen(r, &sharegpt, v);
+    return code;
+}
+
+bool is_messages(const json_t *v)
+{
+    return json_object_get(v, "messages") || json_is_array(json_object_get(v, "chosen")) ||
+           (json_is_array(json_object_get(v, "prompt")) &&
+            json_is_array(json_object_get(v, "completion")));
+}
+
+/* What stands before `chosen` or `completion` when it is not in `messages`. */
+static int read_prompt(const struct reading *r, const json_t *v)
+{
+    const json_t *prompt = json_object_get(v, "prompt");
+    int code = reading_system(r, "system", v);
+    if (code || !json_has(v, "prompt")) return code;
+    if (json_is_string(prompt)) return reading_turn(r, ROLE_USER, "prompt", prompt);
+    return reading_messages(r, &openai, "prompt", prompt, 0);
+}
+
+int read_messages(const struct reading *r, const json_t *v)
+{
+    struct conversation *c = r->c;
+    conversation_clear(c, RECORD_CHAT);
+    bool listed = json_object_get(v, "messages") || !is_messages(v);
+    int code = listed ? read_list(r, &openai, "messages", v) : read_prompt(r, v);
+    if (code) return code;
+    if (json_has(v, "chosen")) return reading_chosen(r, &openai, v);
+    if (listed) return 0;
+    for (size_t i = 0; i < c->n; i++)
+        c->turns[i].train = false; /* the completion alone is learnt */
+    return reading_messages(r, &openai, "completion", json_object_get(v, "completion"), 0);
+}

@@ -1,0 +1,23 @@
+/* Examples on their way into a file, for data sets larger than memory: ids and flags go to temporary
+ * files, in memory is only where each example begins. */
+#ifndef LORAC_DATA_SPOOL_H
+#define LORAC_DATA_SPOOL_H
+
+#include "src/base/scratch.h"
+#include "src/data/examples.h"
+
+struct spool {
+    struct scratch ids, target;
+    size_t *at; /* n + 1; NULL while empty */
+    size_t n, at_cap;
+    size_t *item; /* n_items + 1; NULL as long as every example is an item of its own */
+    size_t n_items, item_cap;
+};
+
+/* The temporary files lie in `dir`, which must live as long. */
+int spool_open(struct spool *s, const char *dir, struct err *e);
+/* Append the examples from .. to-1 of x, whole items. */
+int spool_append(struct spool *s, const struct examples *x, size_t from, size_t to, struct err *e);
+void spool_close(struct spool *s);
+
+#endif

@@ -1,0 +1,95 @@
+/* What a prompt template is: how it writes the parts of a conversation.
+ *
+ * A part is text with names in braces: {system}, {user}, {input}, {answer} for the record's texts,
+ * {bos} and {eos} for the tokenizer's tokens, and any other name for the special token of exactly
+ * that text ({<|im_end|>}), which is placed by id. {{ and }} are braces. The EOS of an answer is
+ * the first special token behind {answer}.
+ *
+ * The rows (BOS in front of the sequence where the tokenizer's own files ask for it, unless the row
+ * says otherwise):
+ *   alpaca, alpaca_lora  alpaca-lora's and torchtune's form, the answer on the line below the header;
+ *                        a record's system text takes the place of the preamble; of several
+ *                        exchanges the preamble stands once, the first decides which of the two it
+ *                        is, and a blank line follows each EOS (as LLaMA-Factory writes history)
+ *   alpaca_stanford      the same with the answer right behind "### Response:"
+ *   alpaca_qlora         the same with a space between header and answer, on one line
+ *   vicuna_v0            FastChat's first form, ### Human and ### Assistant. It had no EOS (the next
+ *                        ### ended an answer); here each answer has one
+ *   vicuna_v1.1          FastChat's USER: and ASSISTANT: on one line, also of v1.3 and v1.5
+ *   llama2               Meta's chat layout: BOS and EOS around every exchange, system text folded
+ *                        into the first user turn, user and answer stripped of white space
+ *   llama3               Meta's: headers with the role, texts stripped, <|eot_id|> behind each
+ *   chatml               <|im_start|>ROLE, the text, <|im_end|>
+ *   smollm2              chatml as SmolLM2 has it: a default system text where a record has none
+ *   mistral              [INST] without system tags, one BOS; system text and first user text are
+ *                        one, as in mistral-common and the newer published chat templates
+ *   mistral_compact      the same without the space in front of an answer, as the first published
+ *                        chat templates had it
+ *   zephyr               <|user|>, <|assistant|> on lines of their own, EOS behind every text; also
+ *                        TinyLlama-Chat's
+ *   oasst                <|prompter|> and <|assistant|> as special tokens, EOS behind every text
+ *   wizardlm             WizardLM-7B's: the instruction, ### Response:, no preamble (the later ones
+ *                        are vicuna_v1.1)
+ *   plain                the turns' texts as they are, EOS behind an answer */
+#ifndef LORAC_DATA_TEMPLATE_ROW_H
+#define LORAC_DATA_TEMPLATE_ROW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "src/base/err.h"
+#include "src/base/str.h"
+
+/* The parts of a row: name, what it is. A user's definition may set each of them. */
+#define TEMPLATE_PARTS(P)                                                                          \
+    P(begin, "in front of everything; absent: BOS where the tokenizer's files ask for it")         \
+    P(system, "a system text; absent: there is no place for one, or it is folded")                 \
+    P(fold, "a system text and the first user text made one user text")                            \
+    P(default_system, "the system text where the record has none; absent: then none is written")   \
+    P(default_system_input, "the same where the first user turn has an input of its own")          \
+    P(user, "a user turn")                                                                         \
+    P(input, "the input of a user turn; absent: it follows the user text after a blank line")      \
+    P(tool, "what a tool said; absent: as a user turn")                                            \
+    P(assistant, "an answer: its header, {answer}, and a special token that ends it")              \
+    P(between, "in front of every user turn but the first")
+
+struct template
+{
+    const char *name;
+#define TEMPLATE_FIELD(part, help) const char *part;
+    TEMPLATE_PARTS(TEMPLATE_FIELD)
+    bool strip;       /* user texts and answers lose the white space around them */
+    bool alternate;   /* takes only (system) user assistant user assistant ... */
+    char *definition; /* of a user's template: what template_define() read */
+};
+
+/* The row of that name; NULL when unknown. */
+const struct template *template_named(const char *name);
+const char *template_name(const struct template *t);
+const char *template_names(void); /* separated by spaces, for messages */
+
+/* A template of the user's own, from a JSON object of parts (and strip, alternate: true or false;
+ * name; like: the row whose parts stand where it has none). Freed with template_free(). */
+int template_define(const struct template **out, const char *json, struct err *e);
+/* Harmless for rows of the table and NULL. */
+void template_free(const struct template *t);
+/* What names it in another run: its name, or its definition. */
+const char *template_definition(const struct template *t);
+
+/* One piece of a part. */
+struct piece {
+    const char *text;
+    size_t n;
+    bool is_name; /* stood in braces */
+};
+
+/* Cut the next piece off a part (NULL is an empty one); false at the end. */
+bool piece_next(struct piece *out, const char **at);
+bool piece_is(const struct piece *p, const char *name);
+/* Whether it is a special token's name, bos and eos included. */
+bool piece_is_special(const struct piece *p);
+
+/* Where the part's piece of that name begins; NULL: nowhere. */
+const char *part_find(const char *part, const char *name);
+
+#endif
