@@ -63,8 +63,8 @@ else
 ISAS = base
 endif
 ISA_FLAGS_base   =
-ISA_FLAGS_avx2   = -mavx2 -mfma
-ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mprefer-vector-width=512
+ISA_FLAGS_avx2   = -mavx2 -mfma -mf16c
+ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
 ISA_FLAGS_neon   = -DKERNELS_NEON
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 

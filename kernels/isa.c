@@ -19,6 +19,17 @@ extern const struct kernels kernels_avx512;
 extern const struct kernels kernels_neon;
 #endif
 
+#if defined __x86_64__
+#include <cpuid.h>
+
+/* Half precision: compilers differ in whether __builtin_cpu_supports() knows it. */
+static bool cpu_has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 static bool cpu_runs(const char *isa)
 {
 #if defined __x86_64__
@@ -26,10 +37,10 @@ static bool cpu_runs(const char *isa)
     if (strcmp(isa, "avx512") == 0) {
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("fma");
+               __builtin_cpu_supports("fma") && cpu_has_f16c();
     }
     if (strcmp(isa, "avx2") == 0) {
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_has_f16c();
     }
 #elif defined __aarch64__
     if (strcmp(isa, "neon") == 0) return true; /* every aarch64 Linux has it */

@@ -26,8 +26,8 @@ typedef uint8_t bytes16_any __attribute__((vector_size(16), aligned(1), may_alia
 ALWAYS_INLINE vec lanes_of_bytes(bytes16 b, const int at)
 {
 #if defined __SSE2__
-    __m128i pairs = at < 8 ? _mm_unpacklo_epi8((__m128i)b, (__m128i)b) :
-                             _mm_unpackhi_epi8((__m128i)b, (__m128i)b);
+    __m128i pairs = at < 8 ? _mm_unpacklo_epi8((__m128i)b, (__m128i)b)
+                           : _mm_unpackhi_epi8((__m128i)b, (__m128i)b);
     __m128i fours = at % 8 ? _mm_unpackhi_epi16(pairs, pairs) : _mm_unpacklo_epi16(pairs, pairs);
     return (vec)_mm_cvtepi32_ps(_mm_srai_epi32(fours, 24));
 #else
@@ -96,7 +96,8 @@ ALWAYS_INLINE vec lanes_of_bf16(const uint8_t *p)
     return (vec)vreinterpretq_f32_u32(vshll_n_u16(half, 16));
 #else
     vec v;
-    for (int l = 0; l < VL; l++) v[l] = (real)float_of_bits((uint32_t)((const half_any *)p)[l] << 16);
+    for (int l = 0; l < VL; l++)
+        v[l] = (real)float_of_bits((uint32_t)((const half_any *)p)[l] << 16);
     return v;
 #endif
 }

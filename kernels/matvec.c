@@ -9,11 +9,11 @@
  * Block types: sum over a block of (d q) x = d * (sum of q x), Q4_1 further + m * (sum of x). */
 
 enum {
-    ROWS = 4,         /* of B at once; a thread's share is whole groups of them */
-    X_ROWS = 4,       /* of x at once */
-    SPAN = 32,        /* values of K at once: a quantised block */
+    ROWS = 4,   /* of B at once; a thread's share is whole groups of them */
+    X_ROWS = 4, /* of x at once */
+    SPAN = 32,  /* values of K at once: a quantised block */
     PARTS = SPAN / VL,
-    AHEAD = 1024,     /* bytes between reading and prefetching */
+    AHEAD = 1024, /* bytes between reading and prefetching */
 };
 
 /* A vector of real at any address. */

@@ -8,8 +8,8 @@ unset LORAC_ISA LORAC_GEMM
 
 # The sets of this architecture, best last, and what the kernel says the CPU has. cpuinfo is that of
 # the machine, so an aarch64 program under an emulator is asked for with ARCH=aarch64.
-declare -A needs=([base]="" [neon]="" [avx2]="avx2 fma"
-    [avx512]="avx512f avx512bw avx512dq avx512vl avx2 fma")
+declare -A needs=([base]="" [neon]="" [avx2]="avx2 fma f16c"
+    [avx512]="avx512f avx512bw avx512dq avx512vl avx2 fma f16c")
 arch=${ARCH:-$(uname -m)}
 case $arch in
 x86_64)

@@ -222,8 +222,15 @@ static void test_types(void **state)
 
 static struct row_product row_product_of(const struct term *t, real *y, size_t ldy, size_t N)
 {
-    return (struct row_product){ .y = y, .ldy = ldy, .x = t->a, .ldx = t->lda, .w = t->w,
-                                 .b = t->b, .ldb = t->ldb, .N = N, .K = t->K };
+    return (struct row_product){ .y = y,
+                                 .ldy = ldy,
+                                 .x = t->a,
+                                 .ldx = t->lda,
+                                 .w = t->w,
+                                 .b = t->b,
+                                 .ldb = t->ldb,
+                                 .N = N,
+                                 .K = t->K };
 }
 
 static void test_matvec(void **state)

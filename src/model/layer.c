@@ -42,13 +42,13 @@ static void group_u(struct network *n, size_t layer, enum group g, const real *x
 
 /* The frozen product and its LoRA term. */
 static void project_one(struct network *n, size_t layer, const struct projection *out,
-                        const real *x, const real *u, size_t M, bool matvec)
+                        const real *x, const real *u, size_t M)
 {
     const struct adapter *a = n->adapter;
     const struct matrix *w = &n->base->layer[layer].w[out->m];
-    bool lora = a && adapter_has(a, out->m), accumulate = out->accumulate;
+    bool lora = a && adapter_has(a, out->m);
     struct term t[2] = { { .a = x, .lda = w->cols, .w = w, .K = w->cols, .b_rows = true } };
-    size_t first = 0, terms = 1;
+    size_t terms = 1;
     if (lora) {
         size_t width = group_width(a, module_group(out->m));
         t[terms++] = (struct term){ .a = u + a->slot[out->m] * a->r,
@@ -58,21 +58,63 @@ static void project_one(struct network *n, size_t layer, const struct projection
                                     .K = a->r,
                                     .b_rows = true };
     }
-    if (matvec) {
-        n->k->matvec(out->y, w->rows, x, w->cols, w, M, accumulate);
-        first = 1, accumulate = true;
+    n->k->matmul(out->y, w->rows, t, terms, M, w->rows, out->accumulate, n->product_work);
+}
+
+/* The same for few rows: every product that reads x in one go, then those that read u. */
+static void project_few(struct network *n, size_t layer, enum group g, const struct projection *out,
+                        size_t n_out, const real *x, real *u, size_t M)
+{
+    const struct adapter *a = n->adapter;
+    struct row_product p[4];
+    size_t count = 0, width = group_width(a, g);
+    for (size_t i = 0; i < n_out; i++) {
+        const struct matrix *w = &n->base->layer[layer].w[out[i].m];
+        p[count++] = (struct row_product){ .y = out[i].y,
+                                           .ldy = w->rows,
+                                           .x = x,
+                                           .ldx = w->cols,
+                                           .w = w,
+                                           .N = w->rows,
+                                           .K = w->cols,
+                                           .accumulate = out[i].accumulate };
     }
-    if (first < terms) {
-        n->k->matmul(out->y, w->rows, t + first, terms - first, M, w->rows, accumulate,
-                     n->product_work);
+    if (width) {
+        size_t K = group_cols(&a->shape, g);
+        const real *b = adapter_group_a(a, a->params, layer, g);
+        p[count++] = (struct row_product){
+            .y = u, .ldy = width, .x = x, .ldx = K, .b = b, .ldb = K, .N = width, .K = K
+        };
     }
+    n->k->matvec(p, count, M);
+    if (!width) return;
+    n->k->scale(u, (real)a->scale, M * width);
+    count = 0;
+    for (size_t i = 0; i < n_out; i++) {
+        if (!adapter_has(a, out[i].m)) continue;
+        size_t rows = n->base->layer[layer].w[out[i].m].rows;
+        p[count++] = (struct row_product){ .y = out[i].y,
+                                           .ldy = rows,
+                                           .x = u + a->slot[out[i].m] * a->r,
+                                           .ldx = width,
+                                           .b = adapter_b(a, a->params, layer, out[i].m),
+                                           .ldb = a->r,
+                                           .N = rows,
+                                           .K = a->r,
+                                           .accumulate = true };
+    }
+    n->k->matvec(p, count, M);
 }
 
 void project(struct network *n, size_t layer, enum group g, const struct projection *out,
              size_t n_out, const real *x, real *u, size_t M, bool matvec)
 {
+    if (matvec) {
+        project_few(n, layer, g, out, n_out, x, u, M);
+        return;
+    }
     if (group_width(n->adapter, g)) group_u(n, layer, g, x, u, M);
-    for (size_t i = 0; i < n_out; i++) project_one(n, layer, out + i, x, u, M, matvec);
+    for (size_t i = 0; i < n_out; i++) project_one(n, layer, out + i, x, u, M);
 }
 
 /* As project() for a pass in training: dropout stands between x and A. */
@@ -87,7 +129,7 @@ static void project_pass(struct network *n, size_t layer, enum group g, const st
         }
         group_u(n, layer, g, in, u, p->T);
     }
-    for (size_t i = 0; i < n_out; i++) project_one(n, layer, out + i, x, u, p->T, false);
+    for (size_t i = 0; i < n_out; i++) project_one(n, layer, out + i, x, u, p->T);
 }
 
 /* One output of a group on the way back: its gradient dy (T, rows). adapter_only: what flows back
@@ -187,7 +229,7 @@ static void top_queries(struct network *n, size_t layer, const struct pass *p, s
     rows_gather(n->x, n->x, n->top_rows, m, s->C);
     rows_gather(n->du, a->u[GROUP_QKV], n->top_rows, m, width);
     struct projection q = { .m = Q_PROJ, .y = a->q };
-    project_one(n, layer, &q, n->x, n->du, m, false);
+    project_one(n, layer, &q, n->x, n->du, m);
     rows_spread(a->q, n->top_rows, m, p->T, s->H * s->D);
 }
 
