@@ -1,4 +1,4 @@
-/* Sums, scalings, dropout, the optimiser: one pass over arrays. */
+/* Sums, scalings, rounding, dropout, the optimiser: one pass over arrays. */
 
 static void add(real *y, const real *x, size_t n)
 {
@@ -16,6 +16,35 @@ static void copy(real *y, const real *x, size_t n)
 {
 #pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < n; i++) y[i] = x[i];
+}
+
+/* Without a branch, so that loops over it vectorise; a NaN stays one. */
+static inline uint16_t bf16_bits(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    uint32_t rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+    return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? u >> 16 | 0x40 : rounded);
+}
+
+static void to_bf16(uint16_t *y, const real *x, size_t n)
+{
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < n; i++) y[i] = bf16_bits((float)x[i]);
+}
+
+static void from_bf16(real *y, const uint16_t *x, size_t n)
+{
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < n; i++) y[i] = (real)float_of_bits((uint32_t)x[i] << 16);
+}
+
+static void round_bf16(real *y, size_t n)
+{
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < n; i++) {
+        y[i] = (real)float_of_bits((uint32_t)bf16_bits((float)y[i]) << 16);
+    }
 }
 
 /* Blocks of fixed size, each summed on its own, their sums added in order: the result does not

@@ -151,6 +151,12 @@ struct kernels {
     void (*dropout)(real *y, const real *x, const struct dropout *d, const uint32_t *example,
                     const uint32_t *pos, size_t T, size_t n, bool accumulate);
 
+    /* n values to bf16, to the nearest, ties to even, and back; y = what is left of y then. Values are
+     * finite or NaN. */
+    void (*to_bf16)(uint16_t *y, const real *x, size_t n);
+    void (*from_bf16)(real *y, const uint16_t *x, size_t n);
+    void (*round_bf16)(real *y, size_t n);
+
     /* y += x;  y *= s;  y = x */
     void (*add)(real *y, const real *x, size_t n);
     void (*scale)(real *y, real s, size_t n);

@@ -49,7 +49,6 @@ ALPACA = (
 
 # What is cleared for PyTorch as pip installs it.
 CLEARED = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "THP_")
-ALLOCATORS = ("libtcmalloc_minimal.so.4", "libjemalloc.so.2")
 LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64")
 
 
@@ -57,17 +56,26 @@ def plain_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(CLEARED)}
 
 
-def tuned_environment() -> dict[str, str]:
-    """An allocator that keeps its memory, huge pages, threads that stay on their cores."""
+def allocator() -> dict[str, str]:
+    """An allocator that keeps its memory: tcmalloc where it is installed (Debian:
+    libtcmalloc-minimal4), else glibc's told to."""
+    for directory in LIBRARIES:
+        library = Path(directory) / "libtcmalloc_minimal.so.4"
+        if library.exists():
+            return {"LD_PRELOAD": str(library)}
+    tunables = {"mmap_max": 0, "trim_threshold": 1 << 36, "top_pad": 1 << 28, "hugetlb": 1}
+    return {"GLIBC_TUNABLES": ":".join(f"glibc.malloc.{k}={v}" for k, v in tunables.items())}
+
+
+def tuned_settings() -> dict[str, str]:
+    """Threads that stay on their cores, huge pages, and the allocator."""
     cores = len(os.sched_getaffinity(0))
-    env = plain_environment() | {
-        "OMP_NUM_THREADS": str(cores),
-        "OMP_PROC_BIND": "true",
-        "THP_MEM_ALLOC_ENABLE": "1",
-        "GLIBC_TUNABLES": "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736:"
-        "glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1",
-    }
-    return env
+    threads = {"OMP_NUM_THREADS": str(cores), "OMP_PROC_BIND": "true"}
+    return threads | {"THP_MEM_ALLOC_ENABLE": "1"} | allocator()
+
+
+def tuned_environment() -> dict[str, str]:
+    return plain_environment() | tuned_settings()
 
 
 @dataclass
@@ -130,6 +138,21 @@ class Bench:
         self.rows: list[dict] = []
         self.facts: dict = {"cpu": cpu_name(), "cores": len(os.sched_getaffinity(0))}
         self.runs = 0
+
+    def limits(self) -> None:
+        """The speed of sgemm in this run, to hold the steps against."""
+        parts = ("--parts", "products", "--tokens", "512", "--rounds", "1", "--json")
+        done = finish([*self.options.prefix, LORAC, "bench", *parts])
+        if done.code:
+            raise SystemExit(f"bench-peft: lorac bench: {done.last}")
+        known = json.loads(done.out)
+        sgemm = statistics.median(p["sgemm_gflops"] for p in known["products"])
+        self.facts |= {"fma_gflops": known["fma_gflops"], "sgemm_gflops": sgemm}
+        self.facts["lorac"] = finish([LORAC, "--version"]).out.splitlines()[0]
+        print(
+            f"{self.facts['cpu']}, {self.facts['cores']} cores; multiply-adds "
+            f"{known['fma_gflops']:.0f}, sgemm {sgemm:.0f} GFLOP/s, products of 512 tokens"
+        )
 
     def torch(self, variant: Variant, job: dict) -> Side:
         job = {"r": R, "lora_alpha": ALPHA, "learning_rate": RATE} | job | variant.job
@@ -237,7 +260,7 @@ def synthetic(shape: str, layers: int) -> Path:
     path = cache / "lorac" / "bench" / f"{shape}-{layers}-layers"
     if not (path / "config.json").exists():
         options = ("--shape", shape, "--layers", str(layers), "--length", "2", "--steps", "1")
-        done = finish([LORAC, "bench", *options])
+        done = finish([LORAC, "bench", *options, "--parts", "steps"])
         if done.code:
             raise SystemExit(f"bench-peft: lorac bench: {done.last}")
     return path
@@ -491,16 +514,7 @@ def main() -> None:
     options = parse_arguments()
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(options, Path(scratch))
-        limits = finish([*options.prefix, LORAC, "bench", "--kernels", "--json"])
-        if limits.code:
-            raise SystemExit(f"bench-peft: lorac bench: {limits.last}")
-        known = json.loads(limits.out)
-        bench.facts |= {key: known[key] for key in ("fma_gflops", "sgemm_gflops")}
-        bench.facts["lorac"] = finish([LORAC, "--version"]).out.splitlines()[0]
-        print(
-            f"{bench.facts['cpu']}, {bench.facts['cores']} cores; multiply-adds "
-            f"{known['fma_gflops']:.0f}, sgemm {known['sgemm_gflops']:.0f} GFLOP/s"
-        )
+        bench.limits()
         started = time.monotonic()
         for name in options.sections:
             SECTIONS[name](bench)
@@ -514,11 +528,6 @@ def main() -> None:
     if options.json:
         whole = {"facts": bench.facts, "tuned": tuned_settings(), "rows": bench.rows}
         options.json.write_text(json.dumps(whole, indent=1) + "\n")
-
-
-def tuned_settings() -> dict[str, str]:
-    plain = plain_environment()
-    return {k: v for k, v in tuned_environment().items() if plain.get(k) != v}
 
 
 if __name__ == "__main__":

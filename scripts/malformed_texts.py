@@ -1,5 +1,6 @@
 """Malformed tokenizers, training records, configurations, adapters and checkpoints."""
 
+import gzip
 import hashlib
 import json
 import struct
@@ -346,6 +347,9 @@ def sidecars() -> Kind:
 # ---- training records ----------------------------------------------------------------------------
 
 
+SECRET = b"the door code is 4711"  # no message may show what records say
+
+
 def records() -> Kind:
     name = "data.jsonl"
     args = ["eval", "--model", "{base}/model", "--template", "alpaca", "--data", "{}/" + name]
@@ -368,6 +372,14 @@ def records() -> Kind:
         ("empty array", b" [ ] ", "no records"),
         ("not JSON", good + b"{\n", ":2: "),
         ("JSON cut", good + good[:-5], ":2: "),
+        ("text cut", good + b'{"instruction": "%s' % SECRET, ":2: "),
+        ("text without quotes", good + b'{"instruction": %s}\n' % SECRET, ":2: "),
+        ("text behind a record's end", good[:-1] + SECRET + b"\n", ":1: "),
+        ("text for an array", good + b'{"messages": "%s"}\n' % SECRET, ""),
+        ("text with invalid UTF-8", good + b'{"instruction": "%s\xff"}\n' % SECRET, ":2: "),
+        ("text with a lone surrogate", good + b'{"instruction": "%s\\udc00"}\n' % SECRET, ":2: "),
+        ("text that is no object", good + b'"%s"\n' % SECRET, ":2: "),
+        ("text as a role", chat(user, answer) + chat({"role": SECRET.decode() * 3, "content": "a"}), ":2: "),
         ("text behind a record", good + good[:-1] + b" x\n", ":2: "),
         ("two records on a line", good + good[:-1] + good, ":2: "),
         ("a number", good + b"7\n", ":2: "),
@@ -401,6 +413,15 @@ def records() -> Kind:
         ("UTF-16", '{"instruction": "a", "output": "b"}'.encode("utf-16"), "UTF-16"),
         ("Parquet", b"PAR1" + bytes(60), "Parquet"),
         ("zip", b"PK\x03\x04" + bytes(60), "zip"),
+        ("gzip cut", gzip.compress(good * 9, mtime=0)[:-9], "ends early"),
+        ("gzip with another checksum", gzip.compress(good * 9, mtime=0)[:-5] + b"12345", "damaged"),
+        ("gzip with text behind", gzip.compress(good, mtime=0) + b"text", "damaged"),
+        ("gzip of nothing", gzip.compress(b"", mtime=0), "no records"),
+        ("gzip's first bytes", b"\x1f\x8b", "ends early"),
+        ("gzip that fills a disk", gzip.compress(bytes(160 << 20), 9, mtime=0), "64 MB"),
+        ("gzip of something malformed", gzip.compress(good + b"{", mtime=0), ":2: "),
+        ("Zstandard's first bytes", b"\x28\xb5\x2f\xfd", "ends early"),
+        ("Zstandard of rubbish", b"\x28\xb5\x2f\xfd" + b"\xff" * 60, "damaged"),
     ]:  # fmt: skip
         add(label, file, says)
     for label, file, says in [
@@ -423,6 +444,8 @@ def records() -> Kind:
         ("no last line end", good[:-1]),
         ("blank lines", b"\n\n" + good + b"\n   \n" + good),
         ("an array", b"[" + good + b"," + good + b"]"),
+        ("gzip", gzip.compress(good, mtime=0)),
+        ("gzip in two parts", gzip.compress(good, mtime=0) * 2),
         ("U+2028 inside a text", m.text({"instruction": "a\u2028b", "output": "he"}).replace(b"\\u2028", b"\xe2\x80\xa8")),
         ("NUL in a text", b'{"instruction": "a\\u0000b", "output": "he"}\n'),
         ("surrogate pair", b'{"instruction": "\\ud83d\\ude42", "output": "he"}\n'),
@@ -584,7 +607,8 @@ def adapter_tensors(**changes: object) -> bytes:
 
 def adapter() -> Kind:
     name, other = "adapter_config.json", "adapter_model.safetensors"
-    kind = Kind("adapter", EVAL_ADAPTER, name, fuzz={"peft": [name, other], "peft_config": [name]})
+    kind = Kind("adapter", EVAL_ADAPTER, name, also=["inspect", "{}"])
+    kind.fuzz = {"peft": [name, other], "peft_config": [name]}
     sound = adapter_tensors()
 
     def add(
@@ -674,6 +698,26 @@ def adapter() -> Kind:
         ("layer that is not there", adapter_tensors(**{"base_model__model__model__layers__9__self_attn__q_proj__lora_A__weight": ("F32", [2, m.C], zeros)}), "layers.9"),
     ]:  # fmt: skip
         add(label, {}, says, file=tensors, about=other)
+    for label, notes, says in [
+        ("notes not JSON", b"{", "not valid JSON"),
+        ("notes an array", b"[]", "found an array"),
+        ("notes nested deep", b'{"x":' + nested(5000) + b"}", "nested deeper"),
+        ("notes with a template of 1", b'{"template": 1}', "template: found an integer"),
+        ("notes with a template that is none", b'{"template": "alpacca"}', "alpacca"),
+        ("notes with a NUL", b'{"template": "alpaca\\u0000"}', "template"),
+    ]:
+        files = {name: m.text(ADAPTER), other: sound, "lorac.json": notes}
+        named = " " if says == "alpacca" else "lorac.json"
+        texts = [
+            "eval",
+            "--model",
+            "{base}/model",
+            "--data",
+            "{base}/data.jsonl",
+            "--adapter",
+            "{}",
+        ]
+        kind.cases.append(Case(label, files, says, about=named, args=texts))
     for label, changes in [
         ("as it should be", {}),
         ("nothing but what is needed", dict.fromkeys(("bias", "task_type", "init_lora_weights", "use_dora", "lora_dropout"), ...)),
@@ -703,7 +747,9 @@ def checkpoint(made: Path) -> Kind:
     """`made` is a checkpoint that lorac wrote."""
     name = "step.h5"
     args = ["train", "{base}/run.yaml", "output.dir={out}", "--resume", "{}/" + name]
-    kind = Kind("checkpoint", args, name, fuzz={"checkpoint": [name]})
+    kind = Kind(
+        "checkpoint", args, name, fuzz={"checkpoint": [name]}, also=["inspect", "{}/" + name]
+    )
     whole = made.read_bytes()
     body = whole[BLOCK:]
 

@@ -177,8 +177,28 @@ static const struct command *command_named(const char *name)
     return NULL;
 }
 
+/* What others call it. */
+static const struct {
+    const char *theirs, *ours;
+} synonyms[] = {
+    { "finetune", "train" },   { "fine-tune", "train" },   { "sft", "train" },
+    { "fit", "train" },        { "run", "generate" },      { "infer", "generate" },
+    { "predict", "generate" }, { "complete", "generate" }, { "evaluate", "eval" },
+    { "test", "eval" },        { "export", "convert" },    { "quantize", "convert" },
+    { "extract", "convert" },  { "info", "inspect" },      { "show", "inspect" },
+    { "verify", "inspect" },   { "estimate", "plan" },     { "encode", "tokenize" },
+    { "fuse", "merge" },       { "check", "doctor" },      { "benchmark", "bench" },
+    { "talk", "chat" },
+};
+
 static int unknown_command(const char *name)
 {
+    for (size_t i = 0; i < sizeof synonyms / sizeof *synonyms; i++) {
+        if (strcmp(name, synonyms[i].theirs) != 0) continue;
+        fprintf(stderr, "lorac: unknown command %s: write %s\n", err_quotez(name),
+                synonyms[i].ours);
+        return ERR_USAGE;
+    }
     struct str_nearest nearest = { .word = name };
     for (size_t i = 0; i < COMMANDS; i++) str_nearest_try(&nearest, commands[i]->name);
     str_nearest_try(&nearest, "help");
@@ -255,8 +275,11 @@ static int run(int argc, char **argv)
  * chooses while it is loaded, so the program begins again. */
 static void choose_blas_core(int argc, char **argv)
 {
+    static const char *const measuring[] = { "bench", "train" };
     const char *gemm = getenv("LORAC_GEMM"), *core;
-    bool used = (gemm && strcmp(gemm, "blas") == 0) || (argc > 1 && strcmp(argv[1], "bench") == 0);
+    bool used = gemm && strcmp(gemm, "blas") == 0;
+    for (size_t i = 0; argc > 1 && i < sizeof measuring / sizeof *measuring; i++)
+        used |= strcmp(argv[1], measuring[i]) == 0;
     if (!used || getenv("OPENBLAS_CORETYPE") || !(core = blas_better_core())) return;
     setenv("OPENBLAS_CORETYPE", core, 1);
     execv("/proc/self/exe", argv); /* where it fails, what was loaded serves, only slower */

@@ -59,7 +59,8 @@ output: {dir: $scratch/run}
 END
 run "$LORAC" train "$scratch/run.yaml"
 is "a run to take a checkpoint of" "$status" 0
-checkpoint=$(ls "$scratch"/run/step-*.h5 | tail -n 1)
+checkpoints=("$scratch"/run/step-*.h5)
+checkpoint=${checkpoints[-1]}
 run "$LORAC" convert "$checkpoint" -o "$scratch/from-checkpoint"
 is "checkpoint to PEFT" "$status" 0
 for file in adapter_model.safetensors adapter_config.json; do

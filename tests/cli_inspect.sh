@@ -20,7 +20,11 @@ run "$LORAC" train "$scratch/run.yaml"
 is "a run to look at" "$status" 0
 "$LORAC" convert "$scratch/run/adapter" -o "$scratch/adapter.gguf" 2>/dev/null
 "$LORAC" convert "$scratch/tiny" -o "$scratch/tiny.gguf" 2>/dev/null
-checkpoint=$(ls "$scratch"/run/step-*.h5 | tail -n 1)
+"$LORAC" data prepare "$scratch/run.yaml" >"$scratch/prepared" 2>&1
+prepared=$(find "$scratch" -name '*.h5' -not -path '*/run/*' | head -n 1)
+ok "a prepared data set to look at" [ -f "$prepared" ]
+checkpoints=("$scratch"/run/step-*.h5)
+checkpoint=${checkpoints[-1]}
 
 while IFS='|' read -r path kind; do
     inspect "$path"
@@ -40,6 +44,7 @@ $scratch/run/best|adapter (PEFT)
 $scratch/adapter.gguf|adapter (GGUF)
 $scratch/run|training run
 $checkpoint|checkpoint
+$prepared|prepared data set
 END
 
 inspect "$scratch/run/best"
@@ -75,7 +80,7 @@ is "another base: exit code" "$status" 1
 like "another base: found" "$out" "*✗ base*use the base that it was trained on*"
 printf '\000\000\300\177' | dd of="$scratch/other/model.safetensors" bs=1 \
     seek=$(($(stat -c %s "$scratch/other/model.safetensors") - 4)) conv=notrunc status=none
-damaged "a weight that is NaN" "*✗ weights*1 values are NaN*" "$scratch/other"
+damaged "a weight that is NaN" "*NaN*" "$scratch/other"
 
 mkdir "$scratch/empty"
 inspect "$scratch/empty"

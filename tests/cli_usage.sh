@@ -62,6 +62,27 @@ is "help of an unknown command: exit code" "$status" 2
 run "$LORAC" tokenize --modle=x text
 is "misspelt option: exit code" "$status" 2
 like "misspelt option: nearest" "$err" "lorac tokenize: unknown option --modle; did you mean --model?"
+# What others call it is answered with ours.
+while IFS='|' read -r command pattern; do
+    # shellcheck disable=SC2086 # words
+    run "$LORAC" $command
+    is "$command: exit code" "$status" 2
+    like "$command: message" "$err" "$pattern"
+    ok "$command: one line" one_line
+done <<'END'
+finetune run.yaml|lorac: unknown command "finetune": write train
+quantize x|lorac: unknown command "quantize": write convert
+generate --temp 1|lorac generate: unknown option --temp: write --temperature
+generate --max_new_tokens=3|lorac generate: unknown option --max_new_tokens: write --max-new-tokens
+generate --lora x|lorac generate: unknown option --lora: write --adapter
+train --config run.yaml|lorac train: unknown option --config: the configuration's file stands by itself
+train run.yaml --train.seed=1|lorac train: unknown option --train.seed: keys*write train.seed=VALUE
+plan configs/demo.yaml lora_r=8|lorac: override: unknown key "lora_r": write adapter.r
+plan configs/demo.yaml train.lr=1|lorac: override: unknown key "train.lr": write train.learning_rate
+plan configs/demo.yaml train.learning_rat=1|*did you mean train.learning_rate?
+plan configs/demo.yaml seed|lorac: found "seed", wanted key=value
+END
+
 run "$LORAC" tokenize --model x
 is "too few arguments: exit code" "$status" 2
 like "too few arguments: message" "$err" "lorac tokenize: wants TEXT|-*"

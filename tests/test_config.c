@@ -79,7 +79,7 @@ static const struct wrong {
     { LEAST "trian:\n  seed: 1\n", "c.yaml:5:", "unknown section \"trian\"; did you mean train?" },
     { LEAST "lora:\n  seed: 1\n", "c.yaml:5:", "wanted one of model, data, adapter" },
     { LEAST "xyzzy: 1\n", "c.yaml:5:", "'lorac help keys' lists all" },
-    { LEAST "train:\n  activations: f32\n", "c.yaml:6:", "unknown key" },
+    { LEAST "train:\n  activations: f16\n", "c.yaml:6:", "one of f32 bf16" },
     { "model: meta-llama/Llama-2-7b-hf\n", "c.yaml:1: model:", "keys of: path, tokenizer" },
     { LEAST "adapter: lora\n", "c.yaml:5: adapter:", "keys of: r, lora_alpha" },
     { LEAST "train: [a]\n", "c.yaml:5: train:", "found a list" },

@@ -237,6 +237,31 @@ static void test_publish(void **state)
     assert_false(file_exists(tmp));
 }
 
+static void test_long_paths(void **state)
+{
+    (void)state;
+    char path[PATH_BYTES + 8], out[PATH_BYTES];
+    struct save save;
+    struct err e;
+    memset(path, 'a', sizeof path - 1);
+    path[sizeof path - 1] = 0;
+    assert_int_equal(path_join(out, "dir", path, &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, "path too long"));
+    assert_int_equal(dir_make(path, 0700, &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, "path too long"));
+    assert_int_equal(dir_make("", 0700, &e), ERR_FAIL);
+    assert_int_equal(save_begin(&save, path, 0600, &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, "path too long"));
+    assert_int_equal(save_begin(&save, "", 0600, &e), ERR_FAIL);
+    assert_false(path_within(path, "/"));
+    assert_false(path_within("/tmp", path));
+    assert_false(path_within("", "/no/such/directory"));
+    /* a file in the current directory and one in the root: their parents are "." and "/" */
+    assert_int_equal(chdir(test_dir), 0);
+    assert_int_equal(file_replace("plain", "x", 1, 0600, &e), 0);
+    assert_true(file_exists(temp_path("plain")));
+}
+
 /* What a killed process left of a file goes when the file is next written; what a living one is
  * writing stays. */
 static void test_leftovers(void **state)
@@ -290,12 +315,12 @@ static void test_space(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_map),       cmocka_unit_test(test_not_regular),
-        cmocka_unit_test(test_paths),     cmocka_unit_test(test_within),
-        cmocka_unit_test(test_dir_make),  cmocka_unit_test(test_replace),
-        cmocka_unit_test(test_save),      cmocka_unit_test(test_publish),
-        cmocka_unit_test(test_leftovers), cmocka_unit_test(test_dir_lock),
-        cmocka_unit_test(test_space),
+        cmocka_unit_test(test_long_paths),  cmocka_unit_test(test_map),
+        cmocka_unit_test(test_not_regular), cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_within),      cmocka_unit_test(test_dir_make),
+        cmocka_unit_test(test_replace),     cmocka_unit_test(test_save),
+        cmocka_unit_test(test_publish),     cmocka_unit_test(test_leftovers),
+        cmocka_unit_test(test_dir_lock),    cmocka_unit_test(test_space),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

@@ -226,6 +226,21 @@ static void test_full_disk(void **state)
     assert_int_equal(open_files(), before);
 }
 
+static void test_long_paths(void **state)
+{
+    (void)state;
+    char path[PATH_BYTES + 8];
+    struct h5_writer w;
+    struct h5_reader r;
+    struct err e;
+    memset(path, 'a', sizeof path - 1);
+    path[sizeof path - 1] = 0;
+    assert_int_equal(h5_open(&r, path, &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, "path too long"));
+    assert_int_equal(h5_create(&w, path, 0600, &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, "path too long"));
+}
+
 static void test_wrong_requests(void **state)
 {
     (void)state;
@@ -495,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_abort_leaves_nothing),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_wrong_requests),
+        cmocka_unit_test(test_long_paths),
         cmocka_unit_test(test_every_truncation),
         cmocka_unit_test(test_every_flip),
         cmocka_unit_test(test_other_files),

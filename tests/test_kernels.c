@@ -363,6 +363,31 @@ static void test_vectors(void **state)
 }
 
 /* Beyond one round of blocks (4096 values, 1024 of them), and for any number of threads. */
+/* bf16 as writers of files round it, and what no number is stays that. */
+static void test_bf16(void **state)
+{
+    const struct kernels *k = kernels_under_test(state);
+    static const float special[] = { 0,       -0.0f,    1.00390625f, 1.01171875f, FLT_MIN,
+                                     FLT_MAX, INFINITY, -INFINITY,   NAN,         1e-42f,
+                                     3.4e38f, -2.5f,    65280.5f };
+    for (size_t n = 1; n < 300; n += 37) {
+        real *x = random_reals(n), *y = reals(n), *z = copy_of(x, n);
+        uint16_t *bits = fenced(n, sizeof *bits), *want = fenced(n, sizeof *want);
+        for (size_t i = 0; i < n && i < COUNT(special); i++) x[i] = z[i] = special[i];
+        kernels_narrow(want, DTYPE_BF16, x, n);
+        k->to_bf16(bits, x, n);
+        assert_memory_equal(bits, want, n * sizeof *bits);
+        k->from_bf16(y, bits, n);
+        k->round_bf16(z, n);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(isnan(x[i]) ? isnan(y[i]) : y[i] == z[i]);
+            if (isfinite(x[i]) && fabsf(x[i]) >= FLT_MIN && isfinite(y[i])) {
+                assert_true(fabsf(y[i] - x[i]) <= 0x1p-8f * fabsf(x[i]));
+            }
+        }
+    }
+}
+
 static void test_sum_squares(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
@@ -591,6 +616,7 @@ int main(void)
         ON_EVERY_ISA(test_dropout_key),
         ON_EVERY_ISA(test_dropout_share),
         ON_EVERY_ISA(test_vectors),
+        ON_EVERY_ISA(test_bf16),
         ON_EVERY_ISA(test_sum_squares),
         ON_EVERY_ISA(test_adamw),
         ON_EVERY_ISA(test_adamw_decay),

@@ -391,7 +391,7 @@ static void test_items(void **state)
     const int32_t ids[] = { 1, 2, 3, 4 };
     const uint8_t target[] = { 0, 1, 1, 1 };
     for (size_t n = 2; n <= 4; n++) add(&x, ids, target, n);
-    assert_null(x.items.first);
+    assert_null(x.item);
     assert_int_equal(examples_items(&x), 3);
     if (examples_join(&x, 1, &e)) fail_msg("%s", e.msg);
     add(&x, ids + 1, target, 2);

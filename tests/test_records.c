@@ -1,6 +1,7 @@
 /* Records: the shapes, the two containers, and what is refused. */
 #include "tests/data_test.h"
 
+#include "src/base/machine.h"
 #include "src/data/records.h"
 
 static const struct records_options auto_options = { .format = FORMAT_AUTO };

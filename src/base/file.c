@@ -106,13 +106,28 @@ int file_read(struct str *out, const char *path, size_t most, struct err *e)
 bool file_exists(const char *path)
 {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    if (stat(path, &st) == 0) return S_ISREG(st.st_mode);
+    return errno != ENOENT && errno != ENOTDIR; /* opening it tells what is wrong */
 }
 
 bool dir_exists(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int path_must_be_free(const char *path, const char *remedy, struct err *e)
+{
+    struct stat st;
+    if (stat(path, &st) == 0) return err_set(e, "%s: exists already; %s", path, remedy);
+    return errno == ENOENT ? 0 : err_errno(e, "%s", path);
+}
+
+int dir_next(const struct dirent **entry, DIR *d, const char *path, struct err *e)
+{
+    errno = 0;
+    *entry = readdir(d);
+    return *entry || errno == 0 ? 0 : err_errno(e, "%s: cannot list it", path);
 }
 
 int path_join(char out[PATH_BYTES], const char *dir, const char *name, struct err *e)
@@ -146,7 +161,9 @@ int dir_make(const char *path, mode_t mode, struct err *e)
         *p = end;
         if (!end) break;
     }
-    return dir_exists(path) ? 0 : err_set(e, "%s: is a file, wanted a directory", path);
+    struct stat st;
+    if (stat(path, &st) != 0) return err_errno(e, "%s", path);
+    return S_ISDIR(st.st_mode) ? 0 : err_set(e, "%s: is a file, wanted a directory", path);
 }
 
 /* out = the path, symbolic links resolved, or that of the nearest directory above it that exists. */

@@ -6,6 +6,7 @@
 #ifndef LORAC_BASE_FILE_H
 #define LORAC_BASE_FILE_H
 
+#include <dirent.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
@@ -37,8 +38,16 @@ int lfs_refuse(const char *path, struct err *e);
 /* The whole of a regular file of at most `most` bytes appended to out. */
 int file_read(struct str *out, const char *path, size_t most, struct err *e);
 
-bool file_exists(const char *path); /* a regular file, symbolic links followed */
+/* A regular file, symbolic links followed. True also where that cannot be told (an I/O error, a
+ * directory that may not be searched): opening it then says why. */
+bool file_exists(const char *path);
 bool dir_exists(const char *path);
+
+/* 0 when there is nothing of that name; else an error that says so, or why it cannot be told. */
+int path_must_be_free(const char *path, const char *remedy, struct err *e);
+
+/* The next entry of a directory, NULL at the end: readdir() with its errors told from the end. */
+int dir_next(const struct dirent **entry, DIR *d, const char *path, struct err *e);
 
 /* out = dir/name; an error when it does not fit PATH_BYTES. */
 int path_join(char out[PATH_BYTES], const char *dir, const char *name, struct err *e);

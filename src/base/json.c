@@ -7,6 +7,21 @@
 
 #include "src/base/file.h"
 
+/* jansson says of a failed allocation whatever its parser was about to complain of. */
+static _Thread_local bool no_memory;
+
+static void *allocate(size_t n)
+{
+    void *p = malloc(n);
+    if (!p) no_memory = true;
+    return p;
+}
+
+static __attribute__((constructor)) void watch_memory(void)
+{
+    json_set_alloc_funcs(allocate, free);
+}
+
 /* What jansson 2.14 and malloc take for each value on a 64-bit machine, rounded up: an array with
  * its first eight places, an object with its first table, a member's entry, a string without its
  * text, a number with the place it has in an array. */
@@ -113,9 +128,12 @@ static json_t *parse(const char *text, size_t n, enum json_dup dup, size_t times
         n = copy.n;
     }
     json_error_t je;
+    no_memory = false;
     json_t *v = json_loadb(text, n, flags | JSON_DECODE_ANY, &je);
     str_free(&copy);
-    if (!v) {
+    if (!v && no_memory) {
+        err_set(e, "%s: out of memory", where);
+    } else if (!v) {
         /* jansson quotes the text near the error, which may be training data: keep only its
          * reason, which ends before " near". */
         char *near = strstr(je.text, " near ");

@@ -23,9 +23,9 @@ static int write_tokens(struct str *text, struct generator *g, int32_t *ids, siz
                         const struct inference *x, const struct answer_options *o,
                         uint32_t *scratch, struct err *e)
 {
-    int code = 0;
     struct sampling how = o->how;
     size_t printed = 0;
+    int code = 0;
     for (size_t i = 0; i < most && !(o->stop && *o->stop); i++) {
         ids[i] = sample_token(g->logits, x->model.shape.V, &how, 0, i, scratch);
         if (ids[i] < 0) {
@@ -42,7 +42,7 @@ static int write_tokens(struct str *text, struct generator *g, int32_t *ids, siz
         if (i + 1 < most) generator_step(g, &ids[i]);
     }
     if (text->n > printed) fwrite(text->p + printed, 1, text->n - printed, stdout);
-    putchar('\n');
+    if (printed || !code) putchar('\n');
     fflush(stdout);
     return code;
 }

@@ -34,11 +34,14 @@ static void print_malformed(const struct inspection *x, const char *path)
     for (size_t i = 0; i < x->bad && i < MALFORMED_SHOWN; i++)
         fprintf(stderr, "%s\n", x->malformed[i].msg);
     if (x->bad == 0) return;
-    struct str s = { 0 };
-    kinds_print(&s, &x->kinds, "  ");
-    fprintf(stderr, "%s: %zu of %zu records are malformed:\n%s", path, x->bad, x->records,
-            s.p ? s.p : "");
-    str_free(&s);
+    const char *before = ": ";
+    fprintf(stderr, "%s: %zu of %zu records are malformed", path, x->bad, x->records);
+    for (int f = 0; f < FAULTS; f++) {
+        if (!x->faults[f]) continue;
+        fprintf(stderr, "%s%zu %s", before, x->faults[f], fault_name((enum fault)f));
+        before = ", ";
+    }
+    fputc('\n', stderr);
 }
 
 static int inspect_files(struct check *k, struct err *e)
@@ -105,7 +108,7 @@ static int count_without_eos(struct check *k, struct err *e)
         if (code) return code;
         for (; i < s->data.train_origins.ends[source]; i++) {
             k->without_eos += !ends_well(x, i, t, s->tok);
-            if (i % 512 == 0) examples_release(x);
+            if (i % 128 == 0) examples_release(x);
         }
         if (name) template_free(t);
     }
@@ -128,9 +131,11 @@ static const struct row rows[] = {
     }
     ROW(records, "records", true),
     ROW(bad, "malformed, skipped", false),
+    ROW(chosen, "preferences, chosen taken", false),
     ROW(overlong, "too long, dropped", false),
     ROW(truncated, "too long, cut", false),
     ROW(split, "too long, split", false),
+    ROW(targets_lost, "targets lost by that", false),
     ROW(without_targets, "without a target, dropped", false),
     ROW(duplicates, "exact copies of others", true),
     ROW(removed, "copies left out", false),
@@ -166,8 +171,10 @@ static void print_files(const struct check *k)
     for (size_t i = 0; i < k->n_files; i++) {
         const struct config_source *s = k->sources[i];
         const char *template = s->template ? s->template : k->c->data.template;
-        printf("%s: %zu records, format %s, template %s", s->path, k->files[i].records,
-               data_format_name(k->files[i].format), template ? template : "none");
+        if (template && *template == '{') template = "of your own";
+        printf("%s: %zu records, %zu messages, format %s, template %s", s->path,
+               k->files[i].records, k->files[i].messages, data_format_name(k->files[i].format),
+               template ? template : "none");
         if (i >= d->n_shares) {
             printf(", validation\n");
         } else if (s->weight != 1) {
@@ -240,9 +247,11 @@ static void print_people(const struct check *k)
     printf("\n");
     print_counts(k);
     printf("\nlengths, tokens: ");
-    for (size_t i = 0; i < PERCENTS; i++)
-        printf("%s%d %% up to %u", i ? ", " : "", percents[i], k->percentile[i]);
-    printf("; data.max_length is %zu\n", p->setup.max_length);
+    printf("shortest %u", k->percentile[0]);
+    for (size_t i = 1; i + 1 < PERCENTS; i++)
+        printf(", %d %% up to %u", percents[i], k->percentile[i]);
+    printf(", longest %u; data.max_length is %zu\n", k->percentile[PERCENTS - 1],
+           p->setup.max_length);
     printf("an epoch: %llu steps, %.0f tokens, of which %.1f %% are shared beginnings, computed "
            "once\n",
            (unsigned long long)p->steps_per_epoch, p->tokens, 100 - 100 * p->rows / p->tokens);
@@ -266,8 +275,8 @@ static void add_file(struct str *s, const struct check *k, size_t i)
     const struct inspection *x = &k->files[i];
     str_addz(s, i ? ",\n    {\"path\": " : "\n    {\"path\": ");
     json_add_string(s, k->sources[i]->path, strlen(k->sources[i]->path));
-    str_addf(s, ", \"format\": \"%s\", \"records\": %zu, \"malformed\": %zu",
-             data_format_name(x->format), x->records, x->bad);
+    str_addf(s, ", \"format\": \"%s\", \"records\": %zu, \"messages\": %zu, \"malformed\": %zu",
+             data_format_name(x->format), x->records, x->messages, x->bad);
     for (int f = 0; f < FOUND_KINDS; f++) {
         const struct finding *found = &x->found[f];
         str_addf(s, ", \"%s\": {\"records\": %zu, \"lines\": [", finding_key((enum found)f),

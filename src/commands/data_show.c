@@ -162,7 +162,7 @@ static void print_example(struct show *s, size_t i)
     for (size_t j = x->at[i]; j < x->at[i + 1]; j++) targets += x->target[j];
     printf("%sexample %zu of %zu, %s:%zu, %zu tokens, %zu targets%s\n", about, i + 1, x->n,
            s->c->data.train.at[source].path, line, n, targets, end);
-    size_t item = items_of(&x->items, i);
+    size_t item = examples_item_of(x, i);
     while (at < s->sampler.n && s->order[at] != item) at++;
     if (at == s->sampler.n) {
         printf("%snot in the first epoch: the weight of its file is below 1%s\n", about, end);

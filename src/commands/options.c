@@ -22,10 +22,68 @@ static const struct option *by_letter(const struct option *options, char letter)
     return NULL;
 }
 
+/* What llama.cpp, transformers and others call it. */
+static const struct {
+    const char *theirs, *ours;
+} synonyms[] = {
+    { "lora", "adapter" },
+    { "lora-path", "adapter" },
+    { "adapters", "adapter" },
+    { "model-path", "model" },
+    { "base", "model" },
+    { "base-model", "model" },
+    { "n-predict", "max-new-tokens" },
+    { "max-tokens", "max-new-tokens" },
+    { "temp", "temperature" },
+    { "out", "output" },
+    { "outfile", "output" },
+    { "output-dir", "output" },
+    { "outtype", "quantize" },
+    { "type", "quantize" },
+    { "rank", "r" },
+    { "file", "data" },
+    { "dataset", "data" },
+    { "chat-template", "template" },
+    { "system-prompt", "system" },
+    { "topk", "top-k" },
+    { "topp", "top-p" },
+    { "resume-from-checkpoint", "resume" },
+    { "random-seed", "seed" },
+    { "text", "prompt" },
+};
+
+static const char *synonym_of(const struct option *options, const char *name)
+{
+    char dashed[64];
+    snprintf(dashed, sizeof dashed, "%s", name);
+    for (char *p = dashed; *p; p++)
+        if (*p == '_') *p = '-';
+    if (by_name(options, dashed, strlen(dashed)))
+        return by_name(options, dashed, strlen(dashed))->name;
+    for (size_t i = 0; i < sizeof synonyms / sizeof *synonyms; i++) {
+        const char *ours = synonyms[i].ours;
+        if (!strcmp(synonyms[i].theirs, dashed) && by_name(options, ours, strlen(ours)))
+            return ours;
+    }
+    return NULL;
+}
+
 static int unknown_option(const struct option *options, const char *arg, struct err *e)
 {
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(arg + 2, "="), arg + 2);
+    if (arg[1] == '-' && synonym_of(options, name)) {
+        return err_usage(e, "unknown option --%s: write --%s", name, synonym_of(options, name));
+    }
+    if (arg[1] == '-' && !strcmp(name, "config")) {
+        return err_usage(e, "unknown option --config: the configuration's file stands by itself");
+    }
+    if (arg[1] == '-' && strchr(name, '.')) {
+        return err_usage(e,
+                         "unknown option --%s: keys of the configuration have no dashes: write "
+                         "%s=VALUE",
+                         name, name);
+    }
     struct str_nearest nearest = { .word = name };
     for (const struct option *o = options; o && o->name; o++) str_nearest_try(&nearest, o->name);
     if (arg[1] == '-' && nearest.best)

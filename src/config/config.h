@@ -49,6 +49,9 @@
     W(SHARE_AUTO, "auto")                                                                          \
     W(SHARE_ON, "true")                                                                            \
     W(SHARE_OFF, "false")
+#define CONFIG_WORDS_activations(W)                                                                \
+    W(ACTIVATIONS_F32, "f32")                                                                      \
+    W(ACTIVATIONS_BF16, "bf16")
 /* Not a choice but a set: adapter.target_modules has one bit for each. */
 #define CONFIG_WORDS_module(W)                                                                     \
     W(MODULE_Q, "q_proj")                                                                          \
@@ -67,6 +70,7 @@ enum config_on_error { CONFIG_WORDS_on_error(CONFIG_ENUM) };
 enum config_prepare { CONFIG_WORDS_prepare(CONFIG_ENUM) };
 enum config_lr_scheduler_type { CONFIG_WORDS_lr_scheduler_type(CONFIG_ENUM) };
 enum config_share_prefixes { CONFIG_WORDS_share_prefixes(CONFIG_ENUM) };
+enum config_activations { CONFIG_WORDS_activations(CONFIG_ENUM) };
 enum config_module { CONFIG_WORDS_module(CONFIG_ENUM) CONFIG_MODULES };
 #undef CONFIG_ENUM
 

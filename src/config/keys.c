@@ -20,6 +20,7 @@ WORDS(on_error);
 WORDS(prepare);
 WORDS(lr_scheduler_type);
 WORDS(share_prefixes);
+WORDS(activations);
 
 /* CHOICE(overlong) in keys.def becomes VALUE_CHOICE(overlong), which also names the words. */
 #define VALUE_CHOICE(name) VALUE_CHOICE, .words = name##_words

@@ -10,7 +10,7 @@ enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, SLOT_TOKENS_KEPT = 1 << 16 
 struct slot {
     struct record_slice slice;
     struct examples examples;
-    struct digest *digests; /* one for each item */
+    struct digest *digests; /* one for each */
     size_t digests_cap;
     struct fit_result result;
     double key;
@@ -100,16 +100,15 @@ static int check_vocabulary(const struct conversation *c, size_t size, struct er
 static int digest_slot(struct slot *s)
 {
     const struct examples *x = &s->examples;
-    size_t items = examples_items(x);
-    if (items > s->digests_cap) {
-        struct digest *digests = mem_resize(s->digests, items, sizeof *digests, &s->e);
+    if (x->n > s->digests_cap) {
+        struct digest *digests = mem_resize(s->digests, x->n, sizeof *digests, &s->e);
         if (!digests) return s->e.code;
         s->digests = digests;
-        s->digests_cap = items;
+        s->digests_cap = x->n;
     }
     int code = 0;
-    for (size_t i = 0; !code && i < items; i++) {
-        size_t at = x->at[examples_item(x, i)], n = x->at[examples_item(x, i + 1)] - at;
+    for (size_t i = 0; !code && i < x->n; i++) {
+        size_t at = x->at[i], n = x->at[i + 1] - at;
         code = digest_of_example(&s->digests[i], x->ids + at, x->target + at, n, &s->e);
     }
     return code;
@@ -176,7 +175,7 @@ static void read_batch(struct build *b, size_t n, const struct records *r,
 /* ---- taking ------------------------------------------------------------------------------------
  */
 
-/* Keep the examples from .. to-1 of a slot, whole items. */
+/* Keep the examples from .. to-1 of a slot. */
 static int keep(struct build *b, struct build_side *side, const struct slot *s, size_t from,
                 size_t to)
 {
@@ -201,23 +200,27 @@ static int keep(struct build *b, struct build_side *side, const struct slot *s, 
                       : examples_append(&side->examples, &s->examples, from, to, b->e);
 }
 
-/* Keep a slot's examples, without copies of earlier ones if those are not wanted. */
+/* Keep a slot's items, without those that are copies of earlier ones if such are not wanted. */
 static int keep_slot(struct build *b, struct build_side *side, const struct slot *s)
 {
+    const struct examples *x = &s->examples;
     size_t from = 0;
-    for (size_t i = 0; i < examples_items(&s->examples); i++) {
-        uint32_t copies;
-        int code = digests_put(&side->seen, &copies, &s->digests[i], b->e);
+    for (size_t k = 0; k < examples_items(x); k++) {
+        size_t begin = examples_item(x, k), end = examples_item(x, k + 1), copied = 0;
+        for (size_t i = begin; i < end; i++) {
+            uint32_t copies;
+            int code = digests_put(&side->seen, &copies, &s->digests[i], b->e);
+            if (code) return code;
+            copied += copies > 0;
+        }
+        side->counts.duplicates += copied;
+        if (!b->o->deduplicate || copied < end - begin) continue;
+        side->counts.removed += copied;
+        int code = keep(b, side, s, from, begin);
         if (code) return code;
-        if (!copies) continue;
-        side->counts.duplicates++;
-        if (!b->o->deduplicate) continue;
-        side->counts.removed++;
-        code = keep(b, side, s, from, examples_item(&s->examples, i));
-        if (code) return code;
-        from = examples_item(&s->examples, i + 1);
+        from = end;
     }
-    return keep(b, side, s, from, s->examples.n);
+    return keep(b, side, s, from, x->n);
 }
 
 /* Out of memory is no property of the record: skipping it would train on other data in silence. */
@@ -226,7 +229,7 @@ static bool is_skippable(const struct build *b, const struct slot *s)
     return b->o->skip_errors && !s->result.too_long && !strstr(s->e.msg, "out of memory");
 }
 
-static int take_slot(struct build *b, struct slot *s, const char *path, enum side to)
+static int take_slot(struct build *b, struct slot *s, enum side to)
 {
     if (!s->code && to == TRAIN && by_fraction(b->o) && s->key < b->o->validation_frac) {
         to = VALIDATION;
@@ -241,7 +244,6 @@ static int take_slot(struct build *b, struct slot *s, const char *path, enum sid
     if (s->code) {
         if (counts->bad++ == 0) side->first_bad = s->e;
         counts->faults[s->fault]++;
-        kinds_add(&side->bad, &s->e, path, s->slice.line);
         return 0;
     }
     counts->chosen += s->chosen;
@@ -264,7 +266,7 @@ static int read_records(struct build *b, struct records *r, const struct data_so
     for (size_t n; !code && (n = cut_batch(b, r)) > 0;) {
         read_batch(b, n, r, source);
         for (size_t i = 0; !code && i < n; i++) {
-            code = take_slot(b, &b->slots[i], source->path, side);
+            code = take_slot(b, &b->slots[i], side);
             struct examples *x = &b->slots[i].examples;
             if (x->ids_cap > SLOT_TOKENS_KEPT) examples_free(x);
         }
@@ -287,7 +289,11 @@ static int read_source(struct build *b, const struct data_source *source, enum s
                          source->path, data_format_name(f));
     }
     if (!code && has_text) {
-        code = template_check(f == FORMAT_TEXT ? NULL : source->template, b->tok, b->e);
+        bool is_chat = f != FORMAT_TEXT && f != FORMAT_SEGMENTS;
+        if (f != FORMAT_SEGMENTS) {
+            code = template_check(is_chat ? source->template : NULL, b->tok, b->e);
+        }
+        b->untemplated |= is_chat && !source->template;
     }
     if (!code) code = read_records(b, r, source, side);
     records_close(r);

@@ -6,7 +6,6 @@
 
 #include "src/data/dataset.h"
 #include "src/data/digests.h"
-#include "src/data/kinds.h"
 #include "src/data/spool.h"
 
 /* Training records, or validation ones. */
@@ -17,7 +16,6 @@ struct build_side {
     struct origins origins;
     struct data_counts counts;
     struct digests seen;
-    struct kinds bad; /* what is wrong with the malformed ones */
     struct err first_bad;
 };
 
@@ -27,6 +25,7 @@ struct build {
     const struct data_options *o;
     const struct tokenizer *tok;
     bool spooled;
+    bool untemplated; /* a file of conversations has no template */
     struct build_side side[SIDES];
     size_t records; /* of both sides */
     struct slot *slots;

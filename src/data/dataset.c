@@ -71,12 +71,12 @@ static void add_faults(struct str *out, const struct data_counts *c)
     }
 }
 
-/* More malformed records than a few are no accident. */
+/* More than a few bad records are no accident. */
 static int check_skipped(const struct build *b, const struct build_side *side)
 {
     const struct data_counts *c = &side->counts;
     double frac = b->o->max_skipped_frac;
-    if (!c->bad || (double)c->bad <= frac * (double)c->records) return 0;
+    if ((double)c->bad <= frac * (double)c->records) return 0;
     struct str s = { 0 };
     add_faults(&s, c);
     int code = str_error(&s, b->e);
@@ -96,6 +96,9 @@ static int check_sides(const struct build *b)
     const struct build_side *t = &b->side[TRAIN], *v = &b->side[VALIDATION];
     size_t train = build_examples(t), validation = build_examples(v);
     bool by_fraction = o->n_validation == 0 && o->validation_frac > 0;
+    int code = check_skipped(b, t);
+    if (!code) code = check_skipped(b, v);
+    if (code) return code;
     if (by_fraction && train + validation == 0) {
         struct data_counts sum = t->counts;
         sum.records += v->counts.records, sum.overlong += v->counts.overlong;
@@ -108,8 +111,7 @@ static int check_sides(const struct build *b)
     }
     if (train == 0) return nothing_left(b, t, &t->counts);
     if (o->n_validation && validation == 0) return nothing_left(b, v, &v->counts);
-    int code = check_skipped(b, t);
-    return code ? code : check_skipped(b, v);
+    return 0;
 }
 
 static void note_side(struct str *notes, const struct build *b, const struct build_side *side)
@@ -176,6 +178,10 @@ static int finish(struct str *notes, struct build *b)
     if (code) return code;
     for (int s = TRAIN; s < SIDES; s++) note_side(notes, b, &b->side[s]);
     note_empty_sources(notes, b);
+    if (b->untemplated) {
+        str_addz(notes, "data: no template is given: prompts and answers are joined as they are "
+                        "(data.template names one; plain means this)\n");
+    }
     size_t shared = digests_shared(&b->side[VALIDATION].seen, &b->side[TRAIN].seen);
     if (shared) str_addf(notes, "validation: %zu examples are also trained on\n", shared);
     return str_error(notes, b->e);
@@ -390,17 +396,10 @@ static int add_shares(struct dataset *d, const struct data_options *o, struct er
     return 0;
 }
 
-/* The items of each source. */
-static void count_shares(struct dataset *d)
+/* Items of the examples up to `end`, where one ends. */
+static size_t items_before(const struct examples *x, size_t end)
 {
-    size_t k = 0;
-    for (size_t i = 0; i < d->n_shares; i++) {
-        size_t before = k;
-        while (k < examples_items(&d->train) &&
-               examples_item(&d->train, k) < d->train_origins.ends[i])
-            k++;
-        d->shares[i].n = k - before;
-    }
+    return end < x->n ? examples_item_of(x, end) : examples_items(x);
 }
 
 int dataset_open(struct dataset *d, const struct data_options *o, const struct tokenizer *tok,
@@ -415,7 +414,11 @@ int dataset_open(struct dataset *d, const struct data_options *o, const struct t
     if (!code && f.n > 1) code = sha256_of(d->sha256, f.digests, f.n * SHA256_BYTES, e);
     if (!code) code = add_shares(d, o, e);
     if (!code) code = open_sources(d, notes, &f, o, tok, e);
-    if (!code) count_shares(d);
+    for (size_t i = 0; !code && i < d->n_shares; i++) {
+        const size_t *ends = d->train_origins.ends;
+        d->shares[i].n = items_before(&d->train, ends[i]) -
+                         (i ? items_before(&d->train, ends[i - 1]) : 0);
+    }
     files_free(&f);
     if (code) dataset_close(d);
     return code;

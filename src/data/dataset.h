@@ -35,7 +35,7 @@ struct data_options {
     enum overlong overlong;
     bool skip_errors;        /* on_error: skip */
     double max_skipped_frac; /* of a side's records; more that are malformed is an error */
-    bool deduplicate;        /* keep only the first of items with the same tokens and targets */
+    bool deduplicate;        /* keep only the first of examples with the same tokens and targets */
     uint64_t seed;
     size_t vocab_size; /* ids of `tokens` records lie below it; 0: the tokenizer's size, if any */
     enum prepare prepare;

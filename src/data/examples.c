@@ -12,10 +12,78 @@ size_t examples_targets(const struct examples *x)
     return targets;
 }
 
+/* ---- items -------------------------------------------------------------------------------------
+ */
+
+static int reserve_items(struct examples *x, size_t n, struct err *e)
+{
+    if (n + 1 <= x->item_cap) return 0;
+    size_t cap = n + 1 + n / 2;
+    size_t *item = mem_resize(x->item, cap, sizeof *item, e);
+    if (!item) return e->code;
+    x->item = item;
+    x->item_cap = cap;
+    return 0;
+}
+
+/* From now on items are written down. */
+static int list_items(struct examples *x, struct err *e)
+{
+    if (x->item) return 0;
+    int code = reserve_items(x, x->n, e);
+    if (code) return code;
+    for (size_t i = 0; i <= x->n; i++) x->item[i] = i;
+    x->n_items = x->n;
+    return 0;
+}
+
+/* The examples up to end - 1 that are in no item yet are one. */
+static int add_item(struct examples *x, size_t end, struct err *e)
+{
+    int code = reserve_items(x, x->n_items + 1, e);
+    if (!code) x->item[++x->n_items] = end;
+    return code;
+}
+
+size_t examples_item_of(const struct examples *x, size_t i)
+{
+    if (!x->item) return i;
+    size_t low = 0, high = x->n_items; /* item[low] <= i < item[high] */
+    while (low + 1 < high) {
+        size_t middle = low + (high - low) / 2;
+        if (x->item[middle] <= i) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* Item by item what lies in other's examples from .. to-1, `shift` further on. */
+static int append_items(struct examples *x, const struct examples *other, size_t from, size_t to,
+                        size_t shift, struct err *e)
+{
+    size_t k = examples_item_of(other, from);
+    int code = 0;
+    for (; !code && examples_item(other, k) < to; k++) {
+        code = add_item(x, examples_item(other, k + 1) + shift, e);
+    }
+    return code;
+}
+
 int examples_join(struct examples *x, size_t first, struct err *e)
 {
-    return items_join(&x->items, first, x->n, e);
+    if (first + 1 >= x->n) return 0; /* one or none */
+    int code = list_items(x, e);
+    if (code) return code;
+    while (x->n_items && x->item[x->n_items] > first) x->n_items--;
+    CHECK(x->item[x->n_items] == first);
+    return add_item(x, x->n, e);
 }
+
+/* ---- examples ----------------------------------------------------------------------------------
+ */
 
 /* Room for n more examples with `tokens` more tokens in all. */
 static int reserve(struct examples *x, size_t n, size_t tokens, struct err *e)
@@ -50,7 +118,7 @@ int examples_add(struct examples *x, const int32_t *ids, const uint8_t *target, 
                  struct err *e)
 {
     int code = reserve(x, 1, n, e);
-    if (!code) code = items_add(&x->items, x->n, e);
+    if (!code && x->item) code = add_item(x, x->n + 1, e);
     if (code) return code;
     size_t at = x->at[x->n];
     if (n) {
@@ -69,20 +137,20 @@ int examples_append(struct examples *x, const struct examples *other, size_t fro
     CHECK(from < to && to <= other->n);
     size_t begin = other->at[from], tokens = other->at[to] - begin;
     int code = reserve(x, to - from, tokens, e);
-    if (!code) code = items_append(&x->items, x->n, &other->items, from, to, e);
+    if (!code && other->item) code = list_items(x, e);
     if (code) return code;
-    size_t end = x->at[x->n];
+    size_t end = x->at[x->n], shift = x->n - from;
     if (tokens) {
         memcpy(x->ids + end, other->ids + begin, tokens * sizeof *x->ids);
         memcpy(x->target + end, other->target + begin, tokens);
     }
     for (size_t i = from; i < to; i++) x->at[++x->n] = end + (other->at[i + 1] - begin);
-    return 0;
+    return x->item ? append_items(x, other, from, to, shift, e) : 0;
 }
 
 void examples_clear(struct examples *x)
 {
-    x->n = x->items.n = 0;
+    x->n = x->n_items = 0;
 }
 
 void examples_release(const struct examples *x)
@@ -97,6 +165,6 @@ void examples_free(struct examples *x)
     if (!x->mapped) mem_free(x->ids);
     if (!x->mapped) mem_free(x->target);
     mem_free(x->at);
-    items_free(&x->items);
+    mem_free(x->item);
     *x = (struct examples){ 0 };
 }

@@ -4,20 +4,23 @@
 
 #include <stdint.h>
 
-#include "src/data/items.h"
+#include "src/base/err.h"
 
 /* Example i has the tokens ids[at[i] .. at[i+1]) and the flags target[...]. target[j] = 1: token j
  * is predicted from those before it (so target[at[i]] is never 1). Zero-initialised it is empty,
  * and `at` is then NULL.
  *
- * Examples that are drawn together are one item (items.h). */
+ * Examples that are drawn together (the paths through a tree of messages) are one item: item k is
+ * the examples item[k] .. item[k+1]-1. Where every example is an item of its own, as in all data
+ * but trees, `item` is NULL. */
 struct examples {
     int32_t *ids;
     uint8_t *target;
     size_t *at; /* n + 1 */
     size_t n;
-    struct items items;
-    size_t ids_cap, at_cap;
+    size_t *item;   /* n_items + 1, or NULL */
+    size_t n_items; /* when item is not NULL */
+    size_t ids_cap, at_cap, item_cap;
     bool
         mapped; /* ids and target lie in a file mapped read-only (prepared.h): nothing can be added,
                     and whoever mapped it unmaps it */
@@ -31,13 +34,16 @@ size_t examples_targets(const struct examples *x);
 
 static inline size_t examples_items(const struct examples *x)
 {
-    return items_count(&x->items, x->n);
+    return x->item ? x->n_items : x->n;
 }
 /* The first example of item k; that of item number examples_items() is n. */
 static inline size_t examples_item(const struct examples *x, size_t k)
 {
-    return items_first(&x->items, k);
+    return x->item ? x->item[k] : k;
 }
+
+/* The item that example i, below n, belongs to. */
+size_t examples_item_of(const struct examples *x, size_t i);
 
 /* Append an example with n tokens; the flag of its first is cleared. The arrays may not lie in x.
  */

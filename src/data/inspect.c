@@ -14,7 +14,9 @@ struct slot {
     unsigned found; /* 1u << enum found */
     struct digest *answers;
     size_t n_answers, answers_cap;
+    size_t messages;
     int code;
+    enum fault fault;
     struct err e;
 };
 
@@ -167,18 +169,22 @@ static void look_at_slot(struct slot *s, struct conversation *c, const struct re
     s->found = 0;
     s->n_answers = 0;
     s->code = records_parse(r, &s->slice, c, &s->e);
+    s->fault = c->fault;
+    s->messages = c->kind == RECORD_TOKENS ? 1 : c->n;
     if (s->code || c->kind == RECORD_TOKENS) return;
+    bool whole_texts = c->kind == RECORD_TEXT || c->kind == RECORD_SEGMENTS;
     for (size_t i = 0; !s->code && i < c->n; i++) {
         const struct turn *t = &c->turns[i];
         s->found |= look_at(t->text, t->n);
         if (t->input) s->found |= look_at(t->input, t->input_n);
-        if (t->role != ROLE_ASSISTANT || c->kind == RECORD_TEXT) continue;
+        if (t->role != ROLE_ASSISTANT || whole_texts) continue;
         if (is_blank(t->text, t->n)) {
             s->found |= 1u << FOUND_EMPTY_ANSWER;
         } else {
             s->code = add_answer(s, t);
         }
     }
+    if (c->kind == RECORD_SEGMENTS) s->found &= ~(1u << FOUND_MARKS); /* there they are meant */
 }
 
 static void note(struct inspection *out, enum found f, size_t line)
@@ -189,7 +195,7 @@ static void note(struct inspection *out, enum found f, size_t line)
 }
 
 static int take(struct inspection *out, struct digests *answers, const struct slot *s,
-                const char *path, struct err *e)
+                struct err *e)
 {
     out->records++;
     if (s->code) {
@@ -199,9 +205,10 @@ static int take(struct inspection *out, struct digests *answers, const struct sl
         }
         if (out->bad < MALFORMED_SHOWN) out->malformed[out->bad] = s->e;
         out->bad++;
-        kinds_add(&out->kinds, &s->e, path, s->slice.line);
+        out->faults[s->fault]++;
         return 0;
     }
+    out->messages += s->messages;
     bool same = false;
     for (size_t i = 0; i < s->n_answers; i++) {
         uint32_t copies;
@@ -223,6 +230,7 @@ static size_t cut_batch(struct slot *slots, struct records *r)
     while (n < BATCH_RECORDS && bytes < BATCH_BYTES) {
         struct slot *s = &slots[n];
         s->slice.n = 0;
+        s->fault = FAULT_SIZE;
         s->code = records_slice(r, &s->slice, &more, &s->e);
         if (!s->code && !more) break;
         bytes += s->slice.n;
@@ -232,7 +240,7 @@ static size_t cut_batch(struct slot *slots, struct records *r)
 }
 
 static int read_all(struct inspection *out, struct records *r, struct slot *slots,
-                    struct conversation *threads, const char *path, struct err *e)
+                    struct conversation *threads, struct err *e)
 {
     struct digests answers = { 0 };
     int code = 0;
@@ -240,7 +248,7 @@ static int read_all(struct inspection *out, struct records *r, struct slot *slot
 #pragma omp parallel for schedule(dynamic, 4)
         for (size_t i = 0; i < n; i++)
             if (!slots[i].code) look_at_slot(&slots[i], &threads[omp_get_thread_num()], r);
-        for (size_t i = 0; !code && i < n; i++) code = take(out, &answers, &slots[i], path, e);
+        for (size_t i = 0; !code && i < n; i++) code = take(out, &answers, &slots[i], e);
         records_release(r);
     }
     out->most_identical = digests_most(&answers);
@@ -259,7 +267,7 @@ int inspect(struct inspection *out, const char *path, const struct records_optio
     out->format = records_format(r);
     struct conversation *threads = mem_alloc(n_threads, sizeof *threads, e);
     struct slot *slots = threads ? mem_alloc(BATCH_RECORDS, sizeof *slots, e) : NULL;
-    code = slots ? read_all(out, r, slots, threads, path, e) : e->code;
+    code = slots ? read_all(out, r, slots, threads, e) : e->code;
     for (size_t i = 0; threads && i < n_threads; i++) conversation_free(&threads[i]);
     for (size_t i = 0; slots && i < BATCH_RECORDS; i++) mem_free(slots[i].answers);
     mem_free(threads);

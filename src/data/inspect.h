@@ -3,13 +3,12 @@
 #ifndef LORAC_DATA_INSPECT_H
 #define LORAC_DATA_INSPECT_H
 
-#include "src/data/kinds.h"
 #include "src/data/records.h"
 
 /* What may be found in a record: id, key of the JSON, what to call it. Each counts records. */
 #define INSPECT_FINDINGS(F)                                                                        \
     F(EMPTY_ANSWER, "empty_answers", "empty answers")                                              \
-    F(SAME_ANSWER, "identical_answers", "answers that another record gave before")                 \
+    F(SAME_ANSWER, "identical_answers", "answers that were given before")                          \
     F(MARKS, "template_marks", "texts that spell a template's marks ([INST], <|im_end|>, </s>)")   \
     F(REPLACED, "replacement_characters", "texts with U+FFFD, which a wrong conversion leaves")    \
     F(CONTROL, "control_characters", "texts with control characters")                              \
@@ -31,7 +30,8 @@ struct finding {
 struct inspection {
     enum data_format format;
     size_t records, bad;
-    struct kinds kinds;                    /* of the malformed */
+    size_t messages;                       /* turns of all records; of texts and tokens one each */
+    size_t faults[FAULTS];                 /* the malformed by kind */
     struct err malformed[MALFORMED_SHOWN]; /* the first ones */
     struct finding found[FOUND_KINDS];
     size_t most_identical; /* how often the answer given most often is given */

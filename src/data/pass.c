@@ -9,7 +9,7 @@ enum { NO_ROW = UINT32_MAX };
 
 /* Examples that are looked at before the pages of a mapped data set are released again: a page fault
  * brings in some 64 KiB around it. */
-enum { LOOKED_AT_MOST = 512 };
+enum { LOOKED_AT_MOST = 128 };
 
 static const int32_t *ids_of(const struct examples *x, uint32_t i)
 {
@@ -92,10 +92,10 @@ static int bound_examples(size_t *bound, const struct examples *x, size_t batch_
 {
     size_t n = examples_items(x);
     *bound = batch_size < n ? batch_size : n;
-    if (!x->items.first) return 0;
+    if (!x->item) return 0;
     size_t *sizes = mem_alloc(n, sizeof *sizes, e);
     if (!sizes) return e->code;
-    for (size_t k = 0; k < n; k++) sizes[k] = examples_item(x, k + 1) - examples_item(x, k);
+    for (size_t k = 0; k < n; k++) sizes[k] = x->item[k + 1] - x->item[k];
     qsort(sizes, n, sizeof *sizes, descending);
     *bound = 0;
     for (size_t k = 0; k < n && k < batch_size; k++) *bound += sizes[k];

@@ -19,18 +19,18 @@ static const struct {
     const char *name;
     size_t offset;
 } counts[] = {
-#define COUNT(field) { #field, offsetof(struct data_counts, field) },
-#define COUNT_FAULT(upper, text)                                                                   \
-    { "fault_" #upper, offsetof(struct data_counts, faults[FAULT_##upper]) },
-    // clang-format off
-    COUNT(records) COUNT(bad) COUNT(chosen) COUNT(overlong) COUNT(truncated) COUNT(split)
-    COUNT(targets_lost) COUNT(without_targets) COUNT(duplicates) COUNT(removed) COUNT(longest)
-    COUNT(tokens) COUNT(targets) RECORD_FAULTS(COUNT_FAULT)
-// clang-format on
+#define COUNT(field)                                                                               \
+    {                                                                                              \
+#field, offsetof(struct data_counts, field)                                                \
+    }
+    COUNT(records),         COUNT(bad),    COUNT(chosen),       COUNT(overlong),
+    COUNT(truncated),       COUNT(split),  COUNT(duplicates),   COUNT(removed),
+    COUNT(longest),         COUNT(tokens), COUNT(targets_lost), COUNT(targets),
+    COUNT(without_targets),
 #undef COUNT
 };
 enum { COUNTS = sizeof counts / sizeof *counts };
-_Static_assert(COUNTS * sizeof(size_t) == sizeof(struct data_counts), "every count has a row");
+_Static_assert((COUNTS + FAULTS) * sizeof(size_t) == sizeof(struct data_counts), "all are here");
 
 /* ---- the key -----------------------------------------------------------------------------------
  */
@@ -137,14 +137,20 @@ static int write_side(struct h5_writer *w, struct build_side *s, struct err *e)
     if (!code) code = copy(w, at, &spool->target, e);
     const void *begin = spool->at ? (const void *)spool->at : &none;
     if (!code) code = h5_put(w, name_of(name, s->name, "at"), H5_TYPE_I64, begin, 1, &begins, e);
-    const void *first = spool->items.first ? (const void *)spool->items.first : &none;
-    uint64_t firsts = spool->items.first ? spool->items.n + 1 : 1;
-    if (!code) code = h5_put(w, name_of(name, s->name, "item"), H5_TYPE_I64, first, 1, &firsts, e);
     if (!code) {
         code = h5_put(w, name_of(name, s->name, "line"), H5_TYPE_I32, s->origins.line, 1, &n, e);
     }
     if (!code) {
         code = h5_put(w, name_of(name, s->name, "ends"), H5_TYPE_I64, s->origins.ends, 1, &ends, e);
+    }
+    if (!code && spool->item) {
+        uint64_t items = spool->n_items + 1;
+        code = h5_put(w, name_of(name, s->name, "items"), H5_TYPE_I64, spool->item, 1, &items, e);
+    }
+    uint64_t faults = FAULTS;
+    if (!code) {
+        code = h5_put(w, name_of(name, s->name, "counts/faults"), H5_TYPE_I64, s->counts.faults, 1,
+                      &faults, e);
     }
     for (size_t i = 0; !code && i < COUNTS; i++) {
         size_t v;
@@ -160,8 +166,15 @@ int prepared_write(const char *path, struct build *b, const char *key,
 {
     struct h5_writer w;
     char hex[SHA256_HEX];
+    uint64_t bytes = 1 << 20;
+    for (int s = TRAIN; s < SIDES; s++) {
+        const struct spool *spool = &b->side[s].spool;
+        bytes += spool->ids.n + spool->target.n + 3 * sizeof(int64_t) * spool->n;
+    }
     hex_of(hex, sha256);
-    int code = h5_create(&w, path, 0600, e);
+    int code = space_need(path, bytes, "the prepared data set takes",
+                          "name a directory with more room with data.cache_dir", e);
+    if (!code) code = h5_create(&w, path, 0600, e);
     if (code) return code;
     code = h5_put_text(&w, "format", format_name, sizeof format_name - 1, e);
     if (!code) code = h5_put_i64(&w, "format_version", FORMAT_VERSION, e);
@@ -203,21 +216,6 @@ static bool in_order(const size_t *at, size_t n, size_t tokens)
     return true;
 }
 
-static int read_items(struct items *s, const struct h5_reader *r, const char *side, size_t n,
-                      struct err *e)
-{
-    char name[64];
-    size_t length;
-    int code = h5_length(&length, r, name_of(name, side, "item"), H5_TYPE_I64, e);
-    if (code || length == 1) return code;
-    if (length == 0) return wrong(r->path, "no items", e);
-    s->first = get_row(r, name, H5_TYPE_I64, length, sizeof *s->first, e);
-    if (!s->first) return e->code;
-    s->n = length - 1;
-    s->cap = length;
-    return in_order(s->first, s->n, n) ? 0 : wrong(r->path, "items out of order", e);
-}
-
 static int read_counts(struct data_counts *c, const struct h5_reader *r, const char *side,
                        struct err *e)
 {
@@ -229,7 +227,10 @@ static int read_counts(struct data_counts *c, const struct h5_reader *r, const c
         code = h5_get_i64(&v, r, name, e);
         if (!code) memcpy((char *)c + counts[i].offset, &v, sizeof v);
     }
-    return code;
+    char name[64];
+    uint64_t faults = FAULTS;
+    if (code) return code;
+    return h5_get(c->faults, r, name_of(name, side, "counts/faults"), H5_TYPE_I64, 1, &faults, e);
 }
 
 static int read_origins(struct origins *o, const struct h5_reader *r, const char *side, size_t n,
@@ -248,6 +249,21 @@ static int read_origins(struct origins *o, const struct h5_reader *r, const char
         before = o->ends[i];
     }
     return o->n_sources && before == n ? 0 : wrong(r->path, "examples without a source", e);
+}
+
+static int read_items(struct examples *x, const struct h5_reader *r, const char *side,
+                      struct err *e)
+{
+    char name[64];
+    size_t n;
+    if (!h5_has(r, name_of(name, side, "items"))) return 0;
+    int code = h5_length(&n, r, name, H5_TYPE_I64, e);
+    if (code) return code;
+    if (n == 0) return wrong(r->path, "no items", e);
+    x->item = get_row(r, name, H5_TYPE_I64, n, sizeof *x->item, e);
+    if (!x->item) return e->code;
+    x->n_items = n - 1;
+    return in_order(x->item, x->n_items, x->n) ? 0 : wrong(r->path, "items out of order", e);
 }
 
 /* The arrays are read into memory, but for the large ones, which are used where they lie. */
@@ -269,7 +285,7 @@ static int read_side(struct examples *x, struct origins *o, struct data_counts *
     if (!code && !in_order(x->at, x->n, tokens)) code = wrong(r->path, "examples out of order", e);
     if (!code) code = h5_find(&ids, r, name, H5_TYPE_I32, tokens, e);
     if (!code) code = h5_find(&target, r, name_of(name, side, "target"), H5_TYPE_U8, tokens, e);
-    if (!code) code = read_items(&x->items, r, side, x->n, e);
+    if (!code) code = read_items(x, r, side, e);
     if (!code) code = read_origins(o, r, side, x->n, e);
     if (!code) code = read_counts(c, r, side, e);
     if (code) return code;

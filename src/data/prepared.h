@@ -6,8 +6,7 @@
  *   data_sha256, notes                 as dataset.h has them
  *   train/ids, train/target            all examples back to back: token ids, and whether each is a target
  *   train/at                           (examples + 1) where each begins
- *   train/item                         (items + 1) the first example of each; of length 1 where every
- *                                      example is an item of its own
+ *   train/items                        (items + 1) which are drawn together; absent: each alone
  *   train/line, train/ends             the records they come from: struct origins
  *   train/counts/...                   struct data_counts
  *   validation/...                     the same

@@ -1,6 +1,7 @@
-/* The order in which the examples, or the items that some are drawn in, of a mixture are trained on.
+/* The order in which the examples of a mixture are trained on.
  *
- * An epoch is a list of a fixed length: every source's examples in order, each as often as the whole
+ * What is drawn are items (examples.h): single examples, in all data but trees of messages. An epoch
+ * is a list of items of a fixed length: every source's in order, each as often as the whole
  * part of its weight says, first all sources once, then the repeats, source by source; then, of the
  * sources whose weight has a fraction, that part of their examples (rounded, at least one). Which
  * ones is decided by a permutation of the source that hangs on the seed alone; each epoch takes the
@@ -15,7 +16,7 @@
 
 #include "src/base/err.h"
 
-/* What a source contributes: its items (items.h; of most data each example is one) lie behind those of the sources before it. */
+/* What a source contributes: its items lie behind those of the sources before it. */
 struct share {
     size_t n;
     double weight; /* times per epoch, > 0 */
@@ -36,7 +37,7 @@ int sampler_init(struct sampler *s, const struct share *shares, size_t n_shares,
                  bool shuffle, struct err *e);
 void sampler_free(struct sampler *s);
 
-/* order (n) = the numbers of the examples of epoch `epoch`, from 0, in the order of training.
+/* order (n) = the numbers of the items of epoch `epoch`, from 0, in the order of training.
  * Allocates nothing. */
 void sampler_epoch(uint32_t *order, const struct sampler *s, uint64_t epoch);
 

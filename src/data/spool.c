@@ -11,6 +11,33 @@ int spool_open(struct spool *s, const char *dir, struct err *e)
     return code;
 }
 
+static int add_item(struct spool *s, size_t end, struct err *e)
+{
+    if (s->n_items + 2 > s->item_cap) {
+        size_t cap = s->item_cap ? 2 * s->item_cap : s->n + 1024;
+        size_t *item = mem_resize(s->item, cap, sizeof *item, e);
+        if (!item) return e->code;
+        s->item = item;
+        s->item_cap = cap;
+    }
+    s->item[0] = 0;
+    s->item[++s->n_items] = end;
+    return 0;
+}
+
+/* The items of x between these examples, before they are appended. */
+static int add_items(struct spool *s, const struct examples *x, size_t from, size_t to,
+                     struct err *e)
+{
+    int code = 0;
+    if (!x->item && !s->item) return 0;
+    for (size_t i = s->item ? s->n : 0; !code && i < s->n; i++) code = add_item(s, i + 1, e);
+    size_t k = examples_item_of(x, from);
+    for (; !code && k < examples_items(x) && examples_item(x, k) < to; k++)
+        code = add_item(s, s->n + examples_item(x, k + 1) - from, e);
+    return code;
+}
+
 int spool_append(struct spool *s, const struct examples *x, size_t from, size_t to, struct err *e)
 {
     if (from == to) return 0;
@@ -23,7 +50,7 @@ int spool_append(struct spool *s, const struct examples *x, size_t from, size_t 
         s->at_cap = cap;
         if (s->n == 0) s->at[0] = 0;
     }
-    int code = items_append(&s->items, s->n, &x->items, from, to, e);
+    int code = add_items(s, x, from, to, e);
     if (code) return code;
     size_t end = s->at[s->n];
     for (size_t i = from; i < to; i++) s->at[++s->n] = end + (x->at[i + 1] - begin);
@@ -36,6 +63,6 @@ void spool_close(struct spool *s)
     scratch_close(&s->ids);
     scratch_close(&s->target);
     mem_free(s->at);
-    items_free(&s->items);
+    mem_free(s->item);
     *s = (struct spool){ .ids.fd = -1, .target.fd = -1 };
 }

@@ -10,7 +10,8 @@ struct spool {
     struct scratch ids, target;
     size_t *at; /* n + 1; NULL while empty */
     size_t n, at_cap;
-    struct items items;
+    size_t *item; /* n_items + 1; NULL as long as every example is an item of its own */
+    size_t n_items, item_cap;
 };
 
 /* The temporary files lie in `dir`, which must live as long. */

@@ -282,6 +282,7 @@ static void attention_part(struct network *n, size_t layer, const struct pass *p
     }
     struct projection o = { .m = O_PROJ, .y = a->mid, .accumulate = true };
     project_pass(n, layer, GROUP_O, behind, &o, 1, a->att, a->u[GROUP_O]);
+    if (n->limits.train && n->limits.bf16) k->round_bf16(a->mid, behind->T * s->C);
 }
 
 /* gate, up and their u from mid */

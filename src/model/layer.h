@@ -10,7 +10,7 @@
 #include "src/model/network.h"
 
 /* out (T, C) = the block's output; everything the backward needs into `a` (its h is the input; out
- * may be h itself when no backward follows). */
+ * may be h itself where h is not needed again). With limits.bf16 mid is rounded. */
 void layer_forward(struct network *n, size_t layer, const struct pass *p, struct layer_act *a,
                    real *out);
 

@@ -24,29 +24,38 @@ static size_t u_width(const struct network *n, enum group g)
     return n->adapter ? n->adapter->group_targets[g] * n->adapter->r : 0;
 }
 
-/* What attention keeps, from norm to mid. */
-static void carve_attention_act(struct network *n, struct arena *a, struct layer_act *act)
+/* What attention keeps, from norm to mid: the large values, and the small ones, which stay in float. */
+static void carve_attention_large(struct network *n, struct arena *a, struct layer_act *act)
 {
     const struct shape *s = &n->base->shape;
     size_t T = n->limits.rows_max;
-    act->rstd1 = reals(a, T);
     act->q = reals(a, T * s->H * s->D);
     act->k = reals(a, T * s->G * s->D);
     act->v = reals(a, T * s->G * s->D);
     act->att = reals(a, T * s->H * s->D);
-    act->lse = reals(a, T * s->H);
     act->mid = reals(a, T * s->C);
+}
+
+static void carve_attention_small(struct network *n, struct arena *a, struct layer_act *act)
+{
+    size_t T = n->limits.rows_max;
+    act->rstd1 = reals(a, T);
+    act->lse = reals(a, T * n->base->shape.H);
     act->u[GROUP_QKV] = reals(a, T * u_width(n, GROUP_QKV));
     act->u[GROUP_O] = reals(a, T * u_width(n, GROUP_O));
 }
 
-static void carve_mlp_act(struct network *n, struct arena *a, struct layer_act *act)
+static void carve_mlp_large(struct network *n, struct arena *a, struct layer_act *act)
 {
-    const struct shape *s = &n->base->shape;
+    size_t T = n->limits.rows_max, F = n->base->shape.F;
+    act->gate = reals(a, T * F);
+    act->up = reals(a, T * F);
+}
+
+static void carve_mlp_small(struct network *n, struct arena *a, struct layer_act *act)
+{
     size_t T = n->limits.rows_max;
     act->rstd2 = reals(a, T);
-    act->gate = reals(a, T * s->F);
-    act->up = reals(a, T * s->F);
     act->u[GROUP_GATE_UP] = reals(a, T * u_width(n, GROUP_GATE_UP));
 }
 
@@ -57,31 +66,74 @@ static enum keep keep_of(const struct network *n, size_t layer)
     return layer < n->keeps[KEEP_INPUT] + n->keeps[KEEP_NO_MLP] ? KEEP_NO_MLP : KEEP_ALL;
 }
 
+/* What of its own a layer keeps for its backward; the rest is `shared`. */
+static void carve_kept(struct network *n, struct arena *a, struct layer_act *own, enum keep keep)
+{
+    bool large = !n->limits.bf16;
+    size_t T = n->limits.rows_max;
+    if (large) own->h = reals(a, T * n->base->shape.C);
+    own->u[GROUP_DOWN] = reals(a, T * u_width(n, GROUP_DOWN));
+    if (keep != KEEP_INPUT) {
+        carve_attention_small(n, a, own);
+        if (large) carve_attention_large(n, a, own);
+    }
+    if (keep == KEEP_ALL) {
+        carve_mlp_small(n, a, own);
+        if (large) carve_mlp_large(n, a, own);
+    }
+}
+
+static size_t half_width(const struct shape *s, enum half h)
+{
+    const size_t width[HALVES] = {
+        [HALF_H] = s->C,        [HALF_MID] = s->C,      [HALF_Q] = s->H * s->D,
+        [HALF_K] = s->G * s->D, [HALF_V] = s->G * s->D, [HALF_ATT] = s->H * s->D,
+        [HALF_GATE] = s->F,     [HALF_UP] = s->F,
+    };
+    return width[h];
+}
+
+static void carve_halves(struct network *n, struct arena *a)
+{
+    const struct shape *s = &n->base->shape;
+    n->half = arena_take(a, s->layers, sizeof *n->half);
+    for (size_t l = 0; l < s->layers; l++)
+        for (int h = 0; h < HALVES; h++) {
+            enum keep keep = keep_of(n, l);
+            bool kept = h == HALF_H || (keep != KEEP_INPUT && h < HALF_GATE) || keep == KEEP_ALL;
+            uint16_t *p = NULL;
+            if (kept) {
+                p = arena_take(a, n->limits.rows_max * half_width(s, (enum half)h), sizeof *p);
+            }
+            if (n->half) n->half[l][h] = p;
+        }
+}
+
 static void carve_layers(struct network *n, struct arena *a)
 {
     const struct shape *s = &n->base->shape;
     size_t T = n->limits.rows_max;
-    bool train = n->limits.train;
+    bool train = n->limits.train, bf16 = n->limits.bf16;
     struct layer_act shared = { 0 };
-    if (!train || n->keeps[KEEP_INPUT]) carve_attention_act(n, a, &shared);
-    if (!train || n->keeps[KEEP_ALL] < s->layers) carve_mlp_act(n, a, &shared);
-    if (!train) {
-        shared.h = reals(a, T * s->C);
-        shared.u[GROUP_DOWN] = reals(a, T * u_width(n, GROUP_DOWN));
+    if (!train || bf16 || n->keeps[KEEP_INPUT]) {
+        carve_attention_small(n, a, &shared);
+        carve_attention_large(n, a, &shared);
     }
+    if (!train || bf16 || n->keeps[KEEP_ALL] < s->layers) {
+        carve_mlp_small(n, a, &shared);
+        carve_mlp_large(n, a, &shared);
+    }
+    if (!train || bf16) shared.h = reals(a, T * s->C);
+    if (!train) shared.u[GROUP_DOWN] = reals(a, T * u_width(n, GROUP_DOWN));
     struct layer_act *act = arena_take(a, s->layers, sizeof *act);
     for (size_t l = 0; l < s->layers; l++) {
         struct layer_act own = shared;
-        if (train) {
-            own.h = reals(a, T * s->C);
-            own.u[GROUP_DOWN] = reals(a, T * u_width(n, GROUP_DOWN));
-            if (keep_of(n, l) != KEEP_INPUT) carve_attention_act(n, a, &own);
-            if (keep_of(n, l) == KEEP_ALL) carve_mlp_act(n, a, &own);
-        }
+        if (train) carve_kept(n, a, &own, keep_of(n, l));
         if (act) act[l] = own;
     }
     n->act = act;
-    n->out = train ? reals(a, T * s->C) : shared.h;
+    if (train && bf16) carve_halves(n, a);
+    n->out = train && !bf16 ? reals(a, T * s->C) : shared.h;
 }
 
 static void carve_scratch(struct network *n, struct arena *a)
@@ -244,12 +296,63 @@ void network_embed(struct network *n, const struct pass *p)
     }
 }
 
+static real *half_value(const struct layer_act *a, enum half h)
+{
+    real *const value[HALVES] = {
+        [HALF_H] = a->h, [HALF_MID] = a->mid, [HALF_Q] = a->q,       [HALF_K] = a->k,
+        [HALF_V] = a->v, [HALF_ATT] = a->att, [HALF_GATE] = a->gate, [HALF_UP] = a->up,
+    };
+    return value[h];
+}
+
+/* Rows of a value of the block: those behind the attention of the last one may be fewer. */
+static size_t half_count(const struct network *n, size_t layer, const struct pass *p, enum half h)
+{
+    bool behind = h == HALF_MID || h == HALF_ATT || h == HALF_GATE || h == HALF_UP;
+    size_t rows = behind && layer + 1 == n->base->shape.layers ? n->top.T : p->T;
+    return rows * half_width(&n->base->shape, h);
+}
+
+/* Keep values [from, to) of the block. */
+static void halves_save(struct network *n, size_t layer, const struct pass *p, enum half from,
+                        enum half to)
+{
+    for (enum half h = from; h < to; h++) {
+        uint16_t *kept = n->half[layer][h];
+        if (kept) n->k->to_bf16(kept, half_value(&n->act[layer], h), half_count(n, layer, p, h));
+    }
+}
+
+/* Bring back what was kept. */
+static void halves_load(struct network *n, size_t layer, const struct pass *p)
+{
+    for (enum half h = 0; h < HALVES; h++) {
+        const uint16_t *kept = n->half[layer][h];
+        if (kept) n->k->from_bf16(half_value(&n->act[layer], h), kept, half_count(n, layer, p, h));
+    }
+}
+
+/* What was computed again gets the rounding that it would have been kept with. */
+static void halves_round(struct network *n, size_t layer, const struct pass *p)
+{
+    for (enum half h = HALF_Q; h < HALVES; h++) {
+        if (n->half[layer][h]) continue;
+        n->k->round_bf16(half_value(&n->act[layer], h), half_count(n, layer, p, h));
+    }
+}
+
 bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to)
 {
     size_t layers = n->base->shape.layers;
+    bool bf16 = n->limits.train && n->limits.bf16;
     for (size_t l = from; l < to; l++) {
         if (stop_requested()) return false;
+        if (bf16) {
+            n->k->round_bf16(n->act[l].h, half_count(n, l, p, HALF_H));
+            halves_save(n, l, p, HALF_H, HALF_MID); /* its output takes its place */
+        }
         layer_forward(n, l, p, &n->act[l], l + 1 < layers ? n->act[l + 1].h : n->out);
+        if (bf16) halves_save(n, l, p, HALF_MID, HALVES);
     }
     return true;
 }
@@ -322,8 +425,10 @@ bool network_backward(struct network *n, const struct pass *p, size_t from, size
     for (size_t l = to; l-- > from;) {
         if (stop_requested()) return false;
         struct layer_act *a = &n->act[l];
+        if (n->limits.bf16) halves_load(n, l, p);
         if (keep_of(n, l) == KEEP_INPUT) layer_recompute(n, l, p, a);
         if (keep_of(n, l) == KEEP_NO_MLP) layer_recompute_mlp(n, l, p, a);
+        if (n->limits.bf16) halves_round(n, l, p);
         layer_backward(n, l, p, a, l == 0, grad);
     }
     return true;

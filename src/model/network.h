@@ -29,10 +29,16 @@ struct layer_act {
     real *u[GROUPS];     /* (targets of the group * r): s x A^T */
 };
 
+/* With limits.bf16 blocks share one set of the large values and each keeps them in half the memory;
+ * what its backward reads has gone through bf16 whether it was kept or is computed again, and so
+ * has the residual stream in front of attention and MLP: the budget still changes no bit. */
+enum half { HALF_H, HALF_MID, HALF_Q, HALF_K, HALF_V, HALF_ATT, HALF_GATE, HALF_UP, HALVES };
+
 struct network_limits {
     size_t rows_max, seg_max;
     bool train; /* backward follows; otherwise blocks share one set of values */
     bool dropout;
+    bool bf16;
     size_t budget_bytes; /* for the arena; 0: no limit */
 };
 
@@ -43,9 +49,10 @@ struct network {
     struct network_limits limits;
     struct dropout drop; /* p = 0: none; the caller sets step for each step */
 
-    size_t keeps[KEEPS];   /* how many layers keep what; the lowest keep least */
-    struct layer_act *act; /* (layers); what is not kept is shared */
-    real *out;             /* (T, C) output of the last block */
+    size_t keeps[KEEPS];       /* how many layers keep what; the lowest keep least */
+    struct layer_act *act;     /* (layers); what is not kept is shared */
+    uint16_t *(*half)[HALVES]; /* (layers) with limits.bf16; NULL: not kept */
+    real *out;                 /* (T, C) output of the last block */
 
     /* Rows of the last block behind its attention. A pass with targets: only those that have one
      * (top_rows = the pass's target_row), with example and position of each for dropout; `out`, and

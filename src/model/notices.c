@@ -107,11 +107,13 @@ int notices_copy(const char *model_path, const char *out_dir, bool keep, struct 
     home_of(dir, model_path);
     DIR *d = opendir(dir);
     if (!d) return err_errno(e, "%s", dir);
-    int code = 0;
-    for (struct dirent *entry; !code && (entry = readdir(d));) {
+    const struct dirent *entry;
+    int code;
+    while (!(code = dir_next(&entry, d, dir, e)) && entry) {
         if (kind_of(entry->d_name) == NO_NOTICE) continue;
         code = look_at(&f, dir, entry->d_name, e);
         if (!code) code = copy_one(dir, out_dir, entry->d_name, keep, e);
+        if (code) break;
     }
     closedir(d);
     if (code || f.notice || !is_llama2(&f, model_path)) return code;

@@ -79,6 +79,7 @@ int learner_plan(struct learner *l, const struct config *c, const struct llama *
         .seg_max = largest(l->batch.seg_max, other.seg_max),
         .train = true,
         .dropout = c->adapter.lora_dropout > 0,
+        .bf16 = c->train.activations == CONFIG_ACTIVATIONS_BF16,
         .budget_bytes = budget_bytes > l->state_bytes ? budget_bytes - l->state_bytes
                         : budget_bytes                ? 1
                                                       : 0,

@@ -233,7 +233,9 @@ static void put_program(struct object *x)
     json_t *list = json_array();
     version_add_libraries(&libraries, "");
     char *save = NULL;
-    for (char *line = strtok_r(libraries.p, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+    char *text = libraries.n ? libraries.p : NULL;
+    for (char *line = text ? strtok_r(text, "\n", &save) : NULL; line;
+         line = strtok_r(NULL, "\n", &save))
         if (json_array_append_new(list, json_string(line)) != 0) x->failed = true;
     x->failed |= libraries.failed;
     str_free(&libraries);

@@ -60,7 +60,10 @@ int adapter_notes_read(struct adapter_notes *n, const char *dir, struct err *e)
     if (code || !file_exists(path)) return code;
     json_t *o = json_read(path, NOTES_BYTES, e);
     if (!o) return e->code;
-    code = copy_string(&n->template, o, "template", path, e);
+    if (!json_is_object(o)) {
+        code = err_set(e, "%s: found %s, wanted an object", path, json_kind(o));
+    }
+    if (!code) code = copy_string(&n->template, o, "template", path, e);
     if (!code) code = copy_string(&n->train_on, o, "train_on", path, e);
     if (!code) code = copy_string(&n->base_path, o, "base_model", path, e);
     if (!code) code = copy_string(&n->base_sha256, o, "base_sha256", path, e);

@@ -78,7 +78,9 @@ static int remove_leftovers(const struct rundir *r, struct err *e)
 {
     DIR *d = opendir(r->path);
     if (!d) return err_errno(e, "%s", r->path);
-    for (struct dirent *entry; (entry = readdir(d));) {
+    const struct dirent *entry;
+    int code;
+    while (!(code = dir_next(&entry, d, r->path, e)) && entry) {
         char path[PATH_BYTES];
         struct err ignored;
         if (!is_temporary(entry->d_name) || rundir_path(path, r, entry->d_name, &ignored)) continue;
@@ -89,6 +91,7 @@ static int remove_leftovers(const struct rundir *r, struct err *e)
         }
     }
     closedir(d);
+    if (code) return code;
     recover_old(r, "adapter");
     recover_old(r, "best");
     return 0;
@@ -137,16 +140,22 @@ mode_t rundir_mode(const struct rundir *r)
     return r->is_private ? 0600 : 0666;
 }
 
-bool rundir_used(const struct rundir *r)
+int rundir_used(bool *used, const struct rundir *r, struct err *e)
 {
     static const char *const left[] = { "metrics.jsonl", "config.yaml", "run.json", "adapter" };
-    struct err e;
     char path[PATH_BYTES];
     uint64_t step;
     size_t n = 0;
-    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
-        if (!rundir_path(path, r, left[i], &e) && access(path, F_OK) == 0) return true;
-    return !rundir_list(&step, 1, &n, r, &e) && n > 0;
+    *used = false;
+    for (size_t i = 0; i < sizeof left / sizeof *left && !*used; i++) {
+        int code = rundir_path(path, r, left[i], e);
+        if (code) return code;
+        *used = access(path, F_OK) == 0;
+        if (!*used && errno != ENOENT) return err_errno(e, "%s", path);
+    }
+    int code = *used ? 0 : rundir_list(&step, 1, &n, r, e);
+    *used |= n > 0;
+    return code;
 }
 
 int rundir_checkpoint(char out[PATH_BYTES], const struct rundir *r, uint64_t step, struct err *e)
@@ -161,7 +170,9 @@ int rundir_list(uint64_t *steps, size_t most, size_t *n, const struct rundir *r,
     *n = 0;
     DIR *d = opendir(r->path);
     if (!d) return err_errno(e, "%s", r->path);
-    for (struct dirent *entry; (entry = readdir(d));) {
+    const struct dirent *entry;
+    int code;
+    while (!(code = dir_next(&entry, d, r->path, e)) && entry) {
         int64_t step = step_of(entry->d_name);
         if (step < 0) continue;
         size_t at = *n; /* insertion: the list is short */
@@ -173,7 +184,7 @@ int rundir_list(uint64_t *steps, size_t most, size_t *n, const struct rundir *r,
         if (*n < most) ++*n;
     }
     closedir(d);
-    return 0;
+    return code;
 }
 
 enum { PRUNED_MOST = 4096 };

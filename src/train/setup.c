@@ -1,5 +1,6 @@
 #include "src/train/setup.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,26 @@ int setup_kernels(const struct kernels **k, struct err *e)
     const char *why;
     *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), &why);
     return *k ? 0 : err_usage(e, "%s", why);
+}
+
+static int unknown_template(const char *name, struct err *e)
+{
+    const char *names = template_names();
+    struct str_nearest nearest = { .word = name };
+    char word[64], best[64] = "";
+    for (const char *p = names; *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        snprintf(word, sizeof word, "%.*s", (int)n, p);
+        str_nearest_try(&nearest, word);
+        if (nearest.best == word) { /* the buffer is reused */
+            snprintf(best, sizeof best, "%s", word);
+            nearest.best = best;
+        }
+        p += n;
+    }
+    return err_usage(e, "template %s: unknown; %s%s%sthere are %s, and model for the model's own",
+                     err_quotez(name), *best ? "did you mean " : "", best, *best ? "? " : "",
+                     names);
 }
 
 int setup_template(const struct template **t, const char *name, const struct tokenizer *tok,
@@ -26,8 +47,7 @@ int setup_template(const struct template **t, const char *name, const struct tok
     if (*name == '{') {
         code = template_define(t, name, e);
     } else if (!(*t = template_named(name))) {
-        code = err_usage(e, "template %s: unknown; there are %s, and model for the model's own",
-                         err_quotez(name), template_names());
+        code = unknown_template(name, e);
     }
     if (!code && tok) code = template_check(*t, tok, e);
     if (code) {

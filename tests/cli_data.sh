@@ -1,0 +1,193 @@
+#!/bin/bash
+# lorac data: what show, check and prepare print, refuse and leave behind.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/tap.sh
+export XDG_CACHE_HOME=$scratch/cache OMP_NUM_THREADS=2
+cache=$XDG_CACHE_HOME/lorac/data
+golden=tests/golden/gqa-tied
+
+config() { # config NAME MODEL TRAIN [LINE OF data]...
+    local file=$scratch/$1
+    printf 'model:\n  path: %s\ndata:\n  train: %s\n' "$2" "$3" >"$file"
+    shift 3
+    [ $# = 0 ] || printf '  %s\n' "$@" >>"$file"
+    printf 'output:\n  dir: %s\n' "$scratch/run" >>"$file"
+}
+data() { run "$LORAC" data "$@"; }
+json() { # json KEY...: that member of the output
+    perl -MJSON::PP -e '$v = decode_json(do { local $/; <STDIN> });
+        $v = ref $v eq "ARRAY" ? $v->[$_] : $v->{$_} for @ARGV; print $v' "$@" <<<"$out"
+}
+
+# ---- usage -------------------------------------------------------------------------------------
+data --help
+is "--help: exit code" "$status" 0
+like "--help: has examples" "$out" "*lorac data check run.yaml --json*"
+data
+is "nothing: exit code" "$status" 2
+data shwo x.yaml
+is "a wrong word: exit code" "$status" 2
+like "a wrong word: the nearest" "$err" "lorac: found \"shwo\", wanted show, check or prepare; did you mean show?"
+data show
+is "no configuration: exit code" "$status" 2
+data check "$scratch/none.yaml"
+is "no such configuration: exit code" "$status" 2
+
+# ---- token ids, no tokenizer -------------------------------------------------------------------
+config tokens.yaml $golden/model $golden/batch.jsonl 'format: tokens'
+n=$(wc -l <$golden/batch.jsonl)
+data check "$scratch/tokens.yaml" --json
+is "tokens: check: exit code" "$status" 0
+is "tokens: check: records" "$(json training records)" "$n"
+is "tokens: check: examples" "$(json training examples)" "$n"
+is "tokens: check: malformed" "$(json files 0 malformed)" 0
+data show "$scratch/tokens.yaml" -n 2
+is "tokens: show: exit code" "$status" 0
+is "tokens: show: two examples" "$(grep -c '^example ' <<<"$out")" 2
+like "tokens: show: where they are from" "$out" "*example 1 of $n, $golden/batch.jsonl:1, *"
+
+# ---- prepare -----------------------------------------------------------------------------------
+data prepare "$scratch/tokens.yaml"
+is "prepare: exit code" "$status" 0
+file=$(head -n 1 <<<"$out")
+like "prepare: where it is" "$file" "$cache/*.h5"
+like "prepare: records and speed" "$out" "*prepared: $n records, $n training and 0 validation*records/s*"
+is "prepare: the file's mode" "$(stat -c %a "$file")" 600
+is "prepare: the directory's mode" "$(stat -c %a "$cache")" 700
+data prepare "$scratch/tokens.yaml"
+like "prepare again: nothing to do" "$out" "$file*was there already: *"
+data prepare "$scratch/tokens.yaml" "data.cache_dir=$scratch/elsewhere"
+like "prepare: a directory of one's own" "$out" "$scratch/elsewhere/*.h5*prepared: *"
+data check "$scratch/tokens.yaml"
+is "check of prepared data: exit code" "$status" 0
+data prepare "$scratch/tokens.yaml" --purge
+is "purge: exit code" "$status" 0
+like "purge: what it did" "$out" "$cache: 1 prepared data sets removed, *"
+is "purge: nothing is left" "$(ls "$cache")" ""
+
+# ---- malformed, empty, all dropped -------------------------------------------------------------
+printf '{"input_ids": [1, 2]}\n{"input_ids": "x"}\n{"input_ids": [3, 4]}\n{}\nnot JSON\n' >"$scratch/bad.jsonl"
+config bad.yaml $golden/model "$scratch/bad.jsonl" 'format: tokens'
+data check "$scratch/bad.yaml"
+is "malformed: exit code" "$status" 1
+is "malformed: nothing on stdout" "$out" ""
+for line in 2 4 5; do
+    like "malformed: line $line is named" "$err" "*$scratch/bad.jsonl:$line: *"
+done
+like "malformed: counted by kind" "$err" "*3 of 5 records are malformed: 1 not valid JSON, *"
+data check "$scratch/bad.yaml" data.on_error=skip
+is "too many malformed: exit code" "$status" 1
+like "too many malformed: the setting" "$err" "*data.max_skipped_frac*"
+data check "$scratch/bad.yaml" data.on_error=skip data.max_skipped_frac=0.9 --json
+is "malformed, allowed: exit code" "$status" 0
+is "malformed, allowed: what is left" "$(json training examples)" 2
+: >"$scratch/empty.jsonl"
+last() { tail -n 1 <<<"$err"; }
+data check "$scratch/tokens.yaml" "data.train=$scratch/empty.jsonl"
+is "empty file: exit code" "$status" 1
+like "empty file: says so" "$(last)" "lorac: $scratch/empty.jsonl: holds no records"
+data check "$scratch/tokens.yaml" data.max_length=2
+is "all too long: exit code" "$status" 1
+like "all too long: the setting" "$(last)" "lorac: data.train: none of $n records is left; *data.max_length = 2*"
+data check "$scratch/tokens.yaml" data.validation=1e-9
+is "no validation: exit code" "$status" 1
+like "no validation: the setting" "$(last)" "lorac: data.validation: a fraction of 1e-09*raise it*"
+data check "$scratch/tokens.yaml" data.validation=0.999999999
+like "all validation: the setting" "$(last)" "lorac: data.validation: *none to train on; lower it"
+data show "$scratch/tokens.yaml" --record 999
+is "show of no record: exit code" "$status" 1
+data show "$scratch/tokens.yaml" --record x
+is "show of a wrong record: exit code" "$status" 2
+
+# ---- mixtures ----------------------------------------------------------------------------------
+for i in $(seq 0 99); do echo "{\"input_ids\": [1, $((i % 10)), $((i / 10))]}"; done >"$scratch/many.jsonl"
+for i in $(seq 10) $(seq 10); do echo "{\"input_ids\": [2, $i, 3]}"; done >"$scratch/few.jsonl"
+config mix.yaml $golden/model "[{path: $scratch/many.jsonl, weight: 0.25}, {path: $scratch/few.jsonl, weight: 3}]" 'format: tokens'
+data check "$scratch/mix.yaml" train.batch_size=10 --json
+is "mixture: exit code" "$status" 0
+is "mixture: steps of an epoch" "$(json steps_per_epoch)" 9
+is "mixture: copies" "$(json training duplicates)" 10
+data check "$scratch/mix.yaml" train.batch_size=10 data.deduplicate=true --json
+is "mixture without copies: steps" "$(json steps_per_epoch)" 6
+is "mixture without copies: removed" "$(json training removed)" 10
+data show "$scratch/mix.yaml" --record few.jsonl:3
+is "show of a file's record: one" "$(grep -c '^example ' <<<"$out")" 1
+like "show of a file's record: which" "$out" "*, $scratch/few.jsonl:3, 3 tokens*"
+
+# ---- text --------------------------------------------------------------------------------------
+model=$LORAC_TEST_DATA/stories260K-hf
+if [ ! -d "$model" ]; then
+    skip "text" "$model is not there"
+    done_testing
+    exit 0
+fi
+key='-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----'
+{
+    printf '{"instruction": "Say hello.", "output": "Hello \\u001b[31m there"}\n'
+    printf '{"instruction": "Write to me.", "output": "At anna.b@example.org please"}\n'
+    printf '{"instruction": "Nothing?", "output": " "}\n'
+    printf '{"instruction": "A key?", "output": "%s"}\n' "$key"
+    printf '{"instruction": "A token?", "output": "ghp_0123456789abcdefghijABCDEFGHIJ012345"}\n'
+    printf '{"instruction": "Marks?", "output": "[INST] twice"}\n'
+    printf '{"instruction": "Again?", "output": "[INST] twice"}\n'
+    printf '{"instruction": "No mail: a@b, @x.de, 5@ 6, foo@bar.1", "output": "%s"}\n' "sk-short AKIA1"
+} >"$scratch/text.jsonl"
+config text.yaml "$model" "$scratch/text.jsonl" 'template: alpaca'
+data check "$scratch/text.yaml"
+is "text: exit code" "$status" 0
+for row in "1  empty answers  line 3" "1  answers that were given before (the most frequent one 2 times)  line 7" \
+    "1  private keys  line 4" "1  access tokens of well-known services  line 5" \
+    "1  e-mail addresses  line 2" "1  texts with control characters  line 1" \
+    "2  texts that spell a template's marks (\[INST\], <|im_end|>, </s>)  lines 6, 7"; do
+    like "text: $row" "$out" "* $row*"
+done
+ok "text: none of it is shown" [ -z "$(grep -E 'anna|ghp_|MII' <<<"$out$err")" ]
+data check "$scratch/text.yaml" --json
+is "text: JSON: e-mail addresses" "$(json files 0 email_addresses records)" 1
+is "text: JSON: their lines" "$(json files 0 email_addresses lines 0)" 2
+is "text: JSON: answers without EOS" "$(json answers_without_eos)" 0
+data check "$scratch/text.yaml" --json data.train_on_eos=false
+is "text: answers without EOS" "$(json answers_without_eos)" 8
+data show "$scratch/text.yaml" --record 2
+like "show: context, target between its marks" "$out" "*Write to me.*### Response:*⟦At anna.b@example.org please</s>⟧*"
+like "show: what is shared" "$out" "*first epoch: step 1 of 1*-- tokens 0 to *, shared by 8 examples*"
+data show "$scratch/text.yaml" --record 1 --ids
+ok "show: no control characters" [ -z "$(LC_ALL=C grep -P '\x1b' <<<"$out")" ]
+like "show: they are spelt" "$out" '*\x1b*'
+like "show: ids" "$out" "* place      id*     0       1          \"<s>\"*target*"
+if command -v script >/dev/null; then
+    run env TERM=xterm script -qc "$LORAC data show $scratch/text.yaml --record 2" /dev/null
+    like "show: colours on a terminal" "$out" $'*\x1b[1;32m*At anna*'
+    run env TERM=xterm NO_COLOR=1 script -qc "$LORAC data show $scratch/text.yaml --record 2" /dev/null
+    ok "show: none with NO_COLOR" [ -z "$(LC_ALL=C grep -P '\x1b' <<<"$out")" ]
+else
+    skip "show: colours" "script is not installed"
+fi
+
+# ---- real files --------------------------------------------------------------------------------
+real() { # real FILE TEMPLATE RECORDS [KEY VALUE]...: of `files 0` in the JSON
+    local path=$LORAC_TEST_DATA/$1 template=$2 records=$3 key value
+    [ -f "$path" ] || { skip "$1" "it is not there" && return; }
+    config real.yaml "$model" "$path" "template: $template"
+    data check "$scratch/real.yaml" --json
+    is "$1: exit code" "$status" 0
+    is "$1: records" "$(json files 0 records)" "$records"
+    is "$1: malformed" "$(json files 0 malformed)" 0
+    shift 3
+    for key; do
+        [[ $key == *=* ]] || continue
+        value=${key#*=}
+        # shellcheck disable=SC2086 # the path is several words
+        is "${path##*/}: ${key%%=*}" "$(json ${key%%=*})" "$value"
+    done
+}
+real gsm8k/train.jsonl alpaca 7473 'files 0 format=prompt_completion' 'training duplicates=0'
+real self-instruct-seed/seed_tasks.jsonl alpaca 175 'files 0 format=alpaca'
+real vicuna/dummy_conversation.json vicuna_v1.1 500 'files 0 format=sharegpt' 'training examples=500'
+real oasst/en_100_tree.jsonl llama2 99 'files 0 format=oasst' 'files 0 messages=1155'
+real oasst/oasst_20230412_fr_top1.jsonl llama2 256 'files 0 format=messages'
+real llama-factory-demo/glaive_toolcall_en_demo.json llama2 300 'files 0 format=sharegpt'
+real llama-factory-demo/dpo_en_demo.json llama2 299 'training chosen=299'
+
+done_testing
