@@ -48,7 +48,10 @@ size_t module_cols(const struct shape *s, enum module m)
 }
 
 enum { NORM_LEAST = 2 }; /* bytes of a norm's number in a file */
-#define FINITE_MOST ((size_t)16 << 30)
+/* Models up to this size are looked through for NaN and infinity when they are opened; of larger ones
+ * norms alone, as reading them would take longer than everything else before the first step (`lorac
+ * inspect` reads all, and a loss that is not finite stops a run). */
+#define FINITE_MOST ((size_t)4 << 30)
 
 /* ---- binding ----------------------------------------------------------------------------------
  */
