@@ -423,7 +423,7 @@ static void real_trees(void **state)
     assert_ok(batch_init(&b, &d.train, 99, PASS_TOKENS, false, &e), &e);
     batch_begin_range(&b, 0, 99);
     separate = b.rows;
-    assert_true(100 * together < 80 * separate);
+    assert_true(100 * together < 85 * separate);
     batch_free(&b);
     dataset_close(&d);
     conversation_free(&c);
