@@ -95,7 +95,7 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 fuzz coverage FORCE
+.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 fuzz coverage torture valgrind FORCE
 
 all: check-deps $(BUILD)/lorac
 
@@ -221,7 +221,7 @@ fuzz:
 # Which lines and branches of the parsers the tests reach; GAPS=1 lists the branches that none takes.
 COVERAGE = BUILD=build-cov CC=gcc ISAS=base CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
            KERNEL_OPT='-O3 -fno-profile-arcs -fno-test-coverage'
-COVER    = safetensors gguf peft h5 checkpoint base file config options records adapter tokenizer \
+COVER    = dataset safetensors gguf peft h5 checkpoint base file config options records adapter tokenizer \
            tokenizer_files tokenizer_gguf tokenizer_hf tokenizer_spm
 coverage:
 	@$(MAKE) --no-print-directory $(COVERAGE) build-cov/lorac fuzz-build $(COVER:%=build-cov/tests/test_%)
@@ -233,7 +233,26 @@ coverage:
 lint:
 	@scripts/lint
 
-ci-full: test lint interop
+# Every call that can fail fails once, and is the last once; `make test` tries a part of them.
+TORTURE = $(BUILD)/tests/test_torture $(BUILD)/tests/test_kill
+torture: $(TORTURE)
+	@LORAC_TEST_STRIDE=1 tests/run $(TORTURE)
+
+# Memory errors and leaks as valgrind sees them: tests that are neither long nor about processes.
+# No AVX-512 there: valgrind knows none.
+VALGRIND_TESTS ?= base config options term records template dataset pass safetensors gguf peft h5 \
+                  tokenizer_files tokenizer_spm learner generate numbers manifest
+VALGRIND_BINS = $(VALGRIND_TESTS:%=$(BUILD)/tests/test_%)
+valgrind: $(VALGRIND_BINS)
+	@command -v valgrind >/dev/null || { echo '✗ valgrind is not installed'; exit 1; }
+	@failed=; for t in $(VALGRIND_BINS); do \
+	  LORAC_ISA=avx2 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell \
+	  valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
+	    --suppressions=tests/valgrind.supp $$t >$(BUILD)/valgrind.log 2>&1 \
+	    && echo "✓ $${t##*/}" || { echo "✗ $${t##*/}"; grep -v '^\[ ' $(BUILD)/valgrind.log | head -60; failed=1; }; \
+	done; [ -z "$$failed" ]
+
+ci-full: test lint interop torture valgrind
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
@@ -253,6 +272,8 @@ help:
 	@echo 'make test-aarch64   cross-build for aarch64 and run the tests of kernels/ under qemu'
 	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'
 	@echo 'make coverage   lines and branches of the parsers that tests reach (needs gcc)'
+	@echo 'make torture    every call that can fail fails once; a kill at every one (long)'
+	@echo 'make valgrind   the tests of parsers and of training under valgrind'
 	@echo 'make lint       style, layers, banned functions, generated documents'
 	@echo 'make install    put lorac into PREFIX/bin: PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make clean      remove $(BUILD)'

@@ -40,17 +40,18 @@ def run_step(job: dict) -> dict:
     ids = torch.tensor([e.ids for e in examples])
     labels = torch.tensor([e.labels for e in examples])
     call = torch.compile(model) if job.get("compile") else model
-    seconds, losses = [], []
+    seconds, cpu, losses = [], [], []
     for _ in range(job["steps"] + 1):  # the first one warms up
-        start = time.monotonic()
+        start, used = time.monotonic(), time.process_time()
         optimizer.zero_grad()
         loss = call(input_ids=ids, labels=labels, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         seconds.append(time.monotonic() - start)
+        cpu.append(time.process_time() - used)
         losses.append(loss.item())
-    return {"seconds": seconds[1:], "first_s": seconds[0], "losses": losses}
+    return {"seconds": seconds[1:], "cpu_seconds": cpu[1:], "losses": losses}
 
 
 class Clock(transformers.TrainerCallback):
@@ -58,13 +59,15 @@ class Clock(transformers.TrainerCallback):
 
     def __init__(self) -> None:
         self.ends: list[float] = []
+        self.used: list[float] = []
 
     def on_step_begin(self, *_: object, **__: object) -> None:
         if not self.ends:
-            self.ends.append(time.monotonic())
+            self.on_step_end()
 
     def on_step_end(self, *_: object, **__: object) -> None:
         self.ends.append(time.monotonic())
+        self.used.append(time.process_time())
 
 
 class FixedOrder(transformers.Trainer):
@@ -86,6 +89,10 @@ def collate(rows: list[dict]) -> dict[str, torch.Tensor]:
         filler = ref.IGNORE if key == "labels" else 0
         out[key] = torch.tensor([r[key] + [filler] * (width - len(r[key])) for r in rows])
     return out
+
+
+def differences(x: list[float]) -> list[float]:
+    return [b - a for a, b in zip(x, x[1:], strict=False)]
 
 
 def run_epoch(job: dict) -> dict:
@@ -115,8 +122,7 @@ def run_epoch(job: dict) -> dict:
     )
     trainer.order = job["order"]
     trainer.train()
-    seconds = [b - a for a, b in zip(clock.ends, clock.ends[1:], strict=False)]
-    out = {"seconds": seconds}
+    out = {"seconds": differences(clock.ends), "cpu_seconds": differences(clock.used)}
     if job.get("validation"):
         out["validation_loss"] = ref.mean_loss(
             model.eval(), ref.read_tokens(Path(job["validation"]))

@@ -11,6 +11,9 @@ Both sides get the same weights, the same token ids and labels, rank, targets an
 measurement is a process of its own; they take turns, round by round. PyTorch runs as pip installs
 it, and tuned (TUNED below). An epoch is measured on a sample of its steps and scaled up by the
 tokens that each side runs through the model: for PyTorch padded ones, for lorac those given.
+
+The last column says how many cores other programs kept busy meanwhile: above a tenth or so the
+figure is disturbed.
 """
 
 import argparse
@@ -52,8 +55,10 @@ CLEARED = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRE
 LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64")
 
 
-def plain_environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not k.startswith(CLEARED)}
+def plain_environment(threads: int) -> dict[str, str]:
+    """threads: for all sides; 0: what each takes by itself."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(CLEARED)}
+    return env | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
 
 
 def allocator() -> dict[str, str]:
@@ -67,15 +72,15 @@ def allocator() -> dict[str, str]:
     return {"GLIBC_TUNABLES": ":".join(f"glibc.malloc.{k}={v}" for k, v in tunables.items())}
 
 
-def tuned_settings() -> dict[str, str]:
+def tuned_settings(threads: int) -> dict[str, str]:
     """Threads that stay on their cores, huge pages, and the allocator."""
-    cores = len(os.sched_getaffinity(0))
-    threads = {"OMP_NUM_THREADS": str(cores), "OMP_PROC_BIND": "true"}
-    return threads | {"THP_MEM_ALLOC_ENABLE": "1"} | allocator()
+    cores = threads or len(os.sched_getaffinity(0))
+    pool = {"OMP_NUM_THREADS": str(cores), "OMP_PROC_BIND": "true"}
+    return pool | {"THP_MEM_ALLOC_ENABLE": "1"} | allocator()
 
 
-def tuned_environment() -> dict[str, str]:
-    return plain_environment() | tuned_settings()
+def tuned_environment(threads: int) -> dict[str, str]:
+    return plain_environment(threads) | tuned_settings(threads)
 
 
 @dataclass
@@ -83,7 +88,7 @@ class Variant:
     """A way to run PyTorch: its environment, and what it adds to a job."""
 
     name: str
-    environment: Callable[[], dict[str, str]]
+    environment: Callable[[int], dict[str, str]]
     job: dict = field(default_factory=dict)
     grouped: bool = False  # batches of like length
 
@@ -92,6 +97,7 @@ INSTALLED = Variant("PyTorch as installed", plain_environment)
 TUNED = Variant("PyTorch tuned", tuned_environment, {"fused": True, "mask": False}, grouped=True)
 BF16 = Variant("PyTorch tuned, bf16", tuned_environment, TUNED.job | {"dtype": "bfloat16"})
 COMPILED = Variant("PyTorch tuned, compiled", tuned_environment, TUNED.job | {"compile": True})
+VARIANTS = {"installed": INSTALLED, "tuned": TUNED, "bf16": BF16, "compiled": COMPILED}
 
 
 @dataclass
@@ -100,10 +106,21 @@ class Finished:
     out: str
     last: str  # line of stderr
     peak_bytes: int
+    others: float  # cores that other programs had meanwhile
+    cores: float  # that it had itself, on average
+
+
+def busy_s() -> float:
+    """CPU time of the whole machine since its start, waiting left out."""
+    user, nice, system, _, _, irq, softirq, steal = map(
+        int, Path("/proc/stat").read_text().split()[1:9]
+    )
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def finish(command: list[str], stdin: str = "", env: dict[str, str] | None = None) -> Finished:
-    """Run a command and learn its peak resident memory."""
+    """Run a command and learn its peak resident memory, and how much others disturbed it."""
+    start, before = time.monotonic(), busy_s()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=env, text=True
@@ -115,7 +132,10 @@ def finish(command: list[str], stdin: str = "", env: dict[str, str] | None = Non
         out.seek(0)
         err.seek(0)
         last = ([line.strip() for line in err if line.strip()] or ["no message"])[-1]
-        return Finished(process.returncode, out.read(), last, usage.ru_maxrss * 1024)
+        own, elapsed = usage.ru_utime + usage.ru_stime, time.monotonic() - start
+        others = max(0.0, (busy_s() - before - own) / elapsed)
+        peak = usage.ru_maxrss * 1024
+        return Finished(process.returncode, out.read(), last, peak, others, own / elapsed)
 
 
 @dataclass
@@ -126,6 +146,8 @@ class Side:
     losses: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     peak_bytes: int = 0
+    others: float = 0.0
+    cpu_seconds: list[float] = field(default_factory=list)
     validation_loss: float | None = None
     failed: str | None = None
 
@@ -148,28 +170,31 @@ class Bench:
         known = json.loads(done.out)
         sgemm = statistics.median(p["sgemm_gflops"] for p in known["products"])
         self.facts |= {"fma_gflops": known["fma_gflops"], "sgemm_gflops": sgemm}
-        self.facts["lorac"] = finish([LORAC, "--version"]).out.splitlines()[0]
         print(
             f"{self.facts['cpu']}, {self.facts['cores']} cores; multiply-adds "
-            f"{known['fma_gflops']:.0f}, sgemm {sgemm:.0f} GFLOP/s, products of 512 tokens"
+            f"{known['fma_gflops']:.0f}, sgemm {sgemm:.0f} GFLOP/s, products of 512 tokens",
+            flush=True,
         )
 
     def torch(self, variant: Variant, job: dict) -> Side:
         job = {"r": R, "lora_alpha": ALPHA, "learning_rate": RATE} | job | variant.job
         job["scratch"] = str(self.scratch / "trainer")
         command = [*self.options.prefix, sys.executable, "scripts/bench-peft-torch.py"]
-        done = finish(command, json.dumps(job), variant.environment())
+        done = finish(command, json.dumps(job), variant.environment(self.options.threads))
         if done.code:
             killed = " (out of memory?)" if done.code in (-9, 137) else ""
             return Side(failed=f"exit {done.code}{killed}: {done.last[:160]}")
         result = json.loads(done.out.splitlines()[-1])
         self.facts |= {key: result[key] for key in ("versions", "torch_threads")}
-        return Side(
+        side = Side(
             seconds=result["seconds"],
             losses=result.get("losses", []),
             peak_bytes=done.peak_bytes,
+            others=done.others,
+            cpu_seconds=result["cpu_seconds"],
             validation_loss=result.get("validation_loss"),
         )
+        return self.tell(variant.name, side)
 
     def lorac(self, model: Path, data: Path, batch: int, steps: int, **more: object) -> Side:
         """lorac train over the records in file order; its first step warms up, too."""
@@ -195,18 +220,30 @@ class Bench:
                 "output": {"dir": str(run)},
             },
         )
-        done = finish([*self.options.prefix, LORAC, "train", str(config)])
+        env = plain_environment(self.options.threads)
+        done = finish([*self.options.prefix, LORAC, "train", str(config)], env=env)
         if done.code:
             return Side(failed=f"exit {done.code}: {done.last[:160]}")
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         log = [line for line in lines if "loss" in line]
-        return Side(
+        side = Side(
             seconds=[line["tokens"] / line["tokens_per_s"] for line in log[1:]],
             losses=[line["loss"] for line in log],
             tokens=[line["tokens"] for line in log[1:]],
             peak_bytes=done.peak_bytes,
+            others=done.others,
             validation_loss=next((x["eval_loss"] for x in lines if "eval_loss" in x), None),
         )
+        side.cpu_seconds = [s * done.cores for s in side.seconds]
+        return self.tell("lorac", side)
+
+    def tell(self, name: str, side: Side) -> Side:
+        """A measurement as it comes, on stderr."""
+        told = side.failed or " ".join(f"{s:.2f}" for s in side.seconds) + " s"
+        cpu = " ".join(f"{s:.2f}" for s in side.cpu_seconds)
+        told += f" ({cpu} s of CPU); peak {side.peak_bytes * 1e-9:.2f} GB"
+        print(f"  {name}: {told}; others {side.others:.2f} cores", file=sys.stderr, flush=True)
+        return side
 
     def add(self, case: str, variant: str, **values: object) -> None:
         row = {"case": case, "variant": variant} | {
@@ -220,10 +257,13 @@ class Bench:
 
 COLUMNS = (
     ("seconds", "s", "{:.2f}"),
+    ("cpu_seconds", "CPU s", "{:.2f}"),
     ("tokens_per_s", "tokens/s", "{:.1f}"),
     ("peak_bytes", "GB", "{:.2f}"),
     ("loss", "loss", "{:.4f}"),
     ("times_lorac", "x lorac", "{:.2f}"),
+    ("cpu_times_lorac", "by CPU", "{:.2f}"),
+    ("others", "others", "{:.2f}"),
 )
 
 
@@ -303,6 +343,8 @@ def whole_steps(
             for run, mine in zip(runs, ours, strict=True)
             if mine.seconds
         ]
+        cpu = statistics.median(x for run in runs for x in run.cpu_seconds)
+        cpu_ours = statistics.median(x for run in ours for x in run.cpu_seconds)
         medians[name] = s
         bench.add(
             case,
@@ -310,8 +352,11 @@ def whole_steps(
             seconds=s,
             tokens_per_s=rows * length / s,
             peak_bytes=max(run.peak_bytes for run in runs),
+            others=statistics.mean(run.others for run in runs),
             loss=runs[0].losses[-1],
             times_lorac=statistics.median(ratios),
+            cpu_seconds=cpu,
+            cpu_times_lorac=cpu / cpu_ours,
             all_seconds=[run.seconds for run in runs],
             losses=runs[0].losses,
         )
@@ -320,7 +365,7 @@ def whole_steps(
 
 def section_step(bench: Bench) -> None:
     print_head("whole steps: s per step; loss after the last one")
-    variants = [INSTALLED, TUNED, BF16, *([COMPILED] if bench.options.compiled else [])]
+    variants = [VARIANTS[name] for name in bench.options.variants.split()]
     for shape, layers, rows in (("135m", 30, 4), ("1.1b", 22, 1)):
         if shape in bench.options.shapes:
             whole_steps(bench, shape, layers, rows, variants, bench.options.steps)
@@ -408,6 +453,7 @@ def epoch(bench: Bench, case: str, data: Instructions, variants: list[Variant], 
         seconds=lorac_s,
         tokens_per_s=data.tokens / lorac_s,
         peak_bytes=ours.peak_bytes,
+        others=ours.others,
         loss=ours.validation_loss,
         times_lorac=1.0,
         step_seconds=ours.seconds,
@@ -439,6 +485,7 @@ def epoch(bench: Bench, case: str, data: Instructions, variants: list[Variant], 
             seconds=s,
             tokens_per_s=data.tokens / s,
             peak_bytes=side.peak_bytes,
+            others=side.others,
             loss=side.validation_loss,
             times_lorac=s / lorac_s,
             padding=padding,
@@ -493,7 +540,16 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--sample", type=int, default=4, help="timed steps of an epoch")
     parser.add_argument("--shapes", default="135m 1.1b", help="of the section step")
-    parser.add_argument("--compiled", action="store_true", help="torch.compile, too")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        help="of every side; with 1, CPU times compare on a machine that others use, too",
+    )
+    parser.add_argument("--no-limits", action="store_true", help="do not measure sgemm first")
+    parser.add_argument(
+        "--variants", default="installed tuned bf16", help="of PyTorch in step; also: compiled"
+    )
     parser.add_argument(
         "--data",
         default="../shared/data/llama-factory-demo/alpaca_en_demo.json",
@@ -514,19 +570,21 @@ def main() -> None:
     options = parse_arguments()
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(options, Path(scratch))
-        bench.limits()
+        if not options.no_limits:
+            bench.limits()
         started = time.monotonic()
         for name in options.sections:
             SECTIONS[name](bench)
         facts = bench.facts
+        facts["lorac"] = finish([LORAC, "--version"]).out.splitlines()[0]
         print(
             f"\n{facts['lorac']}; PyTorch side: {facts.get('versions')}, "
             f"{facts.get('torch_threads')} threads"
         )
-        print(f"tuned: {json.dumps(tuned_settings())}")
+        print(f"tuned: {json.dumps(tuned_settings(options.threads))}")
         print(f"took {time.monotonic() - started:.0f} s")
     if options.json:
-        whole = {"facts": bench.facts, "tuned": tuned_settings(), "rows": bench.rows}
+        whole = {"facts": bench.facts, "tuned": tuned_settings(options.threads), "rows": bench.rows}
         options.json.write_text(json.dumps(whole, indent=1) + "\n")
 
 

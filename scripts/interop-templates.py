@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """lorac's templates and masks against transformers' chat templates and FastChat's conversations.
 
-Called by scripts/interop. Each template renders the same conversations: the published Jinja programs
-run in transformers' own environment, FastChat's rules in its own module, and what is neither is
-written down here from its training script. The renderings are cut into texts and special tokens with
-what is learnt, and held against
+Called by scripts/interop. Each template renders the same conversations: the published Jinja
+programs run in transformers' own environment, FastChat's rules in its own module, and what is
+neither is written down here from its training script. The renderings are cut into texts and special
+tokens with what is learnt, and held against
 
-  tests/golden/templates.jsonl   the committed renderings, which the tests in C read
-  build/tests/test_template_golden      ids and targets of lorac, against SentencePiece and tokenizers run
-                                 over the same pieces
+  tests/golden/templates.jsonl       the committed renderings, which the tests in C read
+  build/tests/test_template_golden   lorac's ids and targets, against SentencePiece and tokenizers
+                                     run over the same pieces
 
   scripts/interop-templates.py [--write]      --write: make tests/golden/templates.jsonl anew
 """

@@ -135,6 +135,16 @@ def faults(kind: m.Kind, case: m.Case, got: Outcome, limit: int) -> Iterator[str
         yield f"{got.memory >> 20} MB of memory, wanted at most {limit >> 20}"
 
 
+def loose_faults(got: Outcome, limit: int) -> Iterator[str]:
+    """Of a command that may accept what another refuses."""
+    if got.status not in (m.ACCEPTED, m.REFUSED, m.USAGE):
+        yield f"exit code {got.status}"
+    elif got.status and (got.said.count(b"\n") != 1 or not got.said.startswith(b"lorac")):
+        yield "more or less than one line"
+    if limit and got.memory > limit:
+        yield f"{got.memory >> 20} MB of memory, wanted at most {limit >> 20}"
+
+
 def is_sanitized() -> bool:
     """A sanitizer's memory is not the program's."""
     return b"__asan_init" in Path(LORAC).read_bytes()
@@ -154,23 +164,29 @@ class Checker:
         at.mkdir(parents=True)
         files = {k: self.placed(v, out) for k, v in case.files.items()}
         size = write(at, files)
-        names = {"{}": str(at), "{base}": str(self.base), "{out}": str(out)}
-        args = []
-        for arg in case.args or kind.args:
-            for name, value in names.items():
-                arg = arg.replace(name, value)
-            args.append(arg)
+        args = [self.name_places(a, at, out) for a in case.args or kind.args]
+        limit = MEMORY + 2 * size if self.bounded else 0
         before = sorted(p.name for p in at.iterdir())
         got = self.run(args)
-        wrong = list(faults(kind, case, got, MEMORY + 2 * size if self.bounded else 0))
+        wrong = list(faults(kind, case, got, limit))
         left = [p.name for p in out.rglob("*") if p.is_file() and p.name != ".lock"]
         if case.code != m.ACCEPTED and left:
             wrong.append(f"left {', '.join(left)} behind")
         if sorted(p.name for p in at.iterdir()) != before:
             wrong.append("left files beside the input")
+        if kind.also:
+            other = self.run([self.name_places(a, at, out) for a in kind.also])
+            wrong += [f"{kind.also[0]}: {w}" for w in loose_faults(other, limit)]
+            got.said += other.said if wrong else b""
         self.report(f"{kind.name}: {case.name}", wrong, got)
         shutil.rmtree(at)
         shutil.rmtree(out, ignore_errors=True)
+
+    def name_places(self, arg: str, at: Path, out: Path) -> str:
+        names = {"{}": str(at), "{base}": str(self.base), "{out}": str(out)}
+        for name, value in names.items():
+            arg = arg.replace(name, value)
+        return arg
 
     def placed(self, file: object, out: Path) -> object:
         """Configurations name the places that only this run knows."""

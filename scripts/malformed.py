@@ -48,6 +48,7 @@ class Kind:
     args: list[str]
     about: str
     cases: list[Case] = field(default_factory=list)
+    also: list[str] = field(default_factory=list)  # a command that may say what it likes, in a line
     fuzz: dict[str, list[str]] = field(default_factory=dict)
 
 

@@ -25,6 +25,7 @@ from malformed import (
 )
 
 EVAL = ["eval", "--model", "{}", "--data", "{base}/batch.jsonl", "--format", "tokens"]
+INSPECT = ["inspect", "--verify", "{}"]
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 13\n"
 HUGE = 2**64 - 1
 NAN16, INF16 = b"\x00\x7e", b"\x00\x7c"
@@ -160,7 +161,7 @@ def st_valid_cases() -> list[tuple[str, object]]:
 
 def safetensors() -> Kind:
     name, config = "model.safetensors", m.config()
-    kind = Kind("safetensors", EVAL, name, fuzz={"safetensors": [name]})
+    kind = Kind("safetensors", EVAL, name, fuzz={"safetensors": [name]}, also=INSPECT)
 
     def add(label: str, file: object, says: str = "", code: int = 1) -> None:
         kind.cases.append(Case(label, {"config.json": config, name: file}, says, code))
@@ -194,7 +195,7 @@ def shards() -> Kind:
     }
     right = dict.fromkeys(names[:half], one) | dict.fromkeys(names[half:], two)
     first, last = names[0], names[-1]
-    kind = Kind("shards", EVAL, index, fuzz={"shards": [index]})
+    kind = Kind("shards", EVAL, index, fuzz={"shards": [index]}, also=INSPECT)
 
     def add(
         label: str, listed: object, says: str = "", code: int = 1, about: str = "", **more
@@ -463,7 +464,7 @@ def gguf() -> Kind:
     name = "model.gguf"
     args = [a.replace("{}", "{}/" + name) for a in EVAL]
     tokenize = ["tokenize", "--model", "{}/" + name, "he"]
-    kind = Kind("gguf", args, name, fuzz={"gguf": [name]})
+    kind = Kind("gguf", args, name, fuzz={"gguf": [name]}, also=["inspect", "{}/" + name])
 
     def add(
         label: str, file: object, says: str = "", code: int = 1, args: list | None = None
@@ -539,7 +540,7 @@ def full_heads() -> list:
 
 def config() -> Kind:
     name = "config.json"
-    kind = Kind("config", EVAL, name, fuzz={"config": [name]})
+    kind = Kind("config", EVAL, name, fuzz={"config": [name]}, also=INSPECT)
 
     def add(label: str, file: bytes, says: str = "", code: int = 1) -> None:
         kind.cases.append(Case(label, {name: file, "model.safetensors": m.st_model()}, says, code))
@@ -649,4 +650,66 @@ def config() -> Kind:
     return kind
 
 
-KINDS = [safetensors, shards, gguf, config]
+# ---- GGUF adapters -------------------------------------------------------------------------------
+
+ADAPTER_KEYS: dict[str, tuple[int, object]] = {
+    "general.type": (STRING, "adapter"),
+    "general.architecture": (STRING, "llama"),
+    "adapter.type": (STRING, "lora"),
+    "adapter.lora.alpha": (F32, 4.0),
+}
+
+
+def gguf_adapter() -> Kind:
+    name = "adapter.gguf"
+    args = ["eval", "--model", "{base}/model", "--data", "{base}/batch.jsonl"]
+    args += ["--format", "tokens", "--adapter", "{}/" + name]
+    kind = Kind(
+        "gguf_adapter", args, name, fuzz={"adapter_gguf": [name]}, also=["inspect", "{}/" + name]
+    )
+    a, b = "blk.0.attn_q.weight.lora_a", "blk.0.attn_q.weight.lora_b"
+    part = struct.pack("<64f", *[0.01] * 64)
+    bad = struct.pack("<64f", float("nan"), *[0.0] * 63)
+    both = [(a, [m.C, 2], 0, part), (b, [2, m.C], 0, part)]
+
+    def file(keys: dict | None = None, tensors: list | None = None) -> bytes:
+        table = ADAPTER_KEYS | (keys or {})
+        kv = [m.gguf_kv(k, *v) for k, v in table.items() if v is not None]
+        infos, data = [], b""
+        for label, dims, form, values in both if tensors is None else tensors:
+            data += bytes(-len(data) % 32)
+            infos.append(m.gguf_info(label, dims, form, len(data)))
+            data += values
+        return m.gguf_raw(kv, infos, data)
+
+    def add(label: str, content: bytes, says: str = "", code: int = 1) -> None:
+        kind.cases.append(Case(label, {name: content}, says, code))
+
+    more = (a.replace("attn_q", "attn_x"), [m.C, 2], 0, part)
+    for label, content, says in [
+        ("of another architecture", file({"general.architecture": (STRING, "qwen2")}), "general.architecture"),
+        ("of another type", file({"adapter.type": (STRING, "control_vector")}), "adapter.type"),
+        ("type missing", file({"adapter.type": None}), "adapter.type"),
+        ("alpha missing", file({"adapter.lora.alpha": None}), "adapter.lora.alpha"),
+        ("alpha NaN", file({"adapter.lora.alpha": (F32, float("nan"))}), "infinity or NaN"),
+        ("alpha an integer", file({"adapter.lora.alpha": (U32, 4)}), "adapter.lora.alpha"),
+        ("A without B", file(tensors=both[:1]), "lora_a is there without"),
+        ("B without A", file(tensors=both[1:]), "lora_b is there without"),
+        ("nothing in it", file(tensors=[]), ""),
+        ("tensor extra", file(tensors=[*both, more]), "attn_x"),
+        ("layer that is not there", file(tensors=[(n.replace("blk.0", "blk.7"), *r) for n, *r in both]), ""),
+        ("A of another width", file(tensors=[(a, [16, 4], 0, part), both[1]]), "lora_a"),
+        ("ranks that disagree", file(tensors=[both[0], (b, [4, 16], 0, part)]), "lora_b"),
+        ("A of one dimension", file(tensors=[(a, [64], 0, part), both[1]]), "lora_a"),
+        ("A of integers", file(tensors=[(a, [m.C, 2], 26, part), both[1]]), "lora_a"),
+        ("NaN in A", file(tensors=[(a, [m.C, 2], 0, bad), both[1]]), "NaN"),
+        ("cut off", file()[:-4], "cut off"),
+    ]:  # fmt: skip
+        add(label, content, says)
+    add("as it should be", file(), code=ACCEPTED)
+    add("alpha 0", file({"adapter.lora.alpha": (F32, 0.0)}), code=ACCEPTED)
+    add("more metadata", file({"general.name": (STRING, "x")}), code=ACCEPTED)
+    return kind
+
+
+KINDS = [safetensors, shards, gguf, config, gguf_adapter]

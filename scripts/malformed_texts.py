@@ -1,5 +1,6 @@
 """Malformed tokenizers, training records, configurations, adapters and checkpoints."""
 
+import gzip
 import hashlib
 import json
 import struct
@@ -412,6 +413,15 @@ def records() -> Kind:
         ("UTF-16", '{"instruction": "a", "output": "b"}'.encode("utf-16"), "UTF-16"),
         ("Parquet", b"PAR1" + bytes(60), "Parquet"),
         ("zip", b"PK\x03\x04" + bytes(60), "zip"),
+        ("gzip cut", gzip.compress(good * 9, mtime=0)[:-9], "ends early"),
+        ("gzip with another checksum", gzip.compress(good * 9, mtime=0)[:-5] + b"12345", "damaged"),
+        ("gzip with text behind", gzip.compress(good, mtime=0) + b"text", "damaged"),
+        ("gzip of nothing", gzip.compress(b"", mtime=0), "no records"),
+        ("gzip's first bytes", b"\x1f\x8b", "ends early"),
+        ("gzip that fills a disk", gzip.compress(bytes(160 << 20), 9, mtime=0), "64 MB"),
+        ("gzip of something malformed", gzip.compress(good + b"{", mtime=0), ":2: "),
+        ("Zstandard's first bytes", b"\x28\xb5\x2f\xfd", "ends early"),
+        ("Zstandard of rubbish", b"\x28\xb5\x2f\xfd" + b"\xff" * 60, "damaged"),
     ]:  # fmt: skip
         add(label, file, says)
     for label, file, says in [
@@ -434,6 +444,8 @@ def records() -> Kind:
         ("no last line end", good[:-1]),
         ("blank lines", b"\n\n" + good + b"\n   \n" + good),
         ("an array", b"[" + good + b"," + good + b"]"),
+        ("gzip", gzip.compress(good, mtime=0)),
+        ("gzip in two parts", gzip.compress(good, mtime=0) * 2),
         ("U+2028 inside a text", m.text({"instruction": "a\u2028b", "output": "he"}).replace(b"\\u2028", b"\xe2\x80\xa8")),
         ("NUL in a text", b'{"instruction": "a\\u0000b", "output": "he"}\n'),
         ("surrogate pair", b'{"instruction": "\\ud83d\\ude42", "output": "he"}\n'),
@@ -497,6 +509,8 @@ def yaml() -> Kind:
         ("underscore in a number", "train: {seed: 1_000}\n", "1_000"),
         ("choice that is none", "train: {lr_scheduler_type: cosin}\n", "cosin"),
         ("module that is none", "adapter: {target_modules: [qproj]}\n", "qproj"),
+        ("list of half a million", "adapter: {target_modules: [" + "a," * 500000 + "a]}\n", "more than 65536 items"),
+        ("list of 70,000 lists", "adapter: {target_modules: [" + "[]," * 70000 + "a]}\n", "more than 65536 items"),
         ("no modules", "adapter: {target_modules: []}\n", "target_modules"),
         ("size without a unit", "train: {memory_budget: 16}\n", "memory_budget"),
         ("list for a number", "train: {seed: [1]}\n", "train.seed"),
@@ -595,7 +609,8 @@ def adapter_tensors(**changes: object) -> bytes:
 
 def adapter() -> Kind:
     name, other = "adapter_config.json", "adapter_model.safetensors"
-    kind = Kind("adapter", EVAL_ADAPTER, name, fuzz={"peft": [name, other], "peft_config": [name]})
+    kind = Kind("adapter", EVAL_ADAPTER, name, also=["inspect", "{}"])
+    kind.fuzz = {"peft": [name, other], "peft_config": [name]}
     sound = adapter_tensors()
 
     def add(
@@ -694,6 +709,7 @@ def adapter() -> Kind:
         ("notes with a NUL", b'{"template": "alpaca\\u0000"}', "template"),
     ]:
         files = {name: m.text(ADAPTER), other: sound, "lorac.json": notes}
+        named = " " if says == "alpacca" else "lorac.json"
         texts = [
             "eval",
             "--model",
@@ -703,7 +719,7 @@ def adapter() -> Kind:
             "--adapter",
             "{}",
         ]
-        kind.cases.append(Case(label, files, says, about="lorac.json", args=texts))
+        kind.cases.append(Case(label, files, says, about=named, args=texts))
     for label, changes in [
         ("as it should be", {}),
         ("nothing but what is needed", dict.fromkeys(("bias", "task_type", "init_lora_weights", "use_dora", "lora_dropout"), ...)),
@@ -733,7 +749,9 @@ def checkpoint(made: Path) -> Kind:
     """`made` is a checkpoint that lorac wrote."""
     name = "step.h5"
     args = ["train", "{base}/run.yaml", "output.dir={out}", "--resume", "{}/" + name]
-    kind = Kind("checkpoint", args, name, fuzz={"checkpoint": [name]})
+    kind = Kind(
+        "checkpoint", args, name, fuzz={"checkpoint": [name]}, also=["inspect", "{}/" + name]
+    )
     whole = made.read_bytes()
     body = whole[BLOCK:]
 

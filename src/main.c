@@ -275,8 +275,11 @@ static int run(int argc, char **argv)
  * chooses while it is loaded, so the program begins again. */
 static void choose_blas_core(int argc, char **argv)
 {
+    static const char *const measuring[] = { "bench", "train" };
     const char *gemm = getenv("LORAC_GEMM"), *core;
-    bool used = (gemm && strcmp(gemm, "blas") == 0) || (argc > 1 && strcmp(argv[1], "bench") == 0);
+    bool used = gemm && strcmp(gemm, "blas") == 0;
+    for (size_t i = 0; argc > 1 && i < sizeof measuring / sizeof *measuring; i++)
+        used |= strcmp(argv[1], measuring[i]) == 0;
     if (!used || getenv("OPENBLAS_CORETYPE") || !(core = blas_better_core())) return;
     setenv("OPENBLAS_CORETYPE", core, 1);
     execv("/proc/self/exe", argv); /* where it fails, what was loaded serves, only slower */

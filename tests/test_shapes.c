@@ -5,6 +5,7 @@
 #include <zstd.h>
 
 #include "src/data/dataset.h"
+#include "src/data/pass.h"
 
 static const struct records_options auto_options = { .format = FORMAT_AUTO };
 
@@ -121,6 +122,9 @@ static const struct shape shapes[] = {
       "U:a | A:b" },
     { "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":false}", FORMAT_PROMPT_COMPLETION,
       "U:a | A-:b" },
+    { "{\"chosen\":\"\\n\\nHuman: a\\n\\nb\\n\\nAssistant: c\\n\\nHuman:d\\n\\nAssistant: "
+      "Human: e\",\"rejected\":\"\\n\\nHuman: a\\n\\nAssistant: f\"}",
+      FORMAT_PROMPT_COMPLETION, "U:a\n\nb | A-:c | U:d | A:Human: e" },
     /* one instruction, several instances */
     { "{\"instruction\":\"a\",\"instances\":[{\"input\":\"\",\"output\":\"b\"}]}", FORMAT_ALPACA,
       "U:a | A:b" },
@@ -213,6 +217,8 @@ static const struct {
       FORMAT_OASST, FAULT_ORDER, "message 1.parent_id: found none of the messages before it" },
     { "{\"message_id\":2,\"role\":\"assistant\",\"text\":\"b\"}", FORMAT_OASST, FAULT_TYPE,
       "message 1: message_id: found an integer" },
+    { "{\"chosen\":\"\\n\\nHuman: a\"}", FORMAT_PROMPT_COMPLETION, FAULT_ORDER,
+      "chosen: found a dialogue that ends with the human" },
     { "\"text\"", FORMAT_TEXT, FAULT_TYPE, ":1: found a string, wanted an object" },
     { "nonsense", FORMAT_TEXT, FAULT_JSON, ":1: not valid JSON" },
     { "{\"text\":\"\xff\"}", FORMAT_TEXT, FAULT_UTF8, ":1: not valid UTF-8 at byte 10" },
@@ -396,6 +402,28 @@ static void real_trees(void **state)
     /* the header's line feed and a first one of an answer are one token */
     assert_true(d.train_counts.targets <= t.n + answers);
     assert_true(d.train_counts.targets >= t.n + answers - 8);
+    /* all trees in one step: what paths share is computed once per pass, each target counts once */
+    enum { PASS_TOKENS = 4096 };
+    struct batch b;
+    size_t weights = 0, largest = 0, separate = 0;
+    assert_ok(batch_init(&b, &d.train, 99, PASS_TOKENS, true, &e), &e);
+    batch_begin_range(&b, 0, 99);
+    for (size_t p = 0; p < b.n_passes; p++) {
+        const struct pass *pass = batch_pass(&b, p);
+        for (size_t i = 0; i < pass->n_targets; i++) weights += pass->weight[i];
+        if (largest < pass->T) largest = pass->T;
+    }
+    assert_int_equal(b.n, d.train.n);
+    assert_int_equal(weights, d.train_counts.targets);
+    assert_true(largest <= PASS_TOKENS && b.n_passes > 10);
+    size_t together = b.rows;
+    batch_free(&b);
+    /* and most of it is shared: whole trees together are computed in half of what their paths take */
+    assert_ok(batch_init(&b, &d.train, 99, PASS_TOKENS, false, &e), &e);
+    batch_begin_range(&b, 0, 99);
+    separate = b.rows;
+    assert_true(2 * together < separate);
+    batch_free(&b);
     dataset_close(&d);
     conversation_free(&c);
     tokens_free(&t);

@@ -79,6 +79,12 @@ static void on_crash(int sig)
     raise(sig);
 }
 
+/* We leave by _exit(): whoever calls exit() gives up on our behalf. */
+static void on_exit_of_a_library(void)
+{
+    on_crash(SIGABRT);
+}
+
 static void run_in_child(const struct subject *s, struct plan p, bool resume)
 {
     char *argv[16];
@@ -96,8 +102,9 @@ static void run_in_child(const struct subject *s, struct plan p, bool resume)
         argv[argc++] = (char *)(uintptr_t) "auto";
     }
     find_spared();
-    signal(SIGSEGV, on_crash);
-    signal(SIGABRT, on_crash);
+    static const int crashes[] = { SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL };
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++) signal(crashes[i], on_crash);
+    atexit(on_exit_of_a_library);
     p.on = true;
     plan = p;
     int code = options_parse(s->command->options, argc, argv, &n, &e);
@@ -124,8 +131,8 @@ static struct outcome run(const struct subject *s, struct plan p, bool resume)
     struct outcome o = *outcome;
     if (WIFSIGNALED(status)) o.code = 1000 + WTERMSIG(status);
     if (WIFEXITED(status) && WEXITSTATUS(status) == KILLED) o.code = KILLED;
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0 && o.code != KILLED)
-        fail_msg("%s: the process left with %d behind our back", s->name, WEXITSTATUS(status));
+    bool left = WIFEXITED(status) && WEXITSTATUS(status) != 0 && o.code != KILLED;
+    if (left) o.code = 2000 + WEXITSTATUS(status); /* behind our back */
     return o;
 }
 
@@ -228,9 +235,8 @@ static void check_end(const char *what, const struct outcome *o, enum kind kind)
     if (!*o->msg || strchr(o->msg, '\n')) complain("%s: message is: %s", what, o->msg);
     static const char *const reasons[][5] = {
         [CALLS_FILES] = { "Input/output error", "No space left on device", "No locks available",
-                          "no such", NULL },
-        [CALLS_MEMORY] = { "memory", "Cannot allocate", "Resource temporarily", "start a thread",
-                           "libcrypto" },
+                          "No such file", "no such model" },
+        [CALLS_MEMORY] = { "memory", "allocate", "Resource temporarily", "start a thread", NULL },
     };
     for (size_t i = 0; i < 5 && reasons[kind][i]; i++)
         if (strstr(o->msg, reasons[kind][i])) return;
@@ -294,7 +300,7 @@ static long stride(enum kind kind)
 {
     const char *text = getenv("LORAC_TEST_STRIDE");
     long given = text ? strtol(text, NULL, 10) : 0;
-    return given > 0 ? given : kind == CALLS_FILES ? 29 : 307;
+    return given > 0 ? given : kind == CALLS_FILES ? 61 : 613;
 }
 
 static void sweep(const struct subject *s, enum kind kind)

@@ -116,6 +116,13 @@ bool dir_exists(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+int path_must_be_free(const char *path, const char *remedy, struct err *e)
+{
+    struct stat st;
+    if (stat(path, &st) == 0) return err_set(e, "%s: exists already; %s", path, remedy);
+    return errno == ENOENT ? 0 : err_errno(e, "%s", path);
+}
+
 int dir_next(const struct dirent **entry, DIR *d, const char *path, struct err *e)
 {
     errno = 0;

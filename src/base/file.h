@@ -43,6 +43,9 @@ int file_read(struct str *out, const char *path, size_t most, struct err *e);
 bool file_exists(const char *path);
 bool dir_exists(const char *path);
 
+/* 0 when there is nothing of that name; else an error that says so, or why it cannot be told. */
+int path_must_be_free(const char *path, const char *remedy, struct err *e);
+
 /* The next entry of a directory, NULL at the end: readdir() with its errors told from the end. */
 int dir_next(const struct dirent **entry, DIR *d, const char *path, struct err *e);
 

@@ -3,13 +3,29 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "src/base/mem.h"
 
+/* libcrypto crashes when memory fails while it begins; so it begins when there is some. */
+static int libcrypto_init(struct err *e)
+{
+    enum { INIT_BYTES = 1 << 20 };
+    static atomic_bool ready;
+    if (ready) return 0;
+    void *probe = mem_alloc(INIT_BYTES, 1, e);
+    if (!probe) return e->code;
+    mem_free(probe);
+    ready = true;
+    return 0;
+}
+
 int sha256_begin(struct sha256 *h, struct err *e)
 {
+    int code = libcrypto_init(e);
+    if (code) return code;
     EVP_MD_CTX *c = EVP_MD_CTX_new();
     if (!c || EVP_DigestInit_ex(c, EVP_sha256(), NULL) != 1) {
         EVP_MD_CTX_free(c);

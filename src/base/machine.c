@@ -145,6 +145,7 @@ size_t machine_memory_available(const char **why)
     size_t left = proc_kib("/proc/meminfo", "MemAvailable"), group = cgroup_left(),
            job = slurm_left();
     *why = "free memory";
+    if (left == 0) left = (size_t)-1; /* not told */
     if (group < left) left = group, *why = "the control group's limit";
     if (job < left) left = job, *why = "the Slurm allocation";
     return left;

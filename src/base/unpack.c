@@ -13,11 +13,14 @@
 #include "src/base/mem.h"
 
 enum { PIECE = 1 << 20 };
+/* Text packs 3 to 30 times, 250 when it repeats itself all the time. What unpacks to more is made to
+ * fill a disk (gzip can do 1,000 times, Zstandard far more). */
+enum { ROOM = 64 << 20, TIMES = 250 };
 
 /* The file that the text goes to. */
 struct sink {
     int fd;
-    size_t size;
+    size_t size, most;
     char dir[PATH_BYTES];
     const char *path; /* of the compressed file */
 };
@@ -40,6 +43,12 @@ static int sink_open(struct sink *s, const char *path, struct err *e)
 
 static int sink_write(struct sink *s, const uint8_t *bytes, size_t n, struct err *e)
 {
+    if (n > s->most - s->size) {
+        return err_set(e,
+                       "%s: unpacks to more than %d MB and %d times its size, which no text does; "
+                       "unpack it first if it is one",
+                       s->path, ROOM >> 20, TIMES);
+    }
     while (n) {
         ssize_t done = write(s->fd, bytes, n);
         if (done < 0 && errno == EINTR) continue;
@@ -176,6 +185,7 @@ int unpack(struct map *text, const struct map *packed, const char *path, struct 
     size_t kind = kind_of(packed);
     CHECK(kind < KINDS);
     int code = sink_open(&s, path, e);
+    s.most = ROOM + TIMES * packed->size;
     if (!code) code = kinds[kind].unpack(&s, packed, e);
     if (!code) code = sink_map(text, &s, e);
     if (s.fd >= 0) close(s.fd);

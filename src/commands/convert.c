@@ -68,6 +68,7 @@ static int resolve_template(struct adapter_notes *notes, struct err *e)
     if (code) return code;
     mem_free(notes->template);
     notes->template = mem_strdup(template_name(known), e);
+    template_free(known);
     return notes->template ? 0 : e->code;
 }
 

@@ -89,7 +89,7 @@ static int inspect_model(struct facts *f, const char *path, struct err *e)
 {
     struct llama m;
     char text[HUMAN_BYTES], hex[SHA256_HEX];
-    int code = llama_open(&m, path, e);
+    int code = verify ? llama_open(&m, path, e) : llama_open_headers(&m, path, e);
     if (code) return code;
     facts_text(f, "kind", llama_gguf(&m) ? "model (GGUF)" : "model (Hugging Face)");
     add_shape(f, &m.shape);
@@ -317,19 +317,25 @@ static int add_checkpoint(struct facts *f, const char *path, struct err *e)
 static int add_prepared(struct facts *f, const char *path, struct err *e)
 {
     struct h5_reader r;
-    struct str format = { 0 };
+    struct str format = { 0 }, sha256 = { 0 }, version = { 0 };
     char text[HUMAN_BYTES];
     int code = h5_open(&r, path, e);
     if (code) return code;
     code = h5_get_text(&format, &r, "format", e);
+    if (!code && h5_has(&r, "data_sha256")) code = h5_get_text(&sha256, &r, "data_sha256", e);
+    if (!code && h5_has(&r, "version")) code = h5_get_text(&version, &r, "version", e);
     if (!code) {
         facts_text(f, "kind", "prepared data set");
         facts_text(f, "format", format.p);
+        facts_text(f, "version", version.p);
+        facts_text(f, "data_sha256", sha256.p);
         facts_add(f, "bytes", json_integer((json_int_t)r.bytes), "%s",
                   human_bytes(text, (double)r.bytes));
         if (verify) facts_check(f, VERDICT_OK, "seal", NULL, "sha256 of its content holds");
     }
     str_free(&format);
+    str_free(&sha256);
+    str_free(&version);
     h5_close(&r);
     return code;
 }
@@ -383,7 +389,7 @@ static int inspect(struct facts *f, const char *path, struct err *e)
     if (ends(path, ".h5") || ends(path, ".hdf5")) return inspect_h5(f, path, e);
     return err_set(e,
                    "%s: wanted a directory (model, adapter, run), a .gguf, or an .h5 that lorac "
-                   "wrote; records are looked at by lorac tokenize and lorac plan",
+                   "wrote; records are looked at by lorac data show CONFIG.yaml",
                    path);
 }
 

@@ -192,8 +192,8 @@ int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct k
 {
     struct weights list;
     struct gguf_writer w;
-    if (file_exists(path)) return err_set(e, "%s: exists already; choose another name", path);
-    int code = weights_init(&list, m, a, k, WEIGHT_NAMES_GGUF, o->dtype, e);
+    int code = path_must_be_free(path, "choose another name", e);
+    if (!code) code = weights_init(&list, m, a, k, WEIGHT_NAMES_GGUF, o->dtype, e);
     if (code) return code;
     code = weights_check_room(&list, path, e);
     if (!code) code = gguf_writer_begin(&w, path, 0666, e);

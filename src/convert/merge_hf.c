@@ -182,9 +182,7 @@ int merge_to_hf(const struct llama *m, const struct adapter *a, const struct ker
     char path[PATH_BYTES];
     int lock = -1, code = dir_make(dir, 0777, e);
     if (!code) code = path_join(path, dir, "config.json", e);
-    if (!code && file_exists(path)) {
-        code = err_set(e, "%s: holds a model already; choose another directory", dir);
-    }
+    if (!code) code = path_must_be_free(path, "choose another directory", e);
     if (!code) code = dir_lock(&lock, dir, e);
     if (!code) code = write_model(m, a, k, dir, o, e);
     dir_unlock(lock);

@@ -289,7 +289,11 @@ static int read_source(struct build *b, const struct data_source *source, enum s
                          source->path, data_format_name(f));
     }
     if (!code && has_text) {
-        code = template_check(f == FORMAT_TEXT ? NULL : source->template, b->tok, b->e);
+        bool is_chat = f != FORMAT_TEXT && f != FORMAT_SEGMENTS;
+        if (f != FORMAT_SEGMENTS) {
+            code = template_check(is_chat ? source->template : NULL, b->tok, b->e);
+        }
+        b->untemplated |= is_chat && !source->template;
     }
     if (!code) code = read_records(b, r, source, side);
     records_close(r);

@@ -25,6 +25,7 @@ struct build {
     const struct data_options *o;
     const struct tokenizer *tok;
     bool spooled;
+    bool untemplated; /* a file of conversations has no template */
     struct build_side side[SIDES];
     size_t records; /* of both sides */
     struct slot *slots;

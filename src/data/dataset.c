@@ -178,6 +178,10 @@ static int finish(struct str *notes, struct build *b)
     if (code) return code;
     for (int s = TRAIN; s < SIDES; s++) note_side(notes, b, &b->side[s]);
     note_empty_sources(notes, b);
+    if (b->untemplated) {
+        str_addz(notes, "data: no template is given: prompts and answers are joined as they are "
+                        "(data.template names one; plain means this)\n");
+    }
     size_t shared = digests_shared(&b->side[VALIDATION].seen, &b->side[TRAIN].seen);
     if (shared) str_addf(notes, "validation: %zu examples are also trained on\n", shared);
     return str_error(notes, b->e);

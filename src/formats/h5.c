@@ -21,6 +21,7 @@ enum {
     NAME_MOST = 256,
     REASON_BYTES = 160,
     H5_ALIGN = 64,           /* of every array, so that a mapped file can be used as it is */
+    INIT_BYTES = 4 << 20,    /* more than libhdf5 takes to begin */
     METADATA_ROOM = 1 << 20, /* bytes that the disk must have for libhdf5's own structures */
 };
 static const char magic[] = "LORACH5\n", version[] = "version 1\n";
@@ -44,7 +45,7 @@ static herr_t take_reason(unsigned n, const H5E_error2_t *entry, void *out)
 static hid_t noted(char why[REASON_BYTES], hid_t result)
 {
     if (result >= 0) return result;
-    snprintf(why, REASON_BYTES, "libhdf5 gives no reason");
+    snprintf(why, REASON_BYTES, "libhdf5 gives no reason (it may lack memory)");
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_reason, why);
     return result;
 }
@@ -53,6 +54,21 @@ static int failed(const char *path, const char *what, const char *name, const ch
                   struct err *e)
 {
     return err_set(e, "%s: %s%s%s: %s", path, what, *name ? " " : "", name, why);
+}
+
+int h5_init(struct err *e)
+{
+    static bool ready;
+    if (ready) return 0;
+    void *probe = mem_alloc(INIT_BYTES, 1, e);
+    if (!probe) return e->code;
+    mem_free(probe);
+    H5dont_atexit();
+    if (H5open() < 0 || H5Eset_auto2(H5E_DEFAULT, NULL, NULL) < 0) {
+        return err_set(e, "libhdf5 cannot begin: out of memory");
+    }
+    ready = true;
+    return 0;
 }
 
 /* Said at every door: nothing of its own on stderr (a setting of each thread), and no clean-up at
@@ -453,8 +469,8 @@ void h5_close(struct h5_reader *r)
     r->file = -1;
 }
 
-/* True when every step of the name is there. */
-static bool has_path(hid_t file, const char *name)
+/* Whether every step of the name is there: 1, 0, or -1 when that cannot be told. */
+static int has_path(hid_t file, const char *name, char why[REASON_BYTES])
 {
     char part[NAME_MOST + 1];
     int n = snprintf(part, sizeof part, "%s", name);
@@ -463,24 +479,28 @@ static bool has_path(hid_t file, const char *name)
         if (*p && *p != '/') continue;
         char end = *p;
         *p = 0;
-        if (H5Lexists(file, part, H5P_DEFAULT) <= 0) return false;
+        int there = (int)noted(why, H5Lexists(file, part, H5P_DEFAULT));
+        if (there <= 0) return there < 0 ? -1 : 0;
         *p = end;
-        if (!end) return true;
+        if (!end) return 1;
     }
 }
 
 bool h5_has(const struct h5_reader *r, const char *name)
 {
+    char why[REASON_BYTES];
     quiet();
-    return has_path(r->file, name);
+    return has_path(r->file, name, why) > 0;
 }
 
 static int open_dataset(hid_t *set, const struct h5_reader *r, const char *name, struct err *e)
 {
     quiet();
     *set = -1;
-    if (!has_path(r->file, name)) return err_set(e, "%s: %s is missing", r->path, name);
     char why[REASON_BYTES];
+    int there = has_path(r->file, name, why);
+    if (there < 0) return failed(r->path, "cannot find", name, why, e);
+    if (there == 0) return err_set(e, "%s: %s is missing", r->path, name);
     *set = noted(why, H5Dopen2(r->file, name, H5P_DEFAULT));
     return *set < 0 ? failed(r->path, "cannot open", name, why, e) : 0;
 }

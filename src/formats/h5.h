@@ -20,6 +20,10 @@
 
 #include "src/base/file.h"
 
+/* Begin the library while there is memory: without it, it crashes. Every function below does it by
+ * itself, too late for that. */
+int h5_init(struct err *e);
+
 enum { H5_RANK = 4 };
 
 /* Stored little-endian; in memory the machine's own. */

@@ -133,15 +133,17 @@ static bool is_own(const struct trainer *t, const char *file)
  * (with them metrics.jsonl would have a gap). From one elsewhere: a run of its own. */
 static int resume_file(struct trainer *t, const char *file, struct err *e)
 {
-    bool damaged = false, own = is_own(t, file);
+    bool damaged = false, own = is_own(t, file), used = false;
     size_t n = 0;
-    if (!own && rundir_used(&t->dir)) {
+    int code = own ? 0 : rundir_used(&used, &t->dir, e);
+    if (code) return code;
+    if (used) {
         return err_usage(e,
                          "%s: holds a run already, and %s is not of it; choose another output.dir "
                          "or give a checkpoint that lies in this one",
                          t->dir.path, file);
     }
-    int code = try_checkpoint(t, file, &damaged, e);
+    code = try_checkpoint(t, file, &damaged, e);
     if (!code && own) code = rundir_prune_after(&t->dir, t->step, &n, e);
     if (!code && n > 0) {
         progress_note(&t->progress, "removed: %zu newer checkpoint%s, which this run makes again",
@@ -153,9 +155,11 @@ static int resume_file(struct trainer *t, const char *file, struct err *e)
 int resume_from(struct trainer *t, bool *finished, struct err *e)
 {
     int code = 0;
+    bool used;
     switch (t->options->resume) {
     case RESUME_NEVER:
-        if (rundir_used(&t->dir)) {
+        code = rundir_used(&used, &t->dir, e);
+        if (!code && used) {
             return err_usage(e,
                              "%s: holds a run already; to go on with it add --resume auto, to "
                              "begin afresh choose another output.dir or remove it",

@@ -140,17 +140,22 @@ mode_t rundir_mode(const struct rundir *r)
     return r->is_private ? 0600 : 0666;
 }
 
-bool rundir_used(const struct rundir *r)
+int rundir_used(bool *used, const struct rundir *r, struct err *e)
 {
     static const char *const left[] = { "metrics.jsonl", "config.yaml", "run.json", "adapter" };
-    struct err e;
     char path[PATH_BYTES];
     uint64_t step;
     size_t n = 0;
-    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
-        if (rundir_path(path, r, left[i], &e) || access(path, F_OK) == 0 || errno != ENOENT)
-            return true;
-    return rundir_list(&step, 1, &n, r, &e) || n > 0;
+    *used = false;
+    for (size_t i = 0; i < sizeof left / sizeof *left && !*used; i++) {
+        int code = rundir_path(path, r, left[i], e);
+        if (code) return code;
+        *used = access(path, F_OK) == 0;
+        if (!*used && errno != ENOENT) return err_errno(e, "%s", path);
+    }
+    int code = *used ? 0 : rundir_list(&step, 1, &n, r, e);
+    *used |= n > 0;
+    return code;
 }
 
 int rundir_checkpoint(char out[PATH_BYTES], const struct rundir *r, uint64_t step, struct err *e)

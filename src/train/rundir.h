@@ -24,8 +24,8 @@ int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, 
 /* The mode of files that hold or mirror training text. */
 mode_t rundir_mode(const struct rundir *r);
 
-/* Whether it holds anything a run leaves, or that cannot be told. */
-bool rundir_used(const struct rundir *r);
+/* Whether it holds anything a run leaves; an error when that cannot be told. */
+int rundir_used(bool *used, const struct rundir *r, struct err *e);
 
 /* step-000100.h5 */
 int rundir_checkpoint(char out[PATH_BYTES], const struct rundir *r, uint64_t step, struct err *e);

@@ -6,6 +6,7 @@
 
 #include "src/base/machine.h"
 #include "src/base/stop.h"
+#include "src/formats/h5.h"
 #include "src/model/cost.h"
 #include "src/model/notices.h"
 #include "src/train/budget.h"
@@ -400,7 +401,8 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     t.time.start = t.saved_s = term_now_s();
     stop_install();
     progress_init(&t.progress, 10);
-    int code = prepare(&t, &finished, e);
+    int code = h5_init(e);
+    if (!code) code = prepare(&t, &finished, e);
     if (!code && !finished) {
         report_header(&t);
         warn_of_licence(&t);
