@@ -286,6 +286,39 @@ static void going_on(void **state)
     conversation_free(&c);
 }
 
+/* What was released is not resident any more, and reads the same all the same. */
+static void released(void **state)
+{
+    (void)state;
+    enum { RECORDS = 4000 };
+    struct str s = { 0 };
+    for (size_t i = 0; i < RECORDS; i++) {
+        str_addf(&s, "{\"text\": \"%zu ", i);
+        for (size_t j = 0; j < 2000; j++) str_addc(&s, (char)('a' + (i + j) % 26));
+        str_addz(&s, "\"}\n");
+    }
+    struct records *r;
+    struct err e;
+    struct record_slice first = { 0 }, slice;
+    struct conversation c = { 0 };
+    bool more = true;
+    assert_ok(records_open(&r, temp_file_n("released", s.p, s.n), &auto_options, &e), &e);
+    str_free(&s);
+    size_t before = machine_memory_resident(), most = 0;
+    for (size_t n = 0; more; n++) {
+        assert_ok(records_slice(r, &slice, &more, &e), &e);
+        if (n == 0) first = slice;
+        if (n % 100 == 0) records_release(r);
+        size_t now = n % 50 == 0 ? machine_memory_resident() : 0;
+        if (most < now) most = now;
+    }
+    if (COUNTS_MEMORY) assert_true(most < before + (4 << 20)); /* of 8 MB */
+    assert_ok(records_parse(r, &first, &c, &e), &e);
+    assert_memory_equal(c.turns[0].text, "0 abcdef", 8);
+    conversation_free(&c);
+    records_close(r);
+}
+
 /* A backslash in front of a line end is malformed, and a line end all the same. */
 static void lines_behind_malformed(void **state)
 {
@@ -655,6 +688,7 @@ int main(void)
         cmocka_unit_test(names),
         cmocka_unit_test(containers),
         cmocka_unit_test(going_on),
+        cmocka_unit_test(released),
         cmocka_unit_test(lines_behind_malformed),
         cmocka_unit_test(refusals),
         cmocka_unit_test(refused_options),
