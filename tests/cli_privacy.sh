@@ -75,7 +75,7 @@ check_quiet() { # check_quiet NAME: stderr and what the run wrote besides checkp
 if [ -r "$data/tokenizer.model" ]; then
     cat >"$scratch/text.yaml" <<YAML
 model: { path: $data }
-data: { train: $scratch/records.jsonl, format: alpaca, template: alpaca, on_error: skip, validation: 0.3 }
+data: { train: $scratch/records.jsonl, format: alpaca, template: alpaca, on_error: skip, max_skipped_frac: 1, validation: 0.3 }
 adapter: { r: 4 }
 train: { max_steps: 3, batch_size: 2, eval_steps: 1 }
 output: { dir: $scratch/text }

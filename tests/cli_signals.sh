@@ -30,10 +30,10 @@ newest() { # the step of the newest checkpoint
     name=${name##*/step-}
     echo $((10#${name%.h5}))
 }
-start() { # start [COMMAND...]: a fresh run in the background, some steps in
+start() { # a fresh run in the background, some steps in
     rm -rf "$dir"
     # a job of a script ignores SIGINT from the start; the run sets its own handler
-    "$@" "$LORAC" train "$scratch/run.yaml" >"$scratch/out" 2>"$scratch/err" &
+    "$LORAC" train "$scratch/run.yaml" >"$scratch/out" 2>"$scratch/err" &
     pid=$!
     await at_least 3
 }
