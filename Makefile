@@ -221,7 +221,7 @@ fuzz:
 # Which lines and branches of the parsers the tests reach; GAPS=1 lists the branches that none takes.
 COVERAGE = BUILD=build-cov CC=gcc ISAS=base CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
            KERNEL_OPT='-O3 -fno-profile-arcs -fno-test-coverage'
-COVER    = safetensors gguf peft h5 checkpoint base file config options records adapter tokenizer \
+COVER    = dataset safetensors gguf peft h5 checkpoint base file config options records adapter tokenizer \
            tokenizer_files tokenizer_gguf tokenizer_hf tokenizer_spm
 coverage:
 	@$(MAKE) --no-print-directory $(COVERAGE) build-cov/lorac fuzz-build $(COVER:%=build-cov/tests/test_%)

@@ -55,11 +55,19 @@ static struct matmul_work matmul_carve(void *work)
 
 /* ---- the register tile ----------------------------------------------------------------------- */
 
+/* What is fetched into the second-level cache meanwhile: `step` bytes for each k. */
+struct ahead {
+    const void *at;
+    size_t step;
+};
+
 /* c (TILE_ROWS, nv * VL) = or += strip (K, TILE_ROWS) * panel (K, nv * VL). nv is a constant at
  * every call, so that the loops over the tile unroll and s stays in registers. */
-static inline __attribute__((always_inline)) void
-tile_nv(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add, const int nv)
+static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, const real *strip,
+                                                          const real *panel, size_t K, bool add,
+                                                          struct ahead ahead, const int nv)
 {
+    const char *fetch = ahead.at;
     vec s[TILE_ROWS][TILE_VECTORS];
     for (int i = 0; i < TILE_ROWS; i++)
         for (int j = 0; j < nv; j++) {
@@ -68,6 +76,8 @@ tile_nv(real *c, size_t ldc, const real *strip, const real *panel, size_t K, boo
         }
     for (size_t k = 0; k < K; k++) {
         vec b[TILE_VECTORS];
+        __builtin_prefetch(fetch, 0, 2);
+        fetch += ahead.step;
 #pragma GCC unroll 8
         for (int j = 0; j < nv; j++) b[j] = *(const vec *)(panel + j * VL);
 #pragma GCC unroll 16
@@ -91,36 +101,42 @@ tile_nv(real *c, size_t ldc, const real *strip, const real *panel, size_t K, boo
 }
 
 static void tile_full(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
-                      size_t vectors)
+                      struct ahead ahead, size_t vectors)
 {
     switch (vectors) {
     case 1:
-        tile_nv(c, ldc, strip, panel, K, add, 1);
+        tile_nv(c, ldc, strip, panel, K, add, ahead, 1);
         break;
     case 2:
-        tile_nv(c, ldc, strip, panel, K, add, 2);
+        tile_nv(c, ldc, strip, panel, K, add, ahead, 2);
         break;
     default:
-        tile_nv(c, ldc, strip, panel, K, add, TILE_VECTORS);
+        tile_nv(c, ldc, strip, panel, K, add, ahead, TILE_VECTORS);
         break;
     }
 }
 
 /* Any m <= TILE_ROWS, n <= vectors * VL: at the borders of C through a tile of its own. */
-static void tile(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
-                 size_t m, size_t n, size_t vectors)
+static void tile_ahead(real *c, size_t ldc, const real *strip, const real *panel, size_t K,
+                       bool add, size_t m, size_t n, size_t vectors, struct ahead ahead)
 {
     if (m == TILE_ROWS && n == vectors * VL) {
-        tile_full(c, ldc, strip, panel, K, add, vectors);
+        tile_full(c, ldc, strip, panel, K, add, ahead, vectors);
         return;
     }
     real border[TILE_ROWS * TILE_COLS] __attribute__((aligned(64)));
-    tile_full(border, TILE_COLS, strip, panel, K, false, vectors);
+    tile_full(border, TILE_COLS, strip, panel, K, false, ahead, vectors);
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
             real v = border[i * TILE_COLS + j];
             c[i * ldc + j] = add ? c[i * ldc + j] + v : v;
         }
+}
+
+static void tile(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
+                 size_t m, size_t n, size_t vectors)
+{
+    tile_ahead(c, ldc, strip, panel, K, add, m, n, vectors, (struct ahead){ panel, 0 });
 }
 
 /* ---- packing --------------------------------------------------------------------------------- */
@@ -368,11 +384,18 @@ static void multiply_run(const struct piece *p, const real *strips, size_t row, 
     bool add = p->add;
     for (size_t k = 0; k < p->inner.K; k += p->step, add = true) {
         size_t K = min_size(p->inner.K - k, p->step);
+        /* the next panel comes from the last-level cache while this one meets all strips */
+        size_t step = (TILE_COLS * sizeof(real) * TILE_ROWS + m_pad - 1) / m_pad;
         for (size_t j = j0; j < j1; j += TILE_COLS)
-            for (size_t i = 0; i < m; i += TILE_ROWS)
-                tile(p->c + (row + i) * p->ldc + j, p->ldc, strips + k * m_pad + i * K,
-                     p->panels + k * n_pad + j * K, K, add, min_size(TILE_ROWS, m - i),
-                     min_size(TILE_COLS, p->n - j), panel_vectors(p->n, j));
+            for (size_t i = 0; i < m; i += TILE_ROWS) {
+                const real *panel = p->panels + k * n_pad + j * K;
+                struct ahead next = {
+                    (const char *)(panel + TILE_COLS * K) + i / TILE_ROWS * step * K, step
+                };
+                tile_ahead(p->c + (row + i) * p->ldc + j, p->ldc, strips + k * m_pad + i * K, panel,
+                           K, add, min_size(TILE_ROWS, m - i), min_size(TILE_COLS, p->n - j),
+                           panel_vectors(p->n, j), next);
+            }
     }
 }
 

@@ -509,6 +509,8 @@ def yaml() -> Kind:
         ("underscore in a number", "train: {seed: 1_000}\n", "1_000"),
         ("choice that is none", "train: {lr_scheduler_type: cosin}\n", "cosin"),
         ("module that is none", "adapter: {target_modules: [qproj]}\n", "qproj"),
+        ("list of half a million", "adapter: {target_modules: [" + "a," * 500000 + "a]}\n", "more than 65536 items"),
+        ("list of 70,000 lists", "adapter: {target_modules: [" + "[]," * 70000 + "a]}\n", "more than 65536 items"),
         ("no modules", "adapter: {target_modules: []}\n", "target_modules"),
         ("size without a unit", "train: {memory_budget: 16}\n", "memory_budget"),
         ("list for a number", "train: {seed: [1]}\n", "train.seed"),

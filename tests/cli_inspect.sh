@@ -9,9 +9,10 @@ inspect() { run "$LORAC" inspect "$@"; }
 is_json() { perl -MJSON::PP -e 'local $/; decode_json(<STDIN>)' <<<"$out" 2>/dev/null; }
 
 tests/make-model tiny "$scratch/tiny"
+cp datasets/sample-alpaca.jsonl "$scratch/records.jsonl"
 cat >"$scratch/run.yaml" <<END
 model: {path: $scratch/tiny}
-data: {train: datasets/sample-alpaca.jsonl, template: alpaca, validation: 0.3}
+data: {train: $scratch/records.jsonl, template: alpaca, validation: 0.3}
 adapter: {r: 4, lora_alpha: 8}
 train: {num_epochs: 2, batch_size: 2}
 output: {dir: $scratch/run}
@@ -81,6 +82,9 @@ like "another base: found" "$out" "*✗ base*use the base that it was trained on
 printf '\000\000\300\177' | dd of="$scratch/other/model.safetensors" bs=1 \
     seek=$(($(stat -c %s "$scratch/other/model.safetensors") - 4)) conv=notrunc status=none
 damaged "a weight that is NaN" "*NaN*" "$scratch/other"
+
+echo '{"instruction": "x", "output": "y"}' >>"$scratch/records.jsonl"
+damaged "records that were added" "*✗ $scratch/records.jsonl*on record is*" "$scratch/run"
 
 mkdir "$scratch/empty"
 inspect "$scratch/empty"

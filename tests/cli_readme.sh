@@ -63,6 +63,7 @@ done < <(sed '/^if .*for_what/,$d' scripts/install-deps | grep -o 'need [a-z0-9-
 blocks slurm >/dev/null
 cat >"$scratch/bin/srun" <<'END'
 #!/bin/bash
+while [ "${1#-}" != "$1" ]; do shift; done
 exec "$@"
 END
 cat >"$scratch/bin/scontrol" <<'END'

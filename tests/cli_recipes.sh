@@ -1,6 +1,7 @@
 #!/bin/bash
 # Every recipe in configs/ is planned as it stands, on a model of the shape it names whose weights are a
-# hole in a file, and on records of the format it names: a recipe cannot rot.
+# hole in a file, and on records of the format it names: a recipe cannot rot. One number in the hole is
+# no number: whoever read the weights would refuse the model.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -23,9 +24,8 @@ for path in "${!shapes[@]}"; do
     tests/make-model "${shapes[$path]}" "$scratch/made" || exit 1
     mv "$scratch/made" "$scratch/$path"
 done
-many() { # many FORMAT: 300 records, %d is their number
-    local i
-    for i in {1..300}; do echo "${1//%d/$i}"; done
+many() { # many FORMAT: records, %d is their number; so many that a hundredth is still some
+    awk -v format="$1" 'BEGIN { for (i = 1; i <= 1500; i++) { s = format; gsub(/%d/, i, s); print s } }'
 }
 many '{"instruction": "Question number %d?", "input": "", "output": "Answer %d."}' \
     >"$scratch/datasets/alpaca.jsonl"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Signals and time at the command line: what stops a run, what does not, and that it goes on after.
+# shellcheck disable=SC2119,SC2120 # start() takes a command only where a test wants one
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh

@@ -35,7 +35,8 @@ for width in 100 79 50 30 12 120; do
     ok "$width columns: it goes on" [ "${after:-0}" != "${before:-0}" ]
     # between the change of size and the next drawing the terminal shows the folded line
     for _ in {1..30}; do [ "$(lines_like '^step [0-9]*/')" = 1 ] && break; sleep 0.1; done
-    is "$width columns: one line of progress" "$(lines_like '^step [0-9]*/')" 1
+    shown=$(screen)
+    report "$width columns: one line of progress" "$([ "$(grep -c '^step [0-9]*/' <<<"$shown")" = 1 ] && echo 0)" "$shown"
     ok "$width columns: nothing below it" [ -n "$(screen | sed '/^ *$/d' | tail -n 1 | grep '^step [0-9]*/')" ]
     is "$width columns: no remains of a folded line" "$(screen | grep -v '^step' | grep -c ' left$')" 0
 done

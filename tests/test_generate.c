@@ -322,6 +322,49 @@ static int32_t draw_one(const struct sampling *s, uint32_t sequence, uint64_t nu
     return sample_token(logits, V, s, sequence, number, scratch);
 }
 
+/* Among very many tokens, the same choice as by sorting all of them. */
+static int32_t by_sorting(const real *z, size_t n_tokens, const struct sampling *s, uint64_t number)
+{
+    enum { MOST = 3000 };
+    static uint32_t order[MOST];
+    static double p[MOST];
+    size_t n = s->top_k ? s->top_k : n_tokens, m = 0, j = 0;
+    for (size_t i = 0; i < n_tokens; i++) { /* insertion: few, and plain to see */
+        size_t at = i;
+        for (; at > 0 && z[order[at - 1]] < z[i]; at--) order[at] = order[at - 1];
+        order[at] = (uint32_t)i;
+    }
+    double sum = 0, kept = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += p[i] = exp((double)(z[order[i]] - z[order[0]]) / s->temperature);
+    while (m < n && (m == 0 || kept < s->top_p * sum)) kept += p[m++];
+    double at = rng_unit(s->seed, RNG_SAMPLE, 1, number) * kept;
+    while (j + 1 < m && (at -= p[j]) >= 0) j++;
+    return (int32_t)order[j];
+}
+
+static void test_sampling_many(void **state)
+{
+    (void)state;
+    enum { MANY = 3000 };
+    static const struct sampling how[] = {
+        { .temperature = 1, .top_p = 1, .seed = 1 },
+        { .temperature = 0.7, .top_p = 0.9, .seed = 2 },
+        { .temperature = 3, .top_p = 0.99, .seed = 3, .top_k = 50 },
+        { .temperature = 1, .top_p = 1, .seed = 4, .top_k = 1000 },
+    };
+    static real z[MANY];
+    static uint32_t scratch[MANY];
+    for (uint64_t number = 0; number < 20; number++)
+        for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+            /* a tenth of a unit apart: most have equals */
+            for (size_t v = 0; v < MANY; v++)
+                z[v] = (real)(rng_u32(number, RNG_SYNTH, 0, v) % 100) / 10;
+            assert_int_equal(sample_token(z, MANY, &how[i], 1, number, scratch),
+                             by_sorting(z, MANY, &how[i], number));
+        }
+}
+
 static void test_sampling_limits(void **state)
 {
     (void)state;
@@ -365,9 +408,10 @@ static void test_sampling_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_evaluate),   cmocka_unit_test(test_evaluate_nothing),
-        cmocka_unit_test(test_generation), cmocka_unit_test(test_begin_again),
-        cmocka_unit_test(test_sampling),   cmocka_unit_test(test_sampling_limits),
+        cmocka_unit_test(test_evaluate),        cmocka_unit_test(test_evaluate_nothing),
+        cmocka_unit_test(test_generation),      cmocka_unit_test(test_begin_again),
+        cmocka_unit_test(test_sampling),        cmocka_unit_test(test_sampling_many),
+        cmocka_unit_test(test_sampling_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

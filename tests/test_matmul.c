@@ -307,6 +307,47 @@ static void test_threads(void **state)
     check_threads("matvec", run_product, &p, p.M * p.N);
 }
 
+/* Products of one call, shared out among any number of threads, give each element the bits that it has
+ * alone: one product, one row of x, one thread. */
+static void test_matvec_together(void **state)
+{
+    const struct kernels *k = kernels_under_test(state);
+    enum { M = 6, PRODUCTS = 6 };
+    static const enum dtype types[PRODUCTS] = { DTYPE_Q8_0, DTYPE_OTHER, DTYPE_BF16,
+                                                DTYPE_Q4_0, DTYPE_F16,   DTYPE_F32 };
+    static const size_t N[PRODUCTS] = { 37, 130, 3, 64, 8, 1 },
+                        K[PRODUCTS] = { 96, 77, 1000, 2048, 600, 16 };
+    struct operand o[PRODUCTS];
+    struct row_product p[PRODUCTS];
+    real *want[PRODUCTS];
+    int threads_before = omp_get_max_threads();
+    omp_set_num_threads(1);
+    for (int i = 0; i < PRODUCTS; i++) {
+        if (types[i] == DTYPE_OTHER)
+            random_term(&o[i], M, N[i], K[i], false, true);
+        else
+            random_weight_term(&o[i], M, N[i], K[i], true, types[i], 0);
+        want[i] = reals(M * N[i]);
+        for (size_t m = 0; m < M; m++) {
+            struct row_product one = row_product_of(&o[i].term, want[i] + m * N[i], N[i], N[i]);
+            one.x += m * one.ldx;
+            k->matvec(&one, 1, 1);
+        }
+    }
+    fences_keep();
+    for (int threads = 1; threads <= 5; threads++)
+        for (size_t rows = 1; rows <= M; rows++) {
+            omp_set_num_threads(threads);
+            for (int i = 0; i < PRODUCTS; i++)
+                p[i] = row_product_of(&o[i].term, reals(M * N[i]), N[i], N[i]);
+            k->matvec(p, PRODUCTS, rows);
+            for (int i = 0; i < PRODUCTS; i++)
+                check_same_bits("products together", want[i], p[i].y, rows * N[i] * sizeof(real));
+            fences_check();
+        }
+    omp_set_num_threads(threads_before);
+}
+
 /* An element of the own product is the same bits alone as among others, from an array as from a
  * weight of the same values, stored by rows as by columns. */
 static void test_rows_alone(void **state)
@@ -397,11 +438,17 @@ static void test_blas_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_EVERY_ISA(test_sizes),      ON_EVERY_ISA(test_small_sizes),
-        ON_EVERY_ISA(test_types),      ON_EVERY_ISA(test_matvec),
-        ON_EVERY_ISA(test_threads),    ON_EVERY_ISA(test_rows_alone),
-        ON_EVERY_ISA(test_non_finite), ONCE(test_blas_sizes),
-        ONCE(test_blas_types),         ONCE(test_blas_threads),
+        ON_EVERY_ISA(test_sizes),
+        ON_EVERY_ISA(test_small_sizes),
+        ON_EVERY_ISA(test_types),
+        ON_EVERY_ISA(test_matvec),
+        ON_EVERY_ISA(test_matvec_together),
+        ON_EVERY_ISA(test_threads),
+        ON_EVERY_ISA(test_rows_alone),
+        ON_EVERY_ISA(test_non_finite),
+        ONCE(test_blas_sizes),
+        ONCE(test_blas_types),
+        ONCE(test_blas_threads),
     };
     return cmocka_run_group_tests_name("products", tests, NULL, NULL);
 }

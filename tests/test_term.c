@@ -47,25 +47,27 @@ static void screen_close(struct screen *s)
     free(s->text);
 }
 
+#define LINE(text) "\033[?7l" text "\033[J\033[?7h\r"
+
 static void live_line_is_redrawn_and_cut(void **state)
 {
     (void)state;
     struct screen s;
     screen_open(&s, true, 10, 0.1);
     progress_update(&s.p, "step %d of 1000", 1);
-    screen_holds(&s, "\rstep 1 of\033[J\r");
+    screen_holds(&s, "\r" LINE("step 1 of"));
     fake_now += 0.05; /* too early */
     progress_update(&s.p, "step %d", 2);
-    screen_holds(&s, "\rstep 1 of\033[J\r");
+    screen_holds(&s, "\r" LINE("step 1 of"));
     fake_now += 0.06;
     progress_update(&s.p, "step %d", 3);
-    screen_holds(&s, "\rstep 1 of\033[J\r\rstep 3\033[J\r");
+    screen_holds(&s, "\r" LINE("step 1 of") "\r" LINE("step 3"));
     progress_note(&s.p, "saved %s", "x");
-    screen_holds(&s, "\rstep 1 of\033[J\r\rstep 3\033[J\r\r\033[Jsaved x\nstep 3\033[J\r");
+    screen_holds(&s, "\r" LINE("step 1 of") "\r" LINE("step 3") "\r\033[Jsaved x\n" LINE("step 3"));
     progress_update(&s.p, "end"); /* not its time, yet it must be what stays */
     progress_end(&s.p);
-    screen_holds(&s, "\rstep 1 of\033[J\r\rstep 3\033[J\r\r\033[Jsaved x\nstep 3\033[J\r"
-                     "\rend\033[J\r\n");
+    screen_holds(&s, "\r" LINE("step 1 of") "\r" LINE("step 3") "\r\033[Jsaved x\n" LINE(
+                         "step 3") "\r" LINE("end") "\n");
     screen_close(&s);
 }
 

@@ -79,6 +79,12 @@ static void on_crash(int sig)
     raise(sig);
 }
 
+/* We leave by _exit(): whoever calls exit() gives up on our behalf. */
+static void on_exit_of_a_library(void)
+{
+    on_crash(SIGABRT);
+}
+
 static void run_in_child(const struct subject *s, struct plan p, bool resume)
 {
     char *argv[16];
@@ -96,8 +102,9 @@ static void run_in_child(const struct subject *s, struct plan p, bool resume)
         argv[argc++] = (char *)(uintptr_t) "auto";
     }
     find_spared();
-    signal(SIGSEGV, on_crash);
-    signal(SIGABRT, on_crash);
+    static const int crashes[] = { SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL };
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++) signal(crashes[i], on_crash);
+    atexit(on_exit_of_a_library);
     p.on = true;
     plan = p;
     int code = options_parse(s->command->options, argc, argv, &n, &e);

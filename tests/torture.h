@@ -249,22 +249,23 @@ void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
 
-/* The libraries that do not get over a failure: the first three print and exit, by design; libcrypto
- * 3.0 crashes when memory fails while it begins (measured), which a probe in hash.c makes unlikely. */
+/* The libraries that do not get over a failure. OpenMP's and BLAS's print and exit, by design; libcrypto
+ * 3.0 crashes when memory fails while it begins; libhdf5 1.10.8 crashes there, and calls exit() where
+ * it makes a data set (both measured). */
 static struct {
     uintptr_t from, to;
-} spared[8];
+} spared[16];
 static size_t n_spared;
 
 static int note_spared(struct dl_phdr_info *info, size_t size, void *unused)
 {
-    static const char *const names[] = { "libgomp", "libomp",    "openblas",
-                                         "libblas", "libcrypto", "ld-linux" };
+    static const char *const names[] = { "libgomp",   "libomp",  "openblas", "libblas",
+                                         "libcrypto", "libhdf5", "ld-linux" };
     (void)size, (void)unused;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         for (int p = 0; strstr(info->dlpi_name, names[i]) && p < info->dlpi_phnum; p++) {
             const ElfW(Phdr) *h = &info->dlpi_phdr[p];
-            if (h->p_type != PT_LOAD || !(h->p_flags & PF_X) || n_spared == 8) continue;
+            if (h->p_type != PT_LOAD || !(h->p_flags & PF_X) || n_spared == 16) continue;
             spared[n_spared].from = info->dlpi_addr + h->p_vaddr;
             spared[n_spared++].to = info->dlpi_addr + h->p_vaddr + h->p_memsz;
         }

@@ -45,11 +45,13 @@ void progress_init(struct progress *p, double plain_every_s)
 /* The text over whatever stood there, cut one column short: a full last column makes some terminals
  * wrap. The cursor goes back to the first column: when the terminal is made narrower than the line,
  * those that fold it keep the cursor on its first row, those that cut it have one row, and the next
- * drawing, which clears all that is below, is right on both. `before` goes out in the same write. */
+ * drawing, which clears all that is below, is right on both. The terminal is told not to wrap (DECAWM)
+ * meanwhile: it may be made narrower before it has read what was cut for its old width. `before` goes
+ * out in the same write. */
 static void draw(struct progress *p, const char *before)
 {
     int width = p->width ? p->width : term_width(p->out);
-    fprintf(p->out, "%s%.*s\033[J\r", before, width > 1 ? width - 1 : 0, p->text);
+    fprintf(p->out, "%s\033[?7l%.*s\033[J\033[?7h\r", before, width > 1 ? width - 1 : 0, p->text);
     fflush(p->out);
     p->drawn = true;
 }

@@ -16,7 +16,8 @@ static bool as_json;
 static const struct option options[] = {
     { "shape", 0, "S", "135m, 1.1b, 7b, 13b or 70b (of which four layers are measured)",
       .allowed = "135m 1.1b 7b 13b 70b", .text = &shape_name },
-    { "parts", 0, "P,...", "products, attention, steps, adapters, or all", .text = &parts },
+    { "parts", 0, "P,...", "products, attention, steps, adapters, generation, or all",
+      .text = &parts },
     { "tokens", 0, "M,...", "rows of the products, length of attention", .text = &token_list },
     { "rounds", 0, "N", "samples of each kernel", .allowed = "[1, 99]", .integer = &rounds },
     { "examples", 0, "N", "examples in a step", .allowed = "[1, 4096]", .integer = &rows },
@@ -36,10 +37,9 @@ static const struct part {
     int (*with_tokens)(struct bench *, size_t, struct err *);
     int (*once)(struct bench *, struct err *);
 } part_table[] = {
-    { "products", bench_products, NULL },
-    { "attention", bench_attention, NULL },
-    { "steps", NULL, bench_steps },
-    { "adapters", NULL, bench_adapters },
+    { "products", bench_products, NULL },     { "attention", bench_attention, NULL },
+    { "steps", NULL, bench_steps },           { "adapters", NULL, bench_adapters },
+    { "generation", NULL, bench_generation },
 };
 enum { PARTS = sizeof part_table / sizeof *part_table, TOKENS_MAX = 16 };
 
@@ -56,9 +56,10 @@ static int read_parts(bool wanted[PARTS], struct err *e)
             known = wanted[i] = true;
         }
         if (!known) {
-            return err_usage(
-                e, "--parts: found %s, wanted products, attention, steps, adapters or all",
-                err_quotez(w));
+            return err_usage(e,
+                             "--parts: found %s, wanted products, attention, steps, adapters, "
+                             "generation or all",
+                             err_quotez(w));
         }
     }
     return 0;

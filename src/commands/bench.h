@@ -1,5 +1,5 @@
 /* lorac bench: one file measures (bench_measure.c), others say what: kernels (bench_kernels.c), whole
- * training steps (bench_steps.c). Everything is told as a share of what the same run measured. */
+ * training steps (bench_steps.c), generation (bench_generate.c). Everything is told as a share of what the same run measured. */
 #ifndef LORAC_COMMANDS_BENCH_H
 #define LORAC_COMMANDS_BENCH_H
 
@@ -57,5 +57,8 @@ int bench_attention(struct bench *b, size_t tokens, struct err *e);
 /* Whole optimiser steps on synthetic weights; what the adapters cost in them. */
 int bench_steps(struct bench *b, struct err *e);
 int bench_adapters(struct bench *b, struct err *e);
+
+/* One token after another on weights of every storage type, as a share of reading memory. */
+int bench_generation(struct bench *b, struct err *e);
 
 #endif

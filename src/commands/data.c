@@ -57,7 +57,7 @@ static int prepare_data(struct config *c, struct err *e)
     if (purge) return purge_prepared(c, e);
     double start = term_now_s();
     c->data.prepare = CONFIG_PREPARE_ALWAYS;
-    int code = setup_open(&s, c, e);
+    int code = setup_open_headers(&s, c, e);
     if (code) return code;
     fputs(s.notes.p ? s.notes.p : "", stderr);
     double seconds = term_now_s() - start;

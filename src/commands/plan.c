@@ -180,7 +180,7 @@ int plan_open(struct plan *p, const struct config *c, struct err *e)
     struct adapter from = { 0 };
     const struct adapter *start = NULL;
     int code = setup_kernels(&k, e);
-    if (!code) code = setup_open(&p->setup, c, e);
+    if (!code) code = setup_open_headers(&p->setup, c, e);
     if (!code && c->adapter.init_from) {
         code = adapter_load(&from, &p->setup.model.shape, c->adapter.init_from, 1, e);
         start = &from;

@@ -95,7 +95,7 @@ int verify_base(struct facts *f, const char *base_path, const char *sha256, stru
     struct llama m;
     char hex[SHA256_HEX];
     struct err why;
-    if (llama_open(&m, base_path, &why)) {
+    if (llama_open_headers(&m, base_path, &why)) {
         facts_check(f, VERDICT_NOTE, "base", "name it with --model", "not checked: %s", why.msg);
         return 0;
     }

@@ -133,6 +133,14 @@ static int check_marks(struct builder *b, const yaml_char_t *anchor, const yaml_
     return 0;
 }
 
+/* Whether the innermost list has room for one more. */
+static int check_items(struct builder *b, size_t line)
+{
+    const struct frame *f = b->depth ? &b->open[b->depth - 1] : NULL;
+    if (!f || f->node->kind != YAML_SEQUENCE || f->n < YAML_ITEMS) return 0;
+    return refuse(b, line, "more than %d items in one list", YAML_ITEMS);
+}
+
 static int on_key(struct builder *b, const char *text, size_t n, bool plain, size_t line)
 {
     struct frame *f = &b->open[b->depth - 1];
@@ -160,6 +168,8 @@ static int on_scalar(struct builder *b, const yaml_event_t *event, size_t line)
     if (code) return code;
     if (memchr(text, 0, n)) return refuse(b, line, "%s holds a NUL", err_quote(text, n));
     if (key_wanted(b)) return on_key(b, text, n, plain, line);
+    code = check_items(b, line);
+    if (code) return code;
     struct yaml_node *node = node_new(b, YAML_SCALAR, line);
     if (!node) return b->e->code;
     node->plain = plain;
@@ -176,6 +186,8 @@ static int on_open(struct builder *b, enum yaml_kind kind, const yaml_char_t *an
     if (key_wanted(b))
         return refuse(b, line, "%s as a key; keys are plain words", yaml_kind_name(kind));
     if (b->depth == YAML_DEPTH) return refuse(b, line, "nested deeper than %d levels", YAML_DEPTH);
+    code = check_items(b, line);
+    if (code) return code;
     struct yaml_node *node = node_new(b, kind, line);
     if (!node) return b->e->code;
     attach(b, node);

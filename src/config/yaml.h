@@ -2,7 +2,8 @@
  *
  * libyaml reads, behind limits of ours. Refused, each with file:line: anchors, aliases, tags, merge
  * keys, directives, a second document, keys that are not text, an empty key, a key twice in one
- * mapping, NUL bytes, nesting deeper than YAML_DEPTH, more than YAML_KEYS keys in one mapping.
+ * mapping, NUL bytes, nesting deeper than YAML_DEPTH, more than YAML_KEYS keys in one mapping or
+ * YAML_ITEMS items in one sequence.
  * Nothing is typed here: `1e-4`, `yes` and `0o17` are all just text, and the key table decides.
  * libyaml's types do not leave yaml.c. (The functions are called yaml_tree_* since libyaml exports
  * a yaml_free() of its own, which would silently be replaced.) */
@@ -13,7 +14,7 @@
 
 #include "src/base/err.h"
 
-enum { YAML_DEPTH = 8, YAML_KEYS = 256, YAML_BYTES = 1 << 20 };
+enum { YAML_DEPTH = 8, YAML_KEYS = 256, YAML_ITEMS = 1 << 16, YAML_BYTES = 1 << 20 };
 
 enum yaml_kind { YAML_SCALAR, YAML_SEQUENCE, YAML_MAPPING };
 

@@ -178,15 +178,42 @@ void generator_step(struct generator *g, const int32_t *token)
 /* ---- choosing a token -------------------------------------------------------------------------
  */
 
-static int by_logit(const void *pa, const void *pb, void *logits)
+/* Whether token a comes before token b: by weight, the first of equals. */
+static bool before(const real *weight, uint32_t a, uint32_t b)
 {
-    uint32_t a = *(const uint32_t *)pa, b = *(const uint32_t *)pb;
-    const real *z = logits;
-    if (z[a] != z[b]) return z[a] > z[b] ? -1 : 1;
-    return a < b ? -1 : a > b;
+    return weight[a] != weight[b] ? weight[a] > weight[b] : a < b;
 }
 
-int32_t sample_token(real *logits, size_t V, const struct sampling *s, uint32_t sequence,
+/* A heap of tokens whose root comes before all others: sorting a whole vocabulary takes longer than a
+ * small model's step, while only the likeliest few are ever asked for. */
+static void sift(uint32_t *heap, size_t n, size_t at, const real *weight)
+{
+    uint32_t token = heap[at];
+    for (size_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && before(weight, heap[child + 1], heap[child])) child++;
+        if (!before(weight, heap[child], token)) break;
+        heap[at] = heap[child];
+    }
+    heap[at] = token;
+}
+
+/* Takes the likeliest of the n tokens of the heap away, and leaves it behind their end. */
+static uint32_t pop(uint32_t *heap, size_t n, const real *weight)
+{
+    uint32_t top = heap[0];
+    heap[0] = heap[n - 1];
+    heap[n - 1] = top;
+    sift(heap, n - 1, 0, weight);
+    return top;
+}
+
+/* Probability, but for a common factor. */
+static double odds(real logit, double top, const struct sampling *s)
+{
+    return exp(((double)logit - top) / s->temperature);
+}
+
+int32_t sample_token(const real *logits, size_t V, const struct sampling *s, uint32_t sequence,
                      uint64_t number, uint32_t *scratch)
 {
     size_t best = 0, strange = 0;
@@ -197,22 +224,25 @@ int32_t sample_token(real *logits, size_t V, const struct sampling *s, uint32_t 
     if (strange || !isfinite(logits[best])) return -1;
     if (s->temperature <= 0) return (int32_t)best;
     for (size_t j = 0; j < V; j++) scratch[j] = (uint32_t)j;
-    qsort_r(scratch, V, sizeof *scratch, by_logit, logits);
-    size_t n = s->top_k && s->top_k < V ? s->top_k : V;
-    double top = (double)logits[best], sum = 0, kept = 0;
-    for (size_t j = 0; j < n; j++) {
-        real *z = &logits[scratch[j]];
-        *z = (real)exp(((double)*z - top) / s->temperature);
-        sum += (double)*z;
-    }
+    for (size_t j = V / 2; j-- > 0;) sift(scratch, V, j, logits);
+    /* What is taken piles up behind the heap: number i of the likeliest is scratch[V - 1 - i]. */
+    size_t n = s->top_k && s->top_k < V ? s->top_k : V, taken = 0;
+    double top = (double)logits[best], sum = 0;
+    for (; n < V && taken < n; taken++)
+        sum += odds(logits[pop(scratch, V - taken, logits)], top, s);
+    for (size_t j = 0; n == V && j < V; j++) sum += odds(logits[j], top, s);
     /* the fewest tokens whose probability reaches top_p, at least one */
-    size_t m = 0;
-    while (m < n && (m == 0 || kept < s->top_p * sum)) kept += (double)logits[scratch[m++]];
-    double at = rng_unit(s->seed, RNG_SAMPLE, sequence, number) * kept;
-    size_t j = 0;
-    for (; j + 1 < m; j++) {
-        at -= (double)logits[scratch[j]];
-        if (at < 0) break;
+    size_t m = s->top_p < 1 ? 0 : n;
+    double kept = s->top_p < 1 ? 0 : sum;
+    while (m < n && (m == 0 || kept < s->top_p * sum)) {
+        if (m == taken) pop(scratch, V - taken++, logits);
+        kept += odds(logits[scratch[V - 1 - m++]], top, s);
     }
-    return (int32_t)scratch[j];
+    double at = rng_unit(s->seed, RNG_SAMPLE, sequence, number) * kept;
+    for (size_t j = 0; j < m; j++) {
+        if (j == taken) pop(scratch, V - taken++, logits);
+        at -= odds(logits[scratch[V - 1 - j]], top, s);
+        if (at < 0) return (int32_t)scratch[V - 1 - j];
+    }
+    return (int32_t)best; /* sums in another order may leave a rounding error */
 }

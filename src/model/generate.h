@@ -38,9 +38,9 @@ struct sampling {
     uint64_t seed;
 };
 
-/* Choose from logits (V), which are overwritten unless greedy. number: of this token, so that a
- * seed gives a text. scratch: V numbers. -1 when the logits hold a NaN or have no finite largest. */
-int32_t sample_token(real *logits, size_t V, const struct sampling *s, uint32_t sequence,
+/* Choose from logits (V). number: of this token, so that a seed gives a text. scratch: V numbers. -1
+ * when the logits hold a NaN or have no finite largest. */
+int32_t sample_token(const real *logits, size_t V, const struct sampling *s, uint32_t sequence,
                      uint64_t number, uint32_t *scratch);
 
 #endif

@@ -11,7 +11,7 @@
 struct llama_files {
     struct gguf gguf;
     struct shards shards;
-    bool is_gguf;
+    bool is_gguf, headers_only;
     real *norms;    /* (2 * layers + 1, C) */
     uint8_t *bound; /* per tensor of the file: a weight was bound to it */
 };
@@ -131,7 +131,7 @@ static void bind_matrix(struct binder *b, struct matrix *w, const char *name, si
 {
     const struct tensor *t = want(b, name, rows, cols);
     if (!t) return;
-    if (total_bytes(b->f) <= FINITE_MOST) check_finite(b, t);
+    if (!b->f->headers_only && total_bytes(b->f) <= FINITE_MOST) check_finite(b, t);
     *w = (struct matrix){ .data = t->data, .type = t->type, .rows = rows, .cols = cols };
 }
 
@@ -302,12 +302,13 @@ static int check_room(const struct llama *m, const struct llama_files *f, const 
                    path, m->shape.layers, m->shape.C);
 }
 
-int llama_open(struct llama *m, const char *path, struct err *e)
+static int open_model(struct llama *m, const char *path, bool headers_only, struct err *e)
 {
     *m = (struct llama){ 0 };
     struct llama_files *f = mem_alloc(1, sizeof *f, e);
     if (!f) return e->code;
     m->storage = f;
+    f->headers_only = headers_only;
     int code = open_files(m, f, path, e);
     if (!code) code = check_room(m, f, path, e);
     if (!code) {
@@ -318,6 +319,16 @@ int llama_open(struct llama *m, const char *path, struct err *e)
     }
     if (code) llama_close(m);
     return code;
+}
+
+int llama_open(struct llama *m, const char *path, struct err *e)
+{
+    return open_model(m, path, false, e);
+}
+
+int llama_open_headers(struct llama *m, const char *path, struct err *e)
+{
+    return open_model(m, path, true, e);
 }
 
 int llama_read_shape(struct shape *s, const char *path, struct err *e)

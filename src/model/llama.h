@@ -43,6 +43,9 @@ struct llama {
 
 /* `path` as the user typed it. */
 int llama_open(struct llama *m, const char *path, struct err *e);
+/* The same without reading the matrices, whose values are then not known to be finite: for what only
+ * counts. Norms are read. */
+int llama_open_headers(struct llama *m, const char *path, struct err *e);
 void llama_close(struct llama *m);
 
 /* The shape alone, from a directory's config.json (no weights need be there) or a .gguf's header. */

@@ -211,10 +211,11 @@ _Static_assert((int)CONFIG_TRAIN_ON_EVERYTHING == (int)TRAIN_ON_EVERYTHING, "tra
 _Static_assert((int)CONFIG_OVERLONG_ERROR == (int)OVERLONG_ERROR, "overlong");
 _Static_assert((int)CONFIG_PREPARE_NEVER == (int)PREPARE_NEVER, "prepare");
 
-int setup_open(struct setup *s, const struct config *c, struct err *e)
+static int open_all(struct setup *s, const struct config *c,
+                    int (*open_model)(struct llama *, const char *, struct err *), struct err *e)
 {
     *s = (struct setup){ 0 };
-    int code = llama_open(&s->model, c->model.path, e);
+    int code = open_model(&s->model, c->model.path, e);
     if (!code) {
         s->max_length = choose_max_length(c, &s->model);
         if (s->max_length > s->model.shape.context) {
@@ -227,6 +228,16 @@ int setup_open(struct setup *s, const struct config *c, struct err *e)
     if (!code) code = open_data(s, c, e);
     if (code) setup_close(s);
     return code;
+}
+
+int setup_open(struct setup *s, const struct config *c, struct err *e)
+{
+    return open_all(s, c, llama_open, e);
+}
+
+int setup_open_headers(struct setup *s, const struct config *c, struct err *e)
+{
+    return open_all(s, c, llama_open_headers, e);
 }
 
 int setup_sampler(struct sampler *s, const struct setup *setup, const struct config *c,

@@ -18,6 +18,8 @@ struct setup {
 /* Opens everything and checks it against each other (a template's special tokens, token ids against
  * the vocabulary, lengths against the model's context). */
 int setup_open(struct setup *s, const struct config *c, struct err *e);
+/* The same without reading weights (llama_open_headers()): for what is planned and counted. */
+int setup_open_headers(struct setup *s, const struct config *c, struct err *e);
 void setup_close(struct setup *s);
 
 /* How the records of one of the configuration's files are to be read. */

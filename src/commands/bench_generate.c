@@ -1,0 +1,180 @@
+/* Generation, one token after another: bound by reading the weights, so that its measure is their
+ * bytes times tokens per second, as a share of what plain reading of memory reached beside it. */
+#include <string.h>
+
+#include "src/base/mem.h"
+#include "src/base/rng.h"
+#include "src/commands/bench.h"
+#include "src/model/generate.h"
+
+enum {
+    PROMPT = 32,
+    SAMPLE_TOKENS = 6,
+    KEYS = PROMPT + 64, /* a sample is taken up to four times, each behind a warm-up */
+    PATTERN = 16384,    /* random values that repeat through a weight; whole quantised blocks */
+    READ_BYTES = 512 << 20,
+    ROUNDS_MAX = 99,
+};
+/* More than last-level caches hold; a shape whose layers are fewer bytes gets more layers. */
+static const size_t weights_least = (size_t)1 << 30;
+
+/* A model that lies in memory. */
+struct speaker {
+    struct llama model;
+    struct generator generator;
+    char *weights;
+    real *ones;
+    size_t bytes; /* read for one token */
+    int32_t token;
+};
+
+static size_t module_bytes(const struct shape *s, int m, enum dtype type)
+{
+    return module_rows(s, (enum module)m) * dtype_bytes(type, module_cols(s, (enum module)m));
+}
+
+static size_t layer_bytes(const struct shape *s, enum dtype type)
+{
+    size_t bytes = 0;
+    for (int m = 0; m < MODULES; m++) bytes += module_bytes(s, m, type);
+    return bytes;
+}
+
+static size_t token_bytes(const struct shape *s, enum dtype type)
+{
+    return s->layers * layer_bytes(s, type) + s->V * dtype_bytes(type, s->C);
+}
+
+static void fill(char *weights, size_t bytes, enum dtype type)
+{
+    float value[PATTERN];
+    char stored[PATTERN * sizeof(float)];
+    size_t period = dtype_bytes(type, PATTERN);
+    for (size_t i = 0; i < PATTERN; i++)
+        value[i] = (float)(rng_unit(1, RNG_SYNTH, 3, i) - 0.5) * 0.07f;
+    kernels_narrow(stored, type, value, PATTERN);
+#pragma omp parallel for schedule(static) /* touched by the threads that will read it */
+    for (size_t i = 0; i < bytes; i += period)
+        memcpy(weights + i, stored, bytes - i < period ? bytes - i : period);
+}
+
+static void speaker_close(struct speaker *s)
+{
+    generator_free(&s->generator);
+    mem_free(s->model.layer);
+    mem_free(s->weights);
+    mem_free(s->ones);
+    *s = (struct speaker){ 0 };
+}
+
+static int speaker_open(struct speaker *s, const struct bench *b, enum dtype type, struct err *e)
+{
+    *s = (struct speaker){ .model.shape = b->shape->shape };
+    struct llama *m = &s->model;
+    struct shape *shape = &m->shape;
+    size_t layer = layer_bytes(shape, type);
+    shape->layers = (weights_least + layer - 1) / layer;
+    s->bytes = m->weight_bytes = token_bytes(shape, type);
+    m->layer = mem_alloc(shape->layers, sizeof *m->layer, e);
+    s->weights = mem_alloc(s->bytes, 1, e);
+    s->ones = mem_alloc(shape->C, sizeof(real), e);
+    if (!m->layer || !s->weights || !s->ones) return e->code;
+    fill(s->weights, s->bytes, type);
+    for (size_t i = 0; i < shape->C; i++) s->ones[i] = 1;
+    const char *at = s->weights;
+    for (size_t l = 0; l < shape->layers; l++) {
+        m->layer[l].norm1 = m->layer[l].norm2 = s->ones;
+        for (int i = 0; i < MODULES; i++) {
+            m->layer[l].w[i] = (struct matrix){ .data = at,
+                                                .type = type,
+                                                .rows = module_rows(shape, (enum module)i),
+                                                .cols = module_cols(shape, (enum module)i) };
+            at += module_bytes(shape, i, type);
+        }
+    }
+    m->norm = s->ones;
+    m->head = (struct matrix){ .data = at, .type = type, .rows = shape->V, .cols = shape->C };
+    m->embedding = m->head;
+    return generator_init(&s->generator, m, NULL, b->k, 1, PROMPT, KEYS, e);
+}
+
+static void say_token(void *context)
+{
+    struct speaker *s = context;
+    generator_step(&s->generator, &s->token);
+    s->token = sample_token(s->generator.logits, s->model.shape.V, &(struct sampling){ 0 }, 0, 0,
+                            NULL);
+    if (s->token < 0) s->token = 0;
+}
+
+struct reader {
+    const struct kernels *k;
+    real *x;
+    double sum;
+};
+
+static void read_memory(void *context)
+{
+    struct reader *r = context;
+    r->sum += r->k->read_sum(r->x, READ_BYTES / sizeof(real));
+}
+
+static void report(struct bench *b, const struct speaker *s, enum dtype type, double rate,
+                   double share)
+{
+    double whole = rate / (double)token_bytes(&b->shape->shape, type);
+    fprintf(b->out, "%-6s %6zu %10.2f %10.1f %10.1f%% %12.2f\n", dtype_name(type),
+            s->model.shape.layers, (double)s->bytes * 1e-9, rate * 1e-9, 100 * share, whole);
+    fflush(b->out);
+    bench_json_key(b, NULL);
+    str_addc(&b->json, '{');
+    bench_json_text(b, "type", dtype_name(type));
+    bench_json_number(b, "layers", (double)s->model.shape.layers);
+    bench_json_number(b, "weight_bytes", (double)s->bytes);
+    bench_json_number(b, "gb_per_s", rate * 1e-9);
+    bench_json_number(b, "share_of_read", share);
+    bench_json_number(b, "tokens_per_s_of_shape", whole);
+    str_addc(&b->json, '}');
+}
+
+static int measure(struct bench *b, struct reader *r, enum dtype type, struct err *e)
+{
+    struct speaker s;
+    double rate[ROUNDS_MAX], share[ROUNDS_MAX];
+    int32_t prompt[PROMPT];
+    const int32_t *prompts[] = { prompt };
+    int code = speaker_open(&s, b, type, e);
+    for (int i = 0; i < PROMPT; i++) prompt[i] = 1 + i;
+    for (size_t i = 0; !code && i < b->rounds; i++) {
+        generator_begin(&s.generator, prompts, (size_t[]){ PROMPT });
+        double read = READ_BYTES / bench_time(b, read_memory, r, 1);
+        rate[i] = (double)s.bytes * SAMPLE_TOKENS / bench_time(b, say_token, &s, SAMPLE_TOKENS);
+        share[i] = rate[i] / read;
+    }
+    if (!code) report(b, &s, type, bench_median(rate, b->rounds), bench_median(share, b->rounds));
+    speaker_close(&s);
+    return code;
+}
+
+int bench_generation(struct bench *b, struct err *e)
+{
+    static const enum dtype types[] = { DTYPE_BF16, DTYPE_F16,  DTYPE_Q8_0,
+                                        DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_F32 };
+    struct reader r = { .k = b->k };
+    r.x = mem_alloc(READ_BYTES / sizeof(real), sizeof(real), e);
+    if (!r.x) return e->code;
+    b->k->scale(r.x, 1, READ_BYTES / sizeof(real));
+    fprintf(b->out,
+            "\ngeneration, one token at a time: weights read per second, as a share of plain "
+            "reading beside it\nweight layers  weights GB       GB/s      share  tokens/s of all "
+            "%zu layers\n",
+            b->shape->shape.layers);
+    bench_json_key(b, "generation");
+    str_addc(&b->json, '[');
+    int code = 0;
+    for (size_t i = 0; !code && i < sizeof types / sizeof *types; i++)
+        code = measure(b, &r, types[i], e);
+    str_addc(&b->json, ']');
+    mem_free(r.x);
+    return code;
+}
