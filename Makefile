@@ -252,7 +252,8 @@ valgrind: $(VALGRIND_BINS)
 	    && echo "✓ $${t##*/}" || { echo "✗ $${t##*/}"; grep -v '^\[ ' $(BUILD)/valgrind.log | head -60; failed=1; }; \
 	done; [ -z "$$failed" ]
 
-ci-full: test lint interop torture valgrind
+ci-full:
+	@.ci/run full
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
