@@ -138,7 +138,7 @@ static struct outcome run(const struct subject *s, struct plan p, bool resume)
 
 /* ---- trees -------------------------------------------------------------------------------------- */
 
-static void shell(const char *fmt, ...)
+static __attribute__((format(printf, 1, 2))) void shell(const char *fmt, ...)
 {
     char command[4 * PATH_BYTES];
     va_list ap;
