@@ -45,6 +45,8 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wp
 STD  = -std=gnu11 -ffp-contract=fast -fopenmp -pthread
 ifdef SAN
 SANFLAGS = -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+# An allocation that cannot be is an error of ours to report, with tests, not one of the program's.
+export ASAN_OPTIONS ?= allocator_may_return_null=1
 WARN += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
 endif
 GIT_HASH := $(shell git -C . rev-parse --short HEAD 2>/dev/null)
