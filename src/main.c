@@ -281,8 +281,12 @@ static void choose_blas_core(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < sizeof measuring / sizeof *measuring; i++)
         used |= strcmp(argv[1], measuring[i]) == 0;
     if (!used || getenv("OPENBLAS_CORETYPE") || !(core = blas_better_core())) return;
+    char path[4096]; /* not by the link itself: the process would be called exe */
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0) return;
+    path[n] = 0;
     setenv("OPENBLAS_CORETYPE", core, 1);
-    execv("/proc/self/exe", argv); /* where it fails, what was loaded serves, only slower */
+    execv(path, argv); /* where it fails, what was loaded serves, only slower */
 }
 
 int main(int argc, char **argv)
