@@ -24,6 +24,7 @@ enum {
     COLS_MAX = 3072, /* a multiple of every TILE_COLS and of 32 */
     PART_ROWS = VECTOR_BYTES >= 64 ? 192 : 96,
     RUN_PANELS = 8,
+    LEAST_STRIPS = 4,
     PACK_COLS = TILE_COLS % 32 ? 96 : TILE_COLS, /* whole panels and whole quantised blocks */
 };
 _Static_assert(COLS_MAX % PACK_COLS == 0 && PACK_COLS % TILE_COLS == 0, "panels fill pieces");
@@ -411,20 +412,45 @@ static void multiply_part(const struct piece *p, real *strips, size_t row, size_
         multiply_run(p, strips, row, m, j, min_size(j1, j + RUN_PANELS * TILE_COLS));
 }
 
-/* As many parts for each thread as the others have; with fewer strips than threads, columns are
- * divided too. Which thread computes a part does not change it. */
+/* How the strips of C are shared out: in parts of `size` strips; or, if that is 0, in parts that
+ * become smaller towards the end, so that threads which do not get equally far end together. */
+struct parts {
+    size_t strips, threads, size;
+};
+
+static struct parts share_out(size_t M, size_t threads)
+{
+    struct parts p = { (M + TILE_ROWS - 1) / TILE_ROWS, threads, 0 };
+    size_t most = threads * (PART_ROWS / TILE_ROWS), rounds = (p.strips + most - 1) / most;
+    if (rounds == 1 || p.strips % (threads * rounds) == 0)
+        p.size = (p.strips + threads * rounds - 1) / (threads * rounds);
+    return p;
+}
+
+static inline size_t part_strips(const struct parts *p, size_t first)
+{
+    size_t left = p->strips - first, share = (left + 2 * p->threads - 1) / (2 * p->threads);
+    size_t size = p->size ? p->size : share < LEAST_STRIPS ? LEAST_STRIPS : share;
+    return min_size(left, min_size(size, PART_ROWS / TILE_ROWS));
+}
+
+/* With fewer parts than threads, columns are divided too. Which thread computes a part does not
+ * change it. */
 static void multiply(const struct piece *p, real *strips)
 {
-    size_t threads = (size_t)omp_get_num_threads();
-    size_t rounds = (p->M + threads * PART_ROWS - 1) / (threads * PART_ROWS);
-    size_t part = round_up((p->M + threads * rounds - 1) / (threads * rounds), TILE_ROWS);
-    size_t down = (p->M + part - 1) / part,
-           across = down < threads ? (threads + down - 1) / down : 1;
+    size_t threads = (size_t)omp_get_num_threads(), down = 0;
+    struct parts parts = share_out(p->M, threads);
+    for (size_t s = 0; s < parts.strips; s += part_strips(&parts, s)) down++;
+    size_t across = down < threads ? (threads + down - 1) / down : 1;
     size_t wide = round_up((p->n + across - 1) / across, TILE_COLS);
 #pragma omp for collapse(2) schedule(dynamic)
-    for (size_t row = 0; row < p->M; row += part)
-        for (size_t j = 0; j < p->n; j += wide)
-            multiply_part(p, strips, row, min_size(p->M - row, part), j, min_size(p->n, j + wide));
+    for (size_t part = 0; part < down; part++)
+        for (size_t j = 0; j < p->n; j += wide) {
+            size_t first = 0;
+            for (size_t i = 0; i < part; i++) first += part_strips(&parts, first);
+            size_t row = first * TILE_ROWS, m = part_strips(&parts, first) * TILE_ROWS;
+            multiply_part(p, strips, row, min_size(p->M - row, m), j, min_size(p->n, j + wide));
+        }
 }
 
 /* ---- few columns ----------------------------------------------------------------------------- */

@@ -78,6 +78,8 @@ def load_model(path: Path, dtype: torch.dtype = torch.float32) -> torch.nn.Modul
     model = transformers.AutoModelForCausalLM.from_pretrained(
         directory, gguf_file=gguf, dtype=torch.float32, attn_implementation="sdpa"
     )
+    # Read from GGUF, it holds plain numbers like any other, and the Trainer may train it.
+    model.is_quantized = False
     return (in_float64(model) if dtype == torch.float64 else model.to(dtype)).eval()
 
 
