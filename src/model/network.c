@@ -136,18 +136,31 @@ static void carve_layers(struct network *n, struct arena *a)
     n->out = train && !bf16 ? reals(a, T * s->C) : shared.h;
 }
 
+/* What a pass needs besides, from its first layer to its last gradient. */
+static void carve_pass(struct network *n, struct arena *a)
+{
+    const struct shape *s = &n->base->shape;
+    size_t T = n->limits.rows_max;
+    n->cosines = reals(a, T * s->D / 2);
+    n->sines = reals(a, T * s->D / 2);
+    n->frequency = arena_take(a, s->D / 2, sizeof(double));
+    if (n->limits.train) n->dh = reals(a, T * s->C);
+    n->top.example = arena_take(a, T, sizeof *n->top.example);
+    n->top.pos = arena_take(a, T, sizeof *n->top.pos);
+    n->loss = arena_take(a, T, sizeof(double));
+    n->hit = arena_take(a, T, 1);
+    n->product_work = arena_take(a, n->k->matmul_work_bytes(), 1);
+}
+
+/* What one layer writes before it reads it, and no other looks for. */
 static void carve_scratch(struct network *n, struct arena *a)
 {
     const struct shape *s = &n->base->shape;
     size_t T = n->limits.rows_max, Q = s->H * s->D, inner = largest(s->F, Q);
     n->x = reals(a, T * s->C);
     n->y = reals(a, T * s->F);
-    n->cosines = reals(a, T * s->D / 2);
-    n->sines = reals(a, T * s->D / 2);
-    n->frequency = arena_take(a, s->D / 2, sizeof(double));
     if (n->limits.train) {
         n->dx = reals(a, T * s->C);
-        n->dh = reals(a, T * s->C);
         n->wide = reals(a, T * inner);
         n->dq = reals(a, T * Q);
         n->dk = reals(a, T * s->G * s->D);
@@ -156,12 +169,7 @@ static void carve_scratch(struct network *n, struct arena *a)
     size_t most = 0;
     for (int g = 0; g < GROUPS; g++) most = largest(most, u_width(n, (enum group)g));
     n->du = reals(a, T * most);
-    n->top.example = arena_take(a, T, sizeof *n->top.example);
-    n->top.pos = arena_take(a, T, sizeof *n->top.pos);
     if (n->limits.dropout) n->dropped = reals(a, T * largest(s->C, inner));
-    n->loss = arena_take(a, T, sizeof(double));
-    n->hit = arena_take(a, T, 1);
-    n->product_work = arena_take(a, n->k->matmul_work_bytes(), 1);
     n->attention_work = arena_take(
         a, n->k->attention_work_bytes(T, n->limits.seg_max, s->H, s->G, s->D), 1);
 }
@@ -185,12 +193,18 @@ static void carve_head(struct network *n, struct arena *a)
     n->logits = reals(a, rows * s->V);
 }
 
-/* Run once to count, once to place: the plan is exact because it is the same code. */
+/* Run once to count, once to place: the plan is exact because it is the same code. The head runs
+ * between layers, so what it needs lies where their scratch does. */
 static void carve(struct network *n, struct arena *a)
 {
     carve_layers(n, a);
-    carve_scratch(n, a);
+    carve_pass(n, a);
+    size_t start = a->used;
     carve_head(n, a);
+    size_t end = a->used;
+    a->used = start;
+    carve_scratch(n, a);
+    a->used = largest(a->used, end);
 }
 
 static size_t count_bytes(struct network *n)
