@@ -139,13 +139,5 @@ ALWAYS_INLINE vec lanes_of_scale(const uint8_t *p)
 {
     uint16_t half;
     memcpy(&half, p, sizeof half);
-#if LANES_BY_ISA && defined __AVX512F__
-    return (vec)_mm512_cvtph_ps(_mm256_set1_epi16((short)half));
-#elif LANES_BY_ISA && defined __AVX2__
-    return (vec)_mm256_cvtph_ps(_mm_set1_epi16((short)half));
-#elif LANES_BY_ISA && defined __ARM_NEON
-    return (vec)vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(half)));
-#else
-    return (real)float_of_half(half) - (vec){ 0 };
-#endif
+    return (real)half_values[half] - (vec){ 0 };
 }

@@ -10,27 +10,10 @@
  * instruction set and the double build read the same weights. Rows in a file may lie at any
  * address. */
 
+#include "kernels/half.h"
+
 typedef float float_any __attribute__((aligned(1), may_alias));
 typedef uint16_t half_any __attribute__((aligned(1), may_alias));
-
-static inline float float_of_bits(uint32_t bits)
-{
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-/* Branch-free so that loops over it vectorise. The fraction and exponent are shifted into place and
- * the exponent rebiased by a multiplication with 2^112, which also normalises subnormals. */
-static inline float float_of_half(uint16_t h)
-{
-    uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16;
-    float scaled = float_of_bits(magnitude) * 0x1p112f;
-    uint32_t bits;
-    memcpy(&bits, &scaled, sizeof bits);
-    bits = magnitude >= 0x0f800000u ? magnitude | 0x7f800000u : bits; /* infinity, NaN */
-    return float_of_bits(bits | sign);
-}
 
 static void widen_f16(real *out, const half_any *x, size_t n)
 {
@@ -46,7 +29,7 @@ static inline float half_at(const uint8_t *p)
 {
     uint16_t h;
     memcpy(&h, p, sizeof h);
-    return float_of_half(h);
+    return half_values[h];
 }
 
 static void widen_q8_0(real *out, const uint8_t *block, size_t n)
