@@ -207,8 +207,13 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@LORAC=$(BUILD)/lorac scripts/demo
 
+# Takes a quarter of an hour, and 5 GB in the user's cache for synthetic weights; with PyTorch an hour.
 bench: all
 	@$(BUILD)/lorac bench
+	@$(BUILD)/lorac bench --shape 1.1b --parts steps --examples 1
+	@$(BUILD)/lorac bench --shape 7b --layers 4 --parts steps --examples 1
+	@if [ -x "$${LORAC_VENV:-.venv}/bin/python" ]; then LORAC=$(BUILD)/lorac scripts/bench-peft; else \
+	    echo '- beside PyTorch: skipped; scripts/setup-venv installs it for scripts/bench-peft'; fi
 
 interop: all
 	@LORAC=$(BUILD)/lorac scripts/interop

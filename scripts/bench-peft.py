@@ -374,7 +374,7 @@ def section_step(bench: Bench) -> None:
 def section_7b(bench: Bench) -> None:
     print_head("layers of Llama 2 7B's shape: s per step")
     few, more, every = 2, 4, 32
-    variants = [TUNED, BF16]
+    variants = [VARIANTS[name] for name in bench.options.variants.split() if name != "installed"]
     two = whole_steps(bench, "7b", few, 1, variants, 1)
     four = whole_steps(bench, "7b", more, 1, variants, 1)
     for name in four:
@@ -548,7 +548,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--no-limits", action="store_true", help="do not measure sgemm first")
     parser.add_argument(
-        "--variants", default="installed tuned bf16", help="of PyTorch in step; also: compiled"
+        "--variants", default="installed tuned bf16", help="of PyTorch in step and 7b; also: compiled"
     )
     parser.add_argument(
         "--data",

@@ -7,9 +7,10 @@
 #include "src/base/machine.h"
 #include "src/commands/bench.h"
 #include "src/commands/commands.h"
+#include "src/config/scalar.h"
 #include "src/train/setup.h"
 
-static const char *shape_name = "135m", *directory, *parts = "all", *token_list = "512,2048";
+static const char *shape_name = "135m", *directory, *memory, *parts = "all", *token_list = "512,2048";
 static int64_t rows = 4, length = 512, steps = 5, rounds = 5, layers;
 static bool as_json;
 
@@ -25,6 +26,8 @@ static const struct option options[] = {
     { "steps", 0, "N", "steps to measure", .allowed = "[1, 1000]", .integer = &steps },
     { "layers", 0, "L", "make only so many layers, and say what all would take",
       .allowed = "[1, 1024]", .integer = &layers },
+    { "memory-budget", 0, "SIZE", "what a step may use, weights included; left out: what is free",
+      .text = &memory },
     { "directory", 0, "DIR", "where the synthetic weights are kept; left out: ~/.cache/lorac/bench",
       .text = &directory },
     { "json", 0, NULL, "one JSON object on stdout", .flag = &as_json },
@@ -81,6 +84,15 @@ static int read_tokens(size_t out[TOKENS_MAX], size_t *n, struct err *e)
     return 0;
 }
 
+static int read_memory(int64_t *out, struct err *e)
+{
+    const char *remedy = memory ? scalar_bytes(out, memory) : NULL;
+    *out = memory ? *out : CONFIG_NONE;
+    if (!remedy) return 0;
+    return err_usage(e, "--memory-budget: found %s, wanted a size such as 18GB%s%s",
+                     err_quotez(memory), *remedy ? "; " : "", remedy);
+}
+
 /* ---- the run ---------------------------------------------------------------------------------- */
 
 static void begin(struct bench *b)
@@ -97,6 +109,7 @@ static void begin(struct bench *b)
     bench_json_text(b, "blas_core", blas_core());
     bench_json_number(b, "threads", b->threads);
     bench_json_text(b, "shape", b->shape->name);
+    fflush(b->out); /* what follows takes minutes */
 }
 
 static int run_part(struct bench *b, const struct part *p, const size_t *tokens, size_t n,
@@ -133,6 +146,7 @@ static int run(int n_args, char **args, struct err *e)
     if (b.layers > b.shape->shape.layers) b.layers = b.shape->shape.layers;
     int code = read_parts(wanted, e);
     if (!code) code = read_tokens(tokens, &n, e);
+    if (!code) code = read_memory(&b.memory, e);
     if (!code) code = setup_kernels(&b.k, e);
     if (code) return code;
     begin(&b);

@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 #include "src/base/err.h"
 #include "src/base/str.h"
+#include "src/config/config.h"
 #include "src/convert/synthetic.h"
 
 struct bench {
@@ -17,6 +18,7 @@ struct bench {
     size_t rows, length;  /* examples of a step, tokens of each */
     size_t rounds, steps; /* of kernels; of whole steps */
     int threads;
+    int64_t memory;        /* bytes that a step may plan for, weights included; or CONFIG_NONE */
     const char *directory; /* where synthetic weights are kept; NULL: the user's cache */
     FILE *out;             /* for people: stderr when stdout is for JSON */
     double fma, bandwidth; /* operations and bytes per second, all threads */

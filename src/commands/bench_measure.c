@@ -100,7 +100,7 @@ void bench_json_key(struct bench *b, const char *key)
 void bench_json_number(struct bench *b, const char *key, double v)
 {
     bench_json_key(b, key);
-    str_addf(&b->json, "%.6g", v);
+    str_addf(&b->json, "%.12g", v);
 }
 
 void bench_json_text(struct bench *b, const char *key, const char *text)

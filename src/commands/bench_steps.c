@@ -87,7 +87,7 @@ static int stand_open(struct stand *s, const struct bench *b, unsigned targets, 
     c.adapter.target_modules = targets;
     c.train.batch_size = (int64_t)b->rows;
     c.train.pass_tokens = (int64_t)(b->rows * b->length);
-    c.train.memory_budget = CONFIG_NONE;
+    c.train.memory_budget = b->memory;
     c.train.adam_beta1 = 0.9, c.train.adam_beta2 = 0.999, c.train.adam_epsilon = 1e-8;
     code = random_examples(&s->examples, b->rows, b->length, s->model.shape.V, e);
     size_t budget = budget_bytes(&c, s->model.weight_bytes);
@@ -130,6 +130,11 @@ static void report_step(struct bench *b, struct stand *s, double seconds, double
             s->last.backward_s, tokens / seconds, flops / seconds * 1e-9, 100 * share,
             n->keeps[KEEP_ALL], n->keeps[KEEP_NO_MLP], n->keeps[KEEP_INPUT], memory * 1e-9,
             (double)learner_bytes(&s->learner) * 1e-9, (double)n->base->weight_bytes * 1e-9);
+    double repeated = network_repeated_flops(n) * tokens;
+    if (repeated > 0) {
+        fprintf(b->out, "  %.0f%% of the wall with what is computed twice counted twice\n",
+                100 * share * (1 + repeated / flops));
+    }
     size_t all = b->shape->shape.layers;
     if (b->layers < all) {
         fprintf(b->out,
@@ -144,6 +149,7 @@ static void report_step(struct bench *b, struct stand *s, double seconds, double
     bench_json_number(b, "tokens_per_s", tokens / seconds);
     bench_json_number(b, "gflops", flops / seconds * 1e-9);
     bench_json_number(b, "share_of_wall", share);
+    bench_json_number(b, "share_of_wall_with_recomputation", share * (1 + repeated / flops));
     bench_json_number(b, "peak_memory_bytes", memory);
     bench_json_number(b, "planned_bytes", (double)learner_bytes(&s->learner));
     str_addc(&b->json, '}');

@@ -262,6 +262,14 @@ int network_plan(struct network *n, const struct llama *base, const struct adapt
     return code;
 }
 
+double network_repeated_flops(const struct network *n)
+{
+    double flops = 0;
+    for (int keep = 0; keep < KEEPS; keep++)
+        flops += 2 * (double)n->keeps[keep] * recompute_cost(&n->base->shape, (enum keep)keep);
+    return flops;
+}
+
 int network_map(struct network *n, struct err *e)
 {
     n->arena.used = n->bytes;

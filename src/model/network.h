@@ -88,6 +88,10 @@ int network_plan(struct network *n, const struct llama *base, const struct adapt
 int network_map(struct network *n, struct err *e);
 void network_free(struct network *n);
 
+/* Operations per row of a pass that its backward repeats of the frozen products, a multiply-add
+ * counted as two. */
+double network_repeated_flops(const struct network *n);
+
 /* Rows of the embedding into the input of block 0, and the angles of the pass's positions. */
 void network_embed(struct network *n, const struct pass *p);
 
