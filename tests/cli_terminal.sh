@@ -46,6 +46,18 @@ ok "Ctrl-C ends it with 85" until_screen 'ended 85'
 like "the accounting table" "$(screen)" "*forward*backward*optimiser*data*validation*checkpoints*"
 tmux kill-server
 
+# The terminal vanishes, as with a lost connection: the run goes on to its end.
+steps() { grep -c '"loss"' "$scratch/run3/metrics.jsonl" 2>/dev/null; }
+env -u TMUX bash -c "command tmux -S '$socket' -f /dev/null new-session -d -x 100 -y 40 \
+    'exec env OMP_NUM_THREADS=1 XDG_CACHE_HOME=$scratch $LORAC train $scratch/run.yaml output.dir=$scratch/run3 train.max_steps=300'"
+ok "vanishing terminal: there was one" until_screen '^step [0-9]*/'
+tmux kill-server
+before=$(steps)
+for _ in {1..600}; do [ "$(steps)" = 300 ] && [ -e "$scratch/run3/step-000300.h5" ] && break; sleep 0.1; done
+ok "vanishing terminal: the run was not at its end" [ "$before" -lt 300 ]
+is "vanishing terminal: it went on to it" "$(steps)" 300
+ok "vanishing terminal: the adapter is there" test -s "$scratch/run3/adapter/adapter_model.safetensors"
+
 # Elsewhere than on a terminal: plain lines without any control character.
 run timeout --preserve-status -s INT 3 env OMP_NUM_THREADS=1 XDG_CACHE_HOME="$scratch" "$LORAC" train "$scratch/run.yaml" \
     output.dir="$scratch/run2"
