@@ -234,7 +234,8 @@ coverage:
 	@$(MAKE) --no-print-directory $(COVERAGE) build-cov/lorac fuzz-build $(COVER:%=build-cov/tests/test_%)
 	@find build-cov -name '*.gcda' -delete
 	@LORAC=build-cov/lorac FUZZ=build-cov/fuzz tests/run $(COVER:%=build-cov/tests/test_%) \
-	  tests/cli_malformed.sh tests/cli_fuzz.sh tests/cli_usage.sh tests/cli_tokenize.sh
+	  tests/cli_malformed.sh tests/cli_fuzz.sh tests/cli_usage.sh tests/cli_tokenize.sh \
+	  tests/cli_convert.sh tests/cli_inspect.sh
 	@scripts/coverage build-cov
 
 lint:

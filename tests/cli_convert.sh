@@ -71,6 +71,12 @@ like "checkpoint to PEFT: the template" "$(cat "$scratch/from-checkpoint/lorac.j
 text=(--data datasets/sample-alpaca.jsonl --template alpaca)
 is "a checkpoint is an adapter" "$(loss --model "$scratch/tiny" --adapter "$checkpoint" "${text[@]}")" \
     "$(loss --model "$scratch/tiny" --adapter "$scratch/run/adapter" "${text[@]}")"
+near "a checkpoint is an adapter of any weight" \
+    "$(loss --model "$scratch/tiny" --adapter "$checkpoint=0.5" "${text[@]}")" \
+    "$(loss --model "$scratch/tiny" --adapter "$scratch/run/adapter=0.5" "${text[@]}")" 1e-6
+run "$LORAC" merge --model "$g/model" --adapter "$checkpoint" -o "$scratch/wrong"
+is "a checkpoint on another base" "$status" 1
+like "a checkpoint on another base: message" "$err" "*step-*.h5: holds an adapter for *"
 run "$LORAC" convert "$checkpoint" -o "$scratch/checkpoint.gguf"
 is "checkpoint to GGUF" "$status" 0
 like "checkpoint to GGUF: the template is told" "$err" "*prompt template, alpaca*"
