@@ -548,7 +548,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--no-limits", action="store_true", help="do not measure sgemm first")
     parser.add_argument(
-        "--variants", default="installed tuned bf16", help="of PyTorch in step and 7b; also: compiled"
+        "--variants",
+        default="installed tuned bf16",
+        help="of PyTorch in step and 7b; also: compiled",
     )
     parser.add_argument(
         "--data",

@@ -10,7 +10,8 @@
 #include "src/config/scalar.h"
 #include "src/train/setup.h"
 
-static const char *shape_name = "135m", *directory, *memory, *parts = "all", *token_list = "512,2048";
+static const char *shape_name = "135m", *directory, *memory, *parts = "all",
+                  *token_list = "512,2048";
 static int64_t rows = 4, length = 512, steps = 5, rounds = 5, layers;
 static bool as_json;
 
