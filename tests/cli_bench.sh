@@ -26,10 +26,10 @@ shares = [p[t] for p in b["products"] for t in ("f32", "f16", "bf16", "q8_0", "q
 print(len(b["products"]), all(s > 0 for s in shares))' <<<"$out")" "8 True"
 
 # A little less than it wants to keep, then less than the least.
-run "$LORAC" bench --parts steps "${small[@]/64/512}" --json
+run "$LORAC" bench --parts steps "${small[@]/64/192}" --json
 planned=$(python3 -c 'import json, sys; print(int(json.load(sys.stdin)["step"]["planned_bytes"]))' <<<"$out")
 weights=$(stat -c %s "$scratch/cache/lorac/bench/135m-2-layers/model.safetensors")
-run "$LORAC" bench --parts steps "${small[@]/64/512}" --memory-budget "$((planned + weights - 3000000))B"
+run "$LORAC" bench --parts steps "${small[@]/64/192}" --memory-budget "$((planned + weights - 3000000))B"
 is "a budget that makes a layer compute twice: exit code" "$status" 0
 like "a budget that makes a layer compute twice" "$out" "*with what is computed twice counted twice*"
 run "$LORAC" bench --parts steps "${small[@]}" --memory-budget 80MB

@@ -103,6 +103,17 @@ int file_read(struct str *out, const char *path, size_t most, struct err *e)
     return code ? code : str_error(out, e);
 }
 
+int path_look(enum path_kind *kind, const char *path, struct err *e)
+{
+    struct stat st;
+    *kind = PATH_NOTHING;
+    if (stat(path, &st) != 0) {
+        return errno == ENOENT || errno == ENOTDIR ? 0 : err_errno(e, "%s", path);
+    }
+    *kind = S_ISDIR(st.st_mode) ? PATH_DIRECTORY : S_ISREG(st.st_mode) ? PATH_FILE : PATH_OTHER;
+    return 0;
+}
+
 bool file_exists(const char *path)
 {
     struct stat st;

@@ -38,6 +38,10 @@ int lfs_refuse(const char *path, struct err *e);
 /* The whole of a regular file of at most `most` bytes appended to out. */
 int file_read(struct str *out, const char *path, size_t most, struct err *e);
 
+/* What is at a path, symbolic links followed; an error only where that cannot be told. */
+enum path_kind { PATH_NOTHING, PATH_FILE, PATH_DIRECTORY, PATH_OTHER };
+int path_look(enum path_kind *kind, const char *path, struct err *e);
+
 /* A regular file, symbolic links followed. True also where that cannot be told (an I/O error, a
  * directory that may not be searched): opening it then says why. */
 bool file_exists(const char *path);

@@ -94,7 +94,8 @@ static int hash_one(struct hash_job *job, size_t i)
     if (cache_find(job->digests[i], before)) return 0;
     int code = sha256_file(digest, path, &job->abandoned, &job->err);
     if (code) return code;
-    if (!identity(after, sizeof after, path) || strcmp(before, after) != 0) {
+    if (!identity(after, sizeof after, path)) return err_errno(&job->err, "%s", path);
+    if (strcmp(before, after) != 0) {
         return err_set(&job->err, "%s: changed while it was read", path);
     }
     hex_of(job->digests[i], digest);

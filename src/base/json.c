@@ -131,7 +131,10 @@ static json_t *parse(const char *text, size_t n, enum json_dup dup, size_t times
     no_memory = false;
     json_t *v = json_loadb(text, n, flags | JSON_DECODE_ANY, &je);
     str_free(&copy);
-    if (!v && no_memory) {
+    if (no_memory) {
+        /* also of what it read: its parser leaves out a character for which there was no room */
+        json_decref(v);
+        v = NULL;
         err_set(e, "%s: out of memory", where);
     } else if (!v) {
         /* jansson quotes the text near the error, which may be training data: keep only its

@@ -12,17 +12,21 @@ static struct timespec asked_at;
 static bool on_terminal;
 
 enum { TIME_LIMIT = -1 };
+/* timeout(1), mpirun and other launchers send a signal to a process and then to its group: what comes
+ * this soon after the first is the same request. A hand takes longer for a second Ctrl-C. */
+enum { SAME_INT_MS = 250, SAME_TERM_MS = 1000 };
 
-/* A second Ctrl-C quits, however soon. timeout(1) and some launchers send SIGTERM to a process and
- * then to its group: two within a second are one. */
 static bool is_second(int sig)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    bool second = quit_asked && (sig == SIGINT || now.tv_sec - asked_at.tv_sec > 1);
-    if (!quit_asked) asked_at = now;
-    quit_asked = 1;
-    return second;
+    if (!quit_asked) {
+        asked_at = now;
+        quit_asked = 1;
+        return false;
+    }
+    long ms = (now.tv_sec - asked_at.tv_sec) * 1000 + (now.tv_nsec - asked_at.tv_nsec) / 1000000;
+    return ms >= (sig == SIGINT ? SAME_INT_MS : SAME_TERM_MS);
 }
 
 static void tell(void)

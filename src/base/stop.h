@@ -1,7 +1,8 @@
 /* Being asked to stop: SIGINT, SIGTERM, SIGUSR1 and SIGXCPU set a flag that the work looks at between
- * blocks. A second SIGINT ends the process at once, and so does a second SIGTERM more than a second
- * after the first; SIGUSR1, a batch system's early warning, may come before either. SIGUSR2 asks for a
- * checkpoint. SIGHUP is ignored: a terminal that goes away takes no work with it. */
+ * blocks. A second SIGINT at least a quarter of a second after the first ends the process at once, and
+ * so does a second SIGTERM after a second: sooner, a launcher said the same thing twice. SIGUSR1, a
+ * batch system's early warning, may come before either. SIGUSR2 asks for a checkpoint. SIGHUP is
+ * ignored: a terminal that goes away takes no work with it. */
 #ifndef LORAC_BASE_STOP_H
 #define LORAC_BASE_STOP_H
 

@@ -48,7 +48,9 @@ int adapter_open(struct adapter *a, const struct shape *s, const char *path, dou
 {
     if (ends(path, ".h5")) return checkpoint_adapter(a, s, path, weight, e);
     if (ends(path, ".gguf")) return adapter_gguf_read(a, s, path, weight, e);
-    if (dir_exists(path)) return adapter_load(a, s, path, weight, e);
+    enum path_kind kind;
+    if (path_look(&kind, path, e)) return e->code;
+    if (kind == PATH_DIRECTORY) return adapter_load(a, s, path, weight, e);
     return err_set(e,
                    "%s: no such adapter; wanted a PEFT directory, a .gguf adapter or a checkpoint "
                    "(.h5)",

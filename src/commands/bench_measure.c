@@ -12,7 +12,7 @@
 #include "src/model/llama.h"
 
 enum { LIMIT_SAMPLES = 7, TRIES = 4 };
-static const double sample_s = 0.12, foreign_most = 0.05;
+static const double sample_s = 0.12, quick_s = 0.03, foreign_most = 0.05;
 
 /* ---- samples ---------------------------------------------------------------------------------- */
 
@@ -53,7 +53,8 @@ double bench_time(struct bench *b, bench_work *work, void *context, size_t repea
 {
     double best = 0;
     b->samples++;
-    for (int i = 0; i < TRIES; i++) {
+    int tries = b->rounds > 1 ? TRIES : 1; /* one round is a quick look */
+    for (int i = 0; i < tries; i++) {
         let_pools_sleep();
         work(context);
         struct usage before = usage_now();
@@ -73,7 +74,8 @@ double bench_time(struct bench *b, bench_work *work, void *context, size_t repea
 size_t bench_repeats(const struct bench *b, double flops)
 {
     double rate = b->fma > 0 ? b->fma : 1e11;
-    return (size_t)(sample_s * 0.7 * rate / flops) + 1;
+    double s = b->rounds > 1 ? sample_s : quick_s;
+    return (size_t)(s * 0.7 * rate / flops) + 1;
 }
 
 static int by_value(const void *a, const void *b)

@@ -35,6 +35,7 @@ static herr_t take_reason(unsigned n, const H5E_error2_t *entry, void *out)
     if (n > 0 || !entry->desc) return 0;
     const char *text = entry->desc, *system = strstr(text, mark);
     if (system) text = system + sizeof mark - 1;
+    if (strcmp(text, "string duplication failed") == 0) text = "out of memory";
     size_t len = system ? strcspn(text, "'") : strlen(text);
     snprintf(out, REASON_BYTES, "%.*s", (int)len, text);
     return 0;

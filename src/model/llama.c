@@ -1,6 +1,5 @@
 #include "src/model/llama.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -279,12 +278,10 @@ static int open_gguf(struct llama *m, struct llama_files *f, const char *path, s
 
 static int open_files(struct llama *m, struct llama_files *f, const char *path, struct err *e)
 {
-    struct stat st;
-    if (stat(path, &st) != 0 && errno != ENOENT && errno != ENOTDIR) {
-        return err_errno(e, "%s", path);
-    }
-    if (dir_exists(path)) return open_directory(m, f, path, e);
-    if (!file_exists(path)) {
+    enum path_kind kind;
+    if (path_look(&kind, path, e)) return e->code;
+    if (kind == PATH_DIRECTORY) return open_directory(m, f, path, e);
+    if (kind == PATH_NOTHING) {
         return err_set(e, "%s: no such model; lorac reads local files only and downloads nothing",
                        path);
     }

@@ -239,10 +239,12 @@ static int sync_directory(const char *path, struct err *e)
 int rundir_replace_commit(const char *tmp, const struct rundir *r, const char *name, struct err *e)
 {
     char path[PATH_BYTES], old[PATH_BYTES + 8];
+    enum path_kind kind;
     int code = rundir_path(path, r, name, e);
     if (!code) code = sync_directory(tmp, e);
+    if (!code) code = path_look(&kind, path, e);
     if (code) return code;
-    if (!dir_exists(path)) {
+    if (kind != PATH_DIRECTORY) {
         if (rename(tmp, path) != 0) return err_errno(e, "%s: cannot rename", path);
         return sync_directory(r->path, e);
     }
