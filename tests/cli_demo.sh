@@ -11,8 +11,10 @@ less() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a != "" && b != "" && a + 0 < b
 # No model can be had: the name of one that is not there stands for a machine without a network. One
 # thread: so small a model gains nothing from more, and loses much where others use the machine.
 dir=$scratch/demo
+steps=60
+! sanitized || steps=5
 run env NO_COLOR=1 OMP_NUM_THREADS=1 LORAC="$LORAC" LORAC_SMOLLM2_GGUF="$scratch/none" \
-    scripts/demo --dir "$dir" train.max_steps=60
+    scripts/demo --dir "$dir" train.max_steps=$steps
 is "exit code" "$status" 0
 [ "$status" = 0 ] || echo "# $err"
 like "the model" "$out" "*== 1. The model ==
@@ -23,13 +25,17 @@ like "why, on stderr" "$err" "get-smollm2: LORAC_SMOLLM2_GGUF: $scratch/none: no
 like "a held-out record and its answer" "$out" "*Sort this support ticket*Category: *Summary: *"
 like "the commands, as one would type them" "$out" "*
 \$ lorac train configs/demo-tiny.yaml output.dir=*"
-like "progress as plain lines" "$err" "*step 60/60 *loss *tokens/s*"
+like "progress as plain lines" "$err" "*step $steps/$steps *loss *tokens/s*"
 
 read -r loss_before match_before < <(row before)
 read -r loss_after match_after < <(row 'with the adapter')
 read -r loss_merged match_merged < <(row merged)
 # Three and a half epochs teach the form; exact answers come with the whole demo.
-ok "held-out loss falls to an eighth" less "$(awk "BEGIN { print 8 * $loss_after }")" "$loss_before"
+if sanitized; then
+    skip "held-out loss falls to an eighth" "a sanitizer's few steps do not teach that"
+else
+    ok "held-out loss falls to an eighth" less "$(awk "BEGIN { print 8 * $loss_after }")" "$loss_before"
+fi
 is "no exact match before" "$match_before" 0
 ok "merged, in 16 bits: the loss" less "$loss_merged" "$(awk "BEGIN { print 1.02 * $loss_after }")"
 ok "merged: at most one answer more or fewer" [ "$(((match_merged - match_after) ** 2))" -le 4 ]

@@ -75,7 +75,7 @@ if [ "$arch" != x86_64 ]; then
     skip "emulated CPUs" "they are x86-64"
 elif ! command -v qemu-x86_64 >/dev/null; then
     skip "emulated CPUs" "qemu-x86_64 is not installed"
-elif nm "$LORAC" | grep -q __asan_init; then
+elif sanitized; then
     skip "emulated CPUs" "the address space of the sanitizer does not fit"
 else
     emulated Nehalem base avx2

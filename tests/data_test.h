@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "src/base/file.h"
+#include "tests/sanitized.h"
 
 /* The path of a fixture, or NULL (the test then skips) when the folder is not there. One of
  * eight rotating buffers. */
@@ -60,18 +61,6 @@ static inline int temp_remove(void **state)
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
     return system(command);
 }
-
-/* What a process keeps resident says nothing under AddressSanitizer, which keeps what was freed. */
-#if defined(__SANITIZE_ADDRESS__)
-#define COUNTS_MEMORY 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define COUNTS_MEMORY 0
-#endif
-#endif
-#ifndef COUNTS_MEMORY
-#define COUNTS_MEMORY 1
-#endif
 
 /* Succeed, or fail with the message. */
 static inline void assert_ok(int code, const struct err *e)

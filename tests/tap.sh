@@ -1,7 +1,7 @@
 # TAP for shell tests: source it, call these, end with done_testing.
 #   run COMMAND...          runs it; status, out and err hold what came of it
 #   is NAME FOUND WANTED    like NAME TEXT PATTERN (a shell pattern)
-#   ok NAME TEST...             skip NAME WHY
+#   ok NAME TEST...             skip NAME WHY             sanitized: whether $LORAC is
 # shellcheck shell=bash disable=SC2034 # what run() sets is used by the tests
 : "${LORAC:=build/lorac}"
 : "${LORAC_TEST_DATA:=../shared/data}"
@@ -35,6 +35,9 @@ wanted: $3"; fi; }
 # shellcheck disable=SC2053 # the third is a pattern
 like() { if [[ $2 == $3 ]]; then report "$1" 0 ""; else report "$1" 1 "found:  $2
 wanted: $3"; fi; }
+
+# Built with AddressSanitizer: slow, and with memory of its own.
+sanitized() { grep -q __asan_init "$LORAC"; }
 
 skip() { # skip NAME WHY
     tests=$((tests + 1))

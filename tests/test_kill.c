@@ -7,7 +7,8 @@
  * which end without any clean-up at the n-th call, for n = 1, 2, 3 ... until there is no n-th call.
  * This process itself never enters a parallel region: its children could not use the threads.
  *
- * LORAC_TEST_STRIDE=1 tries every call, as `make torture` does; the default tries every third. */
+ * LORAC_TEST_STRIDE=1 tries every call, as `make torture` does; the default tries every third,
+ * and fewer under AddressSanitizer. */
 #include "tests/train_util.h"
 
 #include <dirent.h>
@@ -21,6 +22,7 @@
 #include "src/base/mem.h"
 #include "src/base/rng.h"
 #include "src/base/stop.h"
+#include "tests/sanitized.h"
 
 /* ---- what a child is told --------------------------------------------------------------------- */
 
@@ -280,7 +282,7 @@ static int make_whole(void **state)
 static long stride(void)
 {
     const char *text = getenv("LORAC_TEST_STRIDE");
-    return text ? strtol(text, NULL, 10) : 3;
+    return text ? strtol(text, NULL, 10) : SANITIZED ? 13 : 3;
 }
 
 /* ---- the sweeps ------------------------------------------------------------------------------- */

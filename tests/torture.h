@@ -28,6 +28,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/sanitized.h"
+
 enum kind { CALLS_FILES, CALLS_MEMORY };
 
 /* What is to happen; all zero: nothing, and nothing is counted. */
@@ -235,16 +237,9 @@ void *mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset)
     return (void *)syscall(SYS_mmap, at, n, protection, flags, fd, offset);
 }
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define TORTURE_MALLOC 0
+#if SANITIZED
 static void find_spared(void) {}
 #else
-#define TORTURE_MALLOC 1
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
