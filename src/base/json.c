@@ -7,19 +7,35 @@
 
 #include "src/base/file.h"
 
-/* jansson says of a failed allocation whatever its parser was about to complain of. */
-static _Thread_local bool no_memory;
+/* jansson's parser goes on without a character for which its buffer could not grow, and then reads and
+ * writes past what it has (2.14, measured). So memory for all that a text can need is set aside before
+ * it is parsed; when an allocation fails, that is used up, and what was read is thrown away. */
+static _Thread_local struct {
+    char *p;
+    size_t n, used;
+    bool needed;
+} reserve;
 
 static void *allocate(size_t n)
 {
     void *p = malloc(n);
-    if (!p) no_memory = true;
-    return p;
+    if (p) return p;
+    reserve.needed = true;
+    n = (n + 15) / 16 * 16;
+    if (n > reserve.n - reserve.used) return NULL;
+    reserve.used += n;
+    return reserve.p + reserve.used - n;
+}
+
+static void release(void *p)
+{
+    uintptr_t at = (uintptr_t)p, from = (uintptr_t)reserve.p;
+    if (!reserve.p || at < from || at >= from + reserve.n) free(p);
 }
 
 static __attribute__((constructor)) void watch_memory(void)
 {
-    json_set_alloc_funcs(allocate, free);
+    json_set_alloc_funcs(allocate, release);
 }
 
 /* What jansson 2.14 and malloc take for each value on a 64-bit machine, rounded up: an array with
@@ -63,17 +79,17 @@ static bool measure(size_t *bytes, const char *text, size_t n)
     return true;
 }
 
-static int check_size(const char *text, size_t n, size_t times, const char *where, struct err *e)
+static int check_size(size_t *bytes, const char *text, size_t n, size_t times, const char *where,
+                      struct err *e)
 {
-    size_t bytes;
-    if (!measure(&bytes, text, n)) {
+    if (!measure(bytes, text, n)) {
         return err_set(e, "%s: JSON nested deeper than %d levels", where, JSON_DEPTH);
     }
-    if (bytes <= JSON_ROOM || (bytes - JSON_ROOM) / times <= n) return 0;
+    if (*bytes <= JSON_ROOM || (*bytes - JSON_ROOM) / times <= n) return 0;
     return err_set(e,
                    "%s: found %zu bytes of JSON that need %zu MB of memory, which is too many "
                    "values for such a file",
-                   where, n, bytes >> 20);
+                   where, n, *bytes >> 20);
 }
 
 /* The bytes of the integer literal at the start of the n bytes at text when it does not fit 64
@@ -116,23 +132,17 @@ static bool huge_as_real(struct str *out, const char *text, size_t n)
     return done > 0;
 }
 
-static json_t *parse(const char *text, size_t n, enum json_dup dup, size_t times, const char *where,
-                     struct err *e)
+/* `bytes`: what the tree takes. */
+static json_t *load(const char *text, size_t n, size_t bytes, size_t flags, const char *where,
+                    struct err *e)
 {
-    if (check_size(text, n, times, where, e)) return NULL;
-    size_t flags = JSON_ALLOW_NUL | (dup == JSON_DUP_REFUSED ? JSON_REJECT_DUPLICATES : 0);
-    struct str copy = { 0 };
-    if (huge_as_real(&copy, text, n)) {
-        if (str_error(&copy, e)) return NULL;
-        text = copy.p;
-        n = copy.n;
-    }
     json_error_t je;
-    no_memory = false;
-    json_t *v = json_loadb(text, n, flags | JSON_DECODE_ANY, &je);
-    str_free(&copy);
-    if (no_memory) {
-        /* also of what it read: its parser leaves out a character for which there was no room */
+    size_t room = bytes + 4 * n + 1024; /* the parser's buffer of one token doubles */
+    reserve.needed = false;
+    reserve.p = malloc(room);
+    reserve.n = reserve.p ? room : 0;
+    json_t *v = reserve.p ? json_loadb(text, n, flags, &je) : NULL;
+    if (!reserve.p || reserve.needed) {
         json_decref(v);
         v = NULL;
         err_set(e, "%s: out of memory", where);
@@ -143,6 +153,26 @@ static json_t *parse(const char *text, size_t n, enum json_dup dup, size_t times
         if (near) *near = 0;
         err_set(e, "%s: not valid JSON at byte %d: %s", where, je.position, je.text);
     }
+    free(reserve.p);
+    reserve.p = NULL;
+    reserve.n = reserve.used = 0;
+    return v;
+}
+
+static json_t *parse(const char *text, size_t n, enum json_dup dup, size_t times, const char *where,
+                     struct err *e)
+{
+    size_t bytes, flags = JSON_ALLOW_NUL | JSON_DECODE_ANY;
+    if (dup == JSON_DUP_REFUSED) flags |= JSON_REJECT_DUPLICATES;
+    if (check_size(&bytes, text, n, times, where, e)) return NULL;
+    struct str copy = { 0 };
+    if (huge_as_real(&copy, text, n)) {
+        if (str_error(&copy, e)) return NULL;
+        text = copy.p;
+        n = copy.n;
+    }
+    json_t *v = load(text, n, bytes, flags, where, e);
+    str_free(&copy);
     return v;
 }
 
