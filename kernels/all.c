@@ -6,8 +6,8 @@
 
 #include "src/base/rng.h"
 
-#include "kernels/widen.c"
 #include "kernels/lanes.c"
+#include "kernels/widen.c"
 #include "kernels/exp.c"
 #include "kernels/matmul.c"
 #include "kernels/matvec.c"

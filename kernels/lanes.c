@@ -1,8 +1,12 @@
-/* Storage types to vectors in registers, for products that read each weight once.
+/* Storage types to vectors in registers.
  *
  * Compilers widen bytes and halves badly through vector extensions (gcc 12 takes lanes apart one by
  * one: Q8_0 was read at a fifth of the speed), so each instruction set says it in its intrinsics;
  * whoever has none of these, and the double build, is told lane by lane. */
+
+#include "kernels/half.h"
+
+typedef uint16_t half_any __attribute__((aligned(1), may_alias));
 
 #ifdef REAL_DOUBLE
 #define LANES_BY_ISA 0

@@ -25,9 +25,12 @@ enum {
     PART_ROWS = VECTOR_BYTES >= 64 ? 192 : 96,
     RUN_PANELS = 8,
     LEAST_STRIPS = 4,
-    PACK_COLS = TILE_COLS % 32 ? 96 : TILE_COLS, /* whole panels and whole quantised blocks */
+    PACK_STEP = 32 % TILE_COLS ? 96 : 32, /* whole panels and whole quantised blocks */
+    PACK_COLS = 384,                      /* rows of B are read so far, */
+    PACK_DEPTH = 8,                       /* so many at a time */
 };
-_Static_assert(COLS_MAX % PACK_COLS == 0 && PACK_COLS % TILE_COLS == 0, "panels fill pieces");
+_Static_assert(COLS_MAX % PACK_STEP == 0 && PACK_COLS % PACK_STEP == 0, "steps fill pieces");
+_Static_assert(PACK_STEP % TILE_COLS == 0, "panels fill steps");
 _Static_assert(INNER_MAX % QUANT_BLOCK == 0, "blocks hold whole quantised blocks");
 
 _Static_assert(PART_ROWS % TILE_ROWS == 0, "strips fill parts");
@@ -262,27 +265,33 @@ static void pack_panel_rows(real *panel, const struct term *t, size_t col, size_
     }
 }
 
-/* The same where B's storage has one row per k: rows are widened and cut into panels. n <=
- * PACK_COLS columns from `col`, which become neighbouring panels of `depth` rows each, of which
- * these are rows `at` and on. */
+/* The same where B's storage has one row per k: a few rows are widened and cut into panels, so that
+ * reads run along rows and writes along panels. n <= PACK_COLS columns from `col`, which become
+ * neighbouring panels of `depth` rows each, of which these are rows `at` and on. */
 static void pack_panels_cols(real *panels, size_t depth, size_t at, const struct term *t,
                              size_t col, size_t n, size_t k0, size_t K)
 {
-    real wide[PACK_COLS] __attribute__((aligned(64)));
-    for (size_t k = 0; k < K; k++) {
-        const real *row = wide;
-        if (t->w) {
-            widen(wide, t->w, k0 + k, col, n);
-        } else {
-            row = t->b + (k0 + k) * t->ldb + col;
+    real wide[PACK_DEPTH][PACK_COLS] __attribute__((aligned(64)));
+    for (size_t k = 0; k < K; k += PACK_DEPTH) {
+        size_t d = min_size(PACK_DEPTH, K - k);
+        const real *rows[PACK_DEPTH];
+        for (size_t q = 0; q < d; q++) {
+            rows[q] = wide[q];
+            if (t->w) {
+                widen(wide[q], t->w, k0 + k + q, col, n);
+            } else {
+                rows[q] = t->b + (k0 + k + q) * t->ldb + col;
+            }
         }
         for (size_t j = 0; j < n; j += TILE_COLS) {
             size_t width = panel_vectors(n, j) * VL, m = min_size(n - j, TILE_COLS);
             real *out = panels + j * depth + (at + k) * width;
-            if (m == TILE_COLS) {
-                memcpy(out, row + j, TILE_COLS * sizeof(real));
-            } else {
-                for (size_t i = 0; i < width; i++) out[i] = i < m ? row[j + i] : 0;
+            for (size_t q = 0; q < d; q++, out += width) {
+                if (m == TILE_COLS) {
+                    memcpy(out, rows[q] + j, TILE_COLS * sizeof(real));
+                } else {
+                    for (size_t i = 0; i < width; i++) out[i] = i < m ? rows[q][j + i] : 0;
+                }
             }
         }
     }
@@ -327,10 +336,11 @@ static size_t block_length(size_t K)
 static void pack_panels(real *panels, const struct term *terms, size_t n_terms, size_t col,
                         size_t n, struct inner block)
 {
-    size_t start = 0;
+    size_t start = 0, threads = (size_t)omp_get_num_threads();
     for (const struct term *t = terms; t < terms + n_terms; start += t->K, t++) {
         struct inner_part p = part_of(block, start, t->K);
-        size_t step = t->b_rows ? TILE_COLS : PACK_COLS;
+        size_t share = round_up((n + threads - 1) / threads, PACK_STEP);
+        size_t step = t->b_rows ? TILE_COLS : min_size(PACK_COLS, share);
         if (!p.K) continue;
 #pragma omp for schedule(static) nowait
         for (size_t j = 0; j < n; j += step) {

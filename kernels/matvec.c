@@ -125,7 +125,8 @@ static const uint8_t *row_of(const struct row_product *p, size_t n)
 static void tail(vec s[ROWS][X_ROWS], const struct row_product *p, const uint8_t *const *w,
                  const real *const *x, size_t n, int n_r, int n_m)
 {
-    real wide[VL] __attribute__((aligned(64))), padded[VL] __attribute__((aligned(64)));
+    /* widen() writes whole blocks; of types with blocks there is no tail, which a compiler cannot know */
+    real wide[QUANT_BLOCK] __attribute__((aligned(64))), padded[VL] __attribute__((aligned(64)));
     for (int r = 0; r < n_r; r++) {
         memset(wide, 0, sizeof wide);
         if (p->w) {

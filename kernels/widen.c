@@ -10,14 +10,13 @@
  * instruction set and the double build read the same weights. Rows in a file may lie at any
  * address. */
 
-#include "kernels/half.h"
-
 typedef float float_any __attribute__((aligned(1), may_alias));
-typedef uint16_t half_any __attribute__((aligned(1), may_alias));
 
-static void widen_f16(real *out, const half_any *x, size_t n)
+static void widen_f16(real *out, const uint8_t *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++) out[i] = float_of_half(x[i]);
+    size_t i = 0;
+    for (; i + VL <= n; i += VL) store(out + i, lanes_of_f16(x + 2 * i));
+    for (; i < n; i++) out[i] = float_of_half(((const half_any *)x)[i]);
 }
 
 static void widen_bf16(real *out, const half_any *x, size_t n)
@@ -25,39 +24,42 @@ static void widen_bf16(real *out, const half_any *x, size_t n)
     for (size_t i = 0; i < n; i++) out[i] = float_of_bits((uint32_t)x[i] << 16);
 }
 
-static inline float half_at(const uint8_t *p)
-{
-    uint16_t h;
-    memcpy(&h, p, sizeof h);
-    return half_values[h];
-}
-
 static void widen_q8_0(real *out, const uint8_t *block, size_t n)
 {
     for (size_t i = 0; i < n; i += QUANT_BLOCK, block += 34) {
-        float d = half_at(block);
-        const int8_t *q = (const int8_t *)(block + 2);
-        for (size_t j = 0; j < QUANT_BLOCK; j++) out[i + j] = d * (float)q[j];
+        vec d = lanes_of_scale(block);
+#pragma GCC unroll 16
+        for (int j = 0; j < QUANT_BLOCK / VL; j++)
+            store(out + i + j * VL, d * lanes_of_q8(block + 2, j));
     }
 }
 
 static void widen_q4_0(real *out, const uint8_t *block, size_t n)
 {
     for (size_t i = 0; i < n; i += QUANT_BLOCK, block += 18) {
-        float d = half_at(block);
-        const uint8_t *q = block + 2;
-        for (size_t j = 0; j < 16; j++) out[i + j] = d * (float)((int)(q[j] & 15) - 8);
-        for (size_t j = 0; j < 16; j++) out[i + 16 + j] = d * (float)((int)(q[j] >> 4) - 8);
+        vec d = lanes_of_scale(block);
+#pragma GCC unroll 16
+        for (int j = 0; j < QUANT_BLOCK / VL; j++)
+            store(out + i + j * VL, d * (lanes_of_q4(block + 2, j) - 8));
     }
+}
+
+/* The double build rounds where floats do. */
+static inline vec as_floats(vec v)
+{
+#ifdef REAL_DOUBLE
+    for (int l = 0; l < VL; l++) v[l] = (float)v[l];
+#endif
+    return v;
 }
 
 static void widen_q4_1(real *out, const uint8_t *block, size_t n)
 {
     for (size_t i = 0; i < n; i += QUANT_BLOCK, block += 20) {
-        float d = half_at(block), m = half_at(block + 2);
-        const uint8_t *q = block + 4;
-        for (size_t j = 0; j < 16; j++) out[i + j] = d * (float)(q[j] & 15) + m;
-        for (size_t j = 0; j < 16; j++) out[i + 16 + j] = d * (float)(q[j] >> 4) + m;
+        vec d = lanes_of_scale(block), m = lanes_of_scale(block + 2);
+#pragma GCC unroll 16
+        for (int j = 0; j < QUANT_BLOCK / VL; j++)
+            store(out + i + j * VL, as_floats(d * lanes_of_q4(block + 4, j) + m));
     }
 }
 
@@ -69,7 +71,7 @@ static void widen(real *out, const struct matrix *w, size_t row, size_t start, s
         for (size_t i = 0; i < n; i++) out[i] = ((const float_any *)p)[i];
         break;
     case DTYPE_F16:
-        widen_f16(out, (const half_any *)p, n);
+        widen_f16(out, p, n);
         break;
     case DTYPE_BF16:
         widen_bf16(out, (const half_any *)p, n);
