@@ -15,6 +15,8 @@
  *           for columns in runs of RUN_PANELS      (as do these columns of C)
  *             for each block: C += A * B, tile by tile
  *
+ * (Few rows, few columns and outer products have ways of their own, below.)
+ *
  * Blocks depend on the terms' K alone and every element of C is one chain of multiply-adds per
  * block, so its bits depend on neither M, N nor the number of threads. */
 
@@ -332,27 +334,50 @@ static size_t block_length(size_t K)
     return blocks ? round_up((K + blocks - 1) / blocks, QUANT_BLOCK) : 1;
 }
 
-/* Called by all threads of a team. Panel of column j begins at panels + j * block.K. */
+/* Columns in steps of at most `most` that fill whole panels and blocks, of which the thread that gets the
+ * most gets as few as can be. */
+static size_t column_step(size_t n, size_t threads, size_t most)
+{
+    size_t each = (n + threads - 1) / threads, best = 0, least = SIZE_MAX;
+    for (size_t steps = (each + most - 1) / most, last = steps + 3; steps <= last; steps++) {
+        size_t step = round_up((each + steps - 1) / steps, PACK_STEP);
+        size_t count = (n + step - 1) / step, top = (count + threads - 1) / threads * step;
+        if (top >= least) continue;
+        least = top;
+        best = step;
+    }
+    return best;
+}
+
+/* By one thread: n <= PACK_COLS columns of B from `col` on, a multiple of PACK_STEP. The panel of the
+ * j-th of them begins at panels + j * block.K. */
+static void pack_columns(real *panels, const struct term *terms, size_t n_terms, size_t col,
+                         size_t n, struct inner block)
+{
+    size_t start = 0;
+    for (const struct term *t = terms; t < terms + n_terms; start += t->K, t++) {
+        struct inner_part p = part_of(block, start, t->K);
+        if (!p.K) continue;
+        if (!t->b_rows) {
+            pack_panels_cols(panels, block.K, p.at, t, col, n, p.k, p.K);
+            continue;
+        }
+        for (size_t j = 0; j < n; j += TILE_COLS) {
+            size_t m = min_size(n - j, TILE_COLS), vectors = panel_vectors(n, j);
+            pack_panel_rows(panels + j * block.K + p.at * vectors * VL, t, col + j, m, vectors, p.k,
+                            p.K);
+        }
+    }
+}
+
+/* Called by all threads of a team. */
 static void pack_panels(real *panels, const struct term *terms, size_t n_terms, size_t col,
                         size_t n, struct inner block)
 {
-    size_t start = 0, threads = (size_t)omp_get_num_threads();
-    for (const struct term *t = terms; t < terms + n_terms; start += t->K, t++) {
-        struct inner_part p = part_of(block, start, t->K);
-        size_t share = round_up((n + threads - 1) / threads, PACK_STEP);
-        size_t step = t->b_rows ? TILE_COLS : min_size(PACK_COLS, share);
-        if (!p.K) continue;
+    size_t step = column_step(n, (size_t)omp_get_num_threads(), PACK_COLS);
 #pragma omp for schedule(static) nowait
-        for (size_t j = 0; j < n; j += step) {
-            size_t m = min_size(n - j, step), vectors = panel_vectors(n, j);
-            real *panel = panels + j * block.K;
-            if (t->b_rows) {
-                pack_panel_rows(panel + p.at * vectors * VL, t, col + j, m, vectors, p.k, p.K);
-            } else {
-                pack_panels_cols(panel, block.K, p.at, t, col + j, m, p.k, p.K);
-            }
-        }
-    }
+    for (size_t j = 0; j < n; j += step)
+        pack_columns(panels + j * block.K, terms, n_terms, col + j, min_size(n - j, step), block);
 }
 
 /* By one thread. Strip of row i begins at strips + i * block.K. */
@@ -461,6 +486,50 @@ static void multiply(const struct piece *p, real *strips)
             size_t row = first * TILE_ROWS, m = part_strips(&parts, first) * TILE_ROWS;
             multiply_part(p, strips, row, min_size(p->M - row, m), j, min_size(p->n, j + wide));
         }
+}
+
+/* ---- few rows --------------------------------------------------------------------------------- */
+
+/* Where C has few rows, packed B is used little and not worth a way through the last-level cache: a
+ * thread packs a few panels, which stay in its second-level cache, and multiplies them with all rows at
+ * once. A is packed by every thread. */
+enum {
+    SHORT_ROWS = 192,
+    SHORT_COLS = 256 / PACK_STEP * PACK_STEP,
+    SHORT_PANELS = SHORT_COLS * INNER_MAX, /* of one thread */
+};
+_Static_assert((SHORT_ROWS + TILE_ROWS) * INNER_MAX <= STRIPS, "strips of few rows fit");
+
+static bool is_short(size_t M, size_t N)
+{
+    size_t threads = (size_t)omp_get_max_threads();
+    return M <= SHORT_ROWS && N >= threads * PACK_STEP &&
+           threads <= COLS_MAX * (size_t)INNER_PIECE / SHORT_PANELS;
+}
+
+static void matmul_short(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
+                         size_t N, bool accumulate, struct matmul_work w)
+{
+    size_t K = joint_inner(terms, n_terms), step = block_length(K);
+#pragma omp parallel
+    {
+        size_t id = (size_t)omp_get_thread_num();
+        size_t wide = column_step(N, (size_t)omp_get_num_threads(), SHORT_COLS);
+        real *strips = w.strips + id * STRIPS, *panels = w.panels + id * SHORT_PANELS;
+        for (size_t k = 0; k < K; k += step) {
+            struct inner block = { k, min_size(K - k, step) };
+            pack_strips(strips, terms, n_terms, 0, M, block);
+            /* no barrier: a thread gets the same columns for every block */
+#pragma omp for schedule(static) nowait
+            for (size_t col = 0; col < N; col += wide) {
+                size_t n = min_size(N - col, wide);
+                pack_columns(panels, terms, n_terms, col, n, block);
+                struct piece piece = { c + col, ldc,   M,       n,      terms,
+                                       n_terms, block, block.K, panels, accumulate || k > 0 };
+                multiply_run(&piece, strips, 0, M, 0, n);
+            }
+        }
+    }
 }
 
 /* ---- few columns ----------------------------------------------------------------------------- */
@@ -708,6 +777,10 @@ static void matmul(real *c, size_t ldc, const struct term *terms, size_t n_terms
     }
     if (is_narrow(terms, n_terms, N)) {
         matmul_narrow(c, ldc, terms, n_terms, M, N, accumulate, w.panels);
+        return;
+    }
+    if (is_short(M, N)) {
+        matmul_short(c, ldc, terms, n_terms, M, N, accumulate, w);
         return;
     }
 #pragma omp parallel

@@ -130,15 +130,14 @@ static void check_product(const struct kernels *k, const char *what, const struc
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
-/* Around vectors, panels, blocks of rows (2048), columns (3072) and inner index (384). */
+/* Around vectors, panels, few rows (192), pieces of columns (3072) and blocks of the inner index (384). */
 static const size_t sizes[][3] = {
-    { 1, 1, 1 },      { 1, 2, 7 },      { 2, 1, 16 },     { 7, 7, 7 },
-    { 15, 16, 17 },   { 16, 48, 31 },   { 17, 49, 48 },   { 47, 47, 49 },
-    { 49, 96, 95 },   { 96, 97, 96 },   { 97, 95, 97 },   { 1, 577, 383 },
-    { 5, 383, 384 },  { 6, 385, 385 },  { 129, 33, 577 }, { 2049, 17, 33 },
-    { 2, 2049, 47 },  { 9, 3072, 17 },  { 4, 3121, 2 },   { 8, 12, 2049 },
-    { 2050, 3, 769 }, { 33, 577, 576 }, { 577, 49, 385 }, { 2048, 5, 384 },
-    { 2, 3072, 384 }, /* all of the workspace */
+    { 1, 1, 1 },      { 1, 2, 7 },      { 2, 1, 16 },      { 7, 7, 7 },      { 15, 16, 17 },
+    { 16, 48, 31 },   { 17, 49, 48 },   { 47, 47, 49 },    { 49, 96, 95 },   { 96, 97, 96 },
+    { 97, 95, 97 },   { 1, 577, 383 },  { 5, 383, 384 },   { 6, 385, 385 },  { 129, 33, 577 },
+    { 2049, 17, 33 }, { 2, 2049, 47 },  { 9, 3072, 17 },   { 4, 3121, 2 },   { 8, 12, 2049 },
+    { 2050, 3, 769 }, { 33, 577, 576 }, { 577, 49, 385 },  { 2048, 5, 384 }, { 2, 3072, 384 },
+    { 192, 97, 65 },  { 193, 3121, 9 }, { 199, 97, 1190 },
 };
 
 static void check_sizes(const struct kernels *k)
@@ -156,6 +155,28 @@ static void check_sizes(const struct kernels *k)
             check_product(k, "matmul", o, n, M, N, (i + (size_t)form / 2) % 2);
             fences_check();
         }
+}
+
+/* As much of the workspace as a product can use; rows of it against the definition. */
+static void check_workspace(const struct kernels *k)
+{
+    enum { M = 193, N = 3072, K = 1152 };
+    work = fenced(k->matmul_work_bytes(), 1);
+    fences_keep();
+    for (int b_rows = 0; b_rows < 2; b_rows++) {
+        struct operand o;
+        random_term(&o, M, N, K, false, b_rows);
+        real *c = reals(M * N);
+        k->matmul(c, N, &o.term, 1, M, N, false, work);
+        for (size_t row = 0; row < M; row += 96) {
+            struct term one = o.term;
+            double *want = doubles(N), *size = doubles(N);
+            one.a += row * one.lda;
+            ref_term(want, size, &one, 1, N);
+            check_near_each("matmul of all workspace", c + row * N, want, size, N, tolerance(K));
+        }
+        fences_check();
+    }
 }
 
 /* Every combination of sizes up to a few panels, one orientation each. */
@@ -180,6 +201,11 @@ static void test_sizes(void **state)
     check_sizes(kernels_under_test(state));
 }
 
+static void test_workspace(void **state)
+{
+    check_workspace(kernels_under_test(state));
+}
+
 static void test_small_sizes(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
@@ -202,7 +228,7 @@ static void check_types(const struct kernels *k)
                 static const size_t dims[][2] = { { 8, 32 },   { 56, 416 },  { 104, 160 },
                                                   { 392, 96 }, { 16, 3104 }, { 600, 64 } };
                 for (size_t d = 0; d < COUNT(dims); d++) {
-                    size_t M = 1 + 3 * d, rows = dims[d][0], cols = dims[d][1];
+                    size_t M = d % 3 == 1 ? 193 : 1 + 3 * d, rows = dims[d][0], cols = dims[d][1];
                     size_t N = b_rows ? rows : cols, K = b_rows ? cols : rows;
                     struct operand o[2];
                     random_weight_term(&o[0], M, N, K, b_rows, type, meta_head);
@@ -438,17 +464,12 @@ static void test_blas_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_EVERY_ISA(test_sizes),
-        ON_EVERY_ISA(test_small_sizes),
-        ON_EVERY_ISA(test_types),
-        ON_EVERY_ISA(test_matvec),
-        ON_EVERY_ISA(test_matvec_together),
-        ON_EVERY_ISA(test_threads),
-        ON_EVERY_ISA(test_rows_alone),
-        ON_EVERY_ISA(test_non_finite),
-        ONCE(test_blas_sizes),
-        ONCE(test_blas_types),
-        ONCE(test_blas_threads),
+        ON_EVERY_ISA(test_sizes),       ON_EVERY_ISA(test_workspace),
+        ON_EVERY_ISA(test_small_sizes), ON_EVERY_ISA(test_types),
+        ON_EVERY_ISA(test_matvec),      ON_EVERY_ISA(test_matvec_together),
+        ON_EVERY_ISA(test_threads),     ON_EVERY_ISA(test_rows_alone),
+        ON_EVERY_ISA(test_non_finite),  ONCE(test_blas_sizes),
+        ONCE(test_blas_types),          ONCE(test_blas_threads),
     };
     return cmocka_run_group_tests_name("products", tests, NULL, NULL);
 }
