@@ -38,6 +38,7 @@ _Static_assert(INNER_MAX % QUANT_BLOCK == 0, "blocks hold whole quantised blocks
 _Static_assert(PART_ROWS % TILE_ROWS == 0, "strips fill parts");
 
 enum {
+    LINE_BYTES = 64,
     INNER_PIECE = INNER_BLOCKS * INNER_MAX,
     STRIPS = PART_ROWS * INNER_PIECE + 4 * VL, /* of one thread; slack for full-vector stores */
 };
@@ -380,6 +381,40 @@ static void pack_panels(real *panels, const struct term *terms, size_t n_terms, 
         pack_columns(panels + j * block.K, terms, n_terms, col + j, min_size(n - j, step), block);
 }
 
+/* What pack_columns() will read of a first term's weight, fetched into the second-level cache line by
+ * line while something else is multiplied. All zero: nothing. */
+struct source {
+    const struct matrix *w;
+    size_t row, end;     /* rows of it */
+    size_t start, bytes; /* of each */
+    size_t at;           /* of the bytes of `row` */
+    size_t lines;        /* in all */
+};
+
+static struct source source_of(const struct term *t, size_t col, size_t n, struct inner block)
+{
+    struct inner_part p = part_of(block, 0, t->K);
+    if (!t->w || !p.K) return (struct source){ 0 };
+    struct source s = { .w = t->w, .row = t->b_rows ? col : p.k };
+    s.end = s.row + (t->b_rows ? n : p.K);
+    s.start = dtype_bytes(s.w->type, t->b_rows ? p.k : col);
+    s.bytes = dtype_bytes(s.w->type, t->b_rows ? p.K : n);
+    s.lines = (s.end - s.row) * ((s.bytes + LINE_BYTES - 1) / LINE_BYTES);
+    return s;
+}
+
+static inline void source_fetch(struct source *s, size_t lines)
+{
+    while (lines && s->row < s->end) {
+        const char *p = (const char *)matrix_row(s->w, s->row) + s->start;
+        for (; lines && s->at < s->bytes; lines--, s->at += LINE_BYTES)
+            __builtin_prefetch(p + s->at, 0, 2);
+        if (s->at < s->bytes) return;
+        s->at = 0;
+        s->row++;
+    }
+}
+
 /* By one thread. Strip of row i begins at strips + i * block.K. */
 static void pack_strips(real *strips, const struct term *terms, size_t n_terms, size_t row,
                         size_t m, struct inner block)
@@ -410,6 +445,7 @@ struct piece {
     size_t step;
     const real *panels;
     bool add;
+    struct source *upcoming; /* is fetched meanwhile; NULL: the next panel is */
 };
 
 /* Rows [row, row + m) of it, columns [j0, j1), from packed strips. */
@@ -417,6 +453,7 @@ static void multiply_run(const struct piece *p, const real *strips, size_t row, 
                          size_t j1)
 {
     size_t m_pad = round_up(m, TILE_ROWS), n_pad = round_up(p->n, VL);
+    size_t tiles = m_pad / TILE_ROWS * ((j1 - j0 + TILE_COLS - 1) / TILE_COLS);
     bool add = p->add;
     for (size_t k = 0; k < p->inner.K; k += p->step, add = true) {
         size_t K = min_size(p->inner.K - k, p->step);
@@ -428,6 +465,10 @@ static void multiply_run(const struct piece *p, const real *strips, size_t row, 
                 struct ahead next = {
                     (const char *)(panel + TILE_COLS * K) + i / TILE_ROWS * step * K, step
                 };
+                if (p->upcoming) {
+                    next = (struct ahead){ panel, 0 };
+                    source_fetch(p->upcoming, (p->upcoming->lines + tiles - 1) / tiles);
+                }
                 tile_ahead(p->c + (row + i) * p->ldc + j, p->ldc, strips + k * m_pad + i * K, panel,
                            K, add, min_size(TILE_ROWS, m - i), min_size(TILE_COLS, p->n - j),
                            panel_vectors(p->n, j), next);
@@ -492,12 +533,13 @@ static void multiply(const struct piece *p, real *strips)
 
 /* Where C has few rows, packed B is used little and not worth a way through the last-level cache: a
  * thread packs a few panels, which stay in its second-level cache, and multiplies them with all rows at
- * once. A is packed by every thread. */
+ * once, fetching meanwhile what it will pack next. A is packed by every thread. */
 enum {
     SHORT_ROWS = 192,
-    SHORT_COLS = 256 / PACK_STEP * PACK_STEP,
+    SHORT_COLS = 192,
     SHORT_PANELS = SHORT_COLS * INNER_MAX, /* of one thread */
 };
+_Static_assert(SHORT_COLS % PACK_STEP == 0, "few panels are a step");
 _Static_assert((SHORT_ROWS + TILE_ROWS) * INNER_MAX <= STRIPS, "strips of few rows fit");
 
 static bool is_short(size_t M, size_t N)
@@ -507,28 +549,41 @@ static bool is_short(size_t M, size_t N)
            threads <= COLS_MAX * (size_t)INNER_PIECE / SHORT_PANELS;
 }
 
+/* Columns [j0, j1) of C, by one thread. */
+static void short_columns(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
+                          size_t j0, size_t j1, size_t wide, bool accumulate, struct matmul_work w)
+{
+    size_t K = joint_inner(terms, n_terms), step = block_length(K),
+           id = (size_t)omp_get_thread_num();
+    real *strips = w.strips + id * STRIPS, *panels = w.panels + id * SHORT_PANELS;
+    for (size_t k = 0; k < K; k += step) {
+        struct inner block = { k, min_size(K - k, step) }, next = { k + step, step };
+        pack_strips(strips, terms, n_terms, 0, M, block);
+        for (size_t j = j0; j < j1; j += wide) {
+            size_t n = min_size(j1 - j, wide), then = j + wide;
+            struct source upcoming = then < j1
+                                         ? source_of(terms, then, min_size(j1 - then, wide), block)
+                                         : source_of(terms, j0, min_size(j1 - j0, wide), next);
+            struct piece piece = { c + j,    ldc,   M,       n,      terms,
+                                   n_terms,  block, block.K, panels, accumulate || k > 0,
+                                   &upcoming };
+            pack_columns(panels, terms, n_terms, j, n, block);
+            multiply_run(&piece, strips, 0, M, 0, n);
+        }
+    }
+}
+
 static void matmul_short(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
                          size_t N, bool accumulate, struct matmul_work w)
 {
-    size_t K = joint_inner(terms, n_terms), step = block_length(K);
 #pragma omp parallel
     {
-        size_t id = (size_t)omp_get_thread_num();
-        size_t wide = column_step(N, (size_t)omp_get_num_threads(), SHORT_COLS);
-        real *strips = w.strips + id * STRIPS, *panels = w.panels + id * SHORT_PANELS;
-        for (size_t k = 0; k < K; k += step) {
-            struct inner block = { k, min_size(K - k, step) };
-            pack_strips(strips, terms, n_terms, 0, M, block);
-            /* no barrier: a thread gets the same columns for every block */
-#pragma omp for schedule(static) nowait
-            for (size_t col = 0; col < N; col += wide) {
-                size_t n = min_size(N - col, wide);
-                pack_columns(panels, terms, n_terms, col, n, block);
-                struct piece piece = { c + col, ldc,   M,       n,      terms,
-                                       n_terms, block, block.K, panels, accumulate || k > 0 };
-                multiply_run(&piece, strips, 0, M, 0, n);
-            }
-        }
+        size_t threads = (size_t)omp_get_num_threads(), wide = column_step(N, threads, SHORT_COLS);
+        size_t each = ((N + wide - 1) / wide + threads - 1) / threads * wide;
+        size_t first = (size_t)omp_get_thread_num() * each;
+        if (first < N)
+            short_columns(c, ldc, terms, n_terms, M, first, min_size(N, first + each), wide,
+                          accumulate, w);
     }
 }
 
@@ -794,7 +849,8 @@ static void matmul(real *c, size_t ldc, const struct term *terms, size_t n_terms
             }
 #pragma omp barrier
             struct piece piece = { c + col, ldc,   M,    n,        terms,
-                                   n_terms, inner, step, w.panels, accumulate || k > 0 };
+                                   n_terms, inner, step, w.panels, accumulate || k > 0,
+                                   NULL };
             multiply(&piece, w.strips + (size_t)omp_get_thread_num() * STRIPS);
         }
     }
