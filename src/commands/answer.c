@@ -38,10 +38,12 @@ static int write_tokens(struct str *text, struct generator *g, int32_t *ids, siz
         if (template_stops(x->template, x->tok, ids[i])) break;
         str_clear(text);
         tokenizer_decode(x->tok, text, ids, i + 1, false, false);
+        code = str_error(text, e);
+        if (code) break;
         if (text->n) printed = print_from(text, printed);
         if (i + 1 < most) generator_step(g, &ids[i]);
     }
-    if (text->n > printed) fwrite(text->p + printed, 1, text->n - printed, stdout);
+    if (!code && text->n > printed) fwrite(text->p + printed, 1, text->n - printed, stdout);
     if (printed || !code) putchar('\n');
     fflush(stdout);
     return code;

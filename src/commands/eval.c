@@ -34,7 +34,7 @@ static const struct option options[] = {
 
 enum { EVAL_BATCH = 32, EVAL_PASS_TOKENS = 2048 };
 
-static void print_result(const struct evaluation *v)
+static int print_result(const struct evaluation *v, struct err *e)
 {
     if (!as_json) {
         printf("loss            %.6f\nperplexity      %.4f\ntoken accuracy  %.4f\n", v->loss,
@@ -42,7 +42,7 @@ static void print_result(const struct evaluation *v)
         printf("exact match     %.4f  (%.0f of %zu examples)\n", v->exact_match,
                v->exact_match * (double)v->examples, v->examples);
         printf("targets         %zu of %zu tokens\n", v->targets, v->tokens);
-        return;
+        return 0;
     }
     struct str s = { 0 };
     str_addz(&s, "{\"loss\": ");
@@ -55,8 +55,10 @@ static void print_result(const struct evaluation *v)
     str_addz(&s, ", \"exact_match\": ");
     json_add_double(&s, v->exact_match);
     str_addz(&s, "}\n");
-    fputs(s.failed ? "" : s.p, stdout);
+    int code = str_error(&s, e);
+    if (!code) fputs(s.p, stdout);
     str_free(&s);
+    return code;
 }
 
 static int evaluate_examples(const struct llama *m, const struct adapter *a,
@@ -73,7 +75,7 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
         struct evaluation v;
         evaluate(&v, &n, &b);
         if (isfinite(v.loss)) {
-            print_result(&v);
+            code = print_result(&v, e);
         } else {
             code = err_set(e,
                            "the loss is not finite (%g), first in the pass of example %zu (counted "

@@ -383,8 +383,10 @@ static int inspect_directory(struct facts *f, const char *path, struct err *e)
 static int inspect(struct facts *f, const char *path, struct err *e)
 {
     facts_text(f, "path", path);
-    if (dir_exists(path)) return inspect_directory(f, path, e);
-    if (!file_exists(path)) return err_set(e, "%s: no such file or directory", path);
+    enum path_kind kind;
+    if (path_look(&kind, path, e)) return e->code;
+    if (kind == PATH_DIRECTORY) return inspect_directory(f, path, e);
+    if (kind == PATH_NOTHING) return err_set(e, "%s: no such file or directory", path);
     if (ends(path, ".gguf")) return inspect_gguf(f, path, e);
     if (ends(path, ".h5") || ends(path, ".hdf5")) return inspect_h5(f, path, e);
     return err_set(e,

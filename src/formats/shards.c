@@ -31,7 +31,9 @@ static void look_around(struct leftovers *found, const char *dir)
 
 static int no_weights(const char *dir, struct err *e)
 {
-    if (!dir_exists(dir)) return err_set(e, "%s: no such directory", dir);
+    enum path_kind kind;
+    if (path_look(&kind, dir, e)) return e->code;
+    if (kind != PATH_DIRECTORY) return err_set(e, "%s: no such directory", dir);
     struct leftovers found;
     look_around(&found, dir);
     if (found.shard) {

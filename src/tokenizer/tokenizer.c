@@ -170,8 +170,9 @@ static int open_dir(struct tokenizer **out, const char *dir, struct attempt *a, 
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *e)
 {
     struct attempt a;
-    if (dir_exists(path)) return open_dir(out, path, &a, e);
-    return open_file(out, path, &a, e);
+    enum path_kind kind;
+    if (path_look(&kind, path, e)) return e->code;
+    return kind == PATH_DIRECTORY ? open_dir(out, path, &a, e) : open_file(out, path, &a, e);
 }
 
 /* The directory above: of "a/b" it is "a", of "a/b/" too, of "a" it is ".", of "." it is "..". */
@@ -194,13 +195,15 @@ static int parent_of(char out[PATH_BYTES], const char *path, struct err *e)
  * that has one itself. */
 static int home_of(char dir[PATH_BYTES], struct tokenizer **out, const char *path, struct err *e)
 {
-    if (dir_exists(path)) {
+    enum path_kind kind;
+    if (path_look(&kind, path, e)) return e->code;
+    if (kind == PATH_DIRECTORY) {
         size_t n = strlen(path);
         if (n >= PATH_BYTES) return err_set(e, "%s: path too long", path);
         memcpy(dir, path, n + 1);
         return 0;
     }
-    if (!file_exists(path)) return err_set(e, "%s: no such file or directory", path);
+    if (kind == PATH_NOTHING) return err_set(e, "%s: no such file or directory", path);
     if (ends_with(path, ".gguf") || ends_with(path, ".model") || ends_with(path, ".json")) {
         struct attempt a;
         int code = open_file(out, path, &a, e);
