@@ -56,6 +56,7 @@ static int encode_prompt(struct encoded *out, const struct inference *x, struct 
         code = read_stdin(&text, e);
     } else {
         str_addz(&text, prompt);
+        code = str_error(&text, e);
     }
     size_t at;
     if (!code && text.n && !utf8_valid(text.p, text.n, &at)) {

@@ -16,6 +16,9 @@ static void carve(struct generator *g, struct arena *a, size_t prompt_rows)
     size_t cache = s->layers * g->n_seq * g->max_keys * s->G * s->D;
     g->length = arena_take(a, g->n_seq, sizeof *g->length);
     g->rows = arena_take(a, prompt_rows, sizeof *g->rows);
+    g->prompt.ids = arena_take(a, prompt_rows, sizeof *g->prompt.ids);
+    g->prompt.pos = arena_take(a, prompt_rows, sizeof *g->prompt.pos);
+    g->prompt.seg = arena_take(a, g->n_seq, sizeof *g->prompt.seg);
     g->k = arena_take(a, cache, sizeof(real));
     g->v = arena_take(a, cache, sizeof(real));
     g->logits = arena_take(a, g->n_seq * s->V, sizeof(real));
@@ -56,8 +59,7 @@ static size_t cache_at(const struct generator *g, size_t layer, size_t i, size_t
 /* ---- prompts ----------------------------------------------------------------------------------
  */
 
-/* One segment per prompt. The arrays are the caller's, for one pass. */
-static void prompt_pass(struct pass *p, const int32_t *const *prompt, const size_t *n, size_t n_seq)
+static void lay_out(struct pass *p, const int32_t *const *prompt, const size_t *n, size_t n_seq)
 {
     p->T = 0;
     p->n_seg = n_seq;
@@ -78,29 +80,22 @@ void generator_begin(struct generator *g, const int32_t *const *prompt, const si
     size_t T = 0, kv = s->G * s->D;
     for (size_t i = 0; i < g->n_seq; i++) T += n[i];
     CHECK(T <= g->net.limits.rows_max);
-    struct err e;
-    struct pass p = { .ids = mem_alloc(T, sizeof *p.ids, &e),
-                      .pos = mem_alloc(T, sizeof *p.pos, &e),
-                      .seg = mem_alloc(g->n_seq, sizeof *p.seg, &e) };
-    CHECK(p.ids && p.pos && p.seg);
-    prompt_pass(&p, prompt, n, g->n_seq);
-    network_embed(&g->net, &p);
+    struct pass *p = &g->prompt;
+    lay_out(p, prompt, n, g->n_seq);
+    network_embed(&g->net, p);
     for (size_t l = 0; l < s->layers; l++) {
-        network_forward(&g->net, &p, l, l + 1);
+        network_forward(&g->net, p, l, l + 1);
         for (size_t i = 0; i < g->n_seq; i++) {
-            size_t from = p.seg[i].start * kv, bytes = n[i] * kv * sizeof(real);
+            size_t from = p->seg[i].start * kv, bytes = n[i] * kv * sizeof(real);
             memcpy(g->k + cache_at(g, l, i, 0), g->net.act[l].k + from, bytes);
             memcpy(g->v + cache_at(g, l, i, 0), g->net.act[l].v + from, bytes);
         }
     }
     for (size_t i = 0; i < g->n_seq; i++) {
         g->length[i] = (uint32_t)n[i];
-        g->rows[i] = p.seg[i].start + p.seg[i].len - 1;
+        g->rows[i] = p->seg[i].start + p->seg[i].len - 1;
     }
     network_logits(&g->net, g->rows, g->n_seq, g->logits);
-    mem_free(p.ids);
-    mem_free(p.pos);
-    mem_free(p.seg);
 }
 
 /* ---- single tokens ----------------------------------------------------------------------------
