@@ -24,8 +24,7 @@ static const struct command *const commands[] = {
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
-/* ---- what the process promises ----------------------------------------------------------------
- */
+/* ---- what the process promises ----------------------------------------------------------------- */
 
 /* A core holds the training data and the weights: none is written. The limit is 1 and not 0, since
  * the kernel then also leaves out the dump to a handler's pipe, which it does at 0 not. (Not by
@@ -80,8 +79,7 @@ static int flush_results(int code)
     return code ? code : ERR_FAIL;
 }
 
-/* ---- help --------------------------------------------------------------------------------------
- */
+/* ---- help ----------------------------------------------------------------------------------- */
 
 static int print_text(struct str *text, FILE *to)
 {
@@ -167,8 +165,7 @@ static int print_version(void)
     return print_text(&s, stdout);
 }
 
-/* ---- commands ----------------------------------------------------------------------------------
- */
+/* ---- commands ------------------------------------------------------------------------------- */
 
 static const struct command *command_named(const char *name)
 {

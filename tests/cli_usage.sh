@@ -124,12 +124,12 @@ if [ -r "/proc/$$/limits" ]; then
     head -c 65536 /dev/zero >&9
     "$LORAC" help keys >&9 <&- &
     pid=$!
-    for _ in {1..100}; do
+    for _ in {1..500}; do
+        stdin=$(readlink "/proc/$pid/fd/0")
         limit=$(awk '/Max core file size/ { print $5 }' "/proc/$pid/limits")
-        [ "$limit" != "$(ulimit -c)" ] && break
+        case $stdin:$limit in /dev/null:[01]) break ;; esac
         sleep 0.02
     done
-    stdin=$(readlink "/proc/$pid/fd/0")
     head -c 65536 <&9 >/dev/null
     wait "$pid"
     exec 9>&-

@@ -34,8 +34,7 @@ static void parse_ok(struct config *c, const char *text)
     if (parse(c, text, &e)) fail_msg("%s\nrefused: %s", text, e.msg);
 }
 
-/* ---- what is refused ----------------------------------------------------------------------------
- */
+/* ---- what is refused ------------------------------------------------------------------------ */
 
 /* A configuration and what the message must contain, the place first. */
 static const struct wrong {
@@ -233,8 +232,7 @@ static void wrong_overrides(void **state)
     }
 }
 
-/* ---- what is accepted ---------------------------------------------------------------------------
- */
+/* ---- what is accepted ----------------------------------------------------------------------- */
 
 static void defaults(void **state)
 {
@@ -399,8 +397,7 @@ static void from_a_file(void **state)
     rmdir(dir);
 }
 
-/* ---- print, parse, print ------------------------------------------------------------------------
- */
+/* ---- print, parse, print -------------------------------------------------------------------- */
 
 static void check_round_trip(const struct config *c)
 {
@@ -614,8 +611,7 @@ static void differences(void **state)
     config_free(&b);
 }
 
-/* ---- the tables ---------------------------------------------------------------------------------
- */
+/* ---- the tables ----------------------------------------------------------------------------- */
 
 static void rows_hold_together(void **state)
 {

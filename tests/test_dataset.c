@@ -103,8 +103,7 @@ static void assert_same(const struct examples *a, const struct examples *b)
     assert_memory_equal(a->target, b->target, examples_tokens(a));
 }
 
-/* ---- tokens: no tokenizer needed ---------------------------------------------------------------
- */
+/* ---- tokens: no tokenizer needed ------------------------------------------------------------ */
 
 static void as_given(void **state)
 {
@@ -156,8 +155,7 @@ static void vocabulary(void **state)
                "vocab.jsonl:2: input_ids[1]: found 300, wanted an id below 277");
 }
 
-/* ---- too long ----------------------------------------------------------------------------------
- */
+/* ---- too long ------------------------------------------------------------------------------- */
 
 static void long_tokens(void **state)
 {
@@ -368,8 +366,7 @@ static void long_chats_keep_their_system_text(void **state)
     str_free(&text);
 }
 
-/* ---- sides -------------------------------------------------------------------------------------
- */
+/* ---- sides ---------------------------------------------------------------------------------- */
 
 static const char *numbered(const char *name, size_t n)
 {
@@ -488,8 +485,7 @@ static void validation_files(void **state)
     str_free(&notes);
 }
 
-/* ---- repeats, copies ---------------------------------------------------------------------------
- */
+/* ---- repeats, copies ------------------------------------------------------------------------ */
 
 static void repeats(void **state)
 {
@@ -536,8 +532,7 @@ static void copies(void **state)
     str_free(&notes);
 }
 
-/* ---- malformed ---------------------------------------------------------------------------------
- */
+/* ---- malformed ------------------------------------------------------------------------------ */
 
 static void malformed(void **state)
 {
@@ -595,8 +590,7 @@ static void tokenizers(void **state)
     open_fails(&o, llama2(), ERR_USAGE, "data.template: chatml places the special token");
 }
 
-/* ---- real data ---------------------------------------------------------------------------------
- */
+/* ---- real data ------------------------------------------------------------------------------ */
 
 /* Numbers from SentencePiece and its offsets. */
 static void gsm8k(void **state)

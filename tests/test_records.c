@@ -43,8 +43,7 @@ static void assert_turn(const struct conversation *c, size_t i, enum role role, 
     assert_int_equal(t->train, train);
 }
 
-/* ---- shapes ------------------------------------------------------------------------------------
- */
+/* ---- shapes --------------------------------------------------------------------------------- */
 
 static void alpaca(void **state)
 {
@@ -207,8 +206,7 @@ static void names(void **state)
     assert_false(data_format_named(&f, "alpacas"));
 }
 
-/* ---- containers --------------------------------------------------------------------------------
- */
+/* ---- containers ----------------------------------------------------------------------------- */
 
 struct container {
     const char *text;
@@ -336,8 +334,7 @@ static void lines_behind_malformed(void **state)
     conversation_free(&c);
 }
 
-/* ---- what is refused ---------------------------------------------------------------------------
- */
+/* ---- what is refused ------------------------------------------------------------------------ */
 
 struct bad {
     const char *text, *message; /* a part of it */
@@ -576,8 +573,7 @@ static void mangled(void **state)
     conversation_free(&c);
 }
 
-/* ---- real files --------------------------------------------------------------------------------
- */
+/* ---- real files ----------------------------------------------------------------------------- */
 
 struct real {
     const char *path;

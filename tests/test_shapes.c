@@ -9,8 +9,7 @@
 
 static const struct records_options auto_options = { .format = FORMAT_AUTO };
 
-/* ---- records as text ---------------------------------------------------------------------------
- */
+/* ---- records as text ------------------------------------------------------------------------ */
 
 /* "S:text U:text A:text A-:not trained T:text", "<i" behind the letter for a parent in a forest. */
 static void show(struct str *out, const struct conversation *c)
@@ -65,8 +64,7 @@ static void assert_record(const char *record, enum data_format format, const cha
     str_free(&s);
 }
 
-/* ---- shapes ------------------------------------------------------------------------------------
- */
+/* ---- shapes --------------------------------------------------------------------------------- */
 
 struct shape {
     const char *record;
@@ -171,8 +169,7 @@ static void all_shapes(void **state)
     }
 }
 
-/* ---- refusals, by kind -------------------------------------------------------------------------
- */
+/* ---- refusals, by kind ---------------------------------------------------------------------- */
 
 static const struct {
     const char *record;
@@ -250,8 +247,7 @@ static void fault_names(void **state)
     for (int f = 0; f < FAULTS; f++) assert_true(strlen(fault_name((enum fault)f)) > 3);
 }
 
-/* ---- trees as examples -------------------------------------------------------------------------
- */
+/* ---- trees as examples ---------------------------------------------------------------------- */
 
 static const struct tokenizer *bytes(void)
 {
@@ -471,8 +467,7 @@ static void real_files(void **state)
     }
 }
 
-/* ---- segments ----------------------------------------------------------------------------------
- */
+/* ---- segments ------------------------------------------------------------------------------- */
 
 static void segments(void **state)
 {
@@ -498,8 +493,7 @@ static void segments(void **state)
     str_free(&s);
 }
 
-/* ---- preference data ---------------------------------------------------------------------------
- */
+/* ---- preference data ------------------------------------------------------------------------ */
 
 static void preference_note(void **state)
 {
@@ -522,8 +516,7 @@ static void preference_note(void **state)
     str_free(&notes);
 }
 
-/* ---- compressed --------------------------------------------------------------------------------
- */
+/* ---- compressed ----------------------------------------------------------------------------- */
 
 static size_t gzip(uint8_t *out, size_t room, const char *text, size_t n)
 {
@@ -603,8 +596,7 @@ static void large(void **state)
     str_free(&text);
 }
 
-/* ---- the samples of other shapes ---------------------------------------------------------------
- */
+/* ---- the samples of other shapes ------------------------------------------------------------ */
 
 static void samples(void **state)
 {

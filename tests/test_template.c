@@ -6,8 +6,7 @@
 #include "src/data/shapes.h"
 #include "src/data/template.h"
 
-/* ---- tokenizers --------------------------------------------------------------------------------
- */
+/* ---- tokenizers ----------------------------------------------------------------------------- */
 
 enum { LLAMA2, STORIES, BYTES, TOKENIZERS };
 
@@ -25,8 +24,7 @@ static const struct tokenizer *tokenizer(int which)
     return open[which];
 }
 
-/* ---- conversations -----------------------------------------------------------------------------
- */
+/* ---- conversations -------------------------------------------------------------------------- */
 
 static void conversation_of(struct conversation *c, const char *json)
 {
@@ -50,8 +48,7 @@ static void show(struct str *out, const struct tokenizer *t, const struct encode
     }
 }
 
-/* ---- renderings --------------------------------------------------------------------------------
- */
+/* ---- renderings ----------------------------------------------------------------------------- */
 
 struct rendering {
     const char *template;
@@ -290,8 +287,7 @@ static void axolotl(void **state)
     json_decref(g);
 }
 
-/* ---- properties --------------------------------------------------------------------------------
- */
+/* ---- properties ----------------------------------------------------------------------------- */
 
 static uint64_t drawn;
 
@@ -617,8 +613,7 @@ static void random_conversations(void **state)
     str_free(&want.flag);
 }
 
-/* ---- prompts -----------------------------------------------------------------------------------
- */
+/* ---- prompts -------------------------------------------------------------------------------- */
 
 static void prompts(void **state)
 {
@@ -712,8 +707,7 @@ static void stops(void **state)
     assert_false(template_stops(template_named("alpaca"), tokenizer(LLAMA2), 1));
 }
 
-/* ---- refusals ----------------------------------------------------------------------------------
- */
+/* ---- refusals ------------------------------------------------------------------------------- */
 
 static void tokens_as_given(void **state)
 {
@@ -808,8 +802,7 @@ static void names(void **state)
     assert_false(template_is_plain(template_named("alpaca")));
 }
 
-/* ---- models' own templates ---------------------------------------------------------------------
- */
+/* ---- models' own templates ------------------------------------------------------------------ */
 
 static const char llama2_jinja[] =
     "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set "

@@ -23,8 +23,7 @@ static const struct tokenizer *tokenizer(int which)
     return open[which];
 }
 
-/* ---- what is expected --------------------------------------------------------------------------
- */
+/* ---- what is expected ----------------------------------------------------------------------- */
 
 /* The text with special tokens spelt out, and for each byte whether it is learnt. */
 struct expected {
@@ -94,8 +93,7 @@ static void compare(const struct expected *x, const struct encoded *got, const c
     str_free(&piece);
 }
 
-/* ---- goldens -----------------------------------------------------------------------------------
- */
+/* ---- goldens -------------------------------------------------------------------------------- */
 
 static void expect_pieces(struct expected *x, const struct tokenizer *tok, const json_t *pieces)
 {
@@ -158,8 +156,7 @@ static void goldens(void **state)
     expected_free(&want);
 }
 
-/* ---- random conversations ----------------------------------------------------------------------
- */
+/* ---- random conversations ------------------------------------------------------------------- */
 
 static uint64_t drawn;
 
@@ -364,8 +361,7 @@ static void every_template(void **state)
     str_free(&s);
 }
 
-/* ---- a user's own ------------------------------------------------------------------------------
- */
+/* ---- a user's own --------------------------------------------------------------------------- */
 
 static void assert_renders(const char *definition, const char *record, const char *want)
 {
@@ -470,8 +466,7 @@ static void own_refused(void **state)
     encoded_free(&x);
 }
 
-/* ---- for the interop script --------------------------------------------------------------------
- */
+/* ---- for the interop script ----------------------------------------------------------------- */
 
 static int print_ids(const char *tokenizer_path, const char *name, const char *path)
 {

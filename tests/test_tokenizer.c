@@ -9,8 +9,7 @@
 #define LLAMA2_GGUF "llama2-tokenizer/ggml-vocab-llama-spm.gguf"
 #define GPT2_GGUF   "bpe-vocab/ggml-vocab-gpt-2.gguf"
 
-/* ---- vectors -----------------------------------------------------------------------------------
- */
+/* ---- vectors -------------------------------------------------------------------------------- */
 
 /* Lines of {"text", "ids"}. */
 static void check_jsonl(const struct tokenizer *t, const char *path, size_t count)
@@ -164,8 +163,7 @@ static void test_unigram_is_refused(void **state)
     assert_null(t);
 }
 
-/* ---- pre-tokenisers: words as Hugging Face's tokenizers 0.23 gives them ------------------------
- */
+/* ---- pre-tokenisers: words as Hugging Face's tokenizers 0.23 gives them --------------------- */
 
 static const struct {
     const char *text, *words[3]; /* GPT-2, SmolLM, Llama 3; words end at | */
@@ -267,8 +265,7 @@ static void test_splits_of_hostile_text(void **state)
     mem_free(text);
 }
 
-/* ---- every text --------------------------------------------------------------------------------
- */
+/* ---- every text ----------------------------------------------------------------------------- */
 
 static void check_random(const char *path)
 {
@@ -394,8 +391,7 @@ static void test_threads(void **state)
     }
 }
 
-/* ---- time --------------------------------------------------------------------------------------
- */
+/* ---- time ----------------------------------------------------------------------------------- */
 
 /* Steps of the encoder for n equal letters: look-ups and heap moves, which do not depend on the
  * machine. */

@@ -59,8 +59,7 @@ static const char *model_dir(const char *config)
     return dir;
 }
 
-/* ---- beside a tokenizer ------------------------------------------------------------------------
- */
+/* ---- beside a tokenizer --------------------------------------------------------------------- */
 
 static void test_roles(void **state)
 {
@@ -214,8 +213,7 @@ static void test_sidecars_refused(void **state)
     }
 }
 
-/* ---- finding -----------------------------------------------------------------------------------
- */
+/* ---- finding -------------------------------------------------------------------------------- */
 
 static struct tokenizer *find_ok(const char *model, const char *named)
 {
@@ -277,8 +275,7 @@ static void test_json_before_model(void **state)
     assert_non_null(strstr(e.msg, "tokenizer.model: byte 0"));
 }
 
-/* ---- exporting ---------------------------------------------------------------------------------
- */
+/* ---- exporting ------------------------------------------------------------------------------ */
 
 static void assert_same_ids(const struct tokenizer *a, const struct tokenizer *b)
 {

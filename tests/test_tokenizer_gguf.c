@@ -140,8 +140,7 @@ static const char *put_gguf(const struct made *m)
     return path;
 }
 
-/* ---- sound -------------------------------------------------------------------------------------
- */
+/* ---- sound ---------------------------------------------------------------------------------- */
 
 static void test_llama(void **state)
 {
@@ -231,8 +230,7 @@ static void test_oddities(void **state)
     tokenizer_free(t);
 }
 
-/* ---- refused -----------------------------------------------------------------------------------
- */
+/* ---- refused -------------------------------------------------------------------------------- */
 
 static void refuse(const struct made *m, const char *want)
 {

@@ -84,8 +84,7 @@ static const char *put_byte_json(struct json_parts p)
     return path;
 }
 
-/* ---- SentencePiece-style -----------------------------------------------------------------------
- */
+/* ---- SentencePiece-style -------------------------------------------------------------------- */
 
 static void encodes(const char *path, const char *text, const char *want)
 {
@@ -239,8 +238,7 @@ static void test_scores_of_merges(void **state)
     tokenizer_free(t);
 }
 
-/* ---- byte-level --------------------------------------------------------------------------------
- */
+/* ---- byte-level ----------------------------------------------------------------------------- */
 
 static void test_byte_forms(void **state)
 {
@@ -307,8 +305,7 @@ static void test_missing_byte(void **state)
     tokenizer_free(t);
 }
 
-/* ---- refused -----------------------------------------------------------------------------------
- */
+/* ---- refused -------------------------------------------------------------------------------- */
 
 static void refuse(const char *path, const char *want)
 {

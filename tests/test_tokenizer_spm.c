@@ -202,8 +202,7 @@ static void test_without_fallback(void **state)
     tokenizer_free(t);
 }
 
-/* ---- malformed ---------------------------------------------------------------------------------
- */
+/* ---- malformed ------------------------------------------------------------------------------ */
 
 static void refuse(const char *label, const struct str *s, const char *want)
 {

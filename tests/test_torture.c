@@ -8,7 +8,6 @@
  * disturbs nothing else. */
 #include "tests/train_util.h"
 
-#include <execinfo.h>
 #include <omp.h>
 #include <signal.h>
 #include <sys/resource.h>

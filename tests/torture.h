@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
@@ -247,9 +248,10 @@ void *__libc_realloc(void *p, size_t n);
 /* The libraries that do not get over a failure. OpenMP's and BLAS's print and exit, by design; libcrypto
  * 3.0 crashes when memory fails while it begins; libhdf5 1.10.8 crashes there, and calls exit() where
  * it makes a data set (both measured). */
-static struct {
+struct code {
     uintptr_t from, to;
-} spared[16];
+};
+static struct code spared[16], libc;
 static size_t n_spared;
 
 static int note_spared(struct dl_phdr_info *info, size_t size, void *unused)
@@ -257,25 +259,43 @@ static int note_spared(struct dl_phdr_info *info, size_t size, void *unused)
     static const char *const names[] = { "libgomp",   "libomp",  "openblas", "libblas",
                                          "libcrypto", "libhdf5", "ld-linux" };
     (void)size, (void)unused;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        for (int p = 0; strstr(info->dlpi_name, names[i]) && p < info->dlpi_phnum; p++) {
-            const ElfW(Phdr) *h = &info->dlpi_phdr[p];
-            if (h->p_type != PT_LOAD || !(h->p_flags & PF_X) || n_spared == 16) continue;
-            spared[n_spared].from = info->dlpi_addr + h->p_vaddr;
-            spared[n_spared++].to = info->dlpi_addr + h->p_vaddr + h->p_memsz;
-        }
+    for (int p = 0; p < info->dlpi_phnum; p++) {
+        const ElfW(Phdr) *h = &info->dlpi_phdr[p];
+        uintptr_t from = info->dlpi_addr + h->p_vaddr;
+        struct code code = { from, from + h->p_memsz };
+        if (h->p_type != PT_LOAD || !(h->p_flags & PF_X)) continue;
+        if (strstr(info->dlpi_name, "/libc.so")) libc = code;
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            if (strstr(info->dlpi_name, names[i]) && n_spared < 16) spared[n_spared++] = code;
+    }
     return 0;
 }
 static void find_spared(void)
 {
+    void *frame;
+    backtrace(&frame, 1); /* loads its library now */
     dl_iterate_phdr(note_spared, NULL);
+}
+static bool within(struct code code, const void *at)
+{
+    return (uintptr_t)at >= code.from && (uintptr_t)at < code.to;
+}
+/* Whoever made the C library ask: LLVM's OpenMP cannot live with a vsnprintf() that had no memory. */
+static const void *asked_by(const void *caller)
+{
+    void *frames[16];
+    if (!within(libc, caller)) return caller;
+    int n = backtrace(frames, 16), i = 0;
+    while (i < n && !within(libc, frames[i])) i++;
+    while (i < n && within(libc, frames[i])) i++;
+    return i < n ? frames[i] : caller;
 }
 static bool no_memory(const char *name, const void *caller)
 {
-    uintptr_t at = (uintptr_t)caller;
     if (!plan.on || plan.kind != CALLS_MEMORY) return false;
+    caller = asked_by(caller);
     for (size_t i = 0; i < n_spared; i++)
-        if (at >= spared[i].from && at < spared[i].to) return false;
+        if (within(spared[i], caller)) return false;
     return disturbed(CALLS_MEMORY, name, ENOMEM);
 }
 

@@ -74,8 +74,7 @@ static int sink_map(struct map *m, const struct sink *s, struct err *e)
     return 0;
 }
 
-/* ---- gzip --------------------------------------------------------------------------------------
- */
+/* ---- gzip ----------------------------------------------------------------------------------- */
 
 static int damaged(struct err *e, const char *path, size_t at, const char *why)
 {
@@ -124,8 +123,7 @@ static int unpack_gzip(struct sink *s, const struct map *packed, struct err *e)
     return code;
 }
 
-/* ---- Zstandard ---------------------------------------------------------------------------------
- */
+/* ---- Zstandard ------------------------------------------------------------------------------ */
 
 static int unpack_zstd(struct sink *s, const struct map *packed, struct err *e)
 {
@@ -153,8 +151,7 @@ static int unpack_zstd(struct sink *s, const struct map *packed, struct err *e)
     return code;
 }
 
-/* ---- by kind -----------------------------------------------------------------------------------
- */
+/* ---- by kind -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *bytes;

@@ -17,8 +17,7 @@ void config_free(struct config *c)
     *c = (struct config){ 0 };
 }
 
-/* ---- the file ----------------------------------------------------------------------------------
- */
+/* ---- the file ------------------------------------------------------------------------------- */
 
 static int refuse_structure(const char *where, const struct yaml_node *v, const char *section,
                             struct err *e)
@@ -79,8 +78,7 @@ static int read_document(struct config *c, const struct yaml_node *root, struct 
     return 0;
 }
 
-/* ---- overrides ---------------------------------------------------------------------------------
- */
+/* ---- overrides ------------------------------------------------------------------------------ */
 
 static int read_override(struct config *c, const char *text, struct err *e)
 {
@@ -108,8 +106,7 @@ static int read_override(struct config *c, const char *text, struct err *e)
     return 0;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------
- */
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 static int check_given(const struct config *c, struct err *e)
 {

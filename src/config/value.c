@@ -26,8 +26,7 @@ static const void *const_field_of(const struct config *c, const struct key *k)
     return (const char *)c + k->offset;
 }
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------- */
 
 static void add_words(struct str *out, const char *const *words)
 {
@@ -111,8 +110,7 @@ static int unwanted(const struct reading *r, const struct yaml_node *v, const ch
     return r->e->code;
 }
 
-/* ---- simple values ----------------------------------------------------------------------------
- */
+/* ---- simple values -------------------------------------------------------------------------- */
 
 static bool is_null(const struct yaml_node *v)
 {
@@ -189,8 +187,7 @@ static int read_word(int *out, const struct reading *r, const struct yaml_node *
     return unwanted(r, v, NULL, remedy);
 }
 
-/* ---- lists and small mappings ------------------------------------------------------------------
- */
+/* ---- lists and small mappings --------------------------------------------------------------- */
 
 static int read_modules(unsigned *out, const struct reading *r, const struct yaml_node *v)
 {
@@ -334,8 +331,7 @@ static int read_validation(struct config_validation *out, const struct reading *
     return read_sources(&out->files, r, v, false);
 }
 
-/* ---- by type -----------------------------------------------------------------------------------
- */
+/* ---- by type -------------------------------------------------------------------------------- */
 
 int value_read(struct config *c, const struct key *k, const struct yaml_node *v, size_t *line,
                struct err *e)
@@ -423,8 +419,7 @@ void value_free(struct config *c, const struct key *k)
     }
 }
 
-/* ---- printing ----------------------------------------------------------------------------------
- */
+/* ---- printing ------------------------------------------------------------------------------- */
 
 static void print_template(struct str *out, const char *text)
 {

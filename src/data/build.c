@@ -37,8 +37,7 @@ static bool by_fraction(const struct data_options *o)
     return o->n_validation == 0 && o->validation_frac > 0;
 }
 
-/* ---- the split ---------------------------------------------------------------------------------
- */
+/* ---- the split ------------------------------------------------------------------------------ */
 
 static void add_u64(struct sha256 *h, uint64_t v, size_t bytes)
 {
@@ -82,8 +81,7 @@ static int split_key(double *key, const struct conversation *c, uint64_t seed, s
     return 0;
 }
 
-/* ---- one record --------------------------------------------------------------------------------
- */
+/* ---- one record ----------------------------------------------------------------------------- */
 
 static int check_vocabulary(const struct conversation *c, size_t size, struct err *e)
 {
@@ -139,8 +137,7 @@ static void read_slot(struct slot *s, struct worker *w, const struct build *b,
     if (!s->code) s->code = digest_slot(s);
 }
 
-/* ---- a batch -----------------------------------------------------------------------------------
- */
+/* ---- a batch -------------------------------------------------------------------------------- */
 
 /* Fill slots with the next records; fewer than BATCH_RECORDS, or none, at the end of the file. */
 static size_t cut_batch(struct build *b, struct records *r)
@@ -172,8 +169,7 @@ static void read_batch(struct build *b, size_t n, const struct records *r,
     }
 }
 
-/* ---- taking ------------------------------------------------------------------------------------
- */
+/* ---- taking --------------------------------------------------------------------------------- */
 
 /* Keep the examples from .. to-1 of a slot. */
 static int keep(struct build *b, struct build_side *side, const struct slot *s, size_t from,
@@ -256,8 +252,7 @@ static int take_slot(struct build *b, struct slot *s, enum side to)
     return keep_slot(b, side, s);
 }
 
-/* ---- a source ----------------------------------------------------------------------------------
- */
+/* ---- a source ------------------------------------------------------------------------------- */
 
 static int read_records(struct build *b, struct records *r, const struct data_source *source,
                         enum side side)
@@ -324,8 +319,7 @@ int build_read(struct build *b)
     return code;
 }
 
-/* ---- beginning and end -------------------------------------------------------------------------
- */
+/* ---- beginning and end ---------------------------------------------------------------------- */
 
 int build_begin(struct build *b, const struct data_options *o, const struct tokenizer *tok,
                 const char *spool_dir, struct err *e)

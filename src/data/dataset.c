@@ -14,8 +14,7 @@ size_t origin_of(size_t *line, const struct origins *o, size_t example)
     return source;
 }
 
-/* ---- what is left, and what to say about it ----------------------------------------------------
- */
+/* ---- what is left, and what to say about it ------------------------------------------------- */
 
 static const char *train_on_name(enum train_on t)
 {
@@ -187,8 +186,7 @@ static int finish(struct str *notes, struct build *b)
     return str_error(notes, b->e);
 }
 
-/* ---- the files ---------------------------------------------------------------------------------
- */
+/* ---- the files ------------------------------------------------------------------------------ */
 
 /* What is known of the sources before they are read. */
 struct files {
@@ -271,8 +269,7 @@ static int files_same(const struct files *f, struct err *e)
     return 0;
 }
 
-/* ---- opening -----------------------------------------------------------------------------------
- */
+/* ---- opening -------------------------------------------------------------------------------- */
 
 static int check_options(const struct data_options *o, struct err *e)
 {

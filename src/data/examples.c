@@ -12,8 +12,7 @@ size_t examples_targets(const struct examples *x)
     return targets;
 }
 
-/* ---- items -------------------------------------------------------------------------------------
- */
+/* ---- items ---------------------------------------------------------------------------------- */
 
 static int reserve_items(struct examples *x, size_t n, struct err *e)
 {
@@ -82,8 +81,7 @@ int examples_join(struct examples *x, size_t first, struct err *e)
     return add_item(x, x->n, e);
 }
 
-/* ---- examples ----------------------------------------------------------------------------------
- */
+/* ---- examples ------------------------------------------------------------------------------- */
 
 /* Room for n more examples with `tokens` more tokens in all. */
 static int reserve(struct examples *x, size_t n, size_t tokens, struct err *e)

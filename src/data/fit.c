@@ -42,8 +42,7 @@ static int split_chunks(struct examples *out, const struct encoded *x, size_t ma
     return code;
 }
 
-/* ---- splitting a chat --------------------------------------------------------------------------
- */
+/* ---- splitting a chat ----------------------------------------------------------------------- */
 
 /* A long chat seen as exchanges: each ends with an assistant turn. */
 struct chat {
@@ -150,8 +149,7 @@ static int split_chat(struct examples *out, struct fit_result *result, const str
     return code;
 }
 
-/* ---- a record ----------------------------------------------------------------------------------
- */
+/* ---- a record ------------------------------------------------------------------------------- */
 
 static int fit_long(struct fit *f, struct examples *out, struct fit_result *result,
                     const struct conversation *c, const struct fit_options *o, struct err *e)
@@ -217,8 +215,7 @@ static int fit_one(struct fit *f, struct examples *out, struct fit_result *resul
     return code;
 }
 
-/* ---- forests -----------------------------------------------------------------------------------
- */
+/* ---- forests -------------------------------------------------------------------------------- */
 
 /* What is known of a turn. */
 enum { ANSWERED_BELOW = 1, DONE = 2 }; /* an answer comes behind it; it was a target */
@@ -302,8 +299,7 @@ static int fit_forest(struct fit *f, struct examples *out, struct fit_result *re
     return code || c->every_path ? code : examples_join(out, before, e);
 }
 
-/* ---- any record --------------------------------------------------------------------------------
- */
+/* ---- any record ----------------------------------------------------------------------------- */
 
 int fit_record(struct fit *f, struct examples *out, struct fit_result *result,
                const struct conversation *c, const struct fit_options *o, struct err *e)

@@ -34,8 +34,7 @@ const char *finding_key(enum found f)
     return keys[f];
 }
 
-/* ---- what a text holds -------------------------------------------------------------------------
- */
+/* ---- what a text holds ---------------------------------------------------------------------- */
 
 static bool is_alnum(char c)
 {
@@ -149,8 +148,7 @@ static unsigned look_at(const char *text, size_t n)
     return found;
 }
 
-/* ---- records -----------------------------------------------------------------------------------
- */
+/* ---- records -------------------------------------------------------------------------------- */
 
 static int add_answer(struct slot *s, const struct turn *t)
 {

@@ -219,8 +219,7 @@ void batch_begin_range(struct batch *b, uint32_t first, size_t n)
     cut(b, examples);
 }
 
-/* ---- building a pass --------------------------------------------------------------------------
- */
+/* ---- building a pass ------------------------------------------------------------------------ */
 
 /* Add the rows of one example that are not there yet; path[j] is the row of depth j. */
 static void insert(struct batch *b, uint32_t ex, size_t shared)

@@ -32,8 +32,7 @@ static const struct {
 enum { COUNTS = sizeof counts / sizeof *counts };
 _Static_assert((COUNTS + FAULTS) * sizeof(size_t) == sizeof(struct data_counts), "all are here");
 
-/* ---- the key -----------------------------------------------------------------------------------
- */
+/* ---- the key -------------------------------------------------------------------------------- */
 
 /* One line a setting, so that no two settings run into each other. Texts are quoted by length. */
 static void add_text(struct str *s, const char *name, const char *text)
@@ -99,8 +98,7 @@ int prepared_dir(char out[PATH_BYTES], const char *dir, struct err *e)
     return err_usage(e, "%s; name a directory with data.cache_dir", e->msg);
 }
 
-/* ---- writing -----------------------------------------------------------------------------------
- */
+/* ---- writing -------------------------------------------------------------------------------- */
 
 static int copy(struct h5_writer *w, uint64_t to, struct scratch *s, struct err *e)
 {
@@ -188,8 +186,7 @@ int prepared_write(const char *path, struct build *b, const char *key,
     return code;
 }
 
-/* ---- reading -----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static int wrong(const char *path, const char *what, struct err *e)
 {
@@ -352,8 +349,7 @@ int prepared_open(struct dataset *d, struct str *notes, const char *path, const 
     return code;
 }
 
-/* ---- removing ----------------------------------------------------------------------------------
- */
+/* ---- removing ------------------------------------------------------------------------------- */
 
 /* A name of ours: a key and the suffix, or a piece that a killed process left of one. */
 static bool is_ours(const char *name)

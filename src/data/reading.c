@@ -42,8 +42,7 @@ int reading_system(const struct reading *r, const char *key, const json_t *recor
     return reading_turn(r, ROLE_SYSTEM, key, json_object_get(record, key));
 }
 
-/* ---- messages ----------------------------------------------------------------------------------
- */
+/* ---- messages ------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -237,8 +236,7 @@ int reading_messages(const struct reading *r, const struct spelling *s, const ch
     return code;
 }
 
-/* ---- preferences, tools ------------------------------------------------------------------------
- */
+/* ---- preferences, tools --------------------------------------------------------------------- */
 
 /* A whole conversation whose beginning the rejected one has too: only what differs is learnt. */
 static void mark_common(const struct reading *r, const json_t *chosen, const json_t *rejected)

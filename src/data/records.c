@@ -38,8 +38,7 @@ static void skip_space(struct records *r)
     }
 }
 
-/* ---- slices ------------------------------------------------------------------------------------
- */
+/* ---- slices --------------------------------------------------------------------------------- */
 
 /* The bytes [from, r->at) that began on `line`, without the space at their end. */
 static int take(struct records *r, struct record_slice *s, size_t from, size_t line, struct err *e)
@@ -140,8 +139,7 @@ static int next_slice(struct records *r, struct record_slice *s, bool *more, str
     return slice_line(r, s, e);
 }
 
-/* ---- flat trees --------------------------------------------------------------------------------
- */
+/* ---- flat trees ----------------------------------------------------------------------------- */
 
 /* Whether a message of a flat list answers another. The key in quotes cannot stand inside a string,
  * where its second quote would have a backslash in front. */
@@ -184,8 +182,7 @@ int records_slice(struct records *r, struct record_slice *s, bool *more, struct 
     return code || !*more || !r->is_flat ? code : extend_slice(r, s, e);
 }
 
-/* ---- records -----------------------------------------------------------------------------------
- */
+/* ---- records -------------------------------------------------------------------------------- */
 
 enum { WHERE_BYTES = PATH_BYTES + 64 };
 
@@ -307,8 +304,7 @@ void records_release(struct records *r)
     r->released = r->at;
 }
 
-/* ---- opening -----------------------------------------------------------------------------------
- */
+/* ---- opening -------------------------------------------------------------------------------- */
 
 /* Files that are something else, told by their first bytes. */
 static int refuse_others(const struct records *r, struct err *e)

@@ -3,8 +3,7 @@
 
 #include <stdio.h>
 
-/* ---- a message ---------------------------------------------------------------------------------
- */
+/* ---- a message ------------------------------------------------------------------------------ */
 
 /* What its reviewers took out is not read, nor what answers it. */
 static bool is_deleted(const json_t *node)
@@ -32,8 +31,7 @@ static int add_message(const struct reading *r, const char *at, const json_t *no
     return 0;
 }
 
-/* ---- trees -------------------------------------------------------------------------------------
- */
+/* ---- trees ---------------------------------------------------------------------------------- */
 
 /* The node and what answers it; json_parse() has bounded the depth. */
 static int add_node(const struct reading *r, const json_t *node, uint32_t parent)
@@ -55,8 +53,7 @@ static int add_node(const struct reading *r, const json_t *node, uint32_t parent
     return code;
 }
 
-/* ---- flat lists --------------------------------------------------------------------------------
- */
+/* ---- flat lists ----------------------------------------------------------------------------- */
 
 /* The turn that the message answers, by its id; *gone when that one was left out. */
 static int find_parent(uint32_t *out, bool *gone, const struct reading *r, const json_t *turns,
@@ -113,8 +110,7 @@ static int read_flat(const struct reading *r, const json_t *messages)
     return code;
 }
 
-/* ---- the formats -------------------------------------------------------------------------------
- */
+/* ---- the formats ---------------------------------------------------------------------------- */
 
 bool is_oasst(const json_t *v)
 {

@@ -28,8 +28,7 @@ static const struct pair *usual_pair(const json_t *v)
     return NULL;
 }
 
-/* ---- dialogues in one text ---------------------------------------------------------------------
- */
+/* ---- dialogues in one text ------------------------------------------------------------------ */
 
 static const struct {
     const char *text;
@@ -83,8 +82,7 @@ static int read_dialogue(const struct reading *r, const json_t *v)
     return code;
 }
 
-/* ---- two texts ---------------------------------------------------------------------------------
- */
+/* ---- two texts ------------------------------------------------------------------------------ */
 
 bool is_prompt_completion(const json_t *v)
 {

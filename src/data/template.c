@@ -52,8 +52,7 @@ const struct template *template_of_model(const struct tokenizer *tok, struct err
     return NULL;
 }
 
-/* ---- special tokens ----------------------------------------------------------------------------
- */
+/* ---- special tokens ------------------------------------------------------------------------- */
 
 /* Its id, or -1. */
 static int32_t special_id(const struct tokenizer *tok, const struct piece *p)
@@ -116,8 +115,7 @@ bool template_stops(const struct template *t, const struct tokenizer *tok, int32
     return false;
 }
 
-/* ---- runs --------------------------------------------------------------------------------------
- */
+/* ---- runs ----------------------------------------------------------------------------------- */
 
 struct span {
     const char *text;
@@ -214,8 +212,7 @@ static int add_special(struct render *r, const struct piece *p)
     return add_end(r->x, r->e);
 }
 
-/* ---- turns -------------------------------------------------------------------------------------
- */
+/* ---- turns ---------------------------------------------------------------------------------- */
 
 struct parts {
     struct span system, user, input, answer;
@@ -389,8 +386,7 @@ static int add_turns(struct render *r, const struct conversation *c, enum train_
     return code;
 }
 
-/* ---- segments ----------------------------------------------------------------------------------
- */
+/* ---- segments ------------------------------------------------------------------------------- */
 
 /* The special token that the text begins with: its id and length; -1: none. */
 static int32_t spelt_special(size_t *n, const struct tokenizer *tok, const char *text, size_t left)
@@ -430,8 +426,7 @@ static int add_segments(struct render *r, const struct conversation *c)
     return code ? code : flush(r);
 }
 
-/* ---- examples ----------------------------------------------------------------------------------
- */
+/* ---- examples ------------------------------------------------------------------------------- */
 
 void encoded_free(struct encoded *x)
 {

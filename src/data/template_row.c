@@ -93,8 +93,7 @@ static const struct template templates[] = {
 };
 enum { TEMPLATES = sizeof templates / sizeof *templates };
 
-/* ---- the table ---------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------ */
 
 const struct template *template_named(const char *name)
 {
@@ -130,8 +129,7 @@ const char *template_names(void)
     return names;
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------
- */
+/* ---- pieces --------------------------------------------------------------------------------- */
 
 bool piece_next(struct piece *out, const char **at)
 {
@@ -173,8 +171,7 @@ const char *part_find(const char *part, const char *name)
     return NULL;
 }
 
-/* ---- definitions -------------------------------------------------------------------------------
- */
+/* ---- definitions ---------------------------------------------------------------------------- */
 
 #define TEMPLATE_NAME(part, help) #part,
 static const char *const part_names[] = { TEMPLATE_PARTS(TEMPLATE_NAME) };

@@ -56,8 +56,7 @@ static size_t cache_at(const struct generator *g, size_t layer, size_t i, size_t
     return ((layer * g->n_seq + i) * g->max_keys + at) * s->G * s->D;
 }
 
-/* ---- prompts ----------------------------------------------------------------------------------
- */
+/* ---- prompts -------------------------------------------------------------------------------- */
 
 static void lay_out(struct pass *p, const int32_t *const *prompt, const size_t *n, size_t n_seq)
 {
@@ -98,8 +97,7 @@ void generator_begin(struct generator *g, const int32_t *const *prompt, const si
     network_logits(&g->net, g->rows, g->n_seq, g->logits);
 }
 
-/* ---- single tokens ----------------------------------------------------------------------------
- */
+/* ---- single tokens -------------------------------------------------------------------------- */
 
 /* Block l for the newest token of every sequence; h (n_seq, C) in place. */
 static void step_layer(struct generator *g, size_t l, real *h, bool matvec)
@@ -170,8 +168,7 @@ void generator_step(struct generator *g, const int32_t *token)
     }
 }
 
-/* ---- choosing a token -------------------------------------------------------------------------
- */
+/* ---- choosing a token ----------------------------------------------------------------------- */
 
 /* Whether token a comes before token b: by weight, the first of equals. */
 static bool before(const real *weight, uint32_t a, uint32_t b)

@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-/* ---- LoRA around the frozen products ----------------------------------------------------------
- */
+/* ---- LoRA around the frozen products -------------------------------------------------------- */
 
 /* Which mask a group's input gets; q,k,v share one, as do gate,up. */
 static void drop(struct network *n, size_t layer, enum group g, const struct pass *p, real *y,
@@ -246,8 +245,7 @@ static void top_queries_backward(struct network *n, size_t layer, real *dx)
         for (size_t c = 0; c < s->C; c++) dx[n->top_rows[i] * s->C + c] += n->wide[i * s->C + c];
 }
 
-/* ---- forward ----------------------------------------------------------------------------------
- */
+/* ---- forward -------------------------------------------------------------------------------- */
 
 static void norm(struct network *n, real *y, real *rstd, const real *x, const real *w, size_t T)
 {
@@ -322,8 +320,7 @@ void layer_recompute_mlp(struct network *n, size_t layer, const struct pass *p, 
     mlp_inputs(n, layer, is_top(n, layer) ? &n->top : p, a);
 }
 
-/* ---- backward ---------------------------------------------------------------------------------
- */
+/* ---- backward ------------------------------------------------------------------------------- */
 
 static bool any_target(const struct adapter *a, enum group g)
 {

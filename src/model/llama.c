@@ -52,8 +52,7 @@ enum { NORM_LEAST = 2 }; /* bytes of a norm's number in a file */
  * inspect` reads all, and a loss that is not finite stops a run). */
 #define FINITE_MOST ((size_t)4 << 30)
 
-/* ---- binding ----------------------------------------------------------------------------------
- */
+/* ---- binding -------------------------------------------------------------------------------- */
 
 struct binder {
     struct llama *m;
@@ -239,8 +238,7 @@ static int bind_all(struct llama *m, struct llama_files *f, const char *path, st
     return b.code;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening -------------------------------------------------------------------------------- */
 
 static int add_file(struct llama *m, const char *path, struct err *e)
 {

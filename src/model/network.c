@@ -6,8 +6,7 @@
 #include "src/base/stop.h"
 #include "src/model/layer.h"
 
-/* ---- the plan ---------------------------------------------------------------------------------
- */
+/* ---- the plan ------------------------------------------------------------------------------- */
 
 static size_t largest(size_t a, size_t b)
 {
@@ -286,8 +285,7 @@ void network_free(struct network *n)
     *n = (struct network){ 0 };
 }
 
-/* ---- forward ----------------------------------------------------------------------------------
- */
+/* ---- forward -------------------------------------------------------------------------------- */
 
 static void choose_top(struct network *n, const struct pass *p)
 {
@@ -439,8 +437,7 @@ void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real
     }
 }
 
-/* ---- backward ---------------------------------------------------------------------------------
- */
+/* ---- backward ------------------------------------------------------------------------------- */
 
 bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad)
 {

@@ -5,8 +5,7 @@
 #include "src/base/mem.h"
 #include "src/tokenizer/vocab.h"
 
-/* ---- rules -------------------------------------------------------------------------------------
- */
+/* ---- rules ---------------------------------------------------------------------------------- */
 
 int bpe_init(struct bpe *b, struct err *e)
 {
@@ -77,8 +76,7 @@ int bpe_add(struct bpe *b, uint32_t left, uint32_t right, uint32_t rank, uint32_
     return 0;
 }
 
-/* ---- heap of (rank << 32 | position), lowest first ---------------------------------------------
- */
+/* ---- heap of (rank << 32 | position), lowest first ------------------------------------------ */
 
 static void sift_up(uint64_t *heap, size_t i)
 {
@@ -109,8 +107,7 @@ static uint64_t pop(struct bpe_work *w)
     return least;
 }
 
-/* ---- joining -----------------------------------------------------------------------------------
- */
+/* ---- joining -------------------------------------------------------------------------------- */
 
 void bpe_work_release(struct bpe_work *w)
 {

@@ -65,8 +65,7 @@ static int put(struct encoder *x, uint32_t id, size_t start, size_t end)
     return tokens_add(x->out, (int32_t)id, x->base + start, x->base + end, x->e);
 }
 
-/* ---- SentencePiece-style -----------------------------------------------------------------------
- */
+/* ---- SentencePiece-style -------------------------------------------------------------------- */
 
 /* Bytes [start, end) of the normalised text have no piece. */
 static int put_unknown(struct encoder *x, size_t start, size_t end)
@@ -264,8 +263,7 @@ static int encode_spm(struct encoder *x, size_t from, size_t to)
     return !code && start < n ? encode_pieces(x, start, n) : code;
 }
 
-/* ---- byte-level --------------------------------------------------------------------------------
- */
+/* ---- byte-level ----------------------------------------------------------------------------- */
 
 /* *id = the piece that the word is by itself, to be taken without merging, or -1. */
 static int whole_word(struct encoder *x, int32_t *id, const char *word, size_t n)
@@ -316,8 +314,7 @@ static int encode_bytes(struct encoder *x, size_t from, size_t to)
     return code;
 }
 
-/* ---- added tokens in the text ------------------------------------------------------------------
- */
+/* ---- added tokens in the text --------------------------------------------------------------- */
 
 typedef int segment_fn(struct encoder *x, size_t from, size_t to);
 

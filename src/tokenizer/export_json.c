@@ -24,8 +24,7 @@ static void put_text(struct str *out, const struct tokenizer *t, int32_t id)
     json_add_string(out, text, n);
 }
 
-/* ---- around the model --------------------------------------------------------------------------
- */
+/* ---- around the model ----------------------------------------------------------------------- */
 
 static void put_added(struct str *out, const struct tokenizer *t)
 {
@@ -117,8 +116,7 @@ static void put_post(struct str *out, const struct tokenizer *t)
     str_free(&bos);
 }
 
-/* ---- merges ------------------------------------------------------------------------------------
- */
+/* ---- merges --------------------------------------------------------------------------------- */
 
 struct listed {
     struct merge merge;
@@ -192,8 +190,7 @@ static void put_merges(struct str *out, const struct tokenizer *t, const struct 
     str_free(&pair);
 }
 
-/* ---- the file ----------------------------------------------------------------------------------
- */
+/* ---- the file ------------------------------------------------------------------------------- */
 
 /* Added tokens at the end stay outside the model, where merging cannot come to them; the library
  * gives them the ids that follow. */

@@ -31,8 +31,7 @@ static bool same(const char *text, size_t n, const char *word)
     return n == strlen(word) && memcmp(text, word, n) == 0;
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------
- */
+/* ---- pieces --------------------------------------------------------------------------------- */
 
 /* A numeric array with one item for each piece. */
 static int per_piece(struct reader *r, const struct gguf *g, const char *key, enum gguf_type item,
@@ -112,8 +111,7 @@ static int read_merges(struct tokenizer *t, const struct gguf *g, struct err *e)
     return code;
 }
 
-/* ---- special ids -------------------------------------------------------------------------------
- */
+/* ---- special ids ---------------------------------------------------------------------------- */
 
 /* *id stays when the key is absent or says "none". */
 static int read_id(int32_t *id, struct tokenizer *t, const struct gguf *g, const char *key,
@@ -174,8 +172,7 @@ static int read_special(struct tokenizer *t, const struct gguf *g, struct err *e
     return t->chat_template ? 0 : e->code;
 }
 
-/* ---- kinds -------------------------------------------------------------------------------------
- */
+/* ---- kinds ---------------------------------------------------------------------------------- */
 
 static int read_llama(struct tokenizer *t, const struct gguf *g, struct err *e)
 {

@@ -34,8 +34,7 @@ static const char *at(struct hf *h, const char *key)
     return h->where;
 }
 
-/* ---- added tokens ------------------------------------------------------------------------------
- */
+/* ---- added tokens --------------------------------------------------------------------------- */
 
 int hf_read_added(struct added *a, const json_t *o, const char *where, struct err *e)
 {
@@ -77,8 +76,7 @@ static int read_added(struct hf *h, struct entry *x, size_t *id, size_t i, struc
     return 0;
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------
- */
+/* ---- pieces --------------------------------------------------------------------------------- */
 
 static int place(struct hf *h, struct entry *entries, size_t n, size_t id, const struct entry *x,
                  struct err *e)
@@ -183,8 +181,7 @@ static int read_pieces(struct hf *h, struct err *e)
     return code;
 }
 
-/* ---- merges ------------------------------------------------------------------------------------
- */
+/* ---- merges --------------------------------------------------------------------------------- */
 
 /* "a b", or ["a", "b"] for pieces that may hold spaces. */
 static bool merge_parts(const json_t *m, int32_t *left, int32_t *right, const struct vocab *v)
@@ -233,8 +230,7 @@ static int read_merges(struct hf *h, struct err *e)
     return 0;
 }
 
-/* ---- the model ---------------------------------------------------------------------------------
- */
+/* ---- the model ------------------------------------------------------------------------------ */
 
 /* The model's switches that change what merging does. */
 static int check_model(struct hf *h, struct err *e)

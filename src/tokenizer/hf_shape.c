@@ -76,8 +76,7 @@ static int unknown_part(const struct parts *p, size_t i, const char *wanted, str
                    o ? err_quotez(type_of(o)) : "nothing", wanted);
 }
 
-/* ---- SentencePiece-style -----------------------------------------------------------------------
- */
+/* ---- SentencePiece-style -------------------------------------------------------------------- */
 
 /* Replace { pattern: { String: from }, content: to } */
 static bool is_replace(const json_t *o, const char *from, const char *to)
@@ -178,8 +177,7 @@ static int read_spm(struct tokenizer *t, const struct parts *normalizer, const s
     return check_spm_decoder(root, pre->path, e);
 }
 
-/* ---- byte-level --------------------------------------------------------------------------------
- */
+/* ---- byte-level ----------------------------------------------------------------------------- */
 
 /* Published patterns and what they are. */
 static const struct {
@@ -275,8 +273,7 @@ int hf_read_shape(struct tokenizer *t, const json_t *root, const char *path, str
     return read_spm(t, &normalizer, &pre, root, e);
 }
 
-/* ---- post-processor ----------------------------------------------------------------------------
- */
+/* ---- post-processor ------------------------------------------------------------------------- */
 
 /* TemplateProcessing whose single form begins with a special token: that is BOS. */
 static int read_template(struct tokenizer *t, const struct parts *p, const json_t *o, struct err *e)

@@ -52,8 +52,7 @@ static int each_cut(struct tokenizer *t, int32_t id, cut_fn *f, void *context, s
     return code;
 }
 
-/* ---- by score ----------------------------------------------------------------------------------
- */
+/* ---- by score ------------------------------------------------------------------------------- */
 
 /* The symbol of a character that is no piece, made when it is new. */
 static int lone_symbol(struct tokenizer *t, uint32_t *symbol, const char *bytes, size_t n,
@@ -156,8 +155,7 @@ static int number_unused(struct tokenizer *t, struct err *e)
     return code;
 }
 
-/* ---- by a list of merges -----------------------------------------------------------------------
- */
+/* ---- by a list of merges -------------------------------------------------------------------- */
 
 /* Merges of or to special and byte pieces are left out: they would let text spell such a token. */
 static int rules_by_merges(struct tokenizer *t, const char *where, struct err *e)

@@ -5,8 +5,7 @@
 #include "src/tokenizer/parts.h"
 #include "src/tokenizer/rules.h"
 
-/* ---- symbols of single characters and bytes ----------------------------------------------------
- */
+/* ---- symbols of single characters and bytes ------------------------------------------------- */
 
 static uint32_t symbol_of(const struct tokenizer *t, const char *bytes, size_t n)
 {
@@ -68,8 +67,7 @@ static int seal_byte_level(struct tokenizer *t, struct err *e)
 /* Every place of a text may cost this many steps. */
 enum { USER_MOST = 256 };
 
-/* ---- added tokens that text is searched for ----------------------------------------------------
- */
+/* ---- added tokens that text is searched for ------------------------------------------------- */
 
 static void spell_normalized(struct str *out, const struct tokenizer *t, const char *text, size_t n)
 {
@@ -128,8 +126,7 @@ static int seal_user_pieces(struct tokenizer *t, const char *where, struct err *
     return 0;
 }
 
-/* ---- words -------------------------------------------------------------------------------------
- */
+/* ---- words ---------------------------------------------------------------------------------- */
 
 static bool has_inner_space(const struct tokenizer *t, int32_t id)
 {

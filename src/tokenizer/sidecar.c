@@ -42,8 +42,7 @@ static int read_object(json_t **out, char path[PATH_BYTES], const char *dir, con
     return code;
 }
 
-/* ---- added pieces ------------------------------------------------------------------------------
- */
+/* ---- added pieces --------------------------------------------------------------------------- */
 
 struct numbered {
     size_t id;
@@ -195,8 +194,7 @@ static int read_added_tokens(struct sidecars *s, struct err *e)
     return code;
 }
 
-/* ---- BOS and EOS -------------------------------------------------------------------------------
- */
+/* ---- BOS and EOS ---------------------------------------------------------------------------- */
 
 /* *known: the files say which token has this role; *id is -1 when they say that none has. */
 static int read_role(struct sidecars *s, const char *key, int32_t *id, bool *known, struct err *e)
@@ -281,8 +279,7 @@ static int read_roles(struct sidecars *s, struct err *e)
     return !eos_known && t->eos < 0 && eos >= 0 ? tokenizer_add_stop(t, eos, e) : 0;
 }
 
-/* ---- chat template -----------------------------------------------------------------------------
- */
+/* ---- chat template -------------------------------------------------------------------------- */
 
 /* A text, or [{ name, template }]: the one named "default", else the first. */
 static const char *template_of(const json_t *v)
@@ -317,8 +314,7 @@ static int read_template(struct sidecars *s, struct err *e)
     return code;
 }
 
-/* ---- all of them -------------------------------------------------------------------------------
- */
+/* ---- all of them ---------------------------------------------------------------------------- */
 
 static int read_config(struct sidecars *s, const char *path, struct err *e)
 {

@@ -93,8 +93,7 @@ static int want_wire(const struct spm *s, const struct field *f, enum wire wire,
                    wire_name(f->wire), wire_name(wire));
 }
 
-/* ---- pieces ------------------------------------------------------------------------------------
- */
+/* ---- pieces --------------------------------------------------------------------------------- */
 
 static int add_piece(struct spm *s, const struct text_span *text, float score, uint64_t type,
                      size_t at, struct err *e)
@@ -145,8 +144,7 @@ static int read_piece(struct spm *s, const struct field *message, struct err *e)
     return code ? code : add_piece(s, &text, score, type, message->at, e);
 }
 
-/* ---- trainer and normaliser --------------------------------------------------------------------
- */
+/* ---- trainer and normaliser ----------------------------------------------------------------- */
 
 static int read_trainer(struct spm *s, const struct field *message, struct err *e)
 {
@@ -228,8 +226,7 @@ static int refuse_unsupported(const struct spm *s, struct err *e)
     return why ? err_set(e, "%s: %s", s->path, why) : 0;
 }
 
-/* ---- the file ----------------------------------------------------------------------------------
- */
+/* ---- the file ------------------------------------------------------------------------------- */
 
 /* A named piece, if it is a control piece. */
 static int32_t control_piece(const struct tokenizer *t, const struct text_span *name,

@@ -76,8 +76,7 @@ int tokenizer_add_merge(struct tokenizer *t, int32_t left, int32_t right, const 
     return 0;
 }
 
-/* ---- opening -----------------------------------------------------------------------------------
- */
+/* ---- opening -------------------------------------------------------------------------------- */
 
 enum container { CONTAINER_SPM, CONTAINER_HF, CONTAINER_GGUF };
 
@@ -231,8 +230,7 @@ int tokenizer_find(struct tokenizer **out, const char *model_path, const char *n
                    model_path);
 }
 
-/* ---- asking ------------------------------------------------------------------------------------
- */
+/* ---- asking --------------------------------------------------------------------------------- */
 
 const char *tokenizer_path(const struct tokenizer *t)
 {
