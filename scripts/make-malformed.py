@@ -209,6 +209,15 @@ class Checker:
             raise SystemExit(f"no checkpoint to damage: {got.said.decode()}")
         return made
 
+    def prepared(self) -> Path:
+        """A prepared data set that lorac wrote."""
+        cache = self.base / "cache"
+        got = self.run(["data", "prepare", str(self.base / "run.yaml"), f"data.cache_dir={cache}"])
+        made = list(cache.glob("*.h5"))
+        if len(made) != 1:
+            raise SystemExit(f"no prepared data set: {got.said.decode()}")
+        return made[0]
+
 
 def kinds(made: Path) -> list[m.Kind]:
     tables = [make() for make in malformed_models.KINDS + malformed_texts.KINDS]
@@ -228,7 +237,11 @@ def check(wanted: list[str]) -> int:
 
 def seeds(to: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="lorac-seeds-") as scratch:
-        for kind in kinds(Checker(Path(scratch)).checkpoint()):
+        checker = Checker(Path(scratch))
+        whole = to / "prepared" / "prepared-000"
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        whole.write_bytes(checker.prepared().read_bytes())
+        for kind in kinds(checker.checkpoint()):
             for i, case in enumerate(kind.cases):
                 for target, names in kind.fuzz.items():
                     parts = [case.files.get(name, b"") for name in names]

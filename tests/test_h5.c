@@ -7,9 +7,9 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-#include "src/base/hash.h"
 #include "src/base/mem.h"
 #include "src/formats/h5.h"
+#include "tests/seal.h"
 
 #define OK(call)                                                                                   \
     do {                                                                                           \
@@ -336,24 +336,6 @@ static hid_t make_file(const char *path)
     H5Pclose(fcpl);
     assert_true(file >= 0);
     return file;
-}
-
-/* Write the user block as the header describes it. */
-static void reseal(const char *path)
-{
-    struct str s = { 0 };
-    struct err e;
-    uint8_t digest[SHA256_BYTES];
-    char hex[SHA256_HEX], block[512] = "";
-    get_file(&s, path);
-    OK(sha256_of(digest, s.p + 512, s.n - 512, &e));
-    hex_of(hex, digest);
-    snprintf(block, sizeof block, "LORACH5\nversion 1\nbytes %020" PRIu64 "\nsha256 %s\n",
-             (uint64_t)s.n, hex);
-    int fd = open(path, O_WRONLY);
-    assert_int_equal(pwrite(fd, block, sizeof block, 0), sizeof block);
-    close(fd);
-    str_free(&s);
 }
 
 static const char *seal_file(hid_t file, const char *name)

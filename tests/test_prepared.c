@@ -9,6 +9,7 @@
 #include "src/base/mem.h"
 #include "src/data/pass.h"
 #include "src/data/prepared.h"
+#include "tests/seal.h"
 
 static const struct tokenizer *bytes(void)
 {
@@ -224,6 +225,37 @@ static void never_mistaken(void **state)
     assert_string_equal(key, keys[0]);
 }
 
+/* A file whose seal fits may still name a token that the model does not have. */
+static void foreign_ids(void **state)
+{
+    (void)state;
+    struct data_source s[2];
+    struct data_options o = options_of(s);
+    o.cache_dir = temp_path("foreign");
+    o.prepare = PREPARE_ALWAYS;
+    const int32_t foreign[] = { (int32_t)tokenizer_size(bytes()), -1 };
+    for (size_t i = 0; i < 4; i++) {
+        struct dataset d, again;
+        struct str whole = { 0 }, notes = { 0 };
+        struct err e;
+        open_ok(&d, &o, NULL);
+        const struct examples *x = i % 2 ? &d.validation : &d.train;
+        size_t last = examples_tokens(x) - 1;
+        size_t at = (size_t)((const uint8_t *)(x->ids + last) - d.map.data);
+        assert_ok(file_read(&whole, d.prepared, 1 << 26, &e), &e);
+        memcpy(whole.p + at, &foreign[i / 2], sizeof *foreign);
+        assert_ok(file_replace(d.prepared, whole.p, whole.n, 0600, &e), &e);
+        reseal(d.prepared);
+        open_ok(&again, &o, &notes);
+        assert_false(again.reused);
+        assert_non_null(strstr(notes.p, "token ids outside the vocabulary"));
+        dataset_close(&again);
+        dataset_close(&d);
+        str_free(&whole);
+        str_free(&notes);
+    }
+}
+
 static void changed_and_damaged(void **state)
 {
     (void)state;
@@ -419,10 +451,15 @@ static int end_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_little_memory), cmocka_unit_test(same_as_in_memory),
-        cmocka_unit_test(found_again),         cmocka_unit_test(never_mistaken),
-        cmocka_unit_test(changed_and_damaged), cmocka_unit_test(nothing_is_left),
-        cmocka_unit_test(copies_removed),      cmocka_unit_test(same_run),
+        cmocka_unit_test(takes_little_memory),
+        cmocka_unit_test(same_as_in_memory),
+        cmocka_unit_test(found_again),
+        cmocka_unit_test(never_mistaken),
+        cmocka_unit_test(foreign_ids),
+        cmocka_unit_test(changed_and_damaged),
+        cmocka_unit_test(nothing_is_left),
+        cmocka_unit_test(copies_removed),
+        cmocka_unit_test(same_run),
     };
     return cmocka_run_group_tests(tests, make_test_dir, end_group);
 }

@@ -83,6 +83,11 @@ static int split_key(double *key, const struct conversation *c, uint64_t seed, s
 
 /* ---- one record ----------------------------------------------------------------------------- */
 
+size_t build_vocabulary(const struct data_options *o, const struct tokenizer *tok)
+{
+    return o->vocab_size ? o->vocab_size : tok ? tokenizer_size(tok) : 0;
+}
+
 static int check_vocabulary(const struct conversation *c, size_t size, struct err *e)
 {
     for (size_t i = 0; size && i < c->n_ids; i++) {
@@ -124,8 +129,7 @@ static void read_slot(struct slot *s, struct worker *w, const struct build *b,
     s->chosen = c->chosen;
     CHECK(b->tok || c->kind == RECORD_TOKENS);
     if (c->kind == RECORD_TOKENS) {
-        size_t size = o->vocab_size ? o->vocab_size : b->tok ? tokenizer_size(b->tok) : 0;
-        s->code = check_vocabulary(c, size, &s->e);
+        s->code = check_vocabulary(c, build_vocabulary(o, b->tok), &s->e);
         s->fault = FAULT_VALUE;
     }
     if (!s->code) {

@@ -42,5 +42,7 @@ int build_read(struct build *b);
 void build_end(struct build *b);
 
 size_t build_examples(const struct build_side *s);
+/* All token ids lie below it; 0: nobody knows. */
+size_t build_vocabulary(const struct data_options *o, const struct tokenizer *tok);
 
 #endif

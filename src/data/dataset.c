@@ -357,7 +357,7 @@ static int open_or_build(struct dataset *d, struct str *notes, const char *dir, 
     if (code) return code;
     if (file_exists(path)) {
         size_t said = notes->n;
-        d->reused = prepared_open(d, notes, path, key, e) == 0;
+        d->reused = prepared_open(d, notes, path, key, build_vocabulary(o, tok), e) == 0;
         if (d->reused) return 0;
         drop(d);
         if (notes->p) notes->p[notes->n = said] = 0;
@@ -367,7 +367,7 @@ static int open_or_build(struct dataset *d, struct str *notes, const char *dir, 
                   (o->prepare == PREPARE_AUTO && f->bytes > PREPARE_ABOVE_BYTES);
     if (!wanted) return build_in_memory(d, notes, o, tok, e);
     code = build_file(path, dir, key, d, f, o, tok, e);
-    return code ? code : prepared_open(d, notes, path, key, e);
+    return code ? code : prepared_open(d, notes, path, key, build_vocabulary(o, tok), e);
 }
 
 static int open_sources(struct dataset *d, struct str *notes, const struct files *f,

@@ -291,6 +291,24 @@ static int read_side(struct examples *x, struct origins *o, struct data_counts *
     return 0;
 }
 
+/* The pages are given back piece by piece: a data set may be larger than memory. */
+static int check_ids(const struct examples *x, size_t vocabulary, const char *path, struct err *e)
+{
+    enum { PIECE = 1 << 20 };
+    size_t n = examples_tokens(x), most = vocabulary ? vocabulary : (size_t)INT32_MAX + 1;
+    for (size_t at = 0; at < n; at += PIECE) {
+        size_t now = n - at < PIECE ? n - at : PIECE;
+        uint32_t largest = 0; /* a negative id is a large one */
+        for (size_t i = at; i < at + now; i++) {
+            uint32_t id = (uint32_t)x->ids[i];
+            largest = id > largest ? id : largest;
+        }
+        if (now && largest >= most) return wrong(path, "token ids outside the vocabulary", e);
+        pages_release(x->ids + at, now * sizeof *x->ids);
+    }
+    return 0;
+}
+
 static int check_text(const struct h5_reader *r, const char *name, const char *wanted,
                       struct err *e)
 {
@@ -320,7 +338,7 @@ static int read_digest(uint8_t digest[SHA256_BYTES], const struct h5_reader *r, 
 }
 
 int prepared_open(struct dataset *d, struct str *notes, const char *path, const char *key,
-                  struct err *e)
+                  size_t vocabulary, struct err *e)
 {
     struct h5_reader r;
     int64_t version = 0;
@@ -340,6 +358,8 @@ int prepared_open(struct dataset *d, struct str *notes, const char *path, const 
         code = read_side(&d->validation, &d->validation_origins, &d->validation_counts, &d->map, &r,
                          "validation", e);
     }
+    if (!code) code = check_ids(&d->train, vocabulary, path, e);
+    if (!code) code = check_ids(&d->validation, vocabulary, path, e);
     if (!code && d->train_origins.n_sources != d->n_shares) {
         code = wrong(path, "another number of sources", e);
     }

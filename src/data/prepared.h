@@ -34,10 +34,11 @@ int prepared_write(const char *path, struct build *b, const char *key,
                    const uint8_t sha256[SHA256_BYTES], const char *notes, struct err *e);
 
 /* Map such a file into d (zeroed but for its sources' weights, which it does not hold: d->shares and
- * n_shares are set, their n is filled in) and append its notes. An error when it is damaged or does
- * not have that key. d->map is to be closed behind the examples. */
+ * n_shares are set, their n is filled in) and append its notes. An error when it is damaged, does
+ * not have that key, or holds a token id that is not below `vocabulary` (0: any below 2^31). d->map
+ * is to be closed behind the examples. */
 int prepared_open(struct dataset *d, struct str *notes, const char *path, const char *key,
-                  struct err *e);
+                  size_t vocabulary, struct err *e);
 
 /* Remove every prepared file from the directory; what was removed. */
 int prepared_purge(size_t *files, uint64_t *bytes, const char *dir, struct err *e);

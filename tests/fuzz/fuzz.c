@@ -9,6 +9,8 @@
 
 #include "src/base/file.h"
 #include "src/base/utf8.h"
+#include "tests/seal.h"
+#include "tests/seal.h"
 
 enum { FILES = 8 };
 static char dir[256];
@@ -49,6 +51,14 @@ const char *fuzz_put(const char *name, const void *data, size_t n)
     const char *path = path_of(name);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     CHECK(fd >= 0 && write(fd, data, n) == (ssize_t)n && close(fd) == 0);
+    return path;
+}
+
+const char *fuzz_put_sealed(const char *name, const void *data, size_t n)
+{
+    if (n <= SEAL_BYTES) return NULL;
+    const char *path = fuzz_put(name, data, n);
+    reseal(path);
     return path;
 }
 

@@ -18,6 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
  * the path, in a buffer of its own for each name of at most eight. */
 const char *fuzz_put(const char *name, const void *data, size_t n);
 const char *fuzz_dir(void);
+/* The same for one of our HDF5 files (src/formats/h5.h), under a seal that fits: what somebody may
+ * write who can compute a SHA-256. NULL when it is too short to have one. */
+const char *fuzz_put_sealed(const char *name, const void *data, size_t n);
 /* Remove a file of that directory. */
 void fuzz_drop(const char *name);
 
