@@ -27,12 +27,11 @@ enum {
     PART_ROWS = VECTOR_BYTES >= 64 ? 192 : 96,
     RUN_PANELS = 8,
     LEAST_STRIPS = 4,
-    PACK_STEP = 32 % TILE_COLS ? 96 : 32, /* whole panels and whole quantised blocks */
-    PACK_COLS = 384,                      /* rows of B are read so far, */
-    PACK_DEPTH = 8,                       /* so many at a time */
+    PACK_COLS = 384,               /* rows of B are read so far, */
+    PACK_DEPTH = 8,                /* so many at a time, */
+    PACK_SLACK = 2 * QUANT_BLOCK,  /* with the rest of the quantised blocks at both ends */
 };
-_Static_assert(COLS_MAX % PACK_STEP == 0 && PACK_COLS % PACK_STEP == 0, "steps fill pieces");
-_Static_assert(PACK_STEP % TILE_COLS == 0, "panels fill steps");
+_Static_assert(COLS_MAX % TILE_COLS == 0 && PACK_COLS % TILE_COLS == 0, "panels fill pieces");
 _Static_assert(INNER_MAX % QUANT_BLOCK == 0, "blocks hold whole quantised blocks");
 
 _Static_assert(PART_ROWS % TILE_ROWS == 0, "strips fill parts");
@@ -48,10 +47,14 @@ struct matmul_work {
     real *strips; /* packed A: STRIPS for each thread */
 };
 
+static size_t matmul_reals(size_t threads)
+{
+    return COLS_MAX * (size_t)INNER_PIECE + threads * STRIPS;
+}
+
 static size_t matmul_work_bytes(void)
 {
-    size_t threads = (size_t)omp_get_max_threads();
-    return (COLS_MAX * (size_t)INNER_PIECE + threads * STRIPS) * sizeof(real) + 256;
+    return matmul_reals((size_t)omp_get_max_threads()) * sizeof(real) + 256;
 }
 
 static struct matmul_work matmul_carve(void *work)
@@ -274,14 +277,15 @@ static void pack_panel_rows(real *panel, const struct term *t, size_t col, size_
 static void pack_panels_cols(real *panels, size_t depth, size_t at, const struct term *t,
                              size_t col, size_t n, size_t k0, size_t K)
 {
-    real wide[PACK_DEPTH][PACK_COLS] __attribute__((aligned(64)));
+    real wide[PACK_DEPTH][PACK_COLS + PACK_SLACK] __attribute__((aligned(64)));
+    size_t skip = col % QUANT_BLOCK; /* panels need not begin where quantised blocks do */
     for (size_t k = 0; k < K; k += PACK_DEPTH) {
         size_t d = min_size(PACK_DEPTH, K - k);
         const real *rows[PACK_DEPTH];
         for (size_t q = 0; q < d; q++) {
-            rows[q] = wide[q];
+            rows[q] = wide[q] + skip;
             if (t->w) {
-                widen(wide[q], t->w, k0 + k + q, col, n);
+                widen(wide[q], t->w, k0 + k + q, col - skip, skip + n);
             } else {
                 rows[q] = t->b + (k0 + k + q) * t->ldb + col;
             }
@@ -335,13 +339,13 @@ static size_t block_length(size_t K)
     return blocks ? round_up((K + blocks - 1) / blocks, QUANT_BLOCK) : 1;
 }
 
-/* Columns in steps of at most `most` that fill whole panels and blocks, of which the thread that gets the
- * most gets as few as can be. */
+/* Columns in steps of at most `most` that fill whole panels, of which the thread that gets the most gets
+ * as few as can be. */
 static size_t column_step(size_t n, size_t threads, size_t most)
 {
     size_t each = (n + threads - 1) / threads, best = 0, least = SIZE_MAX;
     for (size_t steps = (each + most - 1) / most, last = steps + 3; steps <= last; steps++) {
-        size_t step = round_up((each + steps - 1) / steps, PACK_STEP);
+        size_t step = round_up((each + steps - 1) / steps, TILE_COLS);
         size_t count = (n + step - 1) / step, top = (count + threads - 1) / threads * step;
         if (top >= least) continue;
         least = top;
@@ -350,8 +354,8 @@ static size_t column_step(size_t n, size_t threads, size_t most)
     return best;
 }
 
-/* By one thread: n <= PACK_COLS columns of B from `col` on, a multiple of PACK_STEP. The panel of the
- * j-th of them begins at panels + j * block.K. */
+/* By one thread: n <= PACK_COLS columns of B from `col` on. The panel of the j-th of them begins at
+ * panels + j * block.K. */
 static void pack_columns(real *panels, const struct term *terms, size_t n_terms, size_t col,
                          size_t n, struct inner block)
 {
@@ -533,29 +537,36 @@ static void multiply(const struct piece *p, real *strips)
 
 /* Where C has few rows, packed B is used little and not worth a way through the last-level cache: a
  * thread packs a few panels, which stay in its second-level cache, and multiplies them with all rows at
- * once, fetching meanwhile what it will pack next. A is packed by every thread. */
+ * once, fetching meanwhile what it will pack next. A is packed by every thread: with more than a few
+ * rows that pays where a thread has some columns to use it for. */
 enum {
-    SHORT_ROWS = 192,
+    FEW_ROWS = 192,
+    SHORT_ROWS = VECTOR_BYTES >= 64 ? 1024 : FEW_ROWS, /* measured: SPEED.md */
     SHORT_COLS = 192,
     SHORT_PANELS = SHORT_COLS * INNER_MAX, /* of one thread */
 };
-_Static_assert(SHORT_COLS % PACK_STEP == 0, "few panels are a step");
-_Static_assert((SHORT_ROWS + TILE_ROWS) * INNER_MAX <= STRIPS, "strips of few rows fit");
+_Static_assert(SHORT_COLS % TILE_COLS == 0, "few panels fill pieces");
+
+/* A thread's part of the work memory, which is divided anew. */
+static size_t short_share(size_t threads)
+{
+    return (matmul_reals(threads) / threads) & ~(size_t)31;
+}
 
 static bool is_short(size_t M, size_t N)
 {
     size_t threads = (size_t)omp_get_max_threads();
-    return M <= SHORT_ROWS && N >= threads * PACK_STEP &&
-           threads <= COLS_MAX * (size_t)INNER_PIECE / SHORT_PANELS;
+    return M <= SHORT_ROWS && N >= threads * TILE_COLS * (M <= FEW_ROWS ? 2 : 6) &&
+           SHORT_PANELS + round_up(M, TILE_ROWS) * INNER_MAX <= short_share(threads);
 }
 
 /* Columns [j0, j1) of C, by one thread. */
 static void short_columns(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
                           size_t j0, size_t j1, size_t wide, bool accumulate, struct matmul_work w)
 {
-    size_t K = joint_inner(terms, n_terms), step = block_length(K),
-           id = (size_t)omp_get_thread_num();
-    real *strips = w.strips + id * STRIPS, *panels = w.panels + id * SHORT_PANELS;
+    size_t K = joint_inner(terms, n_terms), step = block_length(K);
+    size_t share = short_share((size_t)omp_get_num_threads());
+    real *panels = w.panels + (size_t)omp_get_thread_num() * share, *strips = panels + SHORT_PANELS;
     for (size_t k = 0; k < K; k += step) {
         struct inner block = { k, min_size(K - k, step) }, next = { k + step, step };
         pack_strips(strips, terms, n_terms, 0, M, block);
@@ -578,8 +589,10 @@ static void matmul_short(real *c, size_t ldc, const struct term *terms, size_t n
 {
 #pragma omp parallel
     {
-        size_t threads = (size_t)omp_get_num_threads(), wide = column_step(N, threads, SHORT_COLS);
-        size_t each = ((N + wide - 1) / wide + threads - 1) / threads * wide;
+        size_t threads = (size_t)omp_get_num_threads();
+        size_t each = round_up((N + threads - 1) / threads, TILE_COLS);
+        size_t pieces = (each + SHORT_COLS - 1) / SHORT_COLS;
+        size_t wide = round_up((each + pieces - 1) / pieces, TILE_COLS);
         size_t first = (size_t)omp_get_thread_num() * each;
         if (first < N)
             short_columns(c, ldc, terms, n_terms, M, first, min_size(N, first + each), wide,
