@@ -136,8 +136,8 @@ static void pack_as_rows(real *panels, const real *x, size_t ld, size_t n, size_
 static void pack_as_cols(real *panels, const real *x, size_t ld, size_t n, size_t D)
 {
     struct term t = { .b = x, .ldb = ld };
-    for (size_t j = 0; j < D; j += PACK_COLS)
-        pack_panels_cols(panels + j * n, n, 0, &t, j, min_size(D - j, PACK_COLS), 0, n);
+    for (size_t j = 0; j < D; j += GROUP_COLS)
+        pack_panels_cols(panels + j * n, n, 0, &t, j, min_size(D - j, GROUP_COLS), 0, n);
 }
 
 /* Pack x's rows (T, G, D) for every segment and key head. */

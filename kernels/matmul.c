@@ -5,79 +5,62 @@
  * TOMS 2008): B is packed into panels of TILE_COLS columns, A into strips of TILE_ROWS rows, both
  * with the inner index slowest, and a register tile of TILE_ROWS x TILE_COLS runs over the inner
  * index. The terms' inner indices are joined into one, so that a LoRA term lengthens the last block
- * instead of visiting C again. All threads pack B together, then share out the rows:
+ * instead of visiting C again. C is cut into a grid, one cell for each thread, which does all of it
+ * alone, without waiting for others:
  *
- *     for columns in pieces of COLS_MAX            (packed B stays in the last-level cache)
- *       for the joint inner index in pieces of INNER_BLOCKS blocks of at most INNER_MAX
- *         pack B                                   (each weight is widened once)
- *         for rows in parts of at most PART_ROWS, each by one thread
- *           pack A                                 (it stays in the thread's second-level cache)
- *           for columns in runs of RUN_PANELS      (as do these columns of C)
- *             for each block: C += A * B, tile by tile
+ *     for the cell's rows in chunks of at most ROWS_MAX
+ *       for the joint inner index in blocks of at most INNER_MAX
+ *         pack A                               (it passes through the last-level cache)
+ *         for the cell's columns in groups of at most GROUP_COLS
+ *           pack B                             (it stays in the second-level cache)
+ *           for rows: C += A * B, tile by tile, while what is packed next is fetched
  *
- * (Few rows, few columns and outer products have ways of their own, below.)
+ * It is B that is kept close and used at once because B costs most: its values come from memory and are
+ * widened. (Few columns and outer products have ways of their own, below.)
  *
  * Blocks depend on the terms' K alone and every element of C is one chain of multiply-adds per
  * block, so its bits depend on neither M, N nor the number of threads. */
 
 enum {
     INNER_MAX = 384,
-    INNER_BLOCKS = 3,
-    COLS_MAX = 3072, /* a multiple of every TILE_COLS and of 32 */
-    PART_ROWS = VECTOR_BYTES >= 64 ? 192 : 96,
-    RUN_PANELS = 8,
-    LEAST_STRIPS = 4,
-    PACK_COLS = 384,               /* rows of B are read so far, */
-    PACK_DEPTH = 8,                /* so many at a time, */
-    PACK_SLACK = 2 * QUANT_BLOCK,  /* with the rest of the quantised blocks at both ends */
+    ROWS_MAX = 1008, /* whole strips of every TILE_ROWS */
+    GROUP_COLS = 192,
+    PACK_DEPTH = 8,               /* so many rows of B are read at a time, */
+    PACK_SLACK = 2 * QUANT_BLOCK, /* with the rest of the quantised blocks at both ends */
+    LINE_BYTES = 64,
 };
-_Static_assert(COLS_MAX % TILE_COLS == 0 && PACK_COLS % TILE_COLS == 0, "panels fill pieces");
+_Static_assert(ROWS_MAX % TILE_ROWS == 0, "strips fill chunks");
+_Static_assert(GROUP_COLS % TILE_COLS == 0, "panels fill groups");
 _Static_assert(INNER_MAX % QUANT_BLOCK == 0, "blocks hold whole quantised blocks");
 
-_Static_assert(PART_ROWS % TILE_ROWS == 0, "strips fill parts");
-
+/* The work memory: of each thread, packed B and packed A. */
 enum {
-    LINE_BYTES = 64,
-    INNER_PIECE = INNER_BLOCKS * INNER_MAX,
-    STRIPS = PART_ROWS * INNER_PIECE + 4 * VL, /* of one thread; slack for full-vector stores */
+    PANELS = GROUP_COLS * INNER_MAX,
+    STRIPS = ROWS_MAX * INNER_MAX,
 };
 
-struct matmul_work {
-    real *panels; /* packed B: COLS_MAX x INNER_PIECE */
-    real *strips; /* packed A: STRIPS for each thread */
-};
-
-static size_t matmul_reals(size_t threads)
+static size_t matmul_reals(void)
 {
-    return COLS_MAX * (size_t)INNER_PIECE + threads * STRIPS;
+    return (size_t)omp_get_max_threads() * (PANELS + STRIPS);
 }
 
 static size_t matmul_work_bytes(void)
 {
-    return matmul_reals((size_t)omp_get_max_threads()) * sizeof(real) + 256;
+    return matmul_reals() * sizeof(real) + 128;
 }
 
-static struct matmul_work matmul_carve(void *work)
+static real *matmul_aligned(void *work)
 {
-    real *base = (real *)(((uintptr_t)work + 127) / 128 * 128);
-    return (struct matmul_work){ base, base + COLS_MAX * (size_t)INNER_PIECE };
+    return (real *)(((uintptr_t)work + 127) / 128 * 128);
 }
 
 /* ---- the register tile ----------------------------------------------------------------------- */
 
-/* What is fetched into the second-level cache meanwhile: `step` bytes for each k. */
-struct ahead {
-    const void *at;
-    size_t step;
-};
-
 /* c (TILE_ROWS, nv * VL) = or += strip (K, TILE_ROWS) * panel (K, nv * VL). nv is a constant at
  * every call, so that the loops over the tile unroll and s stays in registers. */
-static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, const real *strip,
-                                                          const real *panel, size_t K, bool add,
-                                                          struct ahead ahead, const int nv)
+static inline __attribute__((always_inline)) void
+tile_nv(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add, const int nv)
 {
-    const char *fetch = ahead.at;
     vec s[TILE_ROWS][TILE_VECTORS];
     for (int i = 0; i < TILE_ROWS; i++)
         for (int j = 0; j < nv; j++) {
@@ -86,8 +69,6 @@ static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, c
         }
     for (size_t k = 0; k < K; k++) {
         vec b[TILE_VECTORS];
-        __builtin_prefetch(fetch, 0, 2);
-        fetch += ahead.step;
 #pragma GCC unroll 8
         for (int j = 0; j < nv; j++) b[j] = *(const vec *)(panel + j * VL);
 #pragma GCC unroll 16
@@ -111,42 +92,36 @@ static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, c
 }
 
 static void tile_full(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
-                      struct ahead ahead, size_t vectors)
+                      size_t vectors)
 {
     switch (vectors) {
     case 1:
-        tile_nv(c, ldc, strip, panel, K, add, ahead, 1);
+        tile_nv(c, ldc, strip, panel, K, add, 1);
         break;
     case 2:
-        tile_nv(c, ldc, strip, panel, K, add, ahead, 2);
+        tile_nv(c, ldc, strip, panel, K, add, 2);
         break;
     default:
-        tile_nv(c, ldc, strip, panel, K, add, ahead, TILE_VECTORS);
+        tile_nv(c, ldc, strip, panel, K, add, TILE_VECTORS);
         break;
     }
 }
 
 /* Any m <= TILE_ROWS, n <= vectors * VL: at the borders of C through a tile of its own. */
-static void tile_ahead(real *c, size_t ldc, const real *strip, const real *panel, size_t K,
-                       bool add, size_t m, size_t n, size_t vectors, struct ahead ahead)
+static void tile(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
+                 size_t m, size_t n, size_t vectors)
 {
     if (m == TILE_ROWS && n == vectors * VL) {
-        tile_full(c, ldc, strip, panel, K, add, ahead, vectors);
+        tile_full(c, ldc, strip, panel, K, add, vectors);
         return;
     }
     real border[TILE_ROWS * TILE_COLS] __attribute__((aligned(64)));
-    tile_full(border, TILE_COLS, strip, panel, K, false, ahead, vectors);
+    tile_full(border, TILE_COLS, strip, panel, K, false, vectors);
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
             real v = border[i * TILE_COLS + j];
             c[i * ldc + j] = add ? c[i * ldc + j] + v : v;
         }
-}
-
-static void tile(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
-                 size_t m, size_t n, size_t vectors)
-{
-    tile_ahead(c, ldc, strip, panel, K, add, m, n, vectors, (struct ahead){ panel, 0 });
 }
 
 /* ---- packing --------------------------------------------------------------------------------- */
@@ -272,12 +247,12 @@ static void pack_panel_rows(real *panel, const struct term *t, size_t col, size_
 }
 
 /* The same where B's storage has one row per k: a few rows are widened and cut into panels, so that
- * reads run along rows and writes along panels. n <= PACK_COLS columns from `col`, which become
+ * reads run along rows and writes along panels. n <= GROUP_COLS columns from `col`, which become
  * neighbouring panels of `depth` rows each, of which these are rows `at` and on. */
 static void pack_panels_cols(real *panels, size_t depth, size_t at, const struct term *t,
                              size_t col, size_t n, size_t k0, size_t K)
 {
-    real wide[PACK_DEPTH][PACK_COLS + PACK_SLACK] __attribute__((aligned(64)));
+    real wide[PACK_DEPTH][GROUP_COLS + PACK_SLACK] __attribute__((aligned(64)));
     size_t skip = col % QUANT_BLOCK; /* panels need not begin where quantised blocks do */
     for (size_t k = 0; k < K; k += PACK_DEPTH) {
         size_t d = min_size(PACK_DEPTH, K - k);
@@ -339,23 +314,8 @@ static size_t block_length(size_t K)
     return blocks ? round_up((K + blocks - 1) / blocks, QUANT_BLOCK) : 1;
 }
 
-/* Columns in steps of at most `most` that fill whole panels, of which the thread that gets the most gets
- * as few as can be. */
-static size_t column_step(size_t n, size_t threads, size_t most)
-{
-    size_t each = (n + threads - 1) / threads, best = 0, least = SIZE_MAX;
-    for (size_t steps = (each + most - 1) / most, last = steps + 3; steps <= last; steps++) {
-        size_t step = round_up((each + steps - 1) / steps, TILE_COLS);
-        size_t count = (n + step - 1) / step, top = (count + threads - 1) / threads * step;
-        if (top >= least) continue;
-        least = top;
-        best = step;
-    }
-    return best;
-}
-
-/* By one thread: n <= PACK_COLS columns of B from `col` on. The panel of the j-th of them begins at
- * panels + j * block.K. */
+/* n <= GROUP_COLS columns of B from `col` on. The panel of the j-th of them begins at panels + j *
+ * block.K. */
 static void pack_columns(real *panels, const struct term *terms, size_t n_terms, size_t col,
                          size_t n, struct inner block)
 {
@@ -373,16 +333,6 @@ static void pack_columns(real *panels, const struct term *terms, size_t n_terms,
                             p.K);
         }
     }
-}
-
-/* Called by all threads of a team. */
-static void pack_panels(real *panels, const struct term *terms, size_t n_terms, size_t col,
-                        size_t n, struct inner block)
-{
-    size_t step = column_step(n, (size_t)omp_get_num_threads(), PACK_COLS);
-#pragma omp for schedule(static) nowait
-    for (size_t j = 0; j < n; j += step)
-        pack_columns(panels + j * block.K, terms, n_terms, col + j, min_size(n - j, step), block);
 }
 
 /* What pack_columns() will read of a first term's weight, fetched into the second-level cache line by
@@ -419,7 +369,7 @@ static inline void source_fetch(struct source *s, size_t lines)
     }
 }
 
-/* By one thread. Strip of row i begins at strips + i * block.K. */
+/* Strip of row i begins at strips + i * block.K. */
 static void pack_strips(real *strips, const struct term *terms, size_t n_terms, size_t row,
                         size_t m, struct inner block)
 {
@@ -438,166 +388,100 @@ static void pack_strips(real *strips, const struct term *terms, size_t n_terms, 
     }
 }
 
-/* A piece of the product: n columns of C, and `inner` of the joint inner index in blocks of `step`.
- * The panels of the block at k begin at panels + k * (n in whole vectors). */
-struct piece {
-    real *c; /* column 0 of the piece */
-    size_t ldc, M, n;
+/* Rows [row, row + m) and columns [col, col + n) of a product. */
+struct product {
+    real *c;
+    size_t ldc;
     const struct term *terms;
     size_t n_terms;
-    struct inner inner;
-    size_t step;
-    const real *panels;
-    bool add;
-    struct source *upcoming; /* is fetched meanwhile; NULL: the next panel is */
+    bool accumulate;
 };
 
-/* Rows [row, row + m) of it, columns [j0, j1), from packed strips. */
-static void multiply_run(const struct piece *p, const real *strips, size_t row, size_t m, size_t j0,
-                         size_t j1)
-{
-    size_t m_pad = round_up(m, TILE_ROWS), n_pad = round_up(p->n, VL);
-    size_t tiles = m_pad / TILE_ROWS * ((j1 - j0 + TILE_COLS - 1) / TILE_COLS);
-    bool add = p->add;
-    for (size_t k = 0; k < p->inner.K; k += p->step, add = true) {
-        size_t K = min_size(p->inner.K - k, p->step);
-        /* the next panel comes from the last-level cache while this one meets all strips */
-        size_t step = (TILE_COLS * sizeof(real) * TILE_ROWS + m_pad - 1) / m_pad;
-        for (size_t j = j0; j < j1; j += TILE_COLS)
-            for (size_t i = 0; i < m; i += TILE_ROWS) {
-                const real *panel = p->panels + k * n_pad + j * K;
-                struct ahead next = {
-                    (const char *)(panel + TILE_COLS * K) + i / TILE_ROWS * step * K, step
-                };
-                if (p->upcoming) {
-                    next = (struct ahead){ panel, 0 };
-                    source_fetch(p->upcoming, (p->upcoming->lines + tiles - 1) / tiles);
-                }
-                tile_ahead(p->c + (row + i) * p->ldc + j, p->ldc, strips + k * m_pad + i * K, panel,
-                           K, add, min_size(TILE_ROWS, m - i), min_size(TILE_COLS, p->n - j),
-                           panel_vectors(p->n, j), next);
-            }
-    }
-}
-
-static void multiply_part(const struct piece *p, real *strips, size_t row, size_t m, size_t j0,
-                          size_t j1)
-{
-    size_t m_pad = round_up(m, TILE_ROWS);
-    for (size_t k = 0; k < p->inner.K; k += p->step) {
-        struct inner block = { p->inner.k + k, min_size(p->inner.K - k, p->step) };
-        pack_strips(strips + k * m_pad, p->terms, p->n_terms, row, m, block);
-    }
-    for (size_t j = j0; j < j1; j += RUN_PANELS * TILE_COLS)
-        multiply_run(p, strips, row, m, j, min_size(j1, j + RUN_PANELS * TILE_COLS));
-}
-
-/* How the strips of C are shared out: in parts of `size` strips; or, if that is 0, in parts that
- * become smaller towards the end, so that threads which do not get equally far end together. */
-struct parts {
-    size_t strips, threads, size;
+struct cell {
+    size_t row, m, col, n;
 };
 
-static struct parts share_out(size_t M, size_t threads)
+/* One block of a cell of at most GROUP_COLS columns from packed operands. */
+static void multiply_block(const struct product *p, const struct cell *cell, struct inner block,
+                           const real *strips, const real *panels, struct source upcoming)
 {
-    struct parts p = { (M + TILE_ROWS - 1) / TILE_ROWS, threads, 0 };
-    size_t most = threads * (PART_ROWS / TILE_ROWS), rounds = (p.strips + most - 1) / most;
-    if (rounds == 1 || p.strips % (threads * rounds) == 0)
-        p.size = (p.strips + threads * rounds - 1) / (threads * rounds);
-    return p;
-}
-
-static inline size_t part_strips(const struct parts *p, size_t first)
-{
-    size_t left = p->strips - first, share = (left + 2 * p->threads - 1) / (2 * p->threads);
-    size_t size = p->size ? p->size : share < LEAST_STRIPS ? LEAST_STRIPS : share;
-    return min_size(left, min_size(size, PART_ROWS / TILE_ROWS));
-}
-
-/* With fewer parts than threads, columns are divided too. Which thread computes a part does not
- * change it. */
-static void multiply(const struct piece *p, real *strips)
-{
-    size_t threads = (size_t)omp_get_num_threads(), down = 0;
-    struct parts parts = share_out(p->M, threads);
-    for (size_t s = 0; s < parts.strips; s += part_strips(&parts, s)) down++;
-    size_t across = down < threads ? (threads + down - 1) / down : 1;
-    size_t wide = round_up((p->n + across - 1) / across, TILE_COLS);
-#pragma omp for collapse(2) schedule(dynamic)
-    for (size_t part = 0; part < down; part++)
-        for (size_t j = 0; j < p->n; j += wide) {
-            size_t first = 0;
-            for (size_t i = 0; i < part; i++) first += part_strips(&parts, first);
-            size_t row = first * TILE_ROWS, m = part_strips(&parts, first) * TILE_ROWS;
-            multiply_part(p, strips, row, min_size(p->M - row, m), j, min_size(p->n, j + wide));
+    size_t tiles = (cell->m + TILE_ROWS - 1) / TILE_ROWS * ((cell->n + TILE_COLS - 1) / TILE_COLS);
+    size_t lines = (upcoming.lines + tiles - 1) / tiles;
+    bool add = p->accumulate || block.k > 0;
+    for (size_t j = 0; j < cell->n; j += TILE_COLS) {
+        const real *panel = panels + j * block.K;
+        size_t n = min_size(TILE_COLS, cell->n - j), vectors = panel_vectors(cell->n, j);
+        for (size_t i = 0; i < cell->m; i += TILE_ROWS) {
+            source_fetch(&upcoming, lines);
+            tile(p->c + (cell->row + i) * p->ldc + cell->col + j, p->ldc, strips + i * block.K,
+                 panel, block.K, add, min_size(TILE_ROWS, cell->m - i), n, vectors);
         }
+    }
 }
 
-/* ---- few rows --------------------------------------------------------------------------------- */
-
-/* Where C has few rows, packed B is used little and not worth a way through the last-level cache: a
- * thread packs a few panels, which stay in its second-level cache, and multiplies them with all rows at
- * once, fetching meanwhile what it will pack next. A is packed by every thread: with more than a few
- * rows that pays where a thread has some columns to use it for. */
-enum {
-    FEW_ROWS = 192,
-    SHORT_ROWS = VECTOR_BYTES >= 64 ? 1024 : FEW_ROWS, /* measured: SPEED.md */
-    SHORT_COLS = 192,
-    SHORT_PANELS = SHORT_COLS * INNER_MAX, /* of one thread */
-};
-_Static_assert(SHORT_COLS % TILE_COLS == 0, "few panels fill pieces");
-
-/* A thread's part of the work memory, which is divided anew. */
-static size_t short_share(size_t threads)
+/* A cell of at most ROWS_MAX rows, by one thread. */
+static void multiply_chunk(const struct product *p, const struct cell *cell, real *work)
 {
-    return (matmul_reals(threads) / threads) & ~(size_t)31;
-}
-
-static bool is_short(size_t M, size_t N)
-{
-    size_t threads = (size_t)omp_get_max_threads();
-    return M <= SHORT_ROWS && N >= threads * TILE_COLS * (M <= FEW_ROWS ? 2 : 6) &&
-           SHORT_PANELS + round_up(M, TILE_ROWS) * INNER_MAX <= short_share(threads);
-}
-
-/* Columns [j0, j1) of C, by one thread. */
-static void short_columns(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
-                          size_t j0, size_t j1, size_t wide, bool accumulate, struct matmul_work w)
-{
-    size_t K = joint_inner(terms, n_terms), step = block_length(K);
-    size_t share = short_share((size_t)omp_get_num_threads());
-    real *panels = w.panels + (size_t)omp_get_thread_num() * share, *strips = panels + SHORT_PANELS;
+    real *panels = work, *strips = work + PANELS;
+    size_t K = joint_inner(p->terms, p->n_terms), step = block_length(K);
+    size_t groups = (cell->n + GROUP_COLS - 1) / GROUP_COLS;
+    size_t wide = round_up((cell->n + groups - 1) / groups, TILE_COLS);
     for (size_t k = 0; k < K; k += step) {
-        struct inner block = { k, min_size(K - k, step) }, next = { k + step, step };
-        pack_strips(strips, terms, n_terms, 0, M, block);
-        for (size_t j = j0; j < j1; j += wide) {
-            size_t n = min_size(j1 - j, wide), then = j + wide;
-            struct source upcoming = then < j1
-                                         ? source_of(terms, then, min_size(j1 - then, wide), block)
-                                         : source_of(terms, j0, min_size(j1 - j0, wide), next);
-            struct piece piece = { c + j,    ldc,   M,       n,      terms,
-                                   n_terms,  block, block.K, panels, accumulate || k > 0,
-                                   &upcoming };
-            pack_columns(panels, terms, n_terms, j, n, block);
-            multiply_run(&piece, strips, 0, M, 0, n);
+        struct inner block = { k, min_size(K - k, step) };
+        struct inner next = { k + step, min_size(K - block.k - block.K, step) };
+        pack_strips(strips, p->terms, p->n_terms, cell->row, cell->m, block);
+        for (size_t j = 0; j < cell->n; j += wide) {
+            size_t then = j + wide;
+            struct cell group = { cell->row, cell->m, cell->col + j, min_size(cell->n - j, wide) };
+            struct source upcoming =
+                then < cell->n
+                    ? source_of(p->terms, cell->col + then, min_size(cell->n - then, wide), block)
+                    : source_of(p->terms, cell->col, min_size(cell->n, wide), next);
+            pack_columns(panels, p->terms, p->n_terms, group.col, group.n, block);
+            multiply_block(p, &group, block, strips, panels, upcoming);
         }
     }
 }
 
-static void matmul_short(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
-                         size_t N, bool accumulate, struct matmul_work w)
+/* Cells of m rows and n columns. */
+struct grid {
+    size_t m, n;
+};
+
+/* Of the grids that have a cell for each of so many threads, the one whose cells take the least time;
+ * the constants are what packing a value costs, in multiply-adds of a full tile. */
+static struct grid choose_grid(size_t M, size_t N, size_t threads)
 {
-#pragma omp parallel
-    {
-        size_t threads = (size_t)omp_get_num_threads();
-        size_t each = round_up((N + threads - 1) / threads, TILE_COLS);
-        size_t pieces = (each + SHORT_COLS - 1) / SHORT_COLS;
-        size_t wide = round_up((each + pieces - 1) / pieces, TILE_COLS);
-        size_t first = (size_t)omp_get_thread_num() * each;
-        if (first < N)
-            short_columns(c, ldc, terms, n_terms, M, first, min_size(N, first + each), wide,
-                          accumulate, w);
+    enum { COST_A = 20, COST_B = 50 };
+    struct grid best = { 0 };
+    size_t least = SIZE_MAX;
+    for (size_t down = 1; down <= threads; down++) {
+        size_t across = threads / down;
+        struct grid g = { round_up((M + down - 1) / down, TILE_ROWS),
+                          round_up((N + across - 1) / across, TILE_COLS) };
+        size_t chunks = (g.m + ROWS_MAX - 1) / ROWS_MAX;
+        size_t cost = g.m * g.n + COST_A * g.m + COST_B * g.n * chunks;
+        if (cost >= least) continue;
+        least = cost;
+        best = g;
     }
+    return best;
+}
+
+static void matmul_grid(const struct product *p, size_t M, size_t N, real *work)
+{
+    struct grid g = choose_grid(M, N, (size_t)omp_get_max_threads());
+    size_t chunks = (g.m + ROWS_MAX - 1) / ROWS_MAX;
+    size_t chunk = round_up((g.m + chunks - 1) / chunks, TILE_ROWS);
+#pragma omp parallel for collapse(2) schedule(static, 1)
+    for (size_t row = 0; row < M; row += g.m)
+        for (size_t col = 0; col < N; col += g.n) {
+            size_t end = min_size(M, row + g.m);
+            for (size_t i = row; i < end; i += chunk) {
+                struct cell cell = { i, min_size(end - i, chunk), col, min_size(N - col, g.n) };
+                multiply_chunk(p, &cell, work + (size_t)omp_get_thread_num() * (PANELS + STRIPS));
+            }
+        }
 }
 
 /* ---- few columns ----------------------------------------------------------------------------- */
@@ -676,7 +560,7 @@ static void narrow_rows(real *c, size_t ldc, const struct term *terms, size_t n_
 
 static bool is_narrow(const struct term *terms, size_t n_terms, size_t N)
 {
-    if (N > TILE_COLS || joint_inner(terms, n_terms) > COLS_MAX / TILE_COLS * INNER_MAX)
+    if (N > TILE_COLS || joint_inner(terms, n_terms) * round_up(N, VL) > matmul_reals())
         return false;
     for (size_t i = 0; i < n_terms; i++)
         if (terms[i].a_cols) return false;
@@ -689,11 +573,11 @@ static void matmul_narrow(real *c, size_t ldc, const struct term *terms, size_t 
     size_t K = joint_inner(terms, n_terms), step = block_length(K), width = round_up(N, VL);
 #pragma omp parallel
     {
+#pragma omp for schedule(static)
         for (size_t k = 0; k < K; k += step) {
             struct inner block = { k, min_size(K - k, step) };
-            pack_panels(panels + k * width, terms, n_terms, 0, N, block);
+            pack_columns(panels + k * width, terms, n_terms, 0, N, block);
         }
-#pragma omp barrier
 #pragma omp for schedule(static)
         for (size_t i = 0; i < M; i += TILE_ROWS)
             narrow_rows(c, ldc, terms, n_terms, i, min_size(M - i, TILE_ROWS), N, accumulate,
@@ -836,35 +720,14 @@ static void matmul_outer(real *c, size_t ldc, const struct term *t, size_t M, si
 static void matmul(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
                    size_t N, bool accumulate, void *work)
 {
-    struct matmul_work w = matmul_carve(work);
-    size_t K = joint_inner(terms, n_terms), step = block_length(K);
+    real *aligned = matmul_aligned(work);
     if (M == 0) return; /* of a pass whose examples have no targets */
     if (is_outer(terms, n_terms, M, N)) {
         matmul_outer(c, ldc, terms, M, N, accumulate);
-        return;
-    }
-    if (is_narrow(terms, n_terms, N)) {
-        matmul_narrow(c, ldc, terms, n_terms, M, N, accumulate, w.panels);
-        return;
-    }
-    if (is_short(M, N)) {
-        matmul_short(c, ldc, terms, n_terms, M, N, accumulate, w);
-        return;
-    }
-#pragma omp parallel
-    for (size_t col = 0; col < N; col += COLS_MAX) {
-        size_t n = min_size(N - col, COLS_MAX), n_pad = round_up(n, VL);
-        for (size_t k = 0; k < K; k += INNER_BLOCKS * step) {
-            struct inner inner = { k, min_size(K - k, INNER_BLOCKS * step) };
-            for (size_t b = 0; b < inner.K; b += step) {
-                struct inner block = { k + b, min_size(inner.K - b, step) };
-                pack_panels(w.panels + b * n_pad, terms, n_terms, col, n, block);
-            }
-#pragma omp barrier
-            struct piece piece = { c + col, ldc,   M,    n,        terms,
-                                   n_terms, inner, step, w.panels, accumulate || k > 0,
-                                   NULL };
-            multiply(&piece, w.strips + (size_t)omp_get_thread_num() * STRIPS);
-        }
+    } else if (is_narrow(terms, n_terms, N)) {
+        matmul_narrow(c, ldc, terms, n_terms, M, N, accumulate, aligned);
+    } else {
+        struct product p = { c, ldc, terms, n_terms, accumulate };
+        matmul_grid(&p, M, N, aligned);
     }
 }
