@@ -39,14 +39,9 @@ enum {
     STRIPS = ROWS_MAX * INNER_MAX,
 };
 
-static size_t matmul_reals(void)
-{
-    return (size_t)omp_get_max_threads() * (PANELS + STRIPS);
-}
-
 static size_t matmul_work_bytes(void)
 {
-    return matmul_reals() * sizeof(real) + 128;
+    return (size_t)omp_get_max_threads() * (PANELS + STRIPS) * sizeof(real) + 128;
 }
 
 static real *matmul_aligned(void *work)
@@ -558,9 +553,10 @@ static void narrow_rows(real *c, size_t ldc, const struct term *terms, size_t n_
         }
 }
 
+/* Its packed B must fit into the work memory of one thread: more threads must not mean another way. */
 static bool is_narrow(const struct term *terms, size_t n_terms, size_t N)
 {
-    if (N > TILE_COLS || joint_inner(terms, n_terms) * round_up(N, VL) > matmul_reals())
+    if (N > TILE_COLS || joint_inner(terms, n_terms) * round_up(N, VL) > PANELS + STRIPS)
         return false;
     for (size_t i = 0; i < n_terms; i++)
         if (terms[i].a_cols) return false;
