@@ -130,14 +130,16 @@ static void check_product(const struct kernels *k, const char *what, const struc
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
-/* Around vectors, panels, few rows (192), pieces of columns (3072) and blocks of the inner index (384). */
+/* Around vectors, panels, groups of columns (192), chunks of rows (1,008) and blocks of the inner index
+ * (384). */
 static const size_t sizes[][3] = {
     { 1, 1, 1 },      { 1, 2, 7 },      { 2, 1, 16 },      { 7, 7, 7 },      { 15, 16, 17 },
     { 16, 48, 31 },   { 17, 49, 48 },   { 47, 47, 49 },    { 49, 96, 95 },   { 96, 97, 96 },
     { 97, 95, 97 },   { 1, 577, 383 },  { 5, 383, 384 },   { 6, 385, 385 },  { 129, 33, 577 },
     { 2049, 17, 33 }, { 2, 2049, 47 },  { 9, 3072, 17 },   { 4, 3121, 2 },   { 8, 12, 2049 },
     { 2050, 3, 769 }, { 33, 577, 576 }, { 577, 49, 385 },  { 2048, 5, 384 }, { 2, 3072, 384 },
-    { 192, 97, 65 },  { 193, 3121, 9 }, { 199, 97, 1190 },
+    { 192, 97, 65 },  { 193, 3121, 9 }, { 199, 97, 1190 }, { 1008, 192, 5 }, { 1009, 193, 385 },
+    { 2017, 385, 9 },
 };
 
 static void check_sizes(const struct kernels *k)
@@ -157,10 +159,11 @@ static void check_sizes(const struct kernels *k)
         }
 }
 
-/* As much of the workspace as a product can use; rows of it against the definition. */
+/* As much of the workspace as a product can use, with two threads chunks of rows and groups of columns that
+ * are all full; some rows against the definition. */
 static void check_workspace(const struct kernels *k)
 {
-    enum { M = 193, N = 3072, K = 1152 };
+    enum { M = 2016, N = 384, K = 768 };
     work = fenced(k->matmul_work_bytes(), 1);
     fences_keep();
     for (int b_rows = 0; b_rows < 2; b_rows++) {
