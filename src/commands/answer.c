@@ -1,9 +1,38 @@
 #include "src/commands/answer.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "src/base/mem.h"
 #include "src/base/utf8.h"
+
+/* Bytes of the control character at s, 0 if there is none; line ends and tabs are text. */
+static size_t control_bytes(const char *s, size_t n)
+{
+    uint32_t c;
+    size_t bytes = utf8_decode(&c, s, n);
+    if (!bytes || c == '\n' || c == '\t') return 0;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) ? bytes : 0;
+}
+
+/* Text of a model for stdout. To a terminal control characters go as U+FFFD: what a model says must
+ * not move the cursor, set the clipboard or make the terminal answer in the user's name. */
+static void print_text(const char *text, size_t n)
+{
+    static const char shown[] = "\xef\xbf\xbd";
+    size_t from = 0, at = 0;
+    if (!isatty(STDOUT_FILENO)) at = n;
+    while (at < n) {
+        size_t bytes = control_bytes(text + at, n - at);
+        if (bytes) {
+            fwrite(text + from, 1, at - from, stdout);
+            fwrite(shown, 1, sizeof shown - 1, stdout);
+            from = at + bytes;
+        }
+        at += bytes ? bytes : 1;
+    }
+    fwrite(text + from, 1, n - from, stdout);
+}
 
 /* Print what is whole UTF-8 of the text so far; characters whose last bytes are still to come wait. */
 static size_t print_from(const struct str *text, size_t printed)
@@ -14,7 +43,7 @@ static size_t print_from(const struct str *text, size_t printed)
     } else {
         at = text->n;
     }
-    fwrite(text->p + printed, 1, at - printed, stdout);
+    print_text(text->p + printed, at - printed);
     fflush(stdout);
     return at;
 }
@@ -43,7 +72,7 @@ static int write_tokens(struct str *text, struct generator *g, int32_t *ids, siz
         if (text->n) printed = print_from(text, printed);
         if (i + 1 < most) generator_step(g, &ids[i]);
     }
-    if (!code && text->n > printed) fwrite(text->p + printed, 1, text->n - printed, stdout);
+    if (!code && text->n > printed) print_text(text->p + printed, text->n - printed);
     if (printed || !code) putchar('\n');
     fflush(stdout);
     return code;

@@ -1,5 +1,6 @@
 /* lorac chat: a conversation on the terminal. Nothing of it is stored anywhere. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,20 +42,35 @@ enum { LINE_BYTES = 1 << 20, ANSWER_ROOM = 64 };
 /* ---- Ctrl-C ----------------------------------------------------------------------------------- */
 
 static volatile bool interrupted;
+static int wake[2] = { -1, -1 }; /* a pipe: holds a byte when interrupted, so that poll() sees it */
 
 /* Once stops the answer, or clears the line; once more before that has happened ends the program. */
 static void on_interrupt(int sig)
 {
-    if (interrupted) _exit(128 + sig);
+    int before = errno;
+    if (interrupted || write(wake[1], "", 1) != 1) _exit(128 + sig);
     interrupted = true;
+    errno = before;
 }
 
-static void install(void)
+/* With SA_RESTART: an answer that is being written when the signal comes is written to its end. */
+static int install(struct err *e)
 {
-    struct sigaction sa = { .sa_handler =
-                                on_interrupt }; /* no SA_RESTART: reading is interrupted */
+    struct sigaction sa = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART };
+    if (pipe(wake)) return err_errno(e, "cannot make a pipe");
     sigemptyset(&sa.sa_mask);
     sigaction(SIGINT, &sa, NULL);
+    return 0;
+}
+
+/* Whether there was an interrupt; it is then dealt with. */
+static bool take_interrupt(void)
+{
+    char byte;
+    if (!interrupted) return false;
+    while (read(wake[0], &byte, 1) < 0 && errno == EINTR) continue;
+    interrupted = false;
+    return true;
 }
 
 /* ---- the conversation so far ------------------------------------------------------------------- */
@@ -70,6 +86,8 @@ struct chat {
     size_t n;
     uint64_t answers; /* each with a seed of its own */
     bool terminal;    /* a person types */
+    char typed[4096]; /* read from stdin and not yet used */
+    size_t typed_at, typed_n;
 };
 
 static int say(struct chat *c, enum role role, const char *text, size_t n, struct err *e)
@@ -147,13 +165,11 @@ static int reply(struct chat *c, struct err *e)
                                          .seed = (uint64_t)seed + c->answers++ },
                                 .max_new_tokens = (size_t)max_new_tokens,
                                 .stop = &interrupted };
-    interrupted = false;
     int code = encode_to_fit(&in, c, e);
     if (!code) code = answer_write(&text, &c->x, &in, &o, e);
     if (!code && text.n) make_valid(&valid, text.p, text.n);
     if (!code) code = say(c, ROLE_ASSISTANT, valid.n ? valid.p : "", valid.n, e);
-    if (!code && interrupted) fprintf(stderr, "(stopped)\n");
-    interrupted = false;
+    if (take_interrupt() && !code) fprintf(stderr, "(stopped)\n");
     str_free(&valid);
     str_free(&text);
     encoded_free(&in);
@@ -172,13 +188,33 @@ static void prompt(const struct chat *c, bool more)
             colored ? "\033[0m" : "");
 }
 
-/* One line, or several where a line ends in a backslash. */
-static enum input read_text(struct str *text, const struct chat *c)
+enum { CH_END = -1, CH_INTERRUPT = -2 };
+
+/* The next byte of stdin, CH_END, or CH_INTERRUPT when Ctrl-C came first. */
+static int next_byte(struct chat *c)
 {
-    int ch;
+    while (c->typed_at == c->typed_n) {
+        struct pollfd on[] = { { .fd = STDIN_FILENO, .events = POLLIN },
+                               { .fd = wake[0], .events = POLLIN } };
+        if (poll(on, 2, -1) < 0 && errno != EINTR) return CH_END;
+        if (take_interrupt()) return CH_INTERRUPT;
+        if (!on[0].revents) continue;
+        ssize_t n = read(STDIN_FILENO, c->typed, sizeof c->typed);
+        if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+        if (n <= 0) return CH_END;
+        c->typed_at = 0;
+        c->typed_n = (size_t)n;
+    }
+    return (unsigned char)c->typed[c->typed_at++];
+}
+
+/* One line, or several where a line ends in a backslash. */
+static enum input read_text(struct str *text, struct chat *c)
+{
+    int ch = CH_END;
     str_clear(text);
     prompt(c, false);
-    while ((ch = getc(stdin)) != EOF && text->n < LINE_BYTES) {
+    while (text->n < LINE_BYTES && (ch = next_byte(c)) >= 0) {
         if (ch != '\n') {
             str_addc(text, (char)ch);
             continue;
@@ -187,9 +223,7 @@ static enum input read_text(struct str *text, const struct chat *c)
         text->p[text->n - 1] = '\n';
         prompt(c, true);
     }
-    if (ch == EOF && ferror(stdin) && errno == EINTR) {
-        clearerr(stdin);
-        interrupted = false;
+    if (ch == CH_INTERRUPT) {
         fprintf(stderr, "\n(/quit or Ctrl-D ends)\n");
         return INPUT_AGAIN;
     }
@@ -259,8 +293,8 @@ static int run(int argc, char **args, struct err *e)
                 adapters.n ? " with " : "", adapters.n ? adapters.at[0] : "",
                 c.x.template ? template_name(c.x.template) : "none");
     }
-    install();
-    code = talk(&c, e);
+    code = install(e);
+    if (!code) code = talk(&c, e);
     if (c.terminal) fputc('\n', stderr);
     forget(&c, 0, c.n);
     mem_free(c.said);
