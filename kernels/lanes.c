@@ -22,6 +22,25 @@ typedef uint16_t half_any __attribute__((aligned(1), may_alias));
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+/* Indices of a shuffle of two vectors x, y, from a function of the lane: LANES(UPPER, d) takes of
+ * each pair of blocks of d lanes x's first and y's first, LANES(LOWER, d) the second of both. */
+#define LANES_2(f, d) f(0, d), f(1, d)
+#define LANES_4(f, d) LANES_2(f, d), f(2, d), f(3, d)
+#define LANES_8(f, d) LANES_4(f, d), f(4, d), f(5, d), f(6, d), f(7, d)
+#define LANES_16(f, d)                                                                             \
+    LANES_8(f, d), f(8, d), f(9, d), f(10, d), f(11, d), f(12, d), f(13, d), f(14, d), f(15, d)
+#if VL == 16
+#define LANES LANES_16
+#elif VL == 8
+#define LANES LANES_8
+#elif VL == 4
+#define LANES LANES_4
+#else
+#define LANES LANES_2
+#endif
+#define UPPER(lane, d) ((lane) & (d) ? VL + (lane) - (d) : (lane))
+#define LOWER(lane, d) ((lane) & (d) ? VL + (lane) : (lane) + (d))
+
 #if LANES_BY_ISA && VECTOR_BYTES == 16 && (defined __SSE2__ || defined __ARM_NEON)
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
 typedef uint8_t bytes16_any __attribute__((vector_size(16), aligned(1), may_alias));

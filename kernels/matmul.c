@@ -129,22 +129,6 @@ static inline size_t panel_vectors(size_t n, size_t col)
 
 /* VL x VL values in vectors, transposed: each of log2(VL) rounds swaps the off-diagonal blocks of d
  * rows by d lanes. */
-#define LANES_2(f, d) f(0, d), f(1, d)
-#define LANES_4(f, d) LANES_2(f, d), f(2, d), f(3, d)
-#define LANES_8(f, d) LANES_4(f, d), f(4, d), f(5, d), f(6, d), f(7, d)
-#define LANES_16(f, d)                                                                             \
-    LANES_8(f, d), f(8, d), f(9, d), f(10, d), f(11, d), f(12, d), f(13, d), f(14, d), f(15, d)
-#if VL == 16
-#define LANES LANES_16
-#elif VL == 8
-#define LANES LANES_8
-#elif VL == 4
-#define LANES LANES_4
-#else
-#define LANES LANES_2
-#endif
-#define UPPER(lane, d) ((lane) & (d) ? VL + (lane) - (d) : (lane))
-#define LOWER(lane, d) ((lane) & (d) ? VL + (lane) : (lane) + (d))
 #define SWAP_BLOCKS(r, d)                                                                          \
     _Pragma("GCC unroll 16") for (int i = 0; i < VL; i++)                                          \
     {                                                                                              \

@@ -7,7 +7,7 @@
 static void rmsnorm_forward(real *y, real *rstd, const real *x, const real *w, size_t T, size_t C,
                             real eps)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (T > 1)
     for (size_t t = 0; t < T; t++) {
         const real *xt = x + t * C;
         real sum = 0;

@@ -8,7 +8,7 @@ static void rotate(real *x, const real *cosines, const real *sines, size_t T, si
                    size_t D, real direction)
 {
     size_t half = D / 2;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (T > 1)
     for (size_t t = 0; t < T; t++) {
         const real *c = cosines + t * half, *s = sines + t * half;
         for (size_t h = 0; h < heads; h++) {

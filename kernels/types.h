@@ -63,14 +63,18 @@ struct matrix {
     size_t meta_head; /* 0: rows are in Hugging Face order */
 };
 
-static inline const void *matrix_row(const struct matrix *w, size_t row)
+/* Which stored row is row `row`. */
+static inline size_t matrix_stored_row(const struct matrix *w, size_t row)
 {
     size_t hd = w->meta_head;
-    if (hd) {
-        size_t h = row / hd, i = row % hd;
-        row = h * hd + (i < hd / 2 ? 2 * i : 2 * (i - hd / 2) + 1);
-    }
-    return (const char *)w->data + row * dtype_bytes(w->type, w->cols);
+    if (!hd) return row;
+    size_t h = row / hd, i = row % hd;
+    return h * hd + (i < hd / 2 ? 2 * i : 2 * (i - hd / 2) + 1);
+}
+
+static inline const void *matrix_row(const struct matrix *w, size_t row)
+{
+    return (const char *)w->data + matrix_stored_row(w, row) * dtype_bytes(w->type, w->cols);
 }
 
 #endif
