@@ -267,7 +267,9 @@ static void test_matvec(void **state)
     const struct kernels *k = kernels_under_test(state);
     static const size_t dims[][3] = { { 1, 1, 1 },    { 1, 7, 17 },   { 2, 16, 33 },
                                       { 3, 49, 385 }, { 5, 8, 1024 }, { 1, 24, 1056 },
-                                      { 4, 8, 2081 }, { 17, 40, 96 } };
+                                      { 4, 8, 2081 }, { 17, 40, 96 }, { 1, 2, 64 },
+                                      { 2, 3, 31 },   { 1, 5, 64 },   { 1, 6, 40 },
+                                      { 4, 9, 32 },   { 1, 13, 64 } };
     for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++)
         for (size_t d = 0; d < COUNT(dims); d++) {
             size_t M = dims[d][0], N = dims[d][1], block = dtype_block_values(type);
