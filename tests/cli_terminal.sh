@@ -47,6 +47,7 @@ like "the accounting table" "$(screen)" "*forward*backward*optimiser*data*valida
 tmux kill-server
 
 # The terminal vanishes, as with a lost connection: the run goes on to its end.
+socket=$scratch/tmux2 # the first server may still be ending, and would take a new session with it
 steps() { grep -c '"loss"' "$scratch/run3/metrics.jsonl" 2>/dev/null; }
 env -u TMUX bash -c "command tmux -S '$socket' -f /dev/null new-session -d -x 100 -y 40 \
     'exec env OMP_NUM_THREADS=1 XDG_CACHE_HOME=$scratch $LORAC train $scratch/run.yaml output.dir=$scratch/run3 train.max_steps=300'"
