@@ -13,7 +13,9 @@ struct answer_options {
 
 /* Generate behind the prompt `in` until the template's end, max_new_tokens, the end of the context or
  * *stop. Each token is written and flushed as soon as its characters are whole; on a terminal control
- * characters other than line ends and tabs appear as U+FFFD. The text as it is is also appended to `text` unless that is NULL. An error when the prompt leaves no room for a token. */
+ * characters other than line ends and tabs, and what is not UTF-8, appear as U+FFFD. The text, as it
+ * is, is also appended to `text` unless that is NULL. An error when the prompt leaves no room for a
+ * token. */
 int answer_write(struct str *text, const struct inference *x, const struct encoded *in,
                  const struct answer_options *o, struct err *e);
 

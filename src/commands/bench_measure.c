@@ -44,7 +44,7 @@ static struct usage usage_now(void)
 }
 
 /* The idle threads of one pool spin for a while and disturb another's measurement: OpenBLAS's for more
- * than 30 ms, which took up to 30 % off whatever followed plain sgemm. */
+ * than 30 ms, which took up to 30 % off whatever followed plain sgemm. A quick look waits less. */
 static void let_pools_sleep(const struct bench *b)
 {
     usleep(b->rounds > 1 ? 100000 : 30000);
