@@ -350,6 +350,12 @@ def sidecars() -> Kind:
 SECRET = b"the door code is 4711"  # no message may show what records say
 
 
+def zstandard(text: bytes, window_log: int) -> bytes:
+    """One raw block in a frame that declares a window of that size (RFC 8878, 3.1.1)."""
+    block = len(text) << 3 | 1
+    return b"\x28\xb5\x2f\xfd\x00" + bytes([(window_log - 10) << 3]) + block.to_bytes(3, "little") + text
+
+
 def records() -> Kind:
     name = "data.jsonl"
     args = ["eval", "--model", "{base}/model", "--template", "alpaca", "--data", "{}/" + name]
@@ -422,6 +428,7 @@ def records() -> Kind:
         ("gzip of something malformed", gzip.compress(good + b"{", mtime=0), ":2: "),
         ("Zstandard's first bytes", b"\x28\xb5\x2f\xfd", "ends early"),
         ("Zstandard of rubbish", b"\x28\xb5\x2f\xfd" + b"\xff" * 60, "damaged"),
+        ("Zstandard that wants 256 MB", zstandard(good, 28), "more than 128 MB"),
     ]:  # fmt: skip
         add(label, file, says)
     for label, file, says in [
@@ -445,6 +452,7 @@ def records() -> Kind:
         ("blank lines", b"\n\n" + good + b"\n   \n" + good),
         ("an array", b"[" + good + b"," + good + b"]"),
         ("gzip", gzip.compress(good, mtime=0)),
+        ("Zstandard that wants 128 MB", zstandard(good, 27)),
         ("gzip in two parts", gzip.compress(good, mtime=0) * 2),
         ("U+2028 inside a text", m.text({"instruction": "a\u2028b", "output": "he"}).replace(b"\\u2028", b"\xe2\x80\xa8")),
         ("NUL in a text", b'{"instruction": "a\\u0000b", "output": "he"}\n'),

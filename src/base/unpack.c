@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "src/base/mem.h"
 
@@ -16,6 +17,7 @@ enum { PIECE = 1 << 20 };
 /* Text packs 3 to 30 times, 250 when it repeats itself all the time. What unpacks to more is made to
  * fill a disk (gzip can do 1,000 times, Zstandard far more). */
 enum { ROOM = 64 << 20, TIMES = 250 };
+enum { WINDOW_LOG = 27 };
 
 /* The file that the text goes to. */
 struct sink {
@@ -125,11 +127,23 @@ static int unpack_gzip(struct sink *s, const struct map *packed, struct err *e)
 
 /* ---- Zstandard ------------------------------------------------------------------------------ */
 
+static int zstd_refuse(struct err *e, const char *path, size_t at, size_t result)
+{
+    if (ZSTD_getErrorCode(result) != ZSTD_error_frameParameter_windowTooLarge) {
+        return damaged(e, path, at, ZSTD_getErrorName(result));
+    }
+    return err_set(e,
+                   "%s: byte %zu: unpacking it needs more than %d MB of memory; compress it again "
+                   "with a --long of at most %d",
+                   path, at, 1 << (WINDOW_LOG - 20), WINDOW_LOG);
+}
+
 static int unpack_zstd(struct sink *s, const struct map *packed, struct err *e)
 {
     uint8_t *bytes = mem_alloc(PIECE, 1, e);
     ZSTD_DStream *z = bytes ? ZSTD_createDStream() : NULL;
     int code = z ? 0 : err_set(e, "out of memory: unpacking %s", s->path);
+    if (z) CHECK(!ZSTD_isError(ZSTD_DCtx_setParameter(z, ZSTD_d_windowLogMax, WINDOW_LOG)));
     ZSTD_inBuffer in = { packed->data, packed->size, 0 };
     size_t hint = 1;
     bool full = false;
@@ -137,7 +151,7 @@ static int unpack_zstd(struct sink *s, const struct map *packed, struct err *e)
         ZSTD_outBuffer out = { bytes, PIECE, 0 };
         hint = ZSTD_decompressStream(z, &out, &in);
         if (ZSTD_isError(hint)) {
-            code = damaged(e, s->path, in.pos, ZSTD_getErrorName(hint));
+            code = zstd_refuse(e, s->path, in.pos, hint);
         } else {
             code = sink_write(s, bytes, out.pos, e);
         }
