@@ -352,8 +352,8 @@ SECRET = b"the door code is 4711"  # no message may show what records say
 
 def zstandard(text: bytes, window_log: int) -> bytes:
     """One raw block in a frame that declares a window of that size (RFC 8878, 3.1.1)."""
-    block = len(text) << 3 | 1
-    return b"\x28\xb5\x2f\xfd\x00" + bytes([(window_log - 10) << 3]) + block.to_bytes(3, "little") + text
+    head = b"\x28\xb5\x2f\xfd\x00" + bytes([(window_log - 10) << 3])
+    return head + (len(text) << 3 | 1).to_bytes(3, "little") + text
 
 
 def records() -> Kind:
