@@ -8,77 +8,100 @@
  *     dV += p^T do,   dp = do V^T,   ds = p (dp - delta) scale,   delta = sum(do o)
  *     dQ += ds K,     dK += ds^T Q
  *
- * Keys and values are packed once per segment and key head into the panels of matmul.c; the tiles
- * of one query head then run through the same register tile. Forward: every (segment, query tile,
- * head) is a job of its own. Backward: every (tree, head) is one, because a tree's keys gather
- * gradients from all its queries; heads that share a key head write to copies of dK and dV that are
- * added in order. So nothing depends on which thread does what. */
+ * A tile of scores lies with its queries side by side, a key in each row (s^T). So the softmax runs
+ * over vectors of queries, without sums across lanes, and p^T is the right-hand side of o^T = V^T p^T
+ * as it is, and read across the left-hand side of dV = p^T do: it is never packed. Keys and values
+ * are packed, once per segment and key head, into the strips of matmul.c. Where a tile crosses the
+ * diagonal, what no query sees is left out, up to whole strips and vectors.
+ *
+ * Forward: every (segment, query tile, head) is a job of its own. Backward: so it is, but jobs of a
+ * tree and head run one after the other, because its keys gather gradients from all its queries;
+ * heads that share a key head write to copies of dK and dV that are added in order. So nothing
+ * depends on which thread does what. */
 
-enum { ATTENTION_Q = 96, ATTENTION_K = 96 }; /* whole strips and whole panels everywhere */
-_Static_assert(ATTENTION_Q % TILE_ROWS == 0 && ATTENTION_K % TILE_COLS == 0, "tiles fill");
-_Static_assert(ATTENTION_K % TILE_ROWS == 0, "keys as rows, in the backward");
+#include <sched.h>
+#include <stdatomic.h>
 
-/* Sizes, and where a segment's packed panels begin (in keys, padded to whole vectors). */
+enum { ATTENTION_Q = 48, ATTENTION_K = 96 };
+_Static_assert(ATTENTION_Q % TILE_COLS == 0 && ATTENTION_Q % TILE_ROWS == 0, "tiles fill");
+_Static_assert(ATTENTION_K % TILE_ROWS == 0, "keys are rows");
+
+/* A tile of queries, and its place in the backward's order: the n-th of its tree. */
+struct query_tile {
+    uint32_t seg, i0, tree, turn;
+};
+
+/* Sizes, and where a segment's packed keys begin (in keys, padded to whole strips). */
 struct attention {
     const struct segment *seg;
-    size_t n_seg, T, H, G, D, D_pad;
-    size_t keys_pad;       /* sum over segments of round_up(len, VL) */
+    size_t n_seg, n_tiles, T, H, G, D;
+    size_t D_rows, D_cols; /* padded to whole strips, to whole vectors */
+    size_t keys_pad;       /* sum over segments of round_up(len, TILE_ROWS) */
     size_t *key_start;     /* n_seg */
-    real *k_rows, *v_rows; /* panels with one column per key: for q K^T and do V^T */
-    real *k_cols, *v_cols; /* panels with one row per key: for ds K and p V */
-    real *dk, *dv;         /* (H, T, D): gradients per query head */
+    struct query_tile *tile;
+    uint32_t *begin;   /* n_tiles + 1: where the tiles of a turn begin */
+    atomic_uint *done; /* of each (tree, head): tiles */
+    real *k, *v;       /* strips of keys: for K q^T and V do^T */
+    real *k_t, *v_t;   /* strips of channels: for K^T ds^T and V^T p^T */
+    real *dk, *dv;     /* (H, keys_pad, D_cols): gradients per query head */
     uintptr_t scratch;
     size_t scratch_bytes; /* per thread */
 };
 
 /* What one thread works in. */
 struct attention_tile {
-    real *s, *dp;             /* (ATTENTION_Q, ATTENTION_K) */
-    real *q, *dout;           /* strips over D */
-    real *q_cols, *dout_cols; /* panels with one row per query */
-    real *strips;             /* p or ds as strips, either way up */
-    real *acc;                /* (ATTENTION_Q, D): o or dq */
-    real *top, *sum;          /* per query row */
+    real *s, *dp;       /* (ATTENTION_K, ATTENTION_Q), dp also for ds */
+    real *q_t, *dout_t; /* (D, ATTENTION_Q) */
+    real *q, *dout;     /* (ATTENTION_Q, D_cols) */
+    real *acc;          /* (D_rows, ATTENTION_Q): o^T or dq^T */
+    real *top, *sum;    /* per query: running maximum and sum; lse and delta */
 };
 
-/* The next n reals at address *p, which is a number so that sizes can be counted from 0. */
-static real *take_reals(uintptr_t *p, size_t n)
+/* The next n bytes at address *p, which is a number so that sizes can be counted from 0. */
+static void *take(uintptr_t *p, size_t n)
 {
     uintptr_t at = (*p + 127) / 128 * 128;
-    *p = at + n * sizeof(real);
-    return (real *)at;
+    *p = at + n;
+    return (void *)at;
 }
 
-static struct attention_tile attention_tile_carve(uintptr_t *p, size_t D, size_t D_pad)
+static real *take_reals(uintptr_t *p, size_t n)
 {
-    enum { SLACK = 2 * VL };
+    return take(p, n * sizeof(real));
+}
+
+static struct attention_tile attention_tile_carve(uintptr_t *p, const struct attention *a)
+{
     return (struct attention_tile){
-        .s = take_reals(p, ATTENTION_Q * ATTENTION_K),
-        .dp = take_reals(p, ATTENTION_Q * ATTENTION_K),
-        .q = take_reals(p, ATTENTION_Q * D + SLACK),
-        .dout = take_reals(p, ATTENTION_Q * D + SLACK),
-        .q_cols = take_reals(p, ATTENTION_Q * D_pad),
-        .dout_cols = take_reals(p, ATTENTION_Q * D_pad),
-        .strips = take_reals(p, ATTENTION_Q * ATTENTION_K + SLACK),
-        .acc = take_reals(p, ATTENTION_Q * D),
+        .s = take_reals(p, ATTENTION_K * ATTENTION_Q),
+        .dp = take_reals(p, ATTENTION_K * ATTENTION_Q),
+        .q_t = take_reals(p, a->D * ATTENTION_Q),
+        .dout_t = take_reals(p, a->D * ATTENTION_Q),
+        .q = take_reals(p, ATTENTION_Q * a->D_cols),
+        .dout = take_reals(p, ATTENTION_Q * a->D_cols),
+        .acc = take_reals(p, a->D_rows * ATTENTION_Q),
         .top = take_reals(p, ATTENTION_Q),
         .sum = take_reals(p, ATTENTION_Q),
     };
 }
 
-/* One description of the workspace, for its size and for its use. keys_pad: padded keys at most. */
+/* One description of the workspace, for its size and for its use; keys_pad and n_tiles: at most. */
 static uintptr_t attention_carve(struct attention *a, uintptr_t p, size_t threads)
 {
-    a->D_pad = round_up(a->D, VL);
-    a->key_start = (size_t *)take_reals(&p, a->n_seg * sizeof(size_t) / sizeof(real) + 1);
-    a->k_rows = take_reals(&p, a->G * a->keys_pad * a->D);
-    a->v_rows = take_reals(&p, a->G * a->keys_pad * a->D);
-    a->k_cols = take_reals(&p, a->G * a->keys_pad * a->D_pad);
-    a->v_cols = take_reals(&p, a->G * a->keys_pad * a->D_pad);
-    a->dk = take_reals(&p, a->H * a->T * a->D);
-    a->dv = take_reals(&p, a->H * a->T * a->D);
+    a->D_rows = round_up(a->D, TILE_ROWS);
+    a->D_cols = round_up(a->D, VL);
+    a->key_start = take(&p, a->n_seg * sizeof *a->key_start);
+    a->tile = take(&p, a->n_tiles * sizeof *a->tile);
+    a->begin = take(&p, (a->n_tiles + 1) * sizeof *a->begin);
+    a->done = take(&p, a->n_seg * a->H * sizeof *a->done);
+    a->k = take_reals(&p, a->G * a->keys_pad * a->D);
+    a->v = take_reals(&p, a->G * a->keys_pad * a->D);
+    a->k_t = take_reals(&p, a->G * a->keys_pad * a->D_rows);
+    a->v_t = a->k_t; /* the backward's, the forward's */
+    a->dk = take_reals(&p, a->H * a->keys_pad * a->D_cols);
+    a->dv = take_reals(&p, a->H * a->keys_pad * a->D_cols);
     uintptr_t end = 0;
-    attention_tile_carve(&end, a->D, a->D_pad);
+    attention_tile_carve(&end, a);
     a->scratch_bytes = end + 256;
     a->scratch = p;
     return p + threads * a->scratch_bytes;
@@ -87,21 +110,51 @@ static uintptr_t attention_carve(struct attention *a, uintptr_t p, size_t thread
 static size_t attention_work_bytes(size_t T, size_t n_seg, size_t H, size_t G, size_t D)
 {
     struct attention a = {
-        .n_seg = n_seg, .T = T, .H = H, .G = G, .D = D, .keys_pad = T + n_seg * (VL - 1)
+        .n_seg = n_seg,
+        .n_tiles = T / ATTENTION_Q + n_seg,
+        .T = T,
+        .H = H,
+        .G = G,
+        .D = D,
+        .keys_pad = T + n_seg * (TILE_ROWS - 1),
     };
     return attention_carve(&a, 0, (size_t)omp_get_max_threads()) + 256;
+}
+
+/* The tiles, the first of every tree before the second of any: so that as many trees as possible
+ * keep threads busy. */
+static void order_tiles(struct attention *a)
+{
+    memset(a->begin, 0, (a->n_tiles + 1) * sizeof *a->begin);
+    for (int placing = 0; placing < 2; placing++) {
+        uint32_t turn = 0;
+        for (uint32_t s = 0; s < a->n_seg; s++) {
+            uint32_t tree = a->seg[s].tree;
+            if (s > 0 && tree != a->seg[s - 1].tree) turn = 0;
+            for (uint32_t i0 = 0; i0 < a->seg[s].len; i0 += ATTENTION_Q, turn++) {
+                if (placing) {
+                    a->tile[a->begin[turn]++] = (struct query_tile){ s, i0, tree, turn };
+                } else {
+                    a->begin[turn + 1]++;
+                }
+            }
+        }
+        for (size_t i = 1; !placing && i <= a->n_tiles; i++) a->begin[i] += a->begin[i - 1];
+    }
 }
 
 static struct attention attention_begin(const struct segment *seg, size_t n_seg, size_t T, size_t H,
                                         size_t G, size_t D, void *work)
 {
     struct attention a = { .seg = seg, .n_seg = n_seg, .T = T, .H = H, .G = G, .D = D };
-    for (size_t i = 0; i < n_seg; i++) a.keys_pad += round_up(seg[i].len, VL);
-    attention_carve(&a, (uintptr_t)work, (size_t)omp_get_max_threads());
-    size_t at = 0;
     for (size_t i = 0; i < n_seg; i++) {
+        a.keys_pad += round_up(seg[i].len, TILE_ROWS);
+        a.n_tiles += (seg[i].len + ATTENTION_Q - 1) / ATTENTION_Q;
+    }
+    attention_carve(&a, (uintptr_t)work, (size_t)omp_get_max_threads());
+    for (size_t i = 0, at = 0; i < n_seg; i++) {
         a.key_start[i] = at;
-        at += round_up(seg[i].len, VL);
+        at += round_up(seg[i].len, TILE_ROWS);
     }
     return a;
 }
@@ -109,84 +162,98 @@ static struct attention attention_begin(const struct segment *seg, size_t n_seg,
 static struct attention_tile attention_scratch(const struct attention *a)
 {
     uintptr_t p = a->scratch + (size_t)omp_get_thread_num() * a->scratch_bytes;
-    return attention_tile_carve(&p, a->D, a->D_pad);
+    return attention_tile_carve(&p, a);
 }
 
-/* Where the panels of segment s and key head g begin. */
-static inline real *rows_of(const struct attention *a, real *panels, size_t s, size_t g)
+/* ---- keys and values, packed ----------------------------------------------------------------- */
+
+/* Strips of segment s and key head g: of keys, each over D; of channels, each over the segment's
+ * keys. */
+static inline real *key_strips(const struct attention *a, real *strips, size_t s, size_t g)
 {
-    return panels + (g * a->keys_pad + a->key_start[s]) * a->D;
+    return strips + (g * a->keys_pad + a->key_start[s]) * a->D;
 }
 
-static inline real *cols_of(const struct attention *a, real *panels, size_t s, size_t g)
+static inline real *channel_strips(const struct attention *a, real *strips, size_t s, size_t g)
 {
-    return panels + (g * a->keys_pad + a->key_start[s]) * a->D_pad;
-}
-
-/* A (n rows of D values, ld apart) as panels with one column per row. */
-static void pack_as_rows(real *panels, const real *x, size_t ld, size_t n, size_t D)
-{
-    struct term t = { .b = x, .ldb = ld, .b_rows = true };
-    for (size_t j = 0; j < n; j += TILE_COLS)
-        pack_panel_rows(panels + j * D, &t, j, min_size(n - j, TILE_COLS), panel_vectors(n, j), 0,
-                        D);
-}
-
-/* The same as panels with one row per row. */
-static void pack_as_cols(real *panels, const real *x, size_t ld, size_t n, size_t D)
-{
-    struct term t = { .b = x, .ldb = ld };
-    for (size_t j = 0; j < D; j += GROUP_COLS)
-        pack_panels_cols(panels + j * n, n, 0, &t, j, min_size(D - j, GROUP_COLS), 0, n);
+    return strips + (g * a->keys_pad + a->key_start[s]) * a->D_rows;
 }
 
 /* Pack x's rows (T, G, D) for every segment and key head. */
-static void pack_keys(const struct attention *a, real *rows, real *cols, const real *x)
+static void pack_keys(const struct attention *a, real *keys, real *channels, const real *x)
 {
+    size_t ld = a->G * a->D;
 #pragma omp parallel for collapse(2) schedule(dynamic)
     for (size_t s = 0; s < a->n_seg; s++)
         for (size_t g = 0; g < a->G; g++) {
             const real *from = x + (a->seg[s].start * a->G + g) * a->D;
-            if (rows) pack_as_rows(rows_of(a, rows, s, g), from, a->G * a->D, a->seg[s].len, a->D);
-            if (cols) pack_as_cols(cols_of(a, cols, s, g), from, a->G * a->D, a->seg[s].len, a->D);
+            size_t n = a->seg[s].len;
+            real *to = keys ? key_strips(a, keys, s, g) : NULL;
+            for (size_t i = 0; keys && i < n; i += TILE_ROWS)
+                pack_strip_rows(to + i * a->D, from + i * ld, ld, min_size(TILE_ROWS, n - i), a->D);
+            to = channels ? channel_strips(a, channels, s, g) : NULL;
+            for (size_t d = 0; channels && d < a->D; d += TILE_ROWS)
+                pack_strip_cols(to + d * n, from + d, ld, min_size(TILE_ROWS, a->D - d), n);
         }
 }
 
-static void pack_strips_of(real *strips, const real *x, size_t ld, size_t m, size_t K)
-{
-    for (size_t i = 0; i < m; i += TILE_ROWS)
-        pack_strip_rows(strips + i * K, x + i * ld, ld, min_size(m - i, TILE_ROWS), K);
-}
+/* ---- a tile of queries ----------------------------------------------------------------------- */
 
-/* Strips of the transpose: x has K rows of m values. */
-static void pack_strips_of_transpose(real *strips, const real *x, size_t ld, size_t m, size_t K)
+/* out (n, m) = x (m, n) transposed, their rows ldo and ldx apart */
+static void transposed(real *out, size_t ldo, const real *x, size_t ldx, size_t m, size_t n)
 {
-    for (size_t i = 0; i < m; i += TILE_ROWS)
-        pack_strip_cols(strips + i * K, x + i, ld, min_size(m - i, TILE_ROWS), K);
-}
-
-/* c (m, n) = or += strips (m, K) * panels, panel of column j at panels + j * stride. */
-static void small_product(real *c, size_t ldc, const real *strips, const real *panels,
-                          size_t stride, size_t m, size_t n, size_t K, bool accumulate)
-{
-    for (size_t j = 0; j < n; j += TILE_COLS)
-        for (size_t i = 0; i < m; i += TILE_ROWS)
-            tile(c + i * ldc + j, ldc, strips + i * K, panels + j * stride, K, accumulate,
-                 min_size(TILE_ROWS, m - i), min_size(TILE_COLS, n - j), panel_vectors(n, j));
-}
-
-/* p V and ds K: keys [k0, k0 + nk) of a segment's panels with one row per key. The panel of column
- * j begins at j * len and its row k at k * width. */
-static void product_over_keys(real *c, size_t ldc, const real *strips, const real *panels,
-                              size_t len, size_t k0, size_t m, size_t nk, size_t D)
-{
-    for (size_t j = 0; j < D; j += TILE_COLS) {
-        size_t vectors = panel_vectors(D, j);
-        const real *panel = panels + j * len + k0 * vectors * VL;
-        for (size_t i = 0; i < m; i += TILE_ROWS)
-            tile(c + i * ldc + j, ldc, strips + i * nk, panel, nk, true, min_size(TILE_ROWS, m - i),
-                 min_size(TILE_COLS, D - j), vectors);
+    size_t i = 0;
+    for (; i + VL <= m; i += VL) {
+        size_t j = 0;
+        for (; j + VL <= n; j += VL) {
+            vec r[VL];
+#pragma GCC unroll 16
+            for (size_t l = 0; l < VL; l++) r[l] = load(x + (i + l) * ldx + j);
+            transpose(r);
+#pragma GCC unroll 16
+            for (size_t l = 0; l < VL; l++) store(out + (j + l) * ldo + i, r[l]);
+        }
+        for (; j < n; j++)
+            for (size_t l = 0; l < VL; l++) out[j * ldo + i + l] = x[(i + l) * ldx + j];
     }
+    for (; i < m; i++)
+        for (size_t j = 0; j < n; j++) out[j * ldo + i] = x[i * ldx + j];
+}
+
+/* out (n, ATTENTION_Q) = m rows of n values transposed, with zeros up to whole vectors */
+static void queries_across(real *out, const real *x, size_t ld, size_t m, size_t n)
+{
+    transposed(out, ATTENTION_Q, x, ld, m, n);
+    for (size_t j = 0; m % VL && j < n; j++)
+        for (size_t i = m; i < round_up(m, VL); i++) out[j * ATTENTION_Q + i] = 0;
+}
+
+/* out (m, D_cols) = m rows of D values, with zeros up to whole vectors */
+static void queries_down(real *out, const struct attention *a, const real *x, size_t m)
+{
+    for (size_t i = 0; i < m; i++, out += a->D_cols, x += a->H * a->D) {
+        memcpy(out, x, a->D * sizeof(real));
+        memset(out + a->D, 0, (a->D_cols - a->D) * sizeof(real));
+    }
+}
+
+/* A tile of queries against one of keys: queries [i0, i0 + m) of segment s, keys [k0, k0 + n) of
+ * segment c. Key j of the tile is seen by its queries from j + shift on. */
+struct meeting {
+    size_t m, n, vectors; /* of queries */
+    size_t c, k0;
+    ptrdiff_t shift;
+};
+
+static inline size_t first_query(const struct meeting *t, size_t key)
+{
+    ptrdiff_t first = (ptrdiff_t)key + t->shift;
+    return first > 0 ? (size_t)first : 0;
+}
+
+static inline size_t first_vector(const struct meeting *t, size_t key)
+{
+    return first_query(t, key) / VL;
 }
 
 /* The ancestors of segment s, root first, then s itself; returns how many. A trie of examples is no
@@ -204,44 +271,160 @@ static size_t chain_member(const struct segment *seg, size_t s, size_t length, s
     return s;
 }
 
-/* How many keys of segment `c` the query tile [i0, i0 + m) of segment s sees at most. */
-static size_t keys_seen(const struct segment *seg, size_t s, size_t c, size_t i0, size_t m)
+/* The next tile of keys that queries [i0, i0 + m) of segment s meet, after *t; zeros come before the
+ * first. False at the end. */
+static bool meet_next(struct meeting *t, const struct attention *a, size_t s, size_t i0, size_t m)
 {
-    return c == s ? i0 + m : seg[c].len;
+    size_t length = chain_length(a->seg, s),
+           depth = t->vectors ? chain_length(a->seg, t->c) - 1 : 0;
+    size_t k0 = t->k0 + t->n, c = chain_member(a->seg, s, length, depth);
+    if (c != s && k0 == a->seg[c].len) {
+        c = chain_member(a->seg, s, length, depth + 1);
+        k0 = 0;
+    }
+    size_t seen = c == s ? i0 + m : a->seg[c].len;
+    if (k0 == seen) return false;
+    *t = (struct meeting){
+        .m = m,
+        .n = min_size(seen - k0, ATTENTION_K),
+        .vectors = (m + VL - 1) / VL,
+        .c = c,
+        .k0 = k0,
+        .shift = c == s ? (ptrdiff_t)k0 - (ptrdiff_t)i0 : -ATTENTION_K,
+    };
+    return true;
 }
 
-/* Keys of row i (of the tile) within [k0, k0 + nk): fewer than nk on the diagonal. */
-static inline size_t row_keys(bool own, size_t i, size_t i0, size_t k0, size_t nk)
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* c = or += strip (K, TILE_ROWS) * b; rows of c and b are ATTENTION_Q apart. */
+static void tile_across(real *c, const real *strip, const real *b, size_t K, bool add,
+                        size_t vectors)
 {
-    if (!own) return nk;
-    size_t seen = i0 + i + 1;
-    return seen <= k0 ? 0 : min_size(seen - k0, nk);
+    enum { LD = ATTENTION_Q };
+    switch (vectors) {
+    case 1:
+        tile_nv(c, LD, strip, 1, TILE_ROWS, b, LD, K, add, 1);
+        break;
+    case 2:
+        tile_nv(c, LD, strip, 1, TILE_ROWS, b, LD, K, add, 2);
+        break;
+    default:
+        tile_nv(c, LD, strip, 1, TILE_ROWS, b, LD, K, add, TILE_VECTORS);
+        break;
+    }
+}
+
+/* c += a b, rows of a ATTENTION_Q apart, those of b and c ld. */
+static void tile_down(real *c, size_t ld, const real *a, const real *b, size_t K, size_t vectors)
+{
+    switch (vectors) {
+    case 1:
+        tile_nv(c, ld, a, ATTENTION_Q, 1, b, ld, K, true, 1);
+        break;
+    case 2:
+        tile_nv(c, ld, a, ATTENTION_Q, 1, b, ld, K, true, 2);
+        break;
+    default:
+        tile_nv(c, ld, a, ATTENTION_Q, 1, b, ld, K, true, TILE_VECTORS);
+        break;
+    }
+}
+
+/* st (n, m) = keys (n, D) * x_t (D, m), where queries see keys; up to whole strips and vectors. */
+static void meet(real *st, const struct meeting *t, const real *keys, const real *x_t, size_t D)
+{
+    for (size_t j = 0; j < t->n; j += TILE_ROWS)
+        for (size_t v = first_vector(t, j); v < t->vectors; v += TILE_VECTORS)
+            tile_across(st + j * ATTENTION_Q + v * VL, keys + (t->k0 + j) * D, x_t + v * VL, D,
+                        false, min_size(TILE_VECTORS, t->vectors - v));
+}
+
+/* acc (D, m) += channels (D, n) * pt (n, m). Vectors of queries that see fewer keys take part in
+ * fewer. len: keys of the segment. */
+static void add_over_keys(real *acc, const struct meeting *t, const real *channels, size_t len,
+                          const real *pt, size_t D)
+{
+    enum { STEP = VL >= 16 ? 1 : TILE_VECTORS };
+    size_t from = 0;
+    for (size_t v0 = 0; v0 < t->vectors && from < t->n; v0 += STEP) {
+        ptrdiff_t seen = (ptrdiff_t)((v0 + STEP) * VL) - t->shift;
+        size_t to = seen < 0 ? 0 : min_size((size_t)seen, t->n);
+        if (to <= from) continue;
+        for (size_t d = 0; d < D; d += TILE_ROWS)
+            for (size_t v = v0; v < t->vectors; v += TILE_VECTORS)
+                tile_across(acc + d * ATTENTION_Q + v * VL,
+                            channels + d * len + (t->k0 + from) * TILE_ROWS,
+                            pt + from * ATTENTION_Q + v * VL, to - from, true,
+                            min_size(TILE_VECTORS, t->vectors - v));
+        from = to;
+    }
+}
+
+/* out (n, D_cols) += pt (n, m) * x (m, D_cols) */
+static void add_over_queries(real *out, const struct meeting *t, const real *pt, const real *x,
+                             size_t D_cols)
+{
+    size_t all = D_cols / VL, groups = (all + TILE_VECTORS - 1) / TILE_VECTORS;
+    size_t each = (all + groups - 1) / groups;
+    for (size_t j = 0; j < t->n; j += TILE_ROWS) {
+        size_t i = first_query(t, j);
+        if (i >= t->m) continue;
+        for (size_t v = 0; v < all; v += each)
+            tile_down(out + j * D_cols + v * VL, D_cols, pt + j * ATTENTION_Q + i,
+                      x + i * D_cols + v * VL, t->m - i, min_size(each, all - v));
+    }
 }
 
 /* ---- forward --------------------------------------------------------------------------------- */
 
-/* Fold one tile of scores into the running softmax of m rows: p in place of s, the accumulated
- * output rescaled where the row's maximum rose. */
-static void softmax_tile(struct attention_tile *w, size_t m, size_t nk, size_t D, real scale,
-                         bool own, size_t i0, size_t k0)
+/* acc's columns times f, one factor for each query */
+static void scale_queries(real *acc, const real *f, size_t D, size_t n)
 {
-    for (size_t i = 0; i < m; i++) {
-        real *s = w->s + i * ATTENTION_K;
-        size_t n = row_keys(own, i, i0, k0, nk);
-        real top = max_of(w->top[i], s, n), sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (size_t j = 0; j < n; j++) {
-            s[j] = exp_real(scale * (s[j] - top));
-            sum += s[j];
+    for (size_t d = 0; d < D; d++, acc += ATTENTION_Q) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) acc[i] *= f[i];
+    }
+}
+
+/* Raise the queries' maxima to those of this tile too; what was summed up so far fades. Scores that a
+ * query does not see become LOWEST. */
+static const real LOWEST = -1e30f;
+
+static void raise_tops(struct attention_tile *w, const struct meeting *t, size_t D, real scale)
+{
+    real top[ATTENTION_Q], fade[ATTENTION_Q];
+    size_t n = t->vectors * VL;
+    memcpy(top, w->top, n * sizeof(real));
+    for (size_t j = 0; j < t->n; j++) {
+        real *s = w->s + j * ATTENTION_Q;
+        size_t first = first_query(t, j), from = first_vector(t, j) * VL;
+        for (size_t i = from; i < first && i < n; i++) s[i] = LOWEST;
+#pragma omp simd
+        for (size_t i = from; i < n; i++) top[i] = s[i] > top[i] ? s[i] : top[i];
+    }
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        fade[i] = exp_real(scale * (w->top[i] - top[i]));
+        w->sum[i] *= fade[i];
+        w->top[i] = top[i];
+    }
+    scale_queries(w->acc, fade, D, n);
+}
+
+/* p^T in place of s^T, and its sums */
+static void softmax_tile(struct attention_tile *w, const struct meeting *t, real scale)
+{
+    size_t n = t->vectors * VL;
+    for (size_t j = 0; j < t->n; j++) {
+        real *s = w->s + j * ATTENTION_Q;
+        size_t from = min_size(first_vector(t, j) * VL, n);
+        memset(s, 0, from * sizeof(real));
+#pragma omp simd
+        for (size_t i = from; i < n; i++) {
+            s[i] = exp_real(scale * (s[i] - w->top[i]));
+            w->sum[i] += s[i];
         }
-        for (size_t j = n; j < nk; j++) s[j] = 0;
-        if (top > w->top[i]) {
-            real fade = exp_real(scale * (w->top[i] - top));
-            w->sum[i] *= fade;
-            for (size_t d = 0; d < D; d++) w->acc[i * D + d] *= fade;
-            w->top[i] = top;
-        }
-        w->sum[i] += sum;
     }
 }
 
@@ -249,34 +432,24 @@ static void forward_tile(const struct attention *a, real *o, real *lse, const re
                          size_t h, size_t i0)
 {
     struct attention_tile w = attention_scratch(a);
-    size_t D = a->D, g = h / (a->H / a->G), m = min_size(a->seg[s].len - i0, ATTENTION_Q);
-    size_t row = a->seg[s].start + i0;
+    size_t D = a->D, ld = a->H * D, g = h / (a->H / a->G);
+    size_t m = min_size(a->seg[s].len - i0, ATTENTION_Q), row = a->seg[s].start + i0;
     real scale = 1 / (real)sqrt((double)D);
-    pack_strips_of(w.q, q + (row * a->H + h) * D, a->H * D, m, D);
-    for (size_t i = 0; i < m; i++) w.top[i] = -1e30f, w.sum[i] = 0;
-    memset(w.acc, 0, m * D * sizeof(real));
-    size_t length = chain_length(a->seg, s);
-    for (size_t n = 0; n < length; n++) {
-        size_t c = chain_member(a->seg, s, length, n), seen = keys_seen(a->seg, s, c, i0, m);
-        const real *keys = rows_of(a, a->k_rows, c, g), *values = cols_of(a, a->v_cols, c, g);
-        for (size_t k0 = 0; k0 < seen; k0 += ATTENTION_K) {
-            size_t nk = min_size(seen - k0, ATTENTION_K);
-            /* a panel is as wide as its segment has keys there, not as this tile sees */
-            for (size_t j = 0; j < nk; j += TILE_COLS)
-                for (size_t i = 0; i < m; i += TILE_ROWS)
-                    tile(w.s + i * ATTENTION_K + j, ATTENTION_K, w.q + i * D, keys + (k0 + j) * D,
-                         D, false, min_size(TILE_ROWS, m - i), min_size(TILE_COLS, nk - j),
-                         panel_vectors(a->seg[c].len, k0 + j));
-            softmax_tile(&w, m, nk, D, scale, c == s, i0, k0);
-            pack_strips_of(w.strips, w.s, ATTENTION_K, m, nk);
-            product_over_keys(w.acc, D, w.strips, values, a->seg[c].len, k0, m, nk, D);
-        }
+    queries_across(w.q_t, q + row * ld + h * D, ld, m, D);
+    for (size_t i = 0; i < ATTENTION_Q; i++) w.top[i] = LOWEST, w.sum[i] = 0;
+    memset(w.acc, 0, a->D_rows * ATTENTION_Q * sizeof(real));
+    for (struct meeting t = { 0 }; meet_next(&t, a, s, i0, m);) {
+        meet(w.s, &t, key_strips(a, a->k, t.c, g), w.q_t, D);
+        raise_tops(&w, &t, D, scale);
+        softmax_tile(&w, &t, scale);
+        add_over_keys(w.acc, &t, channel_strips(a, a->v_t, t.c, g), a->seg[t.c].len, w.s, D);
     }
     for (size_t i = 0; i < m; i++) {
-        real *out = o + ((row + i) * a->H + h) * D, inv = 1 / w.sum[i];
-        for (size_t d = 0; d < D; d++) out[d] = w.acc[i * D + d] * inv;
         lse[h * a->T + row + i] = scale * w.top[i] + (real)log((double)w.sum[i]);
+        w.sum[i] = 1 / w.sum[i];
     }
+    scale_queries(w.acc, w.sum, D, m);
+    transposed(o + row * ld + h * D, ld, w.acc, ATTENTION_Q, D, m);
 }
 
 static void attention_forward(real *o, real *lse, const real *q, const real *k, const real *v,
@@ -284,8 +457,8 @@ static void attention_forward(real *o, real *lse, const real *q, const real *k, 
                               size_t D, void *work)
 {
     struct attention a = attention_begin(seg, n_seg, T, H, G, D, work);
-    pack_keys(&a, a.k_rows, NULL, k);
-    pack_keys(&a, NULL, a.v_cols, v);
+    pack_keys(&a, a.k, NULL, k);
+    pack_keys(&a, NULL, a.v_t, v);
 #pragma omp parallel
     for (size_t s = 0; s < n_seg; s++) {
         size_t tiles = (seg[s].len + ATTENTION_Q - 1) / ATTENTION_Q;
@@ -309,99 +482,76 @@ static void row_dots(real *delta, const real *dout, const real *o, size_t ld, si
     }
 }
 
-/* p = exp(scale s - lse) in place of s, ds = p (dp - delta) scale in place of dp; both zero where a
- * row sees no key. */
-static void softmax_tile_backward(struct attention_tile *w, const real *lse, size_t m, size_t nk,
-                                  real scale, bool own, size_t i0, size_t k0)
+/* p^T = exp(scale s^T - lse) in place of s^T, ds^T = p^T (dp^T - delta) scale in place of dp^T; both
+ * zero where a query does not see a key. */
+static void softmax_tile_backward(struct attention_tile *w, const struct meeting *t, real scale)
 {
-    for (size_t i = 0; i < m; i++) {
-        real *p = w->s + i * ATTENTION_K, *ds = w->dp + i * ATTENTION_K;
-        real delta = w->sum[i], log_sum = lse[i];
-        size_t n = row_keys(own, i, i0, k0, nk);
+    size_t n = t->vectors * VL;
+    const real *lse = w->top, *delta = w->sum;
+    for (size_t j = 0; j < t->n; j++) {
+        real *p = w->s + j * ATTENTION_Q, *ds = w->dp + j * ATTENTION_Q;
+        size_t from = first_vector(t, j) * VL, first = min_size(first_query(t, j), n);
 #pragma omp simd
-        for (size_t j = 0; j < n; j++) {
-            p[j] = exp_real(scale * p[j] - log_sum);
-            ds[j] = p[j] * (ds[j] - delta) * scale;
+        for (size_t i = from; i < n; i++) {
+            p[i] = exp_real(scale * p[i] - lse[i]);
+            ds[i] = p[i] * (ds[i] - delta[i]) * scale;
         }
-        for (size_t j = n; j < nk; j++) p[j] = ds[j] = 0;
+        memset(p, 0, first * sizeof(real));
+        memset(ds, 0, first * sizeof(real));
     }
 }
 
-/* One tile of queries against one of keys: adds to the keys' dK and dV and to the queries' dQ. */
-static void backward_keys(const struct attention *a, struct attention_tile *w, const real *lse,
-                          size_t s, size_t c, size_t h, size_t i0, size_t m, size_t k0, size_t nk)
-{
-    size_t D = a->D, g = h / (a->H / a->G), len = a->seg[c].len;
-    const real *k_rows = rows_of(a, a->k_rows, c, g), *v_rows = rows_of(a, a->v_rows, c, g);
-    real scale = 1 / (real)sqrt((double)D);
-    for (size_t j = 0; j < nk; j += TILE_COLS)
-        for (size_t i = 0; i < m; i += TILE_ROWS) {
-            size_t at = i * ATTENTION_K + j, mi = min_size(TILE_ROWS, m - i);
-            size_t nj = min_size(TILE_COLS, nk - j), vectors = panel_vectors(len, k0 + j);
-            tile(w->s + at, ATTENTION_K, w->q + i * D, k_rows + (k0 + j) * D, D, false, mi, nj,
-                 vectors);
-            tile(w->dp + at, ATTENTION_K, w->dout + i * D, v_rows + (k0 + j) * D, D, false, mi, nj,
-                 vectors);
-        }
-    softmax_tile_backward(w, lse, m, nk, scale, c == s, i0, k0);
-    size_t at = (h * a->T + a->seg[c].start + k0) * D;
-    pack_strips_of_transpose(w->strips, w->s, ATTENTION_K, nk, m);
-    small_product(a->dv + at, D, w->strips, w->dout_cols, m, nk, D, m, true);
-    pack_strips_of_transpose(w->strips, w->dp, ATTENTION_K, nk, m);
-    small_product(a->dk + at, D, w->strips, w->q_cols, m, nk, D, m, true);
-    pack_strips_of(w->strips, w->dp, ATTENTION_K, m, nk);
-    product_over_keys(w->acc, D, w->strips, cols_of(a, a->k_cols, c, g), len, k0, m, nk, D);
-}
-
+/* What the tile of queries i0 of segment s adds to dK and dV of head h, and its own dQ. */
 static void backward_tile(const struct attention *a, real *dq, const real *dout, const real *q,
                           const real *o, const real *lse, size_t s, size_t h, size_t i0)
 {
     struct attention_tile w = attention_scratch(a);
-    size_t D = a->D, ld = a->H * D, m = min_size(a->seg[s].len - i0, ATTENTION_Q);
-    size_t row = a->seg[s].start + i0, at = (row * a->H + h) * D;
-    pack_strips_of(w.q, q + at, ld, m, D);
-    pack_strips_of(w.dout, dout + at, ld, m, D);
-    pack_as_cols(w.q_cols, q + at, ld, m, D);
-    pack_as_cols(w.dout_cols, dout + at, ld, m, D);
+    size_t D = a->D, ld = a->H * D, g = h / (a->H / a->G), len = a->seg[s].len;
+    size_t m = min_size(len - i0, ATTENTION_Q), row = a->seg[s].start + i0, at = row * ld + h * D;
+    size_t keys = h * a->keys_pad, own = (keys + a->key_start[s] + i0) * a->D_cols;
+    real scale = 1 / (real)sqrt((double)D);
+    queries_across(w.q_t, q + at, ld, m, D);
+    queries_across(w.dout_t, dout + at, ld, m, D);
+    queries_down(w.q, a, q + at, m);
+    queries_down(w.dout, a, dout + at, m);
+    memset(w.top, 0, ATTENTION_Q * sizeof(real));
+    memset(w.sum, 0, ATTENTION_Q * sizeof(real));
+    memcpy(w.top, lse + h * a->T + row, m * sizeof(real));
     row_dots(w.sum, dout + at, o + at, ld, m, D);
-    memset(w.acc, 0, m * D * sizeof(real));
-    size_t length = chain_length(a->seg, s);
-    for (size_t n = 0; n < length; n++) {
-        size_t c = chain_member(a->seg, s, length, n), seen = keys_seen(a->seg, s, c, i0, m);
-        for (size_t k0 = 0; k0 < seen; k0 += ATTENTION_K)
-            backward_keys(a, &w, lse + h * a->T + row, s, c, h, i0, m, k0,
-                          min_size(seen - k0, ATTENTION_K));
+    memset(w.acc, 0, a->D_rows * ATTENTION_Q * sizeof(real));
+    /* nobody before this tile has seen the keys beside it */
+    memset(a->dk + own, 0, round_up(m, TILE_ROWS) * a->D_cols * sizeof(real));
+    memset(a->dv + own, 0, round_up(m, TILE_ROWS) * a->D_cols * sizeof(real));
+    for (struct meeting t = { 0 }; meet_next(&t, a, s, i0, m);) {
+        size_t to = (keys + a->key_start[t.c] + t.k0) * a->D_cols;
+        meet(w.s, &t, key_strips(a, a->k, t.c, g), w.q_t, D);
+        meet(w.dp, &t, key_strips(a, a->v, t.c, g), w.dout_t, D);
+        softmax_tile_backward(&w, &t, scale);
+        add_over_queries(a->dv + to, &t, w.s, w.dout, a->D_cols);
+        add_over_queries(a->dk + to, &t, w.dp, w.q, a->D_cols);
+        add_over_keys(w.acc, &t, channel_strips(a, a->k_t, t.c, g), a->seg[t.c].len, w.dp, D);
     }
-    for (size_t i = 0; i < m; i++) memcpy(dq + at + i * ld, w.acc + i * D, D * sizeof(real));
+    transposed(dq + at, ld, w.acc, ATTENTION_Q, D, m);
 }
 
-/* The segments [first, last) of one tree, for one head, in order. */
-static void backward_tree(const struct attention *a, real *dq, const real *dout, const real *q,
-                          const real *o, const real *lse, size_t first, size_t last, size_t h)
+/* out (T, G, D) = sum over the heads of a group, in order, of parts (H, keys_pad, D_cols) */
+static void sum_heads(real *out, const struct attention *a, const real *parts)
 {
-    size_t begin = a->seg[first].start, end = a->seg[last - 1].start + a->seg[last - 1].len;
-    size_t at = (h * a->T + begin) * a->D, n = (end - begin) * a->D;
-    memset(a->dk + at, 0, n * sizeof(real));
-    memset(a->dv + at, 0, n * sizeof(real));
-    for (size_t s = first; s < last; s++)
-        for (size_t i0 = 0; i0 < a->seg[s].len; i0 += ATTENTION_Q)
-            backward_tile(a, dq, dout, q, o, lse, s, h, i0);
-}
-
-/* out (T, G, D) = sum over the heads of a group, in order, of parts (H, T, D) */
-static void sum_heads(real *out, const real *parts, size_t T, size_t H, size_t G, size_t D)
-{
-    size_t group = H / G;
-#pragma omp parallel for collapse(2) schedule(static)
-    for (size_t t = 0; t < T; t++)
-        for (size_t g = 0; g < G; g++) {
-            real *to = out + (t * G + g) * D;
-            memcpy(to, parts + (g * group * T + t) * D, D * sizeof(real));
-            for (size_t h = 1; h < group; h++) {
-                const real *from = parts + ((g * group + h) * T + t) * D;
-                for (size_t d = 0; d < D; d++) to[d] += from[d];
+    size_t group = a->H / a->G;
+#pragma omp parallel
+    for (size_t s = 0; s < a->n_seg; s++)
+#pragma omp for collapse(2) schedule(static) nowait
+        for (size_t t = 0; t < a->seg[s].len; t++)
+            for (size_t g = 0; g < a->G; g++) {
+                real *to = out + ((a->seg[s].start + t) * a->G + g) * a->D;
+                const real *from = parts +
+                                   (g * group * a->keys_pad + a->key_start[s] + t) * a->D_cols;
+                memcpy(to, from, a->D * sizeof(real));
+                for (size_t h = 1; h < group; h++) {
+                    from += a->keys_pad * a->D_cols;
+                    for (size_t d = 0; d < a->D; d++) to[d] += from[d];
+                }
             }
-        }
 }
 
 static void attention_backward(real *dq, real *dk, real *dv, const real *dout, const real *q,
@@ -410,16 +560,23 @@ static void attention_backward(real *dq, real *dk, real *dv, const real *dout, c
                                size_t G, size_t D, void *work)
 {
     struct attention a = attention_begin(seg, n_seg, T, H, G, D, work);
-    pack_keys(&a, a.k_rows, a.k_cols, k);
-    pack_keys(&a, a.v_rows, NULL, v);
+    order_tiles(&a);
+    pack_keys(&a, a.k, a.k_t, k);
+    pack_keys(&a, a.v, NULL, v);
+    for (size_t i = 0; i < n_seg * H; i++) atomic_init(a.done + i, 0);
+    atomic_size_t next = 0;
 #pragma omp parallel
-    for (size_t first = 0, last; first < n_seg; first = last) {
-        for (last = first + 1; last < n_seg && seg[last].tree == seg[first].tree;) last++;
-#pragma omp for schedule(dynamic) nowait
-        for (size_t h = 0; h < H; h++) backward_tree(&a, dq, dout, q, o, lse, first, last, h);
+    for (size_t job; (job = atomic_fetch_add(&next, 1)) < a.n_tiles * H;) {
+        const struct query_tile *t = a.tile + job / H;
+        size_t h = job % H;
+        atomic_uint *done = a.done + t->tree * H + h;
+        /* jobs are begun in order, so the one before is at work */
+        while (atomic_load(done) < t->turn) sched_yield();
+        backward_tile(&a, dq, dout, q, o, lse, t->seg, h, t->i0);
+        atomic_store(done, t->turn + 1);
     }
-    sum_heads(dk, a.dk, T, H, G, D);
-    sum_heads(dv, a.dv, T, H, G, D);
+    sum_heads(dk, &a, a.dk);
+    sum_heads(dv, &a, a.dv);
 }
 
 /* ---- generation: one query per sequence ------------------------------------------------------ */

@@ -51,10 +51,14 @@ static real *matmul_aligned(void *work)
 
 /* ---- the register tile ----------------------------------------------------------------------- */
 
-/* c (TILE_ROWS, nv * VL) = or += strip (K, TILE_ROWS) * panel (K, nv * VL). nv is a constant at
- * every call, so that the loops over the tile unroll and s stays in registers. */
-static inline __attribute__((always_inline)) void
-tile_nv(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add, const int nv)
+/* c (TILE_ROWS, nv * VL) = or += A (TILE_ROWS, K) * B (K, nv * VL). A(i, k) is a[i * a_row + k *
+ * a_step]; row k of B begins at b + k * b_step, where vectors may. nv, and with packed operands the
+ * steps, are constants at every call, so that the loops over the tile unroll and s stays in
+ * registers. */
+static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, const real *a,
+                                                          size_t a_row, size_t a_step,
+                                                          const real *b, size_t b_step, size_t K,
+                                                          bool add, const int nv)
 {
     vec s[TILE_ROWS][TILE_VECTORS];
     for (int i = 0; i < TILE_ROWS; i++)
@@ -63,17 +67,17 @@ tile_nv(real *c, size_t ldc, const real *strip, const real *panel, size_t K, boo
             __builtin_prefetch(c + (size_t)i * ldc + j * VL, 1); /* for the end of the loop */
         }
     for (size_t k = 0; k < K; k++) {
-        vec b[TILE_VECTORS];
+        vec row[TILE_VECTORS];
 #pragma GCC unroll 8
-        for (int j = 0; j < nv; j++) b[j] = *(const vec *)(panel + j * VL);
+        for (int j = 0; j < nv; j++) row[j] = *(const vec *)(b + j * VL);
 #pragma GCC unroll 16
         for (int i = 0; i < TILE_ROWS; i++) {
-            vec a = strip[i] - (vec){ 0 };
+            vec one = a[(size_t)i * a_row] - (vec){ 0 };
 #pragma GCC unroll 8
-            for (int j = 0; j < nv; j++) s[i][j] += a * b[j];
+            for (int j = 0; j < nv; j++) s[i][j] += one * row[j];
         }
-        strip += TILE_ROWS;
-        panel += nv * VL;
+        a += a_step;
+        b += b_step;
     }
 #pragma GCC unroll 16
     for (int i = 0; i < TILE_ROWS; i++) {
@@ -86,18 +90,19 @@ tile_nv(real *c, size_t ldc, const real *strip, const real *panel, size_t K, boo
     }
 }
 
+/* The same from a packed strip (K, TILE_ROWS) and panel (K, vectors * VL). */
 static void tile_full(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
                       size_t vectors)
 {
     switch (vectors) {
     case 1:
-        tile_nv(c, ldc, strip, panel, K, add, 1);
+        tile_nv(c, ldc, strip, 1, TILE_ROWS, panel, VL, K, add, 1);
         break;
     case 2:
-        tile_nv(c, ldc, strip, panel, K, add, 2);
+        tile_nv(c, ldc, strip, 1, TILE_ROWS, panel, 2 * VL, K, add, 2);
         break;
     default:
-        tile_nv(c, ldc, strip, panel, K, add, TILE_VECTORS);
+        tile_nv(c, ldc, strip, 1, TILE_ROWS, panel, TILE_VECTORS * VL, K, add, TILE_VECTORS);
         break;
     }
 }
