@@ -22,7 +22,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-enum { ATTENTION_Q = 48, ATTENTION_K = 96 };
+enum { ATTENTION_Q = 96, ATTENTION_K = 144 };
 _Static_assert(ATTENTION_Q % TILE_COLS == 0 && ATTENTION_Q % TILE_ROWS == 0, "tiles fill");
 _Static_assert(ATTENTION_K % TILE_ROWS == 0, "keys are rows");
 
