@@ -25,15 +25,16 @@ static const struct trie small_tries[] = {
         { 1, 6 } } },
 };
 
-/* Around the borders of tiles (96), of panels and of several tiles. */
+/* Around the borders of tiles (96 queries, 144 keys), of strips and of several tiles. */
 static const struct trie large_tries[] = {
     { "95, 96 and 97 rows", 3, { { 95, -1 }, { 96, -1 }, { 97, -1 } } },
-    { "193 rows", 1, { { 193, -1 } } },
     { "long parent, long children", 3, { { 201, -1 }, { 97, 0 }, { 130, 0 } } },
     { "chain across borders", 4, { { 97, -1 }, { 95, 0 }, { 96, 1 }, { 49, 2 } } },
     { "wide tree",
       8,
       { { 48, -1 }, { 1, 0 }, { 96, 0 }, { 2, 2 }, { 100, 2 }, { 31, 0 }, { 16, 5 }, { 3, -1 } } },
+    { "143, 144 and 145 rows", 3, { { 143, -1 }, { 144, -1 }, { 145, 1 } } },
+    { "289 rows", 1, { { 289, -1 } } },
 };
 
 /* Groups of 1, 2 and 3 query heads; sizes below, at and beyond whole vectors. */
