@@ -163,8 +163,10 @@ $(LIB64): $(OBJECTS64)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-# main.c alone knows the git hash, so that a commit does not rebuild everything.
-$(BUILD)/f32/src/main.o: src/main.c $(STAMP)
+# main.c alone knows the git hash: a commit rebuilds it, and nothing else.
+$(BUILD)/commit: FORCE
+	@mkdir -p $(@D); echo '$(GIT_HASH)' | cmp -s - $@ || echo '$(GIT_HASH)' >$@
+$(BUILD)/f32/src/main.o: src/main.c $(STAMP) $(BUILD)/commit
 	$(say) CC $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -DLORAC_GIT='"$(GIT_HASH)"' -MMD -MP -c $< -o $@
