@@ -387,10 +387,10 @@ static void scale_queries(real *acc, const real *f, size_t D, size_t n)
     }
 }
 
+static const real LOWEST = -1e30f; /* than any score; finite, so that differences are */
+
 /* Raise the queries' maxima to those of this tile too; what was summed up so far fades. Scores that a
  * query does not see become LOWEST. */
-static const real LOWEST = -1e30f;
-
 static void raise_tops(struct attention_tile *w, const struct meeting *t, size_t D, real scale)
 {
     real top[ATTENTION_Q], fade[ATTENTION_Q];
