@@ -90,21 +90,30 @@ static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, c
     }
 }
 
-/* The same from a packed strip (K, TILE_ROWS) and panel (K, vectors * VL). */
-static void tile_full(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
-                      size_t vectors)
+/* The same for a number of vectors known at run time. */
+static inline __attribute__((always_inline)) void tile_vectors(real *c, size_t ldc, const real *a,
+                                                               size_t a_row, size_t a_step,
+                                                               const real *b, size_t b_step,
+                                                               size_t K, bool add, size_t vectors)
 {
     switch (vectors) {
     case 1:
-        tile_nv(c, ldc, strip, 1, TILE_ROWS, panel, VL, K, add, 1);
+        tile_nv(c, ldc, a, a_row, a_step, b, b_step, K, add, 1);
         break;
     case 2:
-        tile_nv(c, ldc, strip, 1, TILE_ROWS, panel, 2 * VL, K, add, 2);
+        tile_nv(c, ldc, a, a_row, a_step, b, b_step, K, add, 2);
         break;
     default:
-        tile_nv(c, ldc, strip, 1, TILE_ROWS, panel, TILE_VECTORS * VL, K, add, TILE_VECTORS);
+        tile_nv(c, ldc, a, a_row, a_step, b, b_step, K, add, TILE_VECTORS);
         break;
     }
+}
+
+/* From a packed strip (K, TILE_ROWS) and panel (K, vectors * VL). */
+static void tile_full(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
+                      size_t vectors)
+{
+    tile_vectors(c, ldc, strip, 1, TILE_ROWS, panel, vectors * VL, K, add, vectors);
 }
 
 /* Any m <= TILE_ROWS, n <= vectors * VL: at the borders of C through a tile of its own. */

@@ -28,6 +28,7 @@ static const struct trie small_tries[] = {
 /* Around the borders of tiles (96 queries, 144 keys), of strips and of several tiles. */
 static const struct trie large_tries[] = {
     { "95, 96 and 97 rows", 3, { { 95, -1 }, { 96, -1 }, { 97, -1 } } },
+    { "193 rows", 1, { { 193, -1 } } },
     { "long parent, long children", 3, { { 201, -1 }, { 97, 0 }, { 130, 0 } } },
     { "chain across borders", 4, { { 97, -1 }, { 95, 0 }, { 96, 1 }, { 49, 2 } } },
     { "wide tree",
