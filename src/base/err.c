@@ -2,67 +2,72 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/base/utf8.h"
+#include "src/base/safe.h"
 
-static __attribute__((format(printf, 3, 0))) void set_message(struct err *e, int code,
-                                                              const char *fmt, va_list ap)
+/* A message with two of the longest paths is whole before it is made to fit. */
+enum { RAW_BYTES = 10000, MSG = sizeof((struct err *)0)->msg };
+
+/* The one door of all messages: whatever brought a line break or an escape sequence, a name, a path, a
+ * library, it is one safe line from here on. */
+static int settle(struct err *e, int code, const char *raw)
 {
     e->code = code;
-    vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+    safe_fit(e->msg, sizeof e->msg, raw, strlen(raw));
+    return code;
 }
 
 int err_set(struct err *e, const char *fmt, ...)
 {
+    char raw[RAW_BYTES];
     va_list ap;
     va_start(ap, fmt);
-    set_message(e, ERR_FAIL, fmt, ap);
+    vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
-    return e->code;
+    return settle(e, ERR_FAIL, raw);
 }
 
 int err_usage(struct err *e, const char *fmt, ...)
 {
+    char raw[RAW_BYTES];
     va_list ap;
     va_start(ap, fmt);
-    set_message(e, ERR_USAGE, fmt, ap);
+    vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
-    return e->code;
+    return settle(e, ERR_USAGE, raw);
+}
+
+/* ": " and more after what is in raw. */
+static void add_after(char raw[RAW_BYTES + MSG + 2], const char *more)
+{
+    size_t n = strlen(raw);
+    snprintf(raw + n, RAW_BYTES + MSG + 2 - n, ": %s", more);
 }
 
 int err_errno(struct err *e, const char *fmt, ...)
 {
     int number = errno;
+    char raw[RAW_BYTES + MSG + 2];
     va_list ap;
     va_start(ap, fmt);
-    set_message(e, ERR_FAIL, fmt, ap);
+    vsnprintf(raw, RAW_BYTES, fmt, ap);
     va_end(ap);
-    size_t n = strlen(e->msg);
-    snprintf(e->msg + n, sizeof e->msg - n, ": %s", strerror(number));
-    return e->code;
+    add_after(raw, strerror(number));
+    return settle(e, ERR_FAIL, raw);
 }
 
 int err_prefix(struct err *e, const char *fmt, ...)
 {
-    struct err old = *e;
+    char raw[RAW_BYTES + MSG + 2];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+    vsnprintf(raw, RAW_BYTES, fmt, ap);
     va_end(ap);
-    size_t n = strlen(e->msg);
-    snprintf(e->msg + n, sizeof e->msg - n, ": %s", old.msg);
-    return e->code;
-}
-
-/* Marks that reorder or hide text on a terminal. */
-static bool is_unprintable(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
+    add_after(raw, e->msg);
+    return settle(e, e->code, raw);
 }
 
 const char *err_quote(const char *text, size_t n)
@@ -74,10 +79,9 @@ const char *err_quote(const char *text, size_t n)
     *o++ = '"';
     size_t i = 0, shown = 0;
     while (i < n && shown < SHOWN) {
-        uint32_t c;
-        size_t len = utf8_decode(&c, text + i, n - i);
-        if (len == 0 || is_unprintable(c)) {
-            len = len ? len : 1;
+        bool safe;
+        size_t len = safe_step(&safe, text + i, n - i, SAFE_LINE);
+        if (!safe) {
             for (size_t j = 0; j < len; j++)
                 o += snprintf(o, 5, "\\x%02x", (unsigned char)text[i + j]);
             shown += 4 * len;

@@ -24,8 +24,10 @@ struct err {
 };
 
 /* Write a message and return its code (ERR_FAIL, or ERR_USAGE), so that callers can
- * `return err_set(e, ...)`. The message holds one line; text that came from a file goes through
- * err_quote() first. */
+ * `return err_set(e, ...)`. The message is one safe line, whatever the arguments hold: control
+ * characters, line breaks, invalid UTF-8 and marks that hide or turn text are written as \xNN
+ * (safe.h), and the middle of what is too long goes. Paths are given as they are; other text of a
+ * file goes through err_quote(), so that one sees where it begins and ends. */
 int err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int err_usage(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -35,8 +37,8 @@ int err_errno(struct err *e, const char *fmt, ...) __attribute__((format(printf,
 /* Put context in front of a message that is already there; returns e->code. */
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Untrusted text made fit for one line of a terminal: quoted, control characters, invalid UTF-8
- * and bidirectional marks escaped as \xNN, cut with "..." to at most 80 shown characters.
+/* Untrusted text made fit for one line of a terminal: in quotation marks, safe as in safe.h, cut
+ * with "..." to at most 80 shown characters.
  * Writes into one of eight rotating buffers of the calling thread and returns it. */
 const char *err_quote(const char *text, size_t n);
 const char *err_quotez(const char *text);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/base/safe.h"
 
 static bool grow(struct str *s, size_t extra)
 {
@@ -43,18 +44,78 @@ void str_addc(struct str *s, char c)
     str_add(s, &c, 1);
 }
 
-void str_addf(struct str *s, const char *fmt, ...)
+static __attribute__((format(printf, 2, 0))) void str_addv(struct str *s, const char *fmt,
+                                                           va_list ap)
 {
-    va_list ap, again;
-    va_start(ap, fmt);
+    va_list again;
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);
-    va_end(ap);
     if (n >= 0 && grow(s, (size_t)n)) {
         vsnprintf(s->p + s->n, (size_t)n + 1, fmt, again);
         s->n += (size_t)n;
     }
     va_end(again);
+}
+
+void str_addf(struct str *s, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    str_addv(s, fmt, ap);
+    va_end(ap);
+}
+
+void str_add_safe(struct str *s, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        bool safe;
+        size_t len = safe_step(&safe, text + i, n - i, SAFE_LINE);
+        if (safe) str_add(s, text + i, len);
+        for (size_t j = 0; !safe && j < len; j++)
+            str_addf(s, "\\x%02x", (unsigned char)text[i + j]);
+        i += len;
+    }
+}
+
+void str_add_line(struct str *s, const char *fmt, ...)
+{
+    struct str raw = { 0 };
+    va_list ap;
+    va_start(ap, fmt);
+    str_addv(&raw, fmt, ap);
+    va_end(ap);
+    size_t before = strspn(fmt, "\n"), n = strlen(fmt), after = 0;
+    while (after < n - before && fmt[n - 1 - after] == '\n') after++;
+    if (!raw.failed && raw.n >= before + after) {
+        str_add(s, raw.p, before);
+        str_add_safe(s, raw.p + before, raw.n - before - after);
+        str_add(s, raw.p + raw.n - after, after);
+    }
+    s->failed |= raw.failed;
+    str_free(&raw);
+}
+
+/* In $'...', with three octal digits: they end where they end, hexadecimal ones may go on. */
+static void add_escaped_word(struct str *s, const char *word)
+{
+    bool safe;
+    str_addz(s, "$'");
+    for (size_t n = strlen(word), len; n > 0; word += len, n -= len) {
+        len = safe_step(&safe, word, n, SAFE_LINE);
+        if (*word == '\'' || *word == '\\') str_addc(s, '\\');
+        if (safe) str_add(s, word, len);
+        for (size_t i = 0; !safe && i < len; i++) str_addf(s, "\\%03o", (unsigned char)word[i]);
+    }
+    str_addc(s, '\'');
+}
+
+/* Whether nothing of it needs an escape. */
+static bool is_safe(const char *word)
+{
+    bool safe = true;
+    for (size_t n = strlen(word), len; safe && n > 0; word += len, n -= len)
+        len = safe_step(&safe, word, n, SAFE_LINE);
+    return safe;
 }
 
 void str_add_shell(struct str *s, const char *word)
@@ -63,6 +124,10 @@ void str_add_shell(struct str *s, const char *word)
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=@%+,-";
     if (*word && !word[strspn(word, plain)]) {
         str_addz(s, word);
+        return;
+    }
+    if (!is_safe(word)) {
+        add_escaped_word(s, word);
         return;
     }
     str_addc(s, '\'');

@@ -20,7 +20,14 @@ void str_addz(struct str *s, const char *text);
 void str_addc(struct str *s, char c);
 void str_addf(struct str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Append a word as a shell takes it: quoted where it has to be. */
+/* Append text of others so that it stays in its line, as safe.h says; n bytes, NULs inside allowed. */
+void str_add_safe(struct str *s, const char *text, size_t n);
+/* As str_addf(), for a line that people read: whatever the arguments hold is safe in it. Line ends
+ * stand only at the beginning and the end of fmt, and stay. */
+void str_add_line(struct str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Append a word as a shell takes it: quoted where it has to be, in $'...' (bash, zsh, ksh) where it
+ * holds what must not be shown as it is. */
 void str_add_shell(struct str *s, const char *word);
 
 /* Keep the buffer, forget the content. */

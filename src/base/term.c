@@ -8,6 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/base/err.h"
+#include "src/base/safe.h"
+
 static const double redraw_s = 0.1;
 
 bool term_is_live(FILE *f)
@@ -26,6 +29,42 @@ bool term_has_color(FILE *f)
 {
     const char *no = getenv("NO_COLOR");
     return term_is_live(f) && !(no && *no);
+}
+
+enum { LINE_BYTES = 10000 };
+
+void term_print(FILE *f, const char *fmt, ...)
+{
+    char raw[LINE_BYTES], line[LINE_BYTES + 2];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(raw, sizeof raw, fmt, ap);
+    va_end(ap);
+    size_t before = strspn(fmt, "\n"), n = strlen(fmt), m = strlen(raw), after = 0;
+    while (after < n - before && fmt[n - 1 - after] == '\n') after++;
+    if (m == sizeof raw - 1) after = 0;
+    CHECK(before + after + 64 <= sizeof line);
+    memcpy(line, raw, before);
+    size_t used = before + safe_fit(line + before, sizeof line - before - after, raw + before,
+                                    m - before - after);
+    memcpy(line + used, raw + m - after, after);
+    fwrite(line, 1, used + after, f); /* in one piece: stderr is not buffered */
+}
+
+void term_text(FILE *f, const char *text, size_t n, const char *instead)
+{
+    size_t from = 0, len;
+    for (size_t i = 0; i < n; i += len) {
+        bool safe;
+        len = safe_step(&safe, text + i, n - i, SAFE_TEXT);
+        if (safe) continue;
+        if (i > from) fwrite(text + from, 1, i - from, f);
+        if (instead) fputs(instead, f);
+        for (size_t j = 0; !instead && j < len; j++)
+            fprintf(f, "\\x%02x", (unsigned char)text[i + j]);
+        from = i + len;
+    }
+    if (n > from) fwrite(text + from, 1, n - from, f);
 }
 
 double term_now_s(void)
@@ -58,10 +97,12 @@ static void draw(struct progress *p, const char *before)
 
 void progress_update(struct progress *p, const char *fmt, ...)
 {
+    char raw[sizeof p->text];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(p->text, sizeof p->text, fmt, ap);
+    vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
+    safe_fit(p->text, sizeof p->text, raw, strlen(raw));
     double now = p->now_s();
     if (p->any && now - p->last_s < p->every_s) return;
     p->any = true;
@@ -78,13 +119,13 @@ void progress_update(struct progress *p, const char *fmt, ...)
 void progress_note(struct progress *p, const char *fmt, ...)
 {
     va_list ap;
-    char note[1400];
+    char raw[LINE_BYTES], note[LINE_BYTES];
     size_t n = 0;
     if (p->drawn) n = (size_t)snprintf(note, sizeof note, "\r\033[J");
     va_start(ap, fmt);
-    vsnprintf(note + n, sizeof note - n - 1, fmt, ap);
+    vsnprintf(raw, sizeof raw, fmt, ap);
     va_end(ap);
-    n = strlen(note);
+    n += safe_fit(note + n, sizeof note - n - 1, raw, strlen(raw));
     note[n] = '\n', note[n + 1] = 0;
     if (p->drawn) {
         draw(p, note);

@@ -14,12 +14,21 @@ int term_width(FILE *f);
 /* Whether `f` may be coloured: live, and NO_COLOR is unset or empty. */
 bool term_has_color(FILE *f);
 
+/* Print a line for people, or a part of one: printf() whose arguments cannot command the terminal or
+ * forge a line (safe.h). Line ends stand only at the beginning and the end of fmt, and stay; of what
+ * is beyond 10,000 bytes the middle goes. */
+void term_print(FILE *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A text of several lines that may hold text of others: line breaks and tabs stay, what is unsafe is
+ * written as \xNN, or as `instead` where that is not NULL. */
+void term_text(FILE *f, const char *text, size_t n, const char *instead);
+
 /* Seconds of the monotonic clock. */
 double term_now_s(void);
 
 /* One line that tells how far a long job is. On a terminal it is redrawn in place, at most ten
  * times a second, and cut to the width so that it never wraps; elsewhere a plain line is written
- * every `plain_every_s` seconds. The text is ASCII and holds no line end. */
+ * every `plain_every_s` seconds. The text is ASCII and holds no line end
+ * (names in it are made safe all the same). */
 struct progress {
     FILE *out;
     bool live;
