@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/base/safe.h"
+#include "src/base/utf8.h"
 
 /* jansson's parser goes on without a character for which its buffer could not grow, and then reads and
  * writes past what it has (2.14, measured). So memory for all that a text can need is set aside before
@@ -302,11 +304,49 @@ void json_add_string(struct str *out, const char *text, size_t n)
             str_addz(out, "\\r");
         } else if (c < 0x20) {
             str_addf(out, "\\u%04x", c);
-        } else {
+        } else if (c < 0x80) {
             str_addc(out, (char)c);
+        } else {
+            uint32_t code;
+            size_t len = utf8_decode(&code, text + i, n - i);
+            str_add(out, len ? text + i : "\xef\xbf\xbd", len ? len : 3);
+            i += len ? len - 1 : 0;
         }
     }
     str_addc(out, '"');
+}
+
+json_t *json_text(const char *text)
+{
+    size_t at;
+    if (utf8_valid(text, strlen(text), &at)) return json_string(text);
+    struct str safe = { 0 };
+    str_add_safe(&safe, text, strlen(text));
+    json_t *v = safe.failed ? NULL : json_string(safe.p);
+    str_free(&safe);
+    return v;
+}
+
+/* Outside of strings JSON is ASCII with line ends, so whatever else is unsafe is in one. */
+void json_make_safe(struct str *out, size_t from)
+{
+    struct str in = { 0 };
+    str_add(&in, out->p + from, out->n - from);
+    if (in.failed) out->failed = true;
+    out->n = in.failed ? out->n : from;
+    for (size_t i = 0, len; !in.failed && i < in.n; i += len) {
+        bool safe;
+        uint32_t c;
+        len = safe_step(&safe, in.p + i, in.n - i, SAFE_LINE);
+        if (safe || in.p[i] == '\n' || !utf8_decode(&c, in.p + i, len)) {
+            str_add(out, in.p + i, len);
+        } else if (c < 0x10000) {
+            str_addf(out, "\\u%04x", c);
+        } else {
+            str_addf(out, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10), 0xdc00 + (c & 0x3ff));
+        }
+    }
+    str_free(&in);
 }
 
 static int add_bytes(const char *bytes, size_t n, void *out)

@@ -45,7 +45,10 @@ int json_get_string(const char **out, const json_t *o, const char *key, const ch
 /* "a string", "an object", ... for messages. */
 const char *json_kind(const json_t *v);
 
-/* Append a string as a JSON literal, quotes included. The bytes must be valid UTF-8. */
+/* A string of a tree: text that is not UTF-8, which JSON cannot hold, in the form of messages (safe.h). */
+json_t *json_text(const char *text);
+
+/* Append a string as a JSON literal, quotes included. Bytes that are not UTF-8 become U+FFFD. */
 void json_add_string(struct str *out, const char *text, size_t n);
 
 /* Append a tree as text with sorted keys and an indentation of 2. */
@@ -55,6 +58,10 @@ void json_add_tree(struct str *out, const json_t *v);
 void json_add_document(struct str *out, const json_t *v);
 /* Append a tree as text on one line, keys in the order they were read in. */
 void json_add_line(struct str *out, const json_t *v);
+
+/* JSON for stdout, which may be a terminal: the text of `out` from there on says the same with no
+ * character in it that is unsafe there (safe.h): \u202e and the like. */
+void json_make_safe(struct str *out, size_t from);
 
 /* Append a double so that it reads back as the same bits; non-finite values become null. */
 void json_add_double(struct str *out, double v);

@@ -4,35 +4,18 @@
 #include <unistd.h>
 
 #include "src/base/mem.h"
+#include "src/base/term.h"
 #include "src/base/utf8.h"
 
-/* Bytes of what is no text at s, a control character or not UTF-8; 0 if there is none. */
-static size_t foreign_bytes(const char *s, size_t n)
-{
-    uint32_t c;
-    size_t bytes = utf8_decode(&c, s, n);
-    if (!bytes) return 1;
-    if (c == '\n' || c == '\t') return 0;
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) ? bytes : 0;
-}
-
-/* Text of a model for stdout. To a terminal what is no text goes as U+FFFD: what a model says must not
- * move the cursor, set the clipboard or make the terminal answer in the user's name. */
+/* Text of a model for stdout. To a terminal what is unsafe there goes as U+FFFD: what a model says must
+ * not move the cursor, set the clipboard, hide letters or make the terminal answer in the user's name. */
 static void print_text(const char *text, size_t n)
 {
-    static const char shown[] = "\xef\xbf\xbd";
-    size_t from = 0, at = 0;
-    if (!isatty(STDOUT_FILENO)) at = n;
-    while (at < n) {
-        size_t bytes = foreign_bytes(text + at, n - at);
-        if (bytes) {
-            fwrite(text + from, 1, at - from, stdout);
-            fwrite(shown, 1, sizeof shown - 1, stdout);
-            from = at + bytes;
-        }
-        at += bytes ? bytes : 1;
+    if (isatty(STDOUT_FILENO)) {
+        term_text(stdout, text, n, "\xef\xbf\xbd");
+    } else {
+        fwrite(text, 1, n, stdout);
     }
-    fwrite(text + from, 1, n - from, stdout);
 }
 
 /* Print what is whole UTF-8 of the text so far; characters whose last bytes are still to come wait. */

@@ -289,9 +289,9 @@ static int run(int argc, char **args, struct err *e)
     int code = inference_open_text(&c.x, model, tokenizer, template, &adapters, e);
     if (code) return code;
     if (c.terminal) {
-        fprintf(stderr, "%s%s%s, template %s; /help lists commands\n", model,
-                adapters.n ? " with " : "", adapters.n ? adapters.at[0] : "",
-                c.x.template ? template_name(c.x.template) : "none");
+        term_print(stderr, "%s%s%s, template %s; /help lists commands\n", model,
+                   adapters.n ? " with " : "", adapters.n ? adapters.at[0] : "",
+                   c.x.template ? template_name(c.x.template) : "none");
     }
     code = install(e);
     if (!code) code = talk(&c, e);

@@ -92,10 +92,11 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
     if (!code && wants_gguf()) {
         code = adapter_gguf_write(a, out, e);
         if (!code && notes->template) {
-            fprintf(stderr,
-                    "note: a GGUF adapter has no place for its prompt template, %s; whoever serves "
-                    "it has to use that\n",
-                    notes->template);
+            term_print(
+                stderr,
+                "note: a GGUF adapter has no place for its prompt template, %s; whoever serves "
+                "it has to use that\n",
+                notes->template);
         }
         return code;
     }
@@ -124,8 +125,8 @@ static int convert_adapter(const char *path, struct err *e)
     if (!code) {
         code = write_adapter(&a, dropout, &notes, e);
         if (!code) {
-            fprintf(stderr, "written   %s (adapter, r %zu, alpha %g)\n", out, a.r,
-                    a.scale * (double)a.r);
+            term_print(stderr, "written   %s (adapter, r %zu, alpha %g)\n", out, a.r,
+                       a.scale * (double)a.r);
         }
         adapter_free(&a);
     }
@@ -151,7 +152,7 @@ static int open_tokenizer(struct tokenizer **t, const char *path, struct err *e)
     if (tokenizer) return tokenizer_find(t, path, tokenizer, e);
     if (tokenizer_find(t, path, NULL, &none)) {
         *t = NULL;
-        fprintf(stderr, "note: no tokenizer is written: %s\n", none.msg);
+        term_print(stderr, "note: no tokenizer is written: %s\n", none.msg);
     }
     return 0;
 }
@@ -178,7 +179,7 @@ static int convert_model(const char *path, struct err *e)
     if (!code)
         code = wants_gguf() ? merge_to_gguf(&m, NULL, k, out, &o, e)
                             : merge_to_hf(&m, NULL, k, out, &o, e);
-    if (!code) fprintf(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
+    if (!code) term_print(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
     tokenizer_free(tok);
     llama_close(&m);
     return code;
@@ -208,7 +209,7 @@ static int write_extracted(const struct adapter *a, const struct extract_report 
                 "cannot hold that\n",
                 x->elsewhere);
     }
-    fprintf(stderr, "written   %s\n", out);
+    term_print(stderr, "written   %s\n", out);
     return 0;
 }
 

@@ -43,9 +43,10 @@ static int purge_prepared(const struct config *c, struct err *e)
     uint64_t bytes;
     int code = prepared_dir(dir, c->data.cache_dir, e);
     if (!code) code = prepared_purge(&files, &bytes, dir, e);
+    if (code && c->data.cache_dir) config_prefix(e, c, "data.cache_dir", 0);
     if (!code) {
-        printf("%s: %zu prepared data sets removed, %s\n", dir, files,
-               human_bytes(human, (double)bytes));
+        term_print(stdout, "%s: %zu prepared data sets removed, %s\n", dir, files,
+                   human_bytes(human, (double)bytes));
     }
     return code;
 }
@@ -59,11 +60,11 @@ static int prepare_data(struct config *c, struct err *e)
     c->data.prepare = CONFIG_PREPARE_ALWAYS;
     int code = setup_open_headers(&s, c, e);
     if (code) return code;
-    fputs(s.notes.p ? s.notes.p : "", stderr);
+    if (s.notes.n) term_text(stderr, s.notes.p, s.notes.n, NULL);
     double seconds = term_now_s() - start;
     const struct dataset *d = &s.data;
     size_t records = d->train_counts.records + d->validation_counts.records;
-    printf("%s\n", d->prepared);
+    term_print(stdout, "%s\n", d->prepared);
     printf("%s: %zu records, %zu training and %zu validation examples, %zu tokens, %s\n",
            d->reused ? "was there already" : "prepared", records, d->train.n, d->validation.n,
            d->train_counts.tokens + d->validation_counts.tokens,

@@ -32,10 +32,10 @@ _Static_assert(PERCENTS == sizeof((struct check *)0)->percentile / sizeof(uint32
 static void print_malformed(const struct inspection *x, const char *path)
 {
     for (size_t i = 0; i < x->bad && i < MALFORMED_SHOWN; i++)
-        fprintf(stderr, "%s\n", x->malformed[i].msg);
+        term_print(stderr, "%s\n", x->malformed[i].msg);
     if (x->bad == 0) return;
     const char *before = ": ";
-    fprintf(stderr, "%s: %zu of %zu records are malformed", path, x->bad, x->records);
+    term_print(stderr, "%s: %zu of %zu records are malformed", path, x->bad, x->records);
     for (int f = 0; f < FAULTS; f++) {
         if (!x->faults[f]) continue;
         fprintf(stderr, "%s%zu %s", before, x->faults[f], fault_name((enum fault)f));
@@ -58,7 +58,7 @@ static int inspect_files(struct check *k, struct err *e)
             k->sources[n] = &both[b]->at[i];
             struct records_options o = setup_records(c, k->sources[n]);
             int code = inspect(&k->files[n], k->sources[n]->path, &o, e);
-            if (code) return code;
+            if (code) return config_prefix_data(e, c);
             print_malformed(&k->files[n], k->sources[n]->path);
         }
     return 0;
@@ -172,9 +172,9 @@ static void print_files(const struct check *k)
         const struct config_source *s = k->sources[i];
         const char *template = s->template ? s->template : k->c->data.template;
         if (template && *template == '{') template = "of your own";
-        printf("%s: %zu records, %zu messages, format %s, template %s", s->path,
-               k->files[i].records, k->files[i].messages, data_format_name(k->files[i].format),
-               template ? template : "none");
+        term_print(stdout, "%s: %zu records, %zu messages, format %s, template %s", s->path,
+                   k->files[i].records, k->files[i].messages, data_format_name(k->files[i].format),
+                   template ? template : "none");
         if (i >= d->n_shares) {
             printf(", validation\n");
         } else if (s->weight != 1) {
@@ -193,7 +193,7 @@ static void print_lines(const struct check *k, enum found f)
         const struct finding *x = &k->files[i].found[f];
         if (x->n == 0) continue;
         printf("%s", any ? "; " : "  ");
-        if (k->n_files > 1) printf("%s ", path_base(k->sources[i]->path));
+        if (k->n_files > 1) term_print(stdout, "%s ", path_base(k->sources[i]->path));
         printf("line%s ", x->n > 1 ? "s" : "");
         for (size_t j = 0; j < x->n && j < FINDING_LINES; j++)
             printf("%s%zu", j ? ", " : "", x->lines[j]);
@@ -312,6 +312,7 @@ static int print_json(const struct check *k, struct err *e)
              1 - p->rows / p->tokens, seconds);
     str_addf(&s, "  \"seconds\": %.3f\n}\n",
              seconds * (double)p->total / (double)p->steps_per_epoch);
+    json_make_safe(&s, 0);
     int code = str_error(&s, e);
     if (!code) fputs(s.p, stdout);
     str_free(&s);
@@ -325,7 +326,9 @@ static int check(struct check *k, struct err *e)
     int code = inspect_files(k, e);
     for (int f = 0; !code && f < FOUND_KINDS; f++) k->findings += total_found(k, (enum found)f);
     if (!code) code = plan_make(&k->plan, k->c, e);
-    if (k->plan.setup.notes.n) fputs(k->plan.setup.notes.p, stderr);
+    if (k->plan.setup.notes.n) {
+        term_text(stderr, k->plan.setup.notes.p, k->plan.setup.notes.n, NULL);
+    }
     if (!code) code = measure_lengths(k, e);
     return code ? code : count_without_eos(k, e);
 }

@@ -5,7 +5,6 @@
 
 #include "src/base/mem.h"
 #include "src/base/term.h"
-#include "src/base/utf8.h"
 #include "src/commands/data.h"
 #include "src/commands/plan.h"
 
@@ -30,24 +29,10 @@ struct show {
 
 /* ---- text ------------------------------------------------------------------------------------- */
 
-/* What could command a terminal, or is no UTF-8, is spelt as \xNN. */
 static void print_safely(struct show *s, const char *text, size_t n)
 {
-    for (size_t i = 0; i < n;) {
-        uint32_t c = 0;
-        size_t len = utf8_decode(&c, text + i, n - i);
-        bool control = len == 1 && ((c < 32 && c != '\n' && c != '\t') || c == 127);
-        bool hidden = (c >= 0x80 && c < 0xa0) || (c >= 0x202a && c <= 0x202e) ||
-                      (c >= 0x2066 && c <= 0x2069) || c == 0x200e || c == 0x200f;
-        if (len == 0 || control || hidden) {
-            for (size_t j = 0; j < (len ? len : 1); j++)
-                printf("\\x%02x", (unsigned char)text[i + j]);
-        } else {
-            fwrite(text + i, 1, len, stdout);
-        }
-        s->newline = len == 1 && c == '\n';
-        i += len ? len : 1;
-    }
+    term_text(stdout, text, n, NULL);
+    if (n > 0) s->newline = text[n - 1] == '\n';
 }
 
 /* Tokens from .. to-1 of an example, which are all targets or all context. */
@@ -160,8 +145,10 @@ static void print_example(struct show *s, size_t i)
     size_t targets = 0, at = 0, size = b->batch_size, place;
     const char *about = s->marks->about, *end = s->marks == &plain ? "" : s->marks->end;
     for (size_t j = x->at[i]; j < x->at[i + 1]; j++) targets += x->target[j];
-    printf("%sexample %zu of %zu, %s:%zu, %zu tokens, %zu targets%s\n", about, i + 1, x->n,
-           s->c->data.train.at[source].path, line, n, targets, end);
+    fputs(about, stdout);
+    term_print(stdout, "example %zu of %zu, %s:%zu, %zu tokens, %zu targets", i + 1, x->n,
+               s->c->data.train.at[source].path, line, n, targets);
+    printf("%s\n", end);
     size_t item = examples_item_of(x, i);
     while (at < s->sampler.n && s->order[at] != item) at++;
     if (at == s->sampler.n) {
@@ -232,7 +219,9 @@ static int show(struct show *s, struct err *e)
     int code = plan_open(&s->plan, s->c, e);
     if (!code) code = setup_sampler(&s->sampler, &s->plan.setup, s->c, e);
     if (code) return code;
-    if (s->plan.setup.notes.n) fputs(s->plan.setup.notes.p, stderr);
+    if (s->plan.setup.notes.n) {
+        term_text(stderr, s->plan.setup.notes.p, s->plan.setup.notes.n, NULL);
+    }
     s->order = mem_alloc(s->sampler.n, sizeof *s->order, e);
     s->path = mem_alloc(s->plan.learner.batch.seg_max, sizeof *s->path, e);
     if (!s->order || !s->path) return e->code;

@@ -90,7 +90,7 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
 
 static void print_notes(const struct str *notes)
 {
-    if (notes->n) fprintf(stderr, "%s", notes->p);
+    if (notes->n) term_text(stderr, notes->p, notes->n, NULL);
 }
 
 /* Records that were not meant for training are evaluated whole: nothing is split off. */
@@ -155,9 +155,10 @@ static int run_config(const char *path, char *const *overrides, size_t n, struct
     if (!code) code = path_join(dir, c.output.dir, "adapter", e);
     const char *from = dir_exists(best) ? best : dir;
     if (!code) code = adapter_load(&a, &s.model.shape, from, 1, e);
+    if (code) config_prefix(e, &c, "output.dir", 0);
     if (!code) {
-        fprintf(stderr, "%s on %zu %s examples\n", from, x->n,
-                s.data.validation.n ? "validation" : "training (there is no validation part)");
+        term_print(stderr, "%s on %zu %s examples\n", from, x->n,
+                   s.data.validation.n ? "validation" : "training (there is no validation part)");
         code = evaluate_examples(&s.model, &a, k, x, e);
         adapter_free(&a);
     }

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/file.h"
 #include "src/base/mem.h"
+#include "src/base/safe.h"
 #include "src/base/term.h"
 
-enum { LABEL = 16 };
+enum { LABEL = 16, TEXT_BYTES = PATH_BYTES + 1024, LINE_BYTES = 1400 };
 
 void facts_init(struct facts *f)
 {
@@ -32,7 +34,7 @@ static void add_value(struct str *s, const json_t *v)
 {
     switch (json_typeof(v)) {
     case JSON_STRING:
-        str_addz(s, json_string_value(v));
+        str_add_safe(s, json_string_value(v), json_string_length(v));
         break;
     case JSON_INTEGER:
         str_addf(s, "%lld", (long long)json_integer_value(v));
@@ -55,12 +57,13 @@ void facts_add(struct facts *f, const char *key, json_t *value, const char *fmt,
     if (value) {
         add_label(&f->people, key);
         if (fmt) {
-            char text[1024];
+            char text[TEXT_BYTES], line[LINE_BYTES];
             va_list ap;
             va_start(ap, fmt);
             vsnprintf(text, sizeof text, fmt, ap);
             va_end(ap);
-            str_addz(&f->people, text);
+            safe_fit(line, sizeof line, text, strlen(text));
+            str_addz(&f->people, line);
         } else {
             add_value(&f->people, value);
         }
@@ -69,15 +72,14 @@ void facts_add(struct facts *f, const char *key, json_t *value, const char *fmt,
     set(f, key, value);
 }
 
-/* What came from a file is made fit for a terminal; jansson refuses what is no UTF-8. */
+/* In quotation marks where it is not shown as it is. */
 void facts_text(struct facts *f, const char *key, const char *text)
 {
     if (!text) return;
-    json_t *value = json_string(text);
-    if (!value) value = json_string(err_quotez(text));
-    bool plain = true;
-    for (const char *p = text; *p; p++) plain = plain && *p >= ' ' && *p <= '~';
-    facts_add(f, key, value, "%s", plain ? text : err_quotez(text));
+    bool safe = true;
+    for (size_t n = strlen(text), len = 0, at = 0; safe && at < n; at += len)
+        len = safe_step(&safe, text + at, n - at, SAFE_LINE);
+    facts_add(f, key, json_text(text), safe ? "%s" : "\"%s\"", text);
 }
 
 void facts_count(struct facts *f, const char *key, uint64_t n)
@@ -91,23 +93,25 @@ void facts_check(struct facts *f, enum verdict v, const char *name, const char *
     static const char *const status[] = { "ok", "note", "problem" };
     static const char *const mark[] = { "\u2713", "!", "\u2717" };
     static const char *const color[] = { "\033[32m", "\033[33m", "\033[31m" };
-    char text[1024];
+    char text[TEXT_BYTES], line[LINE_BYTES], shown[LINE_BYTES];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    safe_fit(line, sizeof line, text, strlen(text));
+    safe_fit(shown, sizeof shown, name, strlen(name));
     bool colored = term_has_color(stdout);
     f->problems += v == VERDICT_PROBLEM;
     str_addf(&f->people, "%s%s%s %s%*s%s\n", colored ? color[v] : "", mark[v],
-             colored ? "\033[0m" : "", name, strlen(name) < 14 ? (int)(14 - strlen(name)) : 1, "",
-             text);
-    if (remedy) str_addf(&f->people, "%*s-> %s\n", LABEL, "", remedy);
+             colored ? "\033[0m" : "", shown, strlen(shown) < 14 ? (int)(14 - strlen(shown)) : 1,
+             "", line);
+    if (remedy) str_add_line(&f->people, "%*s-> %s\n", LABEL, "", remedy);
     json_t *checks = json_object_get(f->root, "checks");
     if (!checks) set(f, "checks", checks = json_array());
     json_t *row = json_object();
-    json_object_set_new(row, "name", json_string(name));
+    json_object_set_new(row, "name", json_text(name));
     json_object_set_new(row, "status", json_string(status[v]));
-    json_object_set_new(row, "value", json_string(text));
+    json_object_set_new(row, "value", json_text(text));
     json_object_set_new(row, "remedy", remedy ? json_string(remedy) : json_null());
     if (json_array_append_new(checks, row) != 0) f->people.failed = true;
 }
@@ -119,6 +123,7 @@ int facts_print(const struct facts *f, bool as_json, struct err *e)
     if (!code && as_json) {
         json_add_tree(&s, f->root);
         str_addc(&s, '\n');
+        json_make_safe(&s, 0);
         code = str_error(&s, e);
     }
     if (!code) fputs(as_json ? s.p : f->people.p ? f->people.p : "", stdout);

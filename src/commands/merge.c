@@ -6,6 +6,7 @@
 
 #include "src/base/file.h"
 #include "src/base/mem.h"
+#include "src/base/term.h"
 #include "src/base/rng.h"
 #include "src/commands/commands.h"
 #include "src/commands/inference.h"
@@ -143,7 +144,7 @@ static int open_tokenizer(struct inference *x, struct err *e)
     struct err none;
     if (tokenizer) return tokenizer_find(&x->tok, model, tokenizer, e);
     if (tokenizer_find(&x->tok, model, NULL, &none)) {
-        fprintf(stderr, "note: no tokenizer is written: %s\n", none.msg);
+        term_print(stderr, "note: no tokenizer is written: %s\n", none.msg);
         x->tok = NULL;
     }
     return 0;
@@ -178,9 +179,9 @@ static int run(int n, char **args, struct err *e)
     } else if (!code) {
         code = merge_to_hf(&x.model, inference_adapter(&x), x.k, out, &o, e);
     }
-    if (!code) fprintf(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
+    if (!code) term_print(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
     const char *warning = code ? NULL : notices_warning(model);
-    if (warning) fprintf(stderr, "warning: %s: %s\n", model, warning);
+    if (warning) term_print(stderr, "warning: %s: %s\n", model, warning);
     if (!code && verify) code = verify_result(&x, o.dtype, e);
     inference_close(&x);
     return code;

@@ -183,6 +183,7 @@ int plan_open(struct plan *p, const struct config *c, struct err *e)
     if (!code) code = setup_open_headers(&p->setup, c, e);
     if (!code && c->adapter.init_from) {
         code = adapter_load(&from, &p->setup.model.shape, c->adapter.init_from, 1, e);
+        if (code) config_prefix(e, c, "adapter.init_from", 0);
         start = &from;
     }
     if (!code) {
@@ -227,7 +228,7 @@ static int run(int n, char **args, struct err *e)
     size_t available = machine_memory_available(&why);
     code = plan_make(&p, &c, e);
     if (code) hint_at_other_machine(e);
-    if (!code && p.setup.notes.n) fputs(p.setup.notes.p, stderr);
+    if (!code && p.setup.notes.n) term_text(stderr, p.setup.notes.p, p.setup.notes.n, NULL);
     if (!code && as_json) {
         code = print_json(&p, available, e);
     } else if (!code) {

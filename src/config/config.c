@@ -6,6 +6,7 @@
 
 #include "src/base/file.h"
 #include "src/base/mem.h"
+#include "src/base/safe.h"
 #include "src/config/keys.h"
 #include "src/config/value.h"
 #include "src/config/yaml.h"
@@ -194,15 +195,43 @@ size_t config_diff(const char *names[CONFIG_KEYS], const struct config *a, const
 
 int config_error(struct err *e, const struct config *c, const char *key, const char *fmt, ...)
 {
-    const struct key *k = key_named(key);
-    CHECK(k);
-    char msg[800];
+    char msg[PATH_BYTES + sizeof e->msg];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(msg, sizeof msg, fmt, ap);
     va_end(ap);
+    err_usage(e, "%s", msg);
+    return config_prefix(e, c, key, 0);
+}
+
+int config_prefix(struct err *e, const struct config *c, const char *key, size_t line)
+{
+    const struct key *k = key_named(key);
+    CHECK(k);
     size_t i = (size_t)(k - config_keys);
-    if (c->overridden[i]) return err_usage(e, "override %s: %s", key, msg);
-    if (c->line[i]) return err_usage(e, "%s:%zu: %s: %s", c->file, c->line[i], key, msg);
-    return err_usage(e, "%s: %s: %s", c->file, key, msg);
+    if (c->overridden[i]) return err_prefix(e, "override %s", key);
+    if (!line) line = c->line[i];
+    if (line) return err_prefix(e, "%s:%zu: %s", c->file, line, key);
+    return err_prefix(e, "%s: %s", c->file, key);
+}
+
+/* Whether the message begins with the path, as messages show it, and one of `after`. */
+static bool is_about(const struct err *e, const char *path, const char *after)
+{
+    char shown[sizeof e->msg];
+    size_t n = safe_fit(shown, sizeof shown, path, strlen(path));
+    if (strncmp(e->msg, shown, n) != 0) return false;
+    return !strncmp(e->msg + n, ": ", 2) || (e->msg[n] && strchr(after, e->msg[n]));
+}
+
+int config_prefix_data(struct err *e, const struct config *c)
+{
+    const struct config_sources *both[] = { &c->data.train, &c->data.validation.files };
+    static const char *const keys[] = { "data.train", "data.validation" };
+    const char *dir = c->data.cache_dir;
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < both[k]->n; i++)
+            if (is_about(e, both[k]->at[i].path, ""))
+                return config_prefix(e, c, keys[k], both[k]->at[i].line);
+    return dir && is_about(e, dir, "/") ? config_prefix(e, c, "data.cache_dir", 0) : e->code;
 }

@@ -80,6 +80,7 @@ enum { CONFIG_NONE = -1 };
 /* One file of records. */
 struct config_source {
     char *path;
+    size_t line;     /* where the path stands in the configuration */
     bool has_format; /* otherwise data.format counts */
     enum config_format format;
     char *template; /* as data.template; NULL: that */
@@ -169,6 +170,14 @@ size_t config_diff(const char *names[CONFIG_KEYS], const struct config *a, const
  * ..." or "override data.template: ..." or, where the default is meant, "config.yaml: ...". */
 int config_error(struct err *e, const struct config *c, const char *key, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* Put that place and the key in front of a message about what a path of the configuration led to;
+ * returns e->code. `line` is that of an item of the key's list (struct config_source), 0: the key's. */
+int config_prefix(struct err *e, const struct config *c, const char *key, size_t line);
+/* The same for a message that is about a file of data.train, data.validation or data.cache_dir as a
+ * whole, which is one that begins "PATH: "; others, such as "PATH:17: " about a record, say their place
+ * themselves and stay as they are. */
+int config_prefix_data(struct err *e, const struct config *c);
 
 /* The word behind an enum config_format (and likewise), as the file spells it. */
 const char *config_format_name(enum config_format f);

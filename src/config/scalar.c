@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "src/base/json.h"
+#include "src/base/safe.h"
 #include "src/base/utf8.h"
 
 bool scalar_is_null(const char *text)
@@ -191,15 +192,6 @@ static bool is_safe_plain(const char *text)
     return !*p && !is_one_of(text, taken);
 }
 
-/* What stands as itself between double quotes: everything but controls, line separators (which
- * YAML would fold), marks that hide or reorder text, and what libyaml refuses. */
-static bool is_quotable(uint32_t c)
-{
-    return c >= 0x20 && !(c >= 0x7f && c < 0xa0) && !(c >= 0x200b && c <= 0x200f) &&
-           !(c >= 0x2028 && c <= 0x202e) && !(c >= 0x2060 && c <= 0x206f) && c != 0xfeff &&
-           (c & 0xfffe) != 0xfffe;
-}
-
 void scalar_add_text(struct str *out, const char *text)
 {
     if (is_safe_plain(text)) {
@@ -211,9 +203,11 @@ void scalar_add_text(struct str *out, const char *text)
     while (left) {
         uint32_t c = (unsigned char)*text;
         size_t n = utf8_decode(&c, text, left);
+        bool safe;
+        safe_step(&safe, text, left, SAFE_LINE);
         if (c == '"' || c == '\\')
             str_addf(out, "\\%c", (char)c);
-        else if (!is_quotable(c))
+        else if (!safe || (c & 0xfffe) == 0xfffe) /* YAML would fold it, or libyaml refuse it */
             str_addf(out, "\\U%08" PRIx32, c);
         else
             str_add(out, text, n ? n : 1);

@@ -268,6 +268,7 @@ static int read_source_member(struct config_source *s, const struct reading *r,
     int code, word;
     if (!strcmp(m->key, "path")) {
         code = read_text(&s->path, r, m, "a path");
+        s->line = m->line;
     } else if (!strcmp(m->key, "format")) {
         code = read_word(&word, &of_format, m, config_format_words);
         s->has_format = !code;
@@ -287,6 +288,7 @@ static int read_source(struct config_source *s, const struct reading *r, const s
                        bool weighted)
 {
     s->weight = 1;
+    s->line = v->line;
     if (v->kind == YAML_SCALAR) return read_text(&s->path, r, v, "the path of a file");
     if (v->kind == YAML_SEQUENCE) return unwanted(r, v, "a file", "");
     for (const struct yaml_node *m = v->child; m; m = m->next) {

@@ -36,9 +36,7 @@ static void put(struct object *x, const char *key, json_t *value)
 /* An empty text is none. */
 static void put_text(struct object *x, const char *key, const char *text)
 {
-    size_t at;
-    bool good = text && *text && utf8_valid(text, strlen(text), &at);
-    put(x, key, good ? json_string(text) : json_null());
+    put(x, key, text && *text ? json_text(text) : json_null());
 }
 
 static void put_count(struct object *x, const char *key, uint64_t n)

@@ -6,6 +6,7 @@
 #include "src/base/hash.h"
 #include "src/base/json.h"
 #include "src/base/mem.h"
+#include "src/config/scalar.h"
 #include "src/model/notices.h"
 
 /* ---- lorac.json ------------------------------------------------------------------------------- */
@@ -101,25 +102,43 @@ int base_digest(char out[65], char *const *files, char (*digests)[65], size_t n,
 
 /* ---- the model card --------------------------------------------------------------------------- */
 
+/* A name in Markdown: in its line, and nothing but a name. */
+static void add_words(struct str *out, const char *text)
+{
+    struct str safe = { 0 };
+    str_add_safe(&safe, text, strlen(text));
+    for (const char *p = safe.p; p && *p; p++) {
+        if (strchr("\\`*[]<>|", *p)) str_addc(out, '\\');
+        str_addc(out, *p);
+    }
+    out->failed |= safe.failed;
+    str_free(&safe);
+}
+
 static int write_card(const struct adapter *a, const struct adapter_notes *n, const char *dir,
                       struct err *e)
 {
     char path[PATH_BYTES];
     struct str s = { 0 };
     const char *base = n->base_path ? path_base(n->base_path) : "unknown";
-    str_addf(&s, "---\nbase_model: %s\nlibrary_name: peft\ntags:\n- lora\n- lorac\n---\n\n", base);
-    str_addf(&s, "# A LoRA adapter for %s\n\n", base);
-    str_addf(&s, "Trained with lorac " LORAC_VERSION " on token loss (%s), %llu steps",
-             n->train_on ? n->train_on : "unknown targets", (unsigned long long)n->step);
+    str_addz(&s, "---\nbase_model: ");
+    scalar_add_text(&s, base);
+    str_addz(&s, "\nlibrary_name: peft\ntags:\n- lora\n- lorac\n---\n\n# A LoRA adapter for ");
+    add_words(&s, base);
+    str_addz(&s, "\n\n");
+    str_addz(&s, "Trained with lorac " LORAC_VERSION " on token loss (");
+    add_words(&s, n->train_on ? n->train_on : "unknown targets");
+    str_addf(&s, "), %llu steps", (unsigned long long)n->step);
     if (isfinite(n->eval_loss)) str_addf(&s, ", validation loss %.4f", n->eval_loss);
     str_addf(&s, ".\n\n| | |\n| --- | --- |\n| rank | %zu |\n| alpha | %g |\n| modules |", a->r,
              a->lora_alpha);
     for (int m = 0; m < MODULES; m++)
         if (adapter_has(a, (enum module)m)) str_addf(&s, " %s", module_table[m].name);
-    str_addf(&s, " |\n| prompt template | %s |\n",
-             !n->template          ? "none"
-             : *n->template == '{' ? "its own, in lorac.json"
-                                   : n->template);
+    str_addz(&s, " |\n| prompt template | ");
+    add_words(&s, !n->template          ? "none"
+                  : *n->template == '{' ? "its own, in lorac.json"
+                                        : n->template);
+    str_addz(&s, " |\n");
     if (n->base_sha256) str_addf(&s, "| base, SHA-256 | `%s` |\n", n->base_sha256);
     if (n->data_sha256) str_addf(&s, "| data, SHA-256 | `%s` |\n", n->data_sha256);
     str_addz(&s, "\nThe files are PEFT's: `PeftModel.from_pretrained(base, this directory)`. "

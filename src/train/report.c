@@ -13,7 +13,7 @@ static void print_notes(const struct str *notes)
 {
     for (const char *p = notes->p; p && *p;) {
         size_t n = strcspn(p, "\n");
-        fprintf(stderr, "note: %.*s\n", (int)n, p);
+        term_print(stderr, "note: %.*s\n", (int)n, p);
         p += n + (p[n] == '\n');
     }
 }
@@ -44,12 +44,12 @@ static void print_compute(const struct kernels *k)
 {
     const char *why;
     int threads = machine_threads(&why);
-    fprintf(stderr, "lorac " LORAC_VERSION " on %s: %s\n", machine_host(), machine_cpu());
-    fprintf(stderr,
-            "compute   %d thread%s (%s), kernels %s (%s), products %s (%s), OpenBLAS for %s\n",
-            threads, threads == 1 ? "" : "s", why, k->isa,
-            getenv("LORAC_ISA") ? "LORAC_ISA" : "the best here", k->gemm,
-            getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_core());
+    term_print(stderr, "lorac " LORAC_VERSION " on %s: %s\n", machine_host(), machine_cpu());
+    term_print(stderr,
+               "compute   %d thread%s (%s), kernels %s (%s), products %s (%s), OpenBLAS for %s\n",
+               threads, threads == 1 ? "" : "s", why, k->isa,
+               getenv("LORAC_ISA") ? "LORAC_ISA" : "the best here", k->gemm,
+               getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_core());
 }
 
 void report_header(const struct trainer *t)
@@ -59,10 +59,11 @@ void report_header(const struct trainer *t)
     const struct adapter *a = &t->learner.adapter;
     const struct data_counts *c = &t->setup.data.train_counts;
     print_compute(t->learner.net.k);
-    fprintf(stderr, "model     %s: %zu layers, hidden %zu, %s parameters, %s\n",
-            t->config->model.path, s->layers, s->C,
-            human_count(params, (double)(shape_linear_params(s) + s->V * s->C * (s->tied ? 1 : 2))),
-            dtype_name(llama_dtype(&t->setup.model)));
+    term_print(
+        stderr, "model     %s: %zu layers, hidden %zu, %s parameters, %s\n", t->config->model.path,
+        s->layers, s->C,
+        human_count(params, (double)(shape_linear_params(s) + s->V * s->C * (s->tied ? 1 : 2))),
+        dtype_name(llama_dtype(&t->setup.model)));
     fprintf(stderr, "adapter   r %zu, alpha %g, %s parameters:", a->r, a->lora_alpha,
             human_count(trained, (double)a->n_params));
     for (int m = 0; m < MODULES; m++)
@@ -173,17 +174,17 @@ void report_end(const struct trainer *t)
     str_add_shell(&model, t->config->model.path);
     str_addf(&path, "%s/%s", dir, which);
     str_add_shell(&adapter, path.p ? path.p : "");
-    fprintf(stderr, "written   %s/adapter, of the last step", dir);
+    term_print(stderr, "written   %s/adapter, of the last step", dir);
     if (t->best_step) {
-        fprintf(stderr, "; %s/best, of step %llu, validation loss %.4f", dir,
-                (unsigned long long)t->best_step, t->best_loss);
+        term_print(stderr, "; %s/best, of step %llu, validation loss %.4f", dir,
+                   (unsigned long long)t->best_step, t->best_loss);
     }
     fprintf(stderr, "\n          metrics.jsonl, run.json, config.yaml and checkpoints beside it\n");
     if (!model.failed && !adapter.failed) {
-        fprintf(stderr, "next      lorac generate --model %s --adapter %s --prompt \"...\"\n",
-                model.p, adapter.p);
-        fprintf(stderr, "          lorac merge --model %s --adapter %s -o merged\n", model.p,
-                adapter.p);
+        term_print(stderr, "next      lorac generate --model %s --adapter %s --prompt \"...\"\n",
+                   model.p, adapter.p);
+        term_print(stderr, "          lorac merge --model %s --adapter %s -o merged\n", model.p,
+                   adapter.p);
     }
     str_free(&model);
     str_free(&adapter);

@@ -138,10 +138,11 @@ static int resume_file(struct trainer *t, const char *file, struct err *e)
     int code = own ? 0 : rundir_used(&used, &t->dir, e);
     if (code) return code;
     if (used) {
-        return err_usage(e,
-                         "%s: holds a run already, and %s is not of it; choose another output.dir "
-                         "or give a checkpoint that lies in this one",
-                         t->dir.path, file);
+        err_usage(e,
+                  "%s: holds a run already, and %s is not of it; choose another output.dir "
+                  "or give a checkpoint that lies in this one",
+                  t->dir.path, file);
+        return config_prefix(e, t->config, "output.dir", 0);
     }
     code = try_checkpoint(t, file, &damaged, e);
     if (!code && own) code = rundir_prune_after(&t->dir, t->step, &n, e);
@@ -160,10 +161,11 @@ int resume_from(struct trainer *t, bool *finished, struct err *e)
     case RESUME_NEVER:
         code = rundir_used(&used, &t->dir, e);
         if (!code && used) {
-            return err_usage(e,
-                             "%s: holds a run already; to go on with it add --resume auto, to "
-                             "begin afresh choose another output.dir or remove it",
-                             t->dir.path);
+            err_usage(e,
+                      "%s: holds a run already; to go on with it add --resume auto, to "
+                      "begin afresh choose another output.dir or remove it",
+                      t->dir.path);
+            return config_prefix(e, t->config, "output.dir", 0);
         }
         break;
     case RESUME_AUTO:

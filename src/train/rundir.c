@@ -102,7 +102,7 @@ int rundir_open(struct rundir *r, const char *path, bool is_private, struct err 
     char name[PATH_BYTES];
     *r = (struct rundir){ .is_private = is_private, .lock = -1 };
     int n = snprintf(r->path, sizeof r->path, "%s", path);
-    if (n <= 0 || n >= PATH_BYTES) return err_set(e, "output.dir: %s is no path", err_quotez(path));
+    if (n <= 0 || n >= PATH_BYTES) return err_set(e, "%s is not a path", err_quotez(path));
     int code = dir_make(path, is_private ? 0700 : 0777, e);
     if (!code) code = rundir_path(name, r, ".lock", e);
     if (code) return code;

@@ -138,13 +138,15 @@ static bool all_tokens(const struct config *c)
 static int open_tokenizer(struct setup *s, const struct config *c, struct err *e)
 {
     if (all_tokens(c)) return 0;
+    const char *key = c->model.tokenizer ? "model.tokenizer" : "model.path";
     int code = tokenizer_find(&s->tok, c->model.path, c->model.tokenizer, e);
-    if (code) return code;
+    if (code) return config_prefix(e, c, key, 0);
     if (tokenizer_size(s->tok) > s->model.shape.V) {
-        return err_set(e,
-                       "%s: the tokenizer has %zu ids, the model's vocabulary %zu; they do not "
-                       "belong together (added tokens need a base with a larger embedding)",
-                       c->model.path, tokenizer_size(s->tok), s->model.shape.V);
+        err_set(e,
+                "%s: the tokenizer has %zu ids, the model's vocabulary %zu; they do not "
+                "belong together (added tokens need a base with a larger embedding)",
+                c->model.path, tokenizer_size(s->tok), s->model.shape.V);
+        return config_prefix(e, c, key, 0);
     }
     if (!c->data.template) return 0;
     return named_template(&s->template, c->data.template, "data.template", c, s, e);
@@ -200,6 +202,7 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
         progress.start_s = term_now_s();
         code = dataset_open(&s->data, &o, s->tok, &s->notes, e);
         if (progress.any) progress_end(&progress.line);
+        if (code) config_prefix_data(e, c);
     }
     free_sources(train, c->data.train.n, s);
     free_sources(validation, c->data.validation.files.n, s);
@@ -216,6 +219,7 @@ static int open_all(struct setup *s, const struct config *c,
 {
     *s = (struct setup){ 0 };
     int code = open_model(&s->model, c->model.path, e);
+    if (code) config_prefix(e, c, "model.path", 0);
     if (!code) {
         s->max_length = choose_max_length(c, &s->model);
         if (s->max_length > s->model.shape.context) {

@@ -224,8 +224,10 @@ static int prepare_learner(struct trainer *t, struct err *e)
     struct adapter from = { 0 };
     bool loaded = c->adapter.init_from != NULL;
     int code = setup_kernels(&k, e);
-    if (!code && loaded)
+    if (!code && loaded) {
         code = adapter_load(&from, &t->setup.model.shape, c->adapter.init_from, 1, e);
+        if (code) config_prefix(e, c, "adapter.init_from", 0);
+    }
     if (!code && loaded &&
         (from.r != (size_t)c->adapter.r || from.targets != c->adapter.target_modules)) {
         code = config_error(e, c, "adapter.init_from",
@@ -328,7 +330,8 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
         return config_error(e, c, "output.dir", "lies inside the base model %s", c->model.path);
     }
     code = rundir_open(&t->dir, c->output.dir, c->output.private, e);
-    if (!code) code = setup_open(&t->setup, c, e);
+    if (code) return config_prefix(e, c, "output.dir", 0);
+    code = setup_open(&t->setup, c, e);
     if (code) return code;
     hex_of(t->data_sha256, t->setup.data.sha256);
     code = inputs_begin(&t->inputs, c, &t->setup, e);
@@ -339,7 +342,8 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
     if (*finished) return finish_leftovers(t, e);
     t->first_step = t->step;
     code = check_room(t, e);
-    if (!code) code = write_config(t, e);
+    if (code) return config_prefix(e, c, "output.dir", 0);
+    code = write_config(t, e);
     if (!code) code = rundir_path(path, &t->dir, "metrics.jsonl", e);
     if (!code)
         code = metrics_open(&t->metrics, path, t->step, t->eval_pending, t->dir.is_private, e);
