@@ -86,7 +86,7 @@ is "malformed, allowed: what is left" "$(json training examples)" 2
 last() { tail -n 1 <<<"$err"; }
 data check "$scratch/tokens.yaml" "data.train=$scratch/empty.jsonl"
 is "empty file: exit code" "$status" 1
-like "empty file: says so" "$(last)" "lorac: $scratch/empty.jsonl: holds no records"
+like "empty file: says so" "$(last)" "lorac: override data.train: $scratch/empty.jsonl: holds no records"
 data check "$scratch/tokens.yaml" data.max_length=2
 is "all too long: exit code" "$status" 1
 like "all too long: the setting" "$(last)" "lorac: data.train: none of $n records is left; *data.max_length = 2*"

@@ -15,6 +15,7 @@
 #include "src/base/machine.h"
 #include "src/base/mem.h"
 #include "src/base/rng.h"
+#include "src/base/safe.h"
 #include "src/base/utf8.h"
 
 /* ---- memory ----------------------------------------------------------------------------------- */
@@ -172,6 +173,98 @@ static void test_err(void **state)
     assert_int_equal(strlen(e.msg), sizeof e.msg - 1);
 }
 
+/* Whatever brings it, and whichever of the four writes it: a message is one safe line. */
+static void messages_are_one_safe_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        { "a\nb", "a\\x0ab" },
+        { "a\rb\tc", "a\\x0db\\x09c" },
+        { "\033[31m", "\\x1b[31m" },
+        { "\x7f", "\\x7f" },
+        { "\xc2\x9b", "\\xc2\\x9b" },          /* CSI, one of C1 */
+        { "\x9b\xff", "\\x9b\\xff" },          /* not UTF-8 */
+        { "\xe2\x80", "\\xe2\\x80" },          /* begun, not ended */
+        { "\xed\xa0\x80", "\\xed\\xa0\\x80" }, /* a surrogate */
+        { "\xe2\x80\xae", "\\xe2\\x80\\xae" }, /* right-to-left override */
+        { "\xe2\x81\xa6", "\\xe2\\x81\\xa6" }, /* isolate */
+        { "\xd8\x9c", "\\xd8\\x9c" },          /* Arabic letter mark */
+        { "\xe2\x80\x8b", "\\xe2\\x80\\x8b" }, /* zero-width space */
+        { "\xe2\x80\x8d", "\\xe2\\x80\\x8d" }, /* joiner */
+        { "\xe2\x80\xa8", "\\xe2\\x80\\xa8" }, /* line separator */
+        { "\xef\xbb\xbf", "\\xef\\xbb\\xbf" },
+        { "\xc2\xad", "\\xc2\\xad" },                   /* soft hyphen */
+        { "\xf3\xa0\x81\xa1", "\\xf3\\xa0\\x81\\xa1" }, /* a tag */
+        { "\\x0a", "\\x0a" },                           /* what was quoted already */
+        { "gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80", "gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80" },
+        { "\xe2\x9d\xa4\xef\xb8\x8f", "\xe2\x9d\xa4\xef\xb8\x8f" }, /* a heart, as an emoji */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct err e;
+        char want[400];
+        snprintf(want, sizeof want, "<%s>", rows[i].want);
+        err_set(&e, "<%s>", rows[i].text);
+        assert_string_equal(e.msg, want);
+        err_usage(&e, "<%s>", rows[i].text);
+        assert_string_equal(e.msg, want);
+        errno = ENOENT;
+        err_errno(&e, "<%s>", rows[i].text);
+        snprintf(want, sizeof want, "<%s>: No such file or directory", rows[i].want);
+        assert_string_equal(e.msg, want);
+        err_set(&e, "x");
+        err_prefix(&e, "<%s>", rows[i].text);
+        snprintf(want, sizeof want, "<%s>: x", rows[i].want);
+        assert_string_equal(e.msg, want);
+        err_set(&e, "%s", err_quotez(rows[i].text)); /* once, not twice */
+        snprintf(want, sizeof want, "\"%s\"", rows[i].want);
+        assert_string_equal(e.msg, want);
+    }
+}
+
+/* Where and what stay; nothing is cut inside a character, wherever the cuts fall. */
+static void long_messages_lose_their_middle(void **state)
+{
+    (void)state;
+    static const char *const letters[] = { "x",  "\xc3\xbc",    "\xe4\xb8\xad", "\xf0\x9f\x98\x80",
+                                           "\n", "\xe2\x80\xae" };
+    for (size_t k = 0; k < sizeof letters / sizeof *letters; k++)
+        for (size_t shift = 0; shift < 8; shift++) {
+            struct err e;
+            struct str s = { 0 };
+            size_t at;
+            str_add(&s, "1234567", shift);
+            while (s.n < 3000) str_addz(&s, letters[k]);
+            err_set(&e, "%s: no such file", s.p);
+            assert_true(strlen(e.msg) < sizeof e.msg);
+            assert_true(strlen(e.msg) > sizeof e.msg - 40);
+            assert_true(utf8_valid(e.msg, strlen(e.msg), &at));
+            assert_memory_equal(e.msg, s.p, shift);
+            assert_non_null(strstr(e.msg, " ... "));
+            assert_string_equal(e.msg + strlen(e.msg) - 14, ": no such file");
+            err_prefix(&e, "run.yaml:2: model.path");
+            assert_memory_equal(e.msg, "run.yaml:2: model.path: ", 24);
+            assert_string_equal(e.msg + strlen(e.msg) - 14, ": no such file");
+            assert_true(utf8_valid(e.msg, strlen(e.msg), &at));
+            str_free(&s);
+        }
+}
+
+/* Every length around the limit: whole up to it, cut beyond it, never longer. */
+static void fits_at_every_length(void **state)
+{
+    (void)state;
+    char in[300], out[100];
+    memset(in, 'a', sizeof in);
+    for (size_t n = 0; n <= sizeof in; n++) {
+        size_t used = safe_fit(out, sizeof out, in, n);
+        assert_int_equal(used, strlen(out));
+        assert_int_equal(used, n < 100 ? n : 99);
+        assert_true((strstr(out, " ... ") != NULL) == (n >= 100));
+    }
+}
+
 static void test_quote(void **state)
 {
     (void)state;
@@ -232,6 +325,48 @@ static void test_str(void **state)
     str_free(&s);
     assert_null(s.p);
     assert_false(s.failed);
+}
+
+static void lines_hold_what_arguments_bring(void **state)
+{
+    (void)state;
+    struct str s = { 0 };
+    str_add_line(&s, "\n%s: %d\n\n", "a\nb\n", 7);
+    assert_string_equal(s.p, "\na\\x0ab\\x0a: 7\n\n");
+    str_clear(&s);
+    str_add_line(&s, "\n");
+    str_add_line(&s, "%s", "\n");
+    assert_string_equal(s.p, "\n\\x0a");
+    str_clear(&s);
+    str_add_safe(&s, "a\0b", 3);
+    assert_string_equal(s.p, "a\\x00b");
+    str_free(&s);
+}
+
+static void words_for_a_shell(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        { "models/x-1.5_b", "models/x-1.5_b" },
+        { "", "''" },
+        { "a b", "'a b'" },
+        { "it's", "'it'\\''s'" },
+        { "gr\xc3\xbc\xc3\x9f", "'gr\xc3\xbc\xc3\x9f'" },
+        { "a\\b", "'a\\b'" },
+        { "a\nb", "$'a\\012b'" },
+        { "\033[31m1", "$'\\033[31m1'" },
+        { "it's\\\r", "$'it\\'s\\\\\\015'" },
+        { "\xff", "$'\\377'" },
+        { "\xe2\x80\xae"
+          "7",
+          "$'\\342\\200\\2567'" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct str s = { 0 };
+        str_add_shell(&s, rows[i][0]);
+        assert_string_equal(s.p, rows[i][1]);
+        str_free(&s);
+    }
 }
 
 static void test_nearest(void **state)
@@ -447,6 +582,27 @@ static void test_json_written(void **state)
     str_addc(&s, ' ');
     json_add_double(&s, 3);
     assert_string_equal(s.p, "0.1 3");
+    str_free(&s);
+}
+
+static void json_is_safe_and_whole(void **state)
+{
+    (void)state;
+    struct str s = { 0 };
+    struct err e;
+    json_add_string(&s, "a\xff\xe2\x80", 4);
+    assert_string_equal(s.p, "\"a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
+    str_clear(&s);
+    static const char odd[] = "\x7f \xc2\x9b \xe2\x80\xae \xf3\xa0\x81\xa1 \xc3\xbc \n\t\\";
+    json_t *o = json_pack("{s: o, s: o}", "ok", json_text(odd), "not UTF-8", json_text("\xff\n"));
+    json_add_tree(&s, o);
+    json_make_safe(&s, 0);
+    assert_string_equal(s.p, "{\n  \"not UTF-8\": \"\\\\xff\\\\x0a\",\n  \"ok\": \"\\u007f \\u009b "
+                             "\\u202e \\udb40\\udc61 \xc3\xbc \\n\\t\\\\\"\n}");
+    json_t *back = json_parse(s.p, s.n, JSON_DUP_REFUSED, "x", &e);
+    assert_true(back && json_equal(o, back));
+    json_decref(back);
+    json_decref(o);
     str_free(&s);
 }
 
@@ -725,17 +881,34 @@ static void test_machine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mem),          cmocka_unit_test(test_mem_guard),
-        cmocka_unit_test(test_arena),        cmocka_unit_test(test_err),
-        cmocka_unit_test(test_quote),        cmocka_unit_test(test_str),
-        cmocka_unit_test(test_nearest),      cmocka_unit_test(test_utf8_all),
-        cmocka_unit_test(test_utf8_invalid), cmocka_unit_test(test_json_refused),
-        cmocka_unit_test(test_json_huge),    cmocka_unit_test(test_json_values),
-        cmocka_unit_test(test_json_written), cmocka_unit_test(test_json_file),
-        cmocka_unit_test(test_reader),       cmocka_unit_test(test_varint),
-        cmocka_unit_test(test_sha256),       cmocka_unit_test(test_hash_cache),
-        cmocka_unit_test(test_hash_job),     cmocka_unit_test(test_philox),
-        cmocka_unit_test(test_rng),          cmocka_unit_test(test_permutation),
+        cmocka_unit_test(test_mem),
+        cmocka_unit_test(test_mem_guard),
+        cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_err),
+        cmocka_unit_test(test_quote),
+        cmocka_unit_test(test_str),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_utf8_all),
+        cmocka_unit_test(test_utf8_invalid),
+        cmocka_unit_test(test_json_refused),
+        cmocka_unit_test(test_json_huge),
+        cmocka_unit_test(test_json_values),
+        cmocka_unit_test(test_json_written),
+        cmocka_unit_test(test_json_file),
+        cmocka_unit_test(test_reader),
+        cmocka_unit_test(test_varint),
+        cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_hash_cache),
+        cmocka_unit_test(test_hash_job),
+        cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_rng),
+        cmocka_unit_test(test_permutation),
+        cmocka_unit_test(messages_are_one_safe_line),
+        cmocka_unit_test(long_messages_lose_their_middle),
+        cmocka_unit_test(fits_at_every_length),
+        cmocka_unit_test(lines_hold_what_arguments_bring),
+        cmocka_unit_test(words_for_a_shell),
+        cmocka_unit_test(json_is_safe_and_whole),
         cmocka_unit_test(test_machine),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);

@@ -346,6 +346,51 @@ static void all_kinds(void **state)
     str_free(&s);
 }
 
+/* The place of a path: the key's line, an item's own, an override, the default; once. */
+static void paths_say_their_line_and_key(void **state)
+{
+    (void)state;
+    static const char text[] = "model:\n  path: m\ndata:\n  cache_dir: d/c\n  train:\n    - a\n"
+                               "    - {weight: 2,\n       path: \"b\\nc\"}\n  validation: v\n"
+                               "output:\n  dir: o\n";
+    static const struct {
+        const char *msg, *want;
+    } rows[] = {
+        { "a: no such file", "c.yaml:6: data.train: a: no such file" },
+        { "b\nc: no such file", "c.yaml:8: data.train: b\\x0ac: no such file" },
+        { "v: no such file", "c.yaml:9: data.validation: v: no such file" },
+        { "d/c: cannot write", "c.yaml:4: data.cache_dir: d/c: cannot write" },
+        { "d/c/x.h5: cannot write", "c.yaml:4: data.cache_dir: d/c/x.h5: cannot write" },
+        { "a:17: found x", "a:17: found x" },
+        { "ab: of another", "ab: of another" },
+        { "d/cx: of another", "d/cx: of another" },
+        { "a", "a" },
+        { "out of memory", "out of memory" },
+        { "c.yaml:6: data.train: a: said", "c.yaml:6: data.train: a: said" },
+    };
+    struct config c;
+    struct err e;
+    parse_ok(&c, text);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        err_usage(&e, "%s", rows[i].msg);
+        assert_int_equal(config_prefix_data(&e, &c), ERR_USAGE);
+        assert_string_equal(e.msg, rows[i].want);
+    }
+    err_set(&e, "m: gone");
+    assert_int_equal(config_prefix(&e, &c, "model.path", 0), ERR_FAIL);
+    assert_string_equal(e.msg, "c.yaml:2: model.path: m: gone");
+    err_set(&e, "t: gone");
+    config_prefix(&e, &c, "model.tokenizer", 0); /* nowhere */
+    assert_string_equal(e.msg, "c.yaml: model.tokenizer: t: gone");
+    config_free(&c);
+    char *given[] = { (char[]){ "data.train=[x, y]" } };
+    assert_int_equal(config_parse(&c, text, sizeof text - 1, "c.yaml", given, 1, &e), 0);
+    err_set(&e, "y: no such file");
+    config_prefix_data(&e, &c);
+    assert_string_equal(e.msg, "override data.train: y: no such file");
+    config_free(&c);
+}
+
 static void overrides_win(void **state)
 {
     (void)state;
@@ -722,6 +767,7 @@ int main(void)
         cmocka_unit_test(defaults),
         cmocka_unit_test(all_kinds),
         cmocka_unit_test(overrides_win),
+        cmocka_unit_test(paths_say_their_line_and_key),
         cmocka_unit_test(from_a_file),
         cmocka_unit_test(round_trips),
         cmocka_unit_test(every_key_is_printed),

@@ -101,6 +101,56 @@ static void nothing_to_end(void **state)
     screen_close(&s);
 }
 
+/* What is printed for people: names stay in their line, live or not. */
+static void names_do_nothing_to_the_terminal(void **state)
+{
+    (void)state;
+    struct screen s;
+    screen_open(&s, false, 80, 0);
+    progress_note(&s.p, "from %s", "a\nnote: b\033[2J");
+    progress_update(&s.p, "%s", "x\xe2\x80\xaey");
+    screen_holds(&s, "from a\\x0anote: b\\x1b[2J\nx\\xe2\\x80\\xaey\n");
+    screen_close(&s);
+    screen_open(&s, true, 80, 0.1);
+    progress_update(&s.p, "x");
+    progress_note(&s.p, "%s", "a\rb");
+    screen_holds(&s, "\r" LINE("x") "\r\033[Ja\\x0db\n" LINE("x"));
+    screen_close(&s);
+}
+
+static void lines_and_texts_are_safe(void **state)
+{
+    (void)state;
+    char *text;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    term_print(f, "\n%s, %5.1f\n\n", "a\nb\t\x7f", 1.0);
+    term_print(f, "%s", "no end\n");
+    term_print(f, "\n");
+    fflush(f);
+    assert_string_equal(text, "\na\\x0ab\\x09\\x7f,   1.0\n\nno end\\x0a\n");
+    rewind(f);
+    static const char said[] = "a\n\tb\033]52;c\a \xe2\x80\xae \xe2\x80\x8d \xff\xc3\xbc";
+    term_text(f, said, sizeof said - 1, "?");
+    fputc(0, f); /* after the end of what was longer */
+    fflush(f);
+    assert_string_equal(text, "a\n\tb?]52;c? ? \xe2\x80\x8d ?\xc3\xbc");
+    rewind(f);
+    term_text(f, said, sizeof said - 1, NULL);
+    fputc(0, f);
+    fflush(f);
+    assert_string_equal(text, "a\n\tb\\x1b]52;c\\x07 \\xe2\\x80\\xae \xe2\x80\x8d \\xff\xc3\xbc");
+    rewind(f);
+    char longest[30000]; /* its end stays, with the line's */
+    memset(longest, 'x', sizeof longest);
+    longest[sizeof longest - 1] = 0;
+    term_print(f, "%.9900s: %s\n", longest, "end");
+    fflush(f);
+    assert_memory_equal(text + n - 6, ": end\n", 6);
+    fclose(f);
+    free(text);
+}
+
 static void numbers_for_people(void **state)
 {
     (void)state;
@@ -150,6 +200,8 @@ int main(void)
         cmocka_unit_test(live_line_is_redrawn_and_cut),
         cmocka_unit_test(plain_lines_come_now_and_then),
         cmocka_unit_test(nothing_to_end),
+        cmocka_unit_test(names_do_nothing_to_the_terminal),
+        cmocka_unit_test(lines_and_texts_are_safe),
         cmocka_unit_test(numbers_for_people),
         cmocka_unit_test(a_file_is_no_terminal),
     };
