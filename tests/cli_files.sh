@@ -73,7 +73,7 @@ if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
     if "${as[@]}" "$LORAC" --version >/dev/null 2>&1; then
         run "${as[@]}" "$LORAC" train "$scratch/run.yaml" output.dir="$scratch/closed/run"
         is "a directory that may not be written: exit code" "$status" 1
-        like "a directory that may not be written: message" "$err" "*lorac: $scratch/closed/run: Permission denied*"
+        like "a directory that may not be written: message" "$err" "*lorac: override output.dir: $scratch/closed/run: Permission denied*"
         run "${as[@]}" "$LORAC" merge --model "$model" --adapter "$golden/adapter" -o "$scratch/closed/m"
         is "merge where nothing may be written: exit code" "$status" 1
     else

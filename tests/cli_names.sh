@@ -2,6 +2,7 @@
 # Names are text of others: whatever a path, a key, a name in a file or a word of the command line holds,
 # a message is one line, nothing in it commands a terminal, hides or turns letters, and a message about a
 # path of a configuration says its line and key.
+# shellcheck disable=SC2016,SC2089,SC2090 # Perl in quotes; JSON and YAML, whose quotes are meant
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
