@@ -84,8 +84,8 @@ plan configs/demo.yaml adapter.target_modules=all|*found "all", wanted all-linea
 plan configs/demo.yaml adapter.target_modules=[q_prj]|*did you mean q_proj?
 plan configs/demo.yaml train.lr_scheduler_type=cosin|*did you mean cosine?
 plan configs/demo.yaml adapter.lora_alpha=16.5|*it must be a whole number
-plan configs/demo.yaml data.template=alpca|*did you mean alpaca?*
-plan configs/demo.yaml data.template=auto|*did you mean model?*
+plan configs/demo-tiny.yaml data.template=alpca|*did you mean alpaca?*
+plan configs/demo-tiny.yaml data.template=auto|*did you mean model?*
 check run.yaml|lorac: unknown command "check"; did you mean lorac data check?
 prepare run.yaml|lorac: unknown command "prepare"; did you mean lorac data prepare?
 chekc run.yaml|lorac: unknown command "chekc"; did you mean lorac data check?

@@ -179,7 +179,7 @@ static const struct wrong {
     { LEAST "  cache_dir: none\n", "c.yaml:5: data.cache_dir:", "write null" },
     { LEAST "  columns: None\n", "c.yaml:5:", "write null" },
     { LEAST "  validation: none\n", "c.yaml:5:", "0 keeps nothing aside" },
-    { LEAST "  validation: \"0,1\"\n", "c.yaml:5:", "found \"0,1\"" },
+    { LEAST "  validation: 0,1\n", "c.yaml:5:", "found \"0,1\"" },
     { LEAST "  validation: 1_000\n", "c.yaml:5:", "digits without _" },
     { LEAST "adapter:\n  init_from: None\n", "c.yaml:6: adapter.init_from:", "write null" },
     { LEAST "adapter:\n  target_modules: all\n", "c.yaml:6:", "did you mean all-linear?" },
