@@ -182,11 +182,35 @@ static const struct {
     { "fit", "train" },        { "run", "generate" },      { "infer", "generate" },
     { "predict", "generate" }, { "complete", "generate" }, { "evaluate", "eval" },
     { "test", "eval" },        { "export", "convert" },    { "quantize", "convert" },
-    { "extract", "convert" },  { "info", "inspect" },      { "show", "inspect" },
+    { "extract", "convert" },  { "info", "inspect" },      { "show", "data show, or inspect" },
     { "verify", "inspect" },   { "estimate", "plan" },     { "encode", "tokenize" },
-    { "fuse", "merge" },       { "check", "doctor" },      { "benchmark", "bench" },
-    { "talk", "chat" },
+    { "fuse", "merge" },       { "diagnose", "doctor" },   { "benchmark", "bench" },
+    { "talk", "chat" },        { "version", "--version" },
 };
+
+/* What a command is followed by, taken for a command itself. */
+static const struct {
+    const char *action, *whole;
+} actions[] = {
+    { "check", "lorac data check" },
+    { "prepare", "lorac data prepare" },
+    { "validate", "lorac data check" },
+    { "dataset", "data" },
+};
+
+/* The nearest of all that can stand in a command's place, or NULL. */
+static const char *nearest_command(const char *name)
+{
+    struct str_nearest nearest = { .word = name };
+    for (size_t i = 0; i < COMMANDS; i++) str_nearest_try(&nearest, commands[i]->name);
+    str_nearest_try(&nearest, "help");
+    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
+        const char *before = nearest.best;
+        str_nearest_try(&nearest, actions[i].action);
+        if (nearest.best != before) nearest.best = actions[i].whole;
+    }
+    return nearest.best;
+}
 
 static int unknown_command(const char *name)
 {
@@ -196,12 +220,10 @@ static int unknown_command(const char *name)
                 synonyms[i].ours);
         return ERR_USAGE;
     }
-    struct str_nearest nearest = { .word = name };
-    for (size_t i = 0; i < COMMANDS; i++) str_nearest_try(&nearest, commands[i]->name);
-    str_nearest_try(&nearest, "help");
+    const char *nearest = nearest_command(name);
     fprintf(stderr, "lorac: unknown command %s; ", err_quotez(name));
-    if (nearest.best)
-        fprintf(stderr, "did you mean %s?\n", nearest.best);
+    if (nearest)
+        fprintf(stderr, "did you mean %s?\n", nearest);
     else
         fprintf(stderr, "'lorac --help' lists all\n");
     return ERR_USAGE;

@@ -80,6 +80,29 @@ train run.yaml --train.seed=1|lorac train: unknown option --train.seed: keys*wri
 plan configs/demo.yaml lora_r=8|lorac: override: unknown key "lora_r": write adapter.r
 plan configs/demo.yaml train.lr=1|lorac: override: unknown key "train.lr": write train.learning_rate
 plan configs/demo.yaml train.learning_rat=1|*did you mean train.learning_rate?
+plan configs/demo.yaml adapter.target_modules=all|*found "all", wanted all-linear*did you mean all-linear?
+plan configs/demo.yaml adapter.target_modules=[q_prj]|*did you mean q_proj?
+plan configs/demo.yaml train.lr_scheduler_type=cosin|*did you mean cosine?
+plan configs/demo.yaml adapter.lora_alpha=16.5|*it must be a whole number
+plan configs/demo-tiny.yaml data.template=alpca|*did you mean alpaca?*
+plan configs/demo-tiny.yaml data.template=auto|*did you mean model?*
+check run.yaml|lorac: unknown command "check"; did you mean lorac data check?
+prepare run.yaml|lorac: unknown command "prepare"; did you mean lorac data prepare?
+chekc run.yaml|lorac: unknown command "chekc"; did you mean lorac data check?
+trian run.yaml|lorac: unknown command "trian"; did you mean train?
+show run.yaml|lorac: unknown command "show": write data show, or inspect
+data chek run.yaml|lorac: found "chek"*did you mean check?
+generate --addapter x|lorac generate: unknown option --addapter; did you mean --adapter?
+merge --model m --adapter a -o o --dtype float16|lorac merge: --dtype: found "float16"*did you mean f16?
+merge --model m --adapter a -o o --dtype BF16|lorac merge: --dtype: found "BF16"*did you mean bf16?
+merge --model m --adapter a -o o --format safetensors|*did you mean hf?
+convert m -o o --quantize q8|lorac convert: --quantize: found "q8"*did you mean q8_0?
+convert m -o o --quantize Q4_0|*did you mean q4_0?
+bench --shape 7|lorac bench: --shape: found "7"*did you mean 7b?
+bench --parts step|*did you mean steps?
+eval --model m --data d --format alpca|*did you mean alpaca?*
+eval --model m --data d --train-on response|*did you mean responses?
+train run.yaml --resume atuo|lorac: --resume: found "atuo"*did you mean auto?
 plan configs/demo.yaml seed|lorac: found "seed", wanted key=value
 END
 

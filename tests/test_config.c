@@ -76,7 +76,7 @@ static const struct wrong {
     { LEAST "weight_decay: 1\n", "c.yaml:5:", "write train.weight_decay" },
     { LEAST "train.seed: 1\n", "c.yaml:5:", "write train: and below it, indented, seed:" },
     { LEAST "trian:\n  seed: 1\n", "c.yaml:5:", "unknown section \"trian\"; did you mean train?" },
-    { LEAST "lora:\n  seed: 1\n", "c.yaml:5:", "wanted one of model, data, adapter" },
+    { LEAST "wandb:\n  seed: 1\n", "c.yaml:5:", "unknown" },
     { LEAST "xyzzy: 1\n", "c.yaml:5:", "'lorac help keys' lists all" },
     { LEAST "train:\n  activations: f16\n", "c.yaml:6:", "one of f32 bf16" },
     { "model: meta-llama/Llama-2-7b-hf\n", "c.yaml:1: model:", "keys of: path, tokenizer" },
@@ -120,8 +120,18 @@ static const struct wrong {
     { LEAST "train:\n  batch_size: 1_000\n", "c.yaml:6:", "write the digits without _" },
     { LEAST "train:\n  batch_size: 010\n", "c.yaml:6:", "without leading zeros" },
     { LEAST "train:\n  batch_size: 0x10\n", "c.yaml:6:", "decimal digits" },
-    { LEAST "train:\n  batch_size: 8.0\n", "c.yaml:6:", "without a point" },
-    { LEAST "train:\n  batch_size: 1e3\n", "c.yaml:6:", "without a point, sign or exponent" },
+    { LEAST "train:\n  batch_size: 8.5\n", "c.yaml:6:", "it must be a whole number" },
+    { LEAST "train:\n  batch_size: 1e-3\n", "c.yaml:6:", "it must be a whole number" },
+    { LEAST "train:\n  batch_size: 0.0\n", "c.yaml:6:", "[1, 1048576]" },
+    { LEAST "train:\n  batch_size: 1,000\n", "c.yaml:6:", "digits without a comma" },
+    { LEAST "train:\n  batch_size: 32 examples\n", "c.yaml:6:", "wanted an integer" },
+    { LEAST "train:\n  pass_tokens: 2k\n", "c.yaml:6:", "no unit is read here" },
+    { LEAST "train:\n  seed: 1e18\n", "c.yaml:6:", "without a point, sign or exponent" },
+    { LEAST "adapter:\n  lora_alpha: 16.5\n", "c.yaml:6: adapter.lora_alpha:", "whole number" },
+    { LEAST "train:\n  warmup_steps: 0.03\n", "c.yaml:6:", "train.warmup_ratio" },
+    { LEAST "train:\n  num_epochs: 0\n", "c.yaml:6: train.num_epochs:", "(0, 1000000]" },
+    { LEAST "train:\n  num_epochs: -1\n", "c.yaml:6:", "(0, 1000000]" },
+    { LEAST "train:\n  warmup_ratio: 5%\n", "c.yaml:6:", "5% is 0.05" },
     { LEAST "train:\n  batch_size: [8]\n", "c.yaml:6:", "found a list, wanted an integer" },
     { LEAST "train:\n  num_epochs: 1:30\n", "c.yaml:6:", "base 60" },
     { LEAST "train:\n  seed: 9223372036854775808\n", "c.yaml:6:", "does not fit 64 bits" },
@@ -143,6 +153,50 @@ static const struct wrong {
     { LEAST "train:\n  share_prefixes: yes\n", "c.yaml:6:", "one of auto true false" },
     { LEAST "adapter:\n  lora_dropout: 1\n", "c.yaml:6: adapter.lora_dropout:", "[0, 1)" },
     { LEAST "adapter:\n  r: 0\n", "c.yaml:6: adapter.r:", "[1, 4096]" },
+    /* words that others write, and slips */
+    { LEAST "train:\n  lr_scheduler_type: Cosine\n", "c.yaml:6:", "write cosine" },
+    { LEAST "train:\n  lr_scheduler_type: cosine_with_warmup\n", "c.yaml:6:", "write cosine:" },
+    { LEAST "train:\n  lr_scheduler_type: constant_with\n",
+      "c.yaml:6:", "did you mean constant_with_warmup?" },
+    { LEAST "train:\n  share_prefixes: Yes\n", "c.yaml:6:", "write true" },
+    { LEAST "train:\n  max_steps: none\n", "c.yaml:6:", "write null" },
+    { LEAST "train:\n  max_steps: -1\n", "c.yaml:6:", "null leaves it to num_epochs" },
+    { LEAST "train:\n  eval_steps: epoch\n", "c.yaml:6:", "the end of each epoch" },
+    { LEAST "train:\n  save_steps: epoch\n", "c.yaml:6:", "the end of each epoch" },
+    { LEAST "train:\n  pass_tokens: atuo\n", "c.yaml:6:", "did you mean auto?" },
+    { LEAST "train:\n  memory_budget: Auto\n", "c.yaml:6:", "write auto" },
+    { LEAST "train:\n  memory_budget: 80%\n", "c.yaml:6:", "with its unit" },
+    { LEAST "train:\n  activations: bfloat16\n", "c.yaml:6:", "did you mean bf16?" },
+    { LEAST "train:\n  shuffle: flase\n", "c.yaml:6:", "did you mean false?" },
+    { LEAST "train:\n  shuffle: none\n", "c.yaml:6:", "true or false" },
+    { LEAST "  train_on: assistant\n", "c.yaml:5:", "did you mean responses?" },
+    { LEAST "  overlong: skip\n", "c.yaml:5:", "did you mean drop?" },
+    { LEAST "  on_error: ignore\n", "c.yaml:5:", "did you mean skip?" },
+    { LEAST "  format: sharegtp\n", "c.yaml:5:", "did you mean sharegpt?" },
+    { LEAST "  format: jsonl\n", "c.yaml:5:", "write auto" },
+    { "data:\n  train: {path: a, format: openai}\n", "c.yaml:2:", "did you mean messages?" },
+    { LEAST "  template: None\n", "c.yaml:5: data.template:", "write null" },
+    { LEAST "  cache_dir: none\n", "c.yaml:5: data.cache_dir:", "write null" },
+    { LEAST "  columns: None\n", "c.yaml:5:", "write null" },
+    { LEAST "  validation: none\n", "c.yaml:5:", "0 keeps nothing aside" },
+    { LEAST "  validation: 0,1\n", "c.yaml:5:", "found \"0,1\"" },
+    { LEAST "  validation: 1_000\n", "c.yaml:5:", "digits without _" },
+    { LEAST "adapter:\n  init_from: None\n", "c.yaml:6: adapter.init_from:", "write null" },
+    { LEAST "adapter:\n  target_modules: all\n", "c.yaml:6:", "did you mean all-linear?" },
+    { LEAST "adapter:\n  target_modules: all_linear\n", "c.yaml:6:", "write all-linear" },
+    { LEAST "adapter:\n  target_modules: [all-linear]\n", "c.yaml:6:", "without brackets" },
+    { LEAST "adapter:\n  target_modules: attention\n", "c.yaml:6:", "[q_proj, k_proj, v_proj" },
+    { LEAST "adapter:\n  target_modules: [query]\n", "c.yaml:6:", "did you mean q_proj?" },
+    { LEAST "adapter:\n  target_modules: [self_attn.v_proj]\n",
+      "c.yaml:6:", "did you mean v_proj?" },
+    { LEAST "adapter:\n  target_modules: [lm_head]\n", "c.yaml:6:", "only the layers'" },
+    /* sections */
+    { "modell:\n  path: m\n", "c.yaml:1: unknown section", "did you mean model?" },
+    { "modell: m\n", "c.yaml:1: unknown section", "did you mean model?" },
+    { "Model:\n  path: m\n", "c.yaml:1: unknown section", "did you mean model?" },
+    { LEAST "training:\n  seed: 1\n", "c.yaml:5: unknown section", "did you mean train?" },
+    { LEAST "lora:\n  r: 1\n", "c.yaml:5: unknown section", "did you mean adapter?" },
+    { LEAST "trian:\n", "c.yaml:5: unknown section", "did you mean train?" },
     /* lists */
     { LEAST "adapter:\n  target_modules: q_proj,v_proj\n", "c.yaml:6:", "in brackets" },
     { LEAST "adapter:\n  target_modules: [q_proj, q_proj]\n", "c.yaml:6:", "each module once" },
@@ -214,6 +268,12 @@ static void wrong_overrides(void **state)
         { "adapter.target_modules=[q_proj", NULL,
           "override adapter.target_modules: not valid YAML" },
         { "adapter.target_modules=[q_prj]", NULL, "override adapter.target_modules: found" },
+        { "adapter.target_modules=all", NULL,
+          "override adapter.target_modules: found \"all\", wanted all-linear or a list" },
+        { "modell.path=x", NULL, "override: unknown key \"modell.path\": write model.path" },
+        { "trian.seed=1", NULL, "override: unknown key \"trian.seed\": write train.seed" },
+        { "train.num_epoch=1", NULL,
+          "override: unknown key \"train.num_epoch\"; did you mean train.num_epochs?" },
         { "output.dir=*a", NULL, "override output.dir: the alias \"a\"" },
         { "output.dir=\xff", NULL, "override output.dir: not UTF-8" },
         { "data.columns={prompt: a, prompt: b}", NULL,
@@ -233,6 +293,48 @@ static void wrong_overrides(void **state)
 }
 
 /* ---- what is accepted ----------------------------------------------------------------------- */
+
+/* What other programs write for a whole number is one, and an epoch has parts. */
+static void whole_floats_are_whole_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t alpha;
+    } rows[] = { { "16.0", 16 }, { "16.", 16 },    { "1e3", 1000 },   { "1.6e1", 16 },
+                 { "+16", 16 },  { "32.000", 32 }, { "\"16.0\"", 16 } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct config c;
+        struct str text = { 0 };
+        str_addf(&text, "%sadapter:\n  lora_alpha: %s\n", LEAST, rows[i].text);
+        parse_ok(&c, text.p);
+        assert_int_equal(c.adapter.lora_alpha, rows[i].alpha);
+        config_free(&c);
+        str_free(&text);
+    }
+}
+
+static void epochs_print_as_they_are_written(void **state)
+{
+    (void)state;
+    static const char *const rows[] = { "3", "0.5", "1.25", "1000000", "0.1" };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct config c, again;
+        struct str text = { 0 }, out = { 0 }, line = { 0 };
+        str_addf(&text, "%strain:\n  num_epochs: %s\n", LEAST, rows[i]);
+        parse_ok(&c, text.p);
+        config_print(&out, &c);
+        str_addf(&line, "  num_epochs: %s\n", rows[i]);
+        if (!strstr(out.p, line.p)) fail_msg("no %s in %s", line.p, out.p);
+        parse_ok(&again, out.p);
+        assert_true(again.train.num_epochs == c.train.num_epochs);
+        config_free(&c);
+        config_free(&again);
+        str_free(&text);
+        str_free(&out);
+        str_free(&line);
+    }
+}
 
 static void defaults(void **state)
 {
@@ -765,6 +867,8 @@ int main(void)
         cmocka_unit_test(wrong_configurations),
         cmocka_unit_test(wrong_overrides),
         cmocka_unit_test(defaults),
+        cmocka_unit_test(whole_floats_are_whole_numbers),
+        cmocka_unit_test(epochs_print_as_they_are_written),
         cmocka_unit_test(all_kinds),
         cmocka_unit_test(overrides_win),
         cmocka_unit_test(paths_say_their_line_and_key),

@@ -21,6 +21,7 @@
 
 #include "src/base/mem.h"
 #include "src/base/rng.h"
+#include "src/commands/commands.h"
 #include "src/base/stop.h"
 #include "tests/sanitized.h"
 
@@ -255,6 +256,43 @@ static void check_same(const char *what)
     str_free(&b);
 }
 
+/* What `lorac inspect DIR --verify` finds, in a child: its exit code; what it prints is in `said`. */
+static int verify(const char *where)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        struct err e = { 0 };
+        int n, log = open(temp_path("verify"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        dup2(log, 1);
+        dup2(log, 2);
+        char path[PATH_BYTES], *argv[] = { path, (char[]){ "--verify" } };
+        snprintf(path, sizeof path, "%s", where);
+        int code = options_parse(command_inspect.options, 2, argv, &n, &e);
+        if (!code) code = command_inspect.run(n, argv, &e);
+        if (code) fprintf(stderr, "%s\n", e.msg);
+        fflush(NULL);
+        _exit(code);
+    }
+    int status;
+    struct err ignored;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    str_clear(&said);
+    file_read(&said, temp_path("verify"), 1 << 20, &ignored);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
+}
+
+static bool holds_run(void)
+{
+    return access(temp_path("run/run.json"), F_OK) == 0;
+}
+
+/* An auditor is never told that something was changed which only was not finished. */
+static void check_record(const char *what)
+{
+    if (holds_run() && verify(dir) != 0) fail_msg("%s: verify says\n%s", what, said.p);
+}
+
 /* Go on until the end, and compare. */
 static void finish(const char *what)
 {
@@ -300,6 +338,115 @@ static void test_killed_at_every_call(void **state)
         finish(what);
         remove_tree(dir);
     }
+}
+
+/* No call of publishing is left out, neither of the first run nor of one that goes on. */
+static void sweep_records(bool no_exchange)
+{
+    remove_tree(dir);
+    struct outcome o = run_child(RESUME_NEVER, (struct plan){ .no_exchange = no_exchange });
+    assert_int_equal(o.code, 0);
+    long records = 0, interrupted = 0, step = SANITIZED ? 13 : no_exchange ? stride() : 1;
+    for (long at = 1; at <= o.calls; at += step) {
+        char what[80];
+        remove_tree(dir);
+        snprintf(what, sizeof what, "%skilled at call %ld of %ld",
+                 no_exchange ? "no exchange, " : "", at, o.calls);
+        struct plan p = { .die_at = at, .no_exchange = no_exchange };
+        assert_int_equal(run_child(RESUME_NEVER, p).code, KILLED);
+        check_record(what);
+        records += holds_run();
+        interrupted += holds_run() && strstr(said.p, "interrupted") != NULL;
+        /* and again, early in the run that goes on */
+        p.die_at = 1 + at % 40;
+        if (at % 3 == 0 && run_child(RESUME_AUTO, p).code == KILLED)
+            check_record("killed once more");
+    }
+    assert_true(records > o.calls / 2 / step);
+    assert_true(interrupted > 3);
+    finish("after the sweep");
+    check_record("after the sweep");
+    if (strstr(said.p, "interrupted")) fail_msg("a finished run: %s", said.p);
+    remove_tree(dir);
+}
+
+static void test_no_kill_makes_the_record_untrue(void **state)
+{
+    (void)state;
+    sweep_records(false);
+    sweep_records(true);
+}
+
+/* Flip a byte of a file of the run, in the middle. */
+static void flip(const char *name)
+{
+    char path[PATH_BYTES];
+    struct stat st;
+    struct err e;
+    if (path_join(path, dir, name, &e)) fail_msg("%s", e.msg);
+    int fd = open(path, O_RDWR);
+    char c;
+    if (fd < 0) fail_msg("%s: %s", path, strerror(errno));
+    fstat(fd, &st);
+    assert_int_equal(pread(fd, &c, 1, st.st_size / 2), 1);
+    c ^= 1;
+    assert_int_equal(syscall(SYS_pwrite64, fd, &c, 1, st.st_size / 2), 1);
+    close(fd);
+}
+
+/* A change is told as one: of a run that is finished, and of one that was killed while it published. */
+static void test_changes_are_told(void **state)
+{
+    (void)state;
+    static const char *const files[] = { "adapter/adapter_model.safetensors",
+                                         "adapter/adapter_config.json", "adapter/lorac.json",
+                                         "best/adapter_model.safetensors", "config.yaml" };
+    long told = 0, open_records = 0;
+    for (long at = undisturbed.calls; at > undisturbed.calls / 3; at -= 7) {
+        remove_tree(dir);
+        run_child(RESUME_NEVER, (struct plan){ .die_at = at == undisturbed.calls ? 0 : at });
+        if (verify(dir) != 0) fail_msg("%s", said.p);
+        open_records += strstr(said.p, "interrupted") != NULL;
+        const char *file = files[at % 5];
+        flip(file);
+        if (verify(dir) == 0) fail_msg("call %ld, %s: not told: %s", at, file, said.p);
+        if (!strstr(said.p, "it was changed, or it is another file")) fail_msg("%s", said.p);
+        if (!strstr(said.p, file)) fail_msg("%s is not named: %s", file, said.p);
+        told++;
+    }
+    assert_true(told > 10 && open_records > 0);
+    remove_tree(dir);
+}
+
+/* While a run is writing: that is said, and nothing is called changed. */
+static void test_verify_beside_a_run(void **state)
+{
+    (void)state;
+    remove_tree(dir);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        struct err e = { 0 };
+        struct config c;
+        struct train_options options = { .resume = RESUME_NEVER };
+        const char *more[] = { "train.max_steps=2000", "train.batch_size=3",  "train.save_steps=1",
+                               "train.eval_steps=1",   "data.validation=0.3", NULL };
+        omp_set_num_threads(1);
+        dup2(open(temp_path("stderr"), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
+        int code = run_config(&c, "mha-untied", dir, more, &e);
+        _exit(code ? code : train_run(&c, &options, &e));
+    }
+    for (int i = 0; i < 3000 && access(temp_path("run/best"), F_OK) != 0; i++) usleep(10000);
+    for (int i = 0; i < 40; i++) {
+        if (verify(dir) != 0) fail_msg("verify says\n%s", said.p);
+        if (!strstr(said.p, "a run is writing here")) fail_msg("not told: %s", said.p);
+    }
+    kill(child, SIGKILL);
+    int status;
+    waitpid(child, &status, 0);
+    if (verify(dir) != 0) fail_msg("killed: verify says\n%s", said.p);
+    if (strstr(said.p, "a run is writing here")) fail_msg("%s", said.p);
+    remove_tree(dir);
 }
 
 /* The disk fills, or breaks, once or for good: an error of one line, and nothing lost. */
@@ -436,6 +583,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_at_every_call),
+        cmocka_unit_test(test_no_kill_makes_the_record_untrue),
+        cmocka_unit_test(test_changes_are_told),
+        cmocka_unit_test(test_verify_beside_a_run),
         cmocka_unit_test(test_errors_at_every_call),
         cmocka_unit_test(test_stopped_at_every_question),
         cmocka_unit_test(test_checkpoint_wanted),

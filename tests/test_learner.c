@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "src/base/hash.h"
 #include "src/base/rng.h"
 #include "src/train/learner.h"
 #include "src/train/schedule.h"
@@ -85,6 +86,127 @@ static void test_rates(void **state)
     }
 }
 
+/* Every length of run, every type, every warm-up: tests/golden/schedules.json holds digests of
+ * transformers' rates (scripts/make-schedules.py). */
+static void test_rates_of_many_lengths(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "cosine", "linear", "constant", "constant_with_warmup" };
+    char path[PATH_BYTES];
+    struct err e;
+    const char *root = getenv("LORAC_GOLDEN");
+    snprintf(path, sizeof path, "%s/schedules.json", root ? root : "tests/golden");
+    json_t *golden = json_read(path, 1 << 20, &e);
+    if (!golden) fail_msg("%s", e.msg);
+    const json_t *totals = json_object_get(golden, "totals"),
+                 *rows = json_object_get(golden, "rows");
+    assert_int_equal(json_array_size(rows), 52);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i), *steps = json_object_get(row, "steps");
+        const char *type = json_string_value(json_object_get(row, "type"));
+        struct config c = { 0 };
+        struct str all = { 0 };
+        while (strcmp(types[c.train.lr_scheduler_type], type) != 0) c.train.lr_scheduler_type++;
+        c.train.learning_rate = json_number_value(json_object_get(golden, "peak"));
+        c.train.warmup_ratio = json_number_value(json_object_get(row, "ratio"));
+        c.train.warmup_steps = json_is_null(steps) ? CONFIG_NONE : json_integer_value(steps);
+        for (size_t k = 0; k < json_array_size(totals); k++) {
+            size_t total = (size_t)json_integer_value(json_array_get(totals, k));
+            struct schedule s = schedule_of(&c, total);
+            for (size_t step = 0; step < total; step++) {
+                double rate = schedule_rate(&s, step);
+                str_add(&all, (const char *)&rate, sizeof rate);
+            }
+        }
+        uint8_t digest[SHA256_BYTES];
+        char hex[SHA256_HEX];
+        assert_int_equal(sha256_of(digest, all.p, all.n, &e), 0);
+        hex_of(hex, digest);
+        const char *wanted = json_string_value(json_object_get(row, "sha256"));
+        if (strcmp(hex, wanted) != 0) fail_msg("row %zu (%s): %s, wanted %s", i, type, hex, wanted);
+        str_free(&all);
+    }
+    json_decref(golden);
+}
+
+/* As transformers counts: max_steps = ceil(num_train_epochs * steps of an epoch). */
+static void test_epochs_in_steps(void **state)
+{
+    (void)state;
+    static const struct {
+        double epochs;
+        size_t items, batch, wanted;
+    } rows[] = {
+        { 3, 60, 32, 6 },    { 0.5, 60, 32, 1 },  { 0.5, 320, 32, 5 },
+        { 0.5, 330, 32, 6 }, { 1.5, 64, 32, 3 },  { 0.01, 60, 32, 1 },
+        { 0.1, 100, 1, 10 }, { 0.07, 100, 1, 8 }, { 2, 1, 32, 2 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct config c = { 0 };
+        c.train.num_epochs = rows[i].epochs;
+        c.train.batch_size = (int64_t)rows[i].batch;
+        c.train.max_steps = CONFIG_NONE;
+        uint64_t epoch = schedule_steps_per_epoch(&c, rows[i].items);
+        assert_int_equal(schedule_steps(&c, epoch), rows[i].wanted);
+        c.train.max_steps = 77;
+        assert_int_equal(schedule_steps(&c, epoch), 77);
+    }
+}
+
+/* A run that would change nothing is refused, one that hardly would is told. */
+static void test_a_run_has_a_rate_above_zero(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys[4];
+        size_t total;
+        const char *error, *notes; /* NULL: none */
+    } rows[] = {
+        { { "train.warmup_steps=1" }, 1, "train.warmup_steps: found a warm-up of 1 step in a", "" },
+        { { "train.warmup_steps=100" }, 1, "train.warmup_steps: found a warm-up of 100", "" },
+        { { "train.warmup_ratio=1" }, 1, "train.warmup_ratio: found a warm-up of 1 step in a", "" },
+        { { "train.lr_scheduler_type=linear", "train.warmup_steps=1" }, 1, "leaves no step", "" },
+        { { "train.lr_scheduler_type=constant_with_warmup", "train.warmup_steps=1" },
+          1,
+          "leaves no step",
+          "" },
+        { { "train.lr_scheduler_type=constant", "train.warmup_steps=1" }, 1, NULL, "not used" },
+        { { "train.warmup_steps=0" }, 1, NULL, "1 optimiser step in all" },
+        { { "train.seed=1" }, 1, NULL, "1 optimiser step in all" },
+        { { "train.warmup_steps=1" }, 2, NULL, "2 optimiser steps in all" },
+        { { "train.seed=1" }, 19, NULL, "19 optimiser steps in all" },
+        { { "train.max_steps=19" }, 19, NULL, "a larger train.max_steps" },
+        { { "train.seed=1" }, 20, NULL, NULL },
+        { { "train.warmup_steps=30" }, 20, NULL, "is not over when the run of 20 ends" },
+        { { "train.warmup_steps=20" }, 20, NULL, "no higher than 0.00019 of 0.0002" },
+        { { "train.learning_rate=0" }, 1, NULL, "train.learning_rate is 0" },
+        { { "train.learning_rate=0", "train.warmup_steps=1" },
+          1,
+          NULL,
+          "train.learning_rate is 0" },
+    };
+    static const char text[] = "model: {path: m}\ndata: {train: d}\noutput: {dir: o}\n";
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct config c;
+        struct err e = { 0 };
+        struct str notes = { 0 };
+        char *overrides[4];
+        size_t n = 0;
+        for (; rows[i].keys[n]; n++) overrides[n] = (char *)(uintptr_t)rows[i].keys[n];
+        if (config_parse(&c, text, sizeof text - 1, "c.yaml", overrides, n, &e))
+            fail_msg("%s", e.msg);
+        struct schedule s = schedule_of(&c, rows[i].total);
+        int code = schedule_check(&s, &c, &e);
+        assert_int_equal(code, rows[i].error ? ERR_USAGE : 0);
+        if (code && !strstr(e.msg, rows[i].error)) fail_msg("row %zu: %s", i, e.msg);
+        schedule_notes(&notes, &s, &c);
+        if (!rows[i].notes) assert_int_equal(notes.n, 0);
+        if (rows[i].notes && !strstr(notes.p, rows[i].notes)) fail_msg("row %zu: %s", i, notes.p);
+        str_free(&notes);
+        config_free(&c);
+    }
+}
+
 static void test_warmup(void **state)
 {
     (void)state;
@@ -93,10 +215,20 @@ static void test_warmup(void **state)
         double ratio;
         size_t total, wanted;
     } rows[] = {
-        { CONFIG_NONE, 0, 100, 0 },    { CONFIG_NONE, 0.03, 100, 3 },
-        { CONFIG_NONE, 0.03, 101, 4 }, { CONFIG_NONE, 1, 7, 7 },
-        { CONFIG_NONE, 0.001, 1, 1 },  { 0, 0.5, 100, 0 }, /* 0 overrides the ratio too */
-        { 12, 0.5, 100, 12 },          { 200, 0.03, 100, 200 },
+        { CONFIG_NONE, 0, 100, 0 },
+        { CONFIG_NONE, 0.03, 100, 3 },
+        { CONFIG_NONE, 0.03, 101, 4 },
+        { CONFIG_NONE, 1, 7, 7 },
+        { CONFIG_NONE, 0.001, 1, 0 },
+        { CONFIG_NONE, 0.03, 33, 0 },
+        { CONFIG_NONE, 0.03, 34, 2 },
+        { CONFIG_NONE, 1, 1, 1 },
+        { CONFIG_NONE, 0.5, 2, 1 },
+        { CONFIG_NONE, 0.5, 1, 0 },
+        { CONFIG_NONE, 0.07, 100, 8 },
+        /* 7.000000000000001, as in Python */ { 0, 0.5, 100, 0 }, /* 0 overrides the ratio too */
+        { 12, 0.5, 100, 12 },
+        { 200, 0.03, 100, 200 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct config c = { 0 };
@@ -367,10 +499,17 @@ static void test_allocation_guard(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rates),      cmocka_unit_test(test_warmup),
-        cmocka_unit_test(test_gradsum),    cmocka_unit_test(test_gradsum_room),
-        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_not_finite_names),
-        cmocka_unit_test(test_result),     cmocka_unit_test(test_allocation_guard),
+        cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_warmup),
+        cmocka_unit_test(test_rates_of_many_lengths),
+        cmocka_unit_test(test_epochs_in_steps),
+        cmocka_unit_test(test_a_run_has_a_rate_above_zero),
+        cmocka_unit_test(test_gradsum),
+        cmocka_unit_test(test_gradsum_room),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_not_finite_names),
+        cmocka_unit_test(test_result),
+        cmocka_unit_test(test_allocation_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,8 +1,10 @@
 #include "src/base/str.h"
 
+#include <ctype.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/base/mem.h"
 #include "src/base/safe.h"
@@ -157,6 +159,12 @@ int str_error(const struct str *s, struct err *e)
     return s->failed ? err_set(e, "out of memory: a text of %zu bytes", s->n) : 0;
 }
 
+/* Capitals are no slip worth counting. */
+static bool same_letter(char a, char b)
+{
+    return tolower((unsigned char)a) == tolower((unsigned char)b);
+}
+
 size_t str_distance(const char *a, const char *b)
 {
     enum { MOST = 63 };
@@ -167,10 +175,11 @@ size_t str_distance(const char *a, const char *b)
     for (size_t i = 1; i <= n; i++) {
         cur[0] = i;
         for (size_t j = 1; j <= m; j++) {
-            size_t d = prev[j - 1] + (a[i - 1] != b[j - 1]);
+            size_t d = prev[j - 1] + !same_letter(a[i - 1], b[j - 1]);
             if (prev[j] + 1 < d) d = prev[j] + 1;
             if (cur[j - 1] + 1 < d) d = cur[j - 1] + 1;
-            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            bool swapped = i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) &&
+                           same_letter(a[i - 2], b[j - 1]);
             if (swapped && before[j - 2] + 1 < d) d = before[j - 2] + 1;
             cur[j] = d;
         }
@@ -190,4 +199,26 @@ void str_nearest_try(struct str_nearest *s, const char *candidate)
     if (d * 3 > longest || (s->best && d >= s->distance)) return;
     s->best = candidate;
     s->distance = d;
+}
+
+const char *str_nearest_word(const char *word, const char *words)
+{
+    static char best[64], beginning[64];
+    char one[64];
+    struct str_nearest nearest = { .word = word };
+    size_t length = strlen(word);
+    *best = *beginning = 0;
+    for (const char *p = words; *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        snprintf(one, sizeof one, "%.*s", (int)n, p);
+        str_nearest_try(&nearest, one);
+        if (nearest.best == one) { /* the buffer is used again */
+            memcpy(best, one, sizeof best);
+            nearest.best = best;
+        }
+        if (!*beginning && length && !strncasecmp(one, word, length))
+            memcpy(beginning, one, sizeof beginning);
+        p += n;
+    }
+    return *best ? best : *beginning ? beginning : NULL;
 }

@@ -37,7 +37,8 @@ void str_free(struct str *s);
 /* 0, or the out-of-memory error of an earlier add. */
 int str_error(const struct str *s, struct err *e);
 
-/* Words close to each other (Damerau-Levenshtein distance, capped): for "did you mean". */
+/* Words close to each other (Damerau-Levenshtein distance, capped, capitals as small letters): for
+ * "did you mean". */
 size_t str_distance(const char *a, const char *b);
 
 /* The same over many candidates: start with .word set, str_nearest_try() each; .best is then the
@@ -47,5 +48,9 @@ struct str_nearest {
     size_t distance;
 };
 void str_nearest_try(struct str_nearest *s, const char *candidate);
+
+/* The nearest to `word` of the words in `words`, which spaces separate, or the first that begins with
+ * it; in static storage until the next call, NULL when there is none. */
+const char *str_nearest_word(const char *word, const char *words);
 
 #endif

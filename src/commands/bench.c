@@ -61,10 +61,13 @@ static int read_parts(bool wanted[PARTS], struct err *e)
             known = wanted[i] = true;
         }
         if (!known) {
+            const char *near = str_nearest_word(w,
+                                                "products attention steps adapters generation all");
             return err_usage(e,
                              "--parts: found %s, wanted products, attention, steps, adapters, "
-                             "generation or all",
-                             err_quotez(w));
+                             "generation or all%s%s%s",
+                             err_quotez(w), near ? "; did you mean " : "", near ? near : "",
+                             near ? "?" : "");
         }
     }
     return 0;

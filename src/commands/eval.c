@@ -103,7 +103,9 @@ static int run_data(struct err *e)
     if (!data) return err_usage(e, "--data is missing: which records?");
     if (format && strcmp(format, "auto") != 0 &&
         !data_format_named(&source.records.format, format)) {
-        return err_usage(e, "--format %s: unknown; there are auto %s", err_quotez(format),
+        const char *near = str_nearest_word(format, data_format_names());
+        return err_usage(e, "--format %s: unknown; %s%s%sthere are auto %s", err_quotez(format),
+                         near ? "did you mean " : "", near ? near : "", near ? "? " : "",
                          data_format_names());
     }
     bool tokens = source.records.format == FORMAT_TOKENS;

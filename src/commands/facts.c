@@ -116,6 +116,17 @@ void facts_check(struct facts *f, enum verdict v, const char *name, const char *
     if (json_array_append_new(checks, row) != 0) f->people.failed = true;
 }
 
+void facts_append(struct facts *f, const struct facts *from)
+{
+    json_t *checks = json_object_get(f->root, "checks");
+    if (!checks) set(f, "checks", checks = json_array());
+    if (json_array_extend(checks, json_object_get(from->root, "checks")) != 0 ||
+        from->people.failed)
+        f->people.failed = true;
+    str_add(&f->people, from->people.p ? from->people.p : "", from->people.n);
+    f->problems += from->problems;
+}
+
 int facts_print(const struct facts *f, bool as_json, struct err *e)
 {
     struct str s = { 0 };

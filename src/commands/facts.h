@@ -30,6 +30,9 @@ void facts_count(struct facts *f, const char *key, uint64_t n);
 void facts_check(struct facts *f, enum verdict v, const char *name, const char *remedy,
                  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
+/* Append the checks of `from`, which holds nothing else. */
+void facts_append(struct facts *f, const struct facts *from);
+
 /* Everything on stdout. */
 int facts_print(const struct facts *f, bool as_json, struct err *e);
 

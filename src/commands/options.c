@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/config/scalar.h"
 
@@ -113,6 +114,51 @@ static bool is_word_of(const char *value, const char *words)
     return false;
 }
 
+/* What others write for such a word. */
+static const struct {
+    const char *theirs, *ours;
+} word_synonyms[] = {
+    { "float32", "f32" },
+    { "fp32", "f32" },
+    { "float", "f32" },
+    { "float16", "f16" },
+    { "fp16", "f16" },
+    { "half", "f16" },
+    { "bfloat16", "bf16" },
+    { "q8", "q8_0" },
+    { "int8", "q8_0" },
+    { "8bit", "q8_0" },
+    { "8", "q8_0" },
+    { "q4", "q4_0" },
+    { "int4", "q4_0" },
+    { "4bit", "q4_0" },
+    { "4", "q4_0" },
+    { "q4_k_m", "q4_1" },
+    { "q4_k", "q4_1" },
+    { "safetensors", "hf" },
+    { "huggingface", "hf" },
+    { "transformers", "hf" },
+    { "llama.cpp", "gguf" },
+    { "all", "everything" },
+    { "completions", "responses" },
+    { "assistant", "responses" },
+    { "last", "last_response" },
+};
+
+/* One of `words` for a value that is none of them: "did you mean bf16?", or "". In static storage. */
+static const char *suggest_word(const char *value, const char *words)
+{
+    static char text[96];
+    const char *near = NULL;
+    for (size_t i = 0; i < sizeof word_synonyms / sizeof *word_synonyms; i++)
+        if (!strcasecmp(word_synonyms[i].theirs, value) && is_word_of(word_synonyms[i].ours, words))
+            near = word_synonyms[i].ours;
+    if (!near) near = str_nearest_word(value, words);
+    if (!near) return "";
+    snprintf(text, sizeof text, "did you mean %s?", near);
+    return text;
+}
+
 static int store(const struct option *o, const char *value, struct err *e)
 {
     const char *range = o->allowed ? o->allowed : "", *remedy;
@@ -132,7 +178,7 @@ static int store(const struct option *o, const char *value, struct err *e)
         o->list->at[o->list->n++] = value;
     } else {
         if (o->allowed && !is_word_of(value, o->allowed))
-            return unwanted(o, value, "one of", "", e);
+            return unwanted(o, value, "one of", suggest_word(value, o->allowed), e);
         *o->text = value;
     }
     return 0;

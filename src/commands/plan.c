@@ -12,6 +12,7 @@
 #include "src/commands/commands.h"
 #include "src/commands/plan.h"
 #include "src/train/budget.h"
+#include "src/train/schedule.h"
 
 static bool as_json;
 
@@ -41,12 +42,12 @@ static int count_epoch(struct plan *p, const struct config *c, struct err *e)
         p->tokens += (double)b->tokens, p->rows += (double)b->rows;
         p->targets += (double)b->targets, p->passes += (double)b->n_passes;
     }
-    p->steps_per_epoch = (n + size - 1) / size;
-    p->total = c->train.max_steps != CONFIG_NONE
-                   ? (uint64_t)c->train.max_steps
-                   : p->steps_per_epoch * (uint64_t)c->train.num_epochs;
     mem_free(order);
-    return 0;
+    p->steps_per_epoch = schedule_steps_per_epoch(c, n);
+    p->total = schedule_steps(c, p->steps_per_epoch);
+    struct schedule s = schedule_of(c, p->total);
+    schedule_notes(&p->setup.notes, &s, c);
+    return schedule_check(&s, c, e);
 }
 
 /* One product of the model's own shape on zeros, as a pass would run it; cut down to what takes a few

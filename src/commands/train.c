@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/file.h"
 #include "src/commands/commands.h"
 #include "src/train/train.h"
 
@@ -18,6 +19,21 @@ static const struct option options[] = {
     { 0 },
 };
 
+/* auto and never with a slip of the finger are no files. */
+static int check_resume(struct err *e)
+{
+    static const char words[] = "never auto";
+    enum path_kind kind = PATH_NOTHING;
+    struct err unclear;
+    const char *near = str_nearest_word(resume, words);
+    if (!near || strcmp(near, resume) == 0 || strpbrk(resume, "/")) return 0;
+    if (path_look(&kind, resume, &unclear) || kind != PATH_NOTHING) return 0;
+    return err_usage(e,
+                     "--resume: found %s, wanted never, auto or a checkpoint's file; did you mean "
+                     "%s?",
+                     err_quotez(resume), near);
+}
+
 static int run(int n, char **args, struct err *e)
 {
     struct config c;
@@ -26,7 +42,8 @@ static int run(int n, char **args, struct err *e)
                                .max_hours = max_hours };
     if (strcmp(resume, "never") == 0) o.resume = RESUME_NEVER;
     if (strcmp(resume, "auto") == 0) o.resume = RESUME_AUTO;
-    int code = config_load(&c, args[0], args + 1, (size_t)n - 1, e);
+    int code = check_resume(e);
+    if (!code) code = config_load(&c, args[0], args + 1, (size_t)n - 1, e);
     if (code) return code;
     code = train_run(&c, &o, e);
     config_free(&c);

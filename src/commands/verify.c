@@ -113,68 +113,192 @@ int verify_base(struct facts *f, const char *base_path, const char *sha256, stru
 
 /* ---- a run ------------------------------------------------------------------------------------ */
 
-/* Each entry of a list of {key: path, sha256}; paths count from `dir`, or from here when it is NULL.
- * `pruned`: a file that is not there any more is no problem. */
-static int verify_list(struct facts *f, const json_t *list, const char *key, const char *dir,
-                       bool pruned, struct err *e)
+/* What the files of a run are held against: its record, and how many of them are not as it says. */
+struct audit {
+    struct facts *facts;
+    const struct rundir *dir;
+    const json_t *run;
+    bool interrupted; /* a file is as the record says it was about to become */
+};
+
+/* The digest that run.json gives the file in a list of {path, sha256}, or NULL. */
+static const char *digest_in(const json_t *list, const char *name)
 {
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+        const char *path = json_string_value(json_object_get(row, "path"));
+        if (path && strcmp(path, name) == 0)
+            return json_string_value(json_object_get(row, "sha256"));
+    }
+    return NULL;
+}
+
+/* A file of the run, which may be as recorded, or as it was about to become when the run was killed.
+ * On a file system that cannot exchange two names it may stand aside, as NAME.old. */
+static int verify_output(struct audit *a, const char *name, const char *sha256, struct err *e)
+{
+    char path[PATH_BYTES], aside[PATH_BYTES], hex[SHA256_HEX];
+    uint8_t digest[SHA256_BYTES];
+    struct err why;
+    const char *next = digest_in(json_object_get(a->run, "publishing"), name);
+    int code = rundir_path(path, a->dir, name, e);
+    if (code) return code;
+    if (next && !file_exists(path)) {
+        int n = (int)strcspn(name, "/");
+        snprintf(aside, sizeof aside, "%.*s.old%s", n, name, name + n);
+        code = rundir_path(path, a->dir, aside, e);
+        if (code) return code;
+        a->interrupted = true;
+        if (!file_exists(path)) return 0; /* it was the first of its name */
+    }
+    if (next && !sha256_file(digest, path, NULL, &why)) {
+        hex_of(hex, digest);
+        if (strcmp(hex, next) == 0) {
+            a->interrupted |= !sha256 || strcmp(hex, sha256) != 0;
+            sha256 = next;
+        }
+    }
+    verify_file(a->facts, name, path, sha256);
+    return 0;
+}
+
+static int verify_outputs(struct audit *a, struct err *e)
+{
+    static const char *const lists[] = { "outputs", "publishing" };
+    const json_t *recorded = json_object_get(a->run, lists[0]);
+    int code = 0;
+    for (size_t k = 0; k < 2; k++) {
+        const json_t *list = json_object_get(a->run, lists[k]);
+        for (size_t i = 0; !code && i < json_array_size(list); i++) {
+            const json_t *row = json_array_get(list, i);
+            const char *name = json_string_value(json_object_get(row, "path"));
+            if (!name || (k == 1 && (digest_in(recorded, name) || !strcmp(name, "config.yaml"))))
+                continue;
+            code = verify_output(a, name,
+                                 k ? NULL : json_string_value(json_object_get(row, "sha256")), e);
+        }
+    }
+    return code;
+}
+
+static void verify_inputs(struct audit *a)
+{
+    const json_t *list = json_object_get(a->run, "inputs");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *row = json_array_get(list, i);
+        const char *name = json_string_value(json_object_get(row, "path"));
+        if (name)
+            verify_file(a->facts, name, name, json_string_value(json_object_get(row, "sha256")));
+    }
+}
+
+/* Those that are not there any more were pruned: no problem. */
+static int verify_checkpoints(struct audit *a, struct err *e)
+{
+    const json_t *list = json_object_get(a->run, "checkpoints");
     char path[PATH_BYTES];
     size_t gone = 0;
     int code = 0;
     for (size_t i = 0; !code && i < json_array_size(list); i++) {
         const json_t *row = json_array_get(list, i);
-        const char *name = json_string_value(json_object_get(row, key));
-        const char *sha256 = json_string_value(json_object_get(row, "sha256"));
+        const char *name = json_string_value(json_object_get(row, "file"));
         if (!name) continue;
-        if (dir) code = path_join(path, dir, name, e);
-        if (code) break;
-        const char *at = dir ? path : name;
-        if (pruned && !file_exists(at)) {
+        code = rundir_path(path, a->dir, name, e);
+        if (!code && !file_exists(path)) {
             gone++;
-        } else {
-            verify_file(f, name, at, sha256);
+        } else if (!code) {
+            verify_file(a->facts, name, path, json_string_value(json_object_get(row, "sha256")));
         }
     }
     if (gone) {
-        facts_check(f, VERDICT_OK, "pruned", NULL,
+        facts_check(a->facts, VERDICT_OK, "pruned", NULL,
                     "%zu checkpoints were removed as newer ones came", gone);
     }
     return code;
 }
 
 /* The seal of each checkpoint, whatever run.json knows. */
-static int verify_seals(struct facts *f, const struct rundir *dir, struct err *e)
+static int verify_seals(struct audit *a, struct err *e)
 {
     enum { MOST = 4096 };
     static uint64_t steps[MOST];
     char path[PATH_BYTES];
     size_t n;
-    int code = rundir_list(steps, MOST, &n, dir, e);
+    int code = rundir_list(steps, MOST, &n, a->dir, e);
     for (size_t i = 0; !code && i < n; i++) {
         struct h5_reader r;
         struct err why;
-        code = rundir_checkpoint(path, dir, steps[i], e);
+        code = rundir_checkpoint(path, a->dir, steps[i], e);
         if (code) break;
         if (h5_open(&r, path, &why)) {
-            facts_check(f, VERDICT_PROBLEM, path_base(path),
+            if (!file_exists(path)) continue; /* pruned just now */
+            facts_check(a->facts, VERDICT_PROBLEM, path_base(path),
                         "remove it; --resume auto takes the one before", "%s", why.msg);
         } else {
-            facts_check(f, VERDICT_OK, path_base(path), NULL, "its seal holds");
+            facts_check(a->facts, VERDICT_OK, path_base(path), NULL, "its seal holds");
             h5_close(&r);
         }
     }
     return code;
 }
 
+static int verify_once(struct facts *f, const json_t *run, const struct rundir *dir, struct err *e)
+{
+    struct audit a = { .facts = f, .dir = dir, .run = run };
+    int code = verify_output(&a, "config.yaml",
+                             json_string_value(json_object_get(run, "config_sha256")), e);
+    if (code) return code;
+    verify_inputs(&a);
+    code = verify_outputs(&a, e);
+    if (!code) code = verify_checkpoints(&a, e);
+    if (!code) code = verify_seals(&a, e);
+    char who[256];
+    if (!code && a.interrupted && !rundir_busy(who, sizeof who, dir->path)) {
+        facts_check(f, VERDICT_NOTE, "interrupted", "lorac train CONFIG.yaml --resume auto goes on",
+                    "the run ended while it was publishing step %lld or later; each file is as its "
+                    "record says",
+                    (long long)json_integer_value(json_object_get(run, "step")));
+    }
+    return code;
+}
+
+static json_t *read_record(const struct rundir *dir, struct err *e)
+{
+    enum { MANIFEST_MOST = 1 << 24 };
+    char path[PATH_BYTES];
+    if (rundir_path(path, dir, "run.json", e)) return NULL;
+    return json_read(path, MANIFEST_MOST, e);
+}
+
+/* A run that is going on replaces files while they are read: what differs from a record that is not
+ * the newest any more is looked at again. */
 int verify_run(struct facts *f, const json_t *run, const struct rundir *dir, struct err *e)
 {
-    char path[PATH_BYTES];
-    int code = rundir_path(path, dir, "config.yaml", e);
-    if (code) return code;
-    verify_file(f, "config.yaml", path, json_string_value(json_object_get(run, "config_sha256")));
-    code = verify_list(f, json_object_get(run, "inputs"), "path", NULL, false, e);
-    if (!code) code = verify_list(f, json_object_get(run, "outputs"), "path", dir->path, false, e);
-    if (!code)
-        code = verify_list(f, json_object_get(run, "checkpoints"), "file", dir->path, true, e);
-    return code ? code : verify_seals(f, dir, e);
+    enum { TRIES = 10 };
+    char who[256];
+    bool busy = rundir_busy(who, sizeof who, dir->path), newer = false;
+    json_t *record = json_incref((json_t *)(uintptr_t)run);
+    int code = 0;
+    for (int i = 0; !code && i < TRIES; i++) {
+        struct facts now;
+        facts_init(&now);
+        code = verify_once(&now, record, dir, e);
+        json_t *newest = code ? NULL : read_record(dir, e);
+        newer = newest && !json_equal(newest, record);
+        bool stale = newer && now.problems, again = stale && i + 1 < TRIES;
+        if (!code && !again && !(stale && busy)) facts_append(f, &now);
+        newer = stale;
+        facts_free(&now);
+        json_decref(record);
+        record = newest;
+        if (!newest && !code) code = e->code;
+        if (!again) break;
+    }
+    json_decref(record);
+    if (!code && busy) {
+        facts_check(f, VERDICT_NOTE, "running", newer ? "verify it when it has ended" : NULL,
+                    "a run is writing here (%s)%s", err_quotez(who),
+                    newer ? ", faster than its files can be read" : "");
+    }
+    return code;
 }

@@ -114,6 +114,7 @@ struct config_interval {
 #define CONFIG_FIELD_NULL_INT     int64_t
 #define CONFIG_FIELD_AUTO_BYTES   int64_t
 #define CONFIG_FIELD_REAL         double
+#define CONFIG_FIELD_NUMBER       double /* mostly whole, and then printed without a point */
 #define CONFIG_FIELD_CHOICE(word) enum config_##word
 #define CONFIG_FIELD_TEMPLATE     char * /* a name, or a definition as a JSON object; NULL: null */
 #define CONFIG_FIELD_MODULES      unsigned /* 1u << enum config_module */

@@ -145,18 +145,38 @@ static const char *nearest_key(const char *name, bool *elsewhere)
     return whole.best && (!last.best || whole.distance <= last.distance) ? whole.best : of_last;
 }
 
+/* What others call a section. */
+static const struct {
+    const char *theirs, *ours;
+} sections[] = {
+    { "training", "train" },      { "trainer", "train" },    { "train_args", "train" },
+    { "training_args", "train" }, { "sft", "train" },        { "hyperparameters", "train" },
+    { "optimization", "train" },  { "peft", "adapter" },     { "lora", "adapter" },
+    { "lora_config", "adapter" }, { "adapters", "adapter" }, { "peft_config", "adapter" },
+    { "base", "model" },          { "llm", "model" },        { "dataset", "data" },
+    { "datasets", "data" },       { "run", "output" },       { "logging", "output" },
+};
+
+/* The section that is meant by a name, or NULL. */
+static const char *nearest_section(const char *name)
+{
+    struct str_nearest nearest = { .word = name };
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (same_name(name, sections[i].theirs)) return sections[i].ours;
+    for (size_t i = 0; i < CONFIG_KEYS; i++) str_nearest_try(&nearest, config_keys[i].section);
+    return nearest.best;
+}
+
 static int section_unknown(struct err *e, const char *name)
 {
-    struct str sections = { 0 };
-    struct str_nearest nearest = { .word = name };
-    for (size_t i = 0; i < CONFIG_KEYS; i++) str_nearest_try(&nearest, config_keys[i].section);
-    key_list(&sections, NULL);
-    if (nearest.best)
-        err_usage(e, "unknown section %s; did you mean %s?", err_quotez(name), nearest.best);
+    struct str all = { 0 };
+    const char *nearest = nearest_section(name), *shown = err_quotez(name);
+    key_list(&all, NULL);
+    if (nearest)
+        err_usage(e, "unknown section %s; did you mean %s?", shown, nearest);
     else
-        err_usage(e, "unknown section %s, wanted one of %s", err_quotez(name),
-                  sections.p ? sections.p : "");
-    str_free(&sections);
+        err_usage(e, "unknown section %s, wanted one of %s", shown, all.p ? all.p : "");
+    str_free(&all);
     return e->code;
 }
 
@@ -164,6 +184,7 @@ int key_unknown(struct err *e, const char *name, bool section)
 {
     const char *shown = err_quotez(name);
     const struct synonym *s = synonym_of(name);
+    if (section && nearest_section(name)) return section_unknown(e, name);
     if (s && !s->ours) return err_usage(e, "unknown key %s: %s", shown, s->remark);
     if (s && !s->remark) return err_usage(e, "unknown key %s: write %s", shown, s->ours);
     if (s) return err_usage(e, "unknown key %s: write %s (%s)", shown, s->ours, s->remark);
@@ -173,6 +194,7 @@ int key_unknown(struct err *e, const char *name, bool section)
     if (elsewhere) return err_usage(e, "unknown key %s: write %s", shown, nearest);
     char foreign[64];
     tell_foreign_letter(foreign, sizeof foreign, name);
+    if (!strchr(name, '.') && nearest_section(name)) return section_unknown(e, name);
     if (nearest) return err_usage(e, "unknown key %s%s; did you mean %s?", shown, foreign, nearest);
     return err_usage(e, "unknown key %s%s; 'lorac help keys' lists all", shown, foreign);
 }

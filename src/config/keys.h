@@ -7,7 +7,7 @@
 /* How a value is written, and what it is stored as: value.c has a reader and a printer for each. */
 // clang-format off
 enum value_type {
-    VALUE_TEXT, VALUE_BOOL, VALUE_INT, VALUE_AUTO_INT, VALUE_NULL_INT, VALUE_AUTO_BYTES, VALUE_REAL,
+    VALUE_TEXT, VALUE_BOOL, VALUE_INT, VALUE_AUTO_INT, VALUE_NULL_INT, VALUE_AUTO_BYTES, VALUE_REAL, VALUE_NUMBER,
     VALUE_CHOICE, VALUE_TEMPLATE, VALUE_MODULES, VALUE_SOURCES, VALUE_VALIDATION, VALUE_COLUMNS, VALUE_INTERVAL,
 };
 // clang-format on

@@ -41,27 +41,49 @@ static size_t count_digits(const char *p)
     return strspn(p, "0123456789");
 }
 
+/* Whether every comma stands between thousands: 1,000 or 12,345,678. */
+static bool has_thousands(const char *p)
+{
+    size_t n = count_digits(p);
+    if (n == 0 || n > 3 || p[n] != ',') return false;
+    for (p += n; *p == ','; p += 4)
+        if (count_digits(p + 1) != 3) return false;
+    return !*p || *p == '.';
+}
+
 /* Why a text that looks like a number to other readers is none here. */
 static const char *number_remedy(const char *text)
 {
     const char *p = text + (*text == '-' || *text == '+');
     if (!isdigit((unsigned char)*p) && *p != '.') return "";
     if (strchr(p, '_')) return "write the digits without _";
-    if (strchr(p, ',')) return "write the digits without a comma";
+    if (has_thousands(p)) return "write the digits without a comma";
+    if (strchr(p, ',')) return "write it without a comma: the decimal mark is a point";
     if (strchr(p, ':')) return "base 60 is not read here";
     if (p[0] == '0' && p[1] && strchr("xXoObB", p[1])) return "write it in decimal digits";
+    if (p[strlen(p) - 1] == '%') return "write a percentage as a fraction: 5% is 0.05";
+    if (strchr("kKmMgG", p[strlen(p) - 1])) return "write all its digits: no unit is read here";
     return "";
+}
+
+/* A whole number as other programs write it: 16.0, 1e3, +5. Above 2^53 a double stands for its
+ * neighbours too. */
+static const char *whole_number(int64_t *out, const char *text)
+{
+    double v;
+    const char *remedy = scalar_real(&v, text);
+    if (remedy) return remedy;
+    if (v != floor(v)) return "it must be a whole number";
+    if (fabs(v) > 0x1p53) return "write it without a point, sign or exponent";
+    *out = (int64_t)v;
+    return NULL;
 }
 
 const char *scalar_int(int64_t *out, const char *text)
 {
     const char *p = text + (*text == '-');
     size_t digits = count_digits(p);
-    if (!digits || p[digits]) {
-        double v;
-        if (!scalar_real(&v, text)) return "write it without a point, sign or exponent";
-        return number_remedy(text);
-    }
+    if (!digits || p[digits]) return whole_number(out, text);
     if (p[0] == '0' && digits > 1) return "write it without leading zeros";
     errno = 0;
     long long v = strtoll(text, NULL, 10);

@@ -18,7 +18,8 @@ bool scalar_is_null(const char *text);
 /* true or false, no other spelling. */
 const char *scalar_bool(bool *out, const char *text);
 
-/* Decimal digits with an optional minus: no leading zero, point, exponent, underscore or base. */
+/* A whole number: decimal digits with an optional minus and no leading zero, or a decimal number
+ * whose value is whole and at most 2^53, since others write 16.0 and 1e3. No underscore, no base. */
 const char *scalar_int(int64_t *out, const char *text);
 
 /* A finite decimal number: 1, 0.5, .5, 1e-4, 2.0E+5. */

@@ -4,10 +4,12 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/config/scalar.h"
+#include "src/config/words.h"
 
 /* What a reader works with: the row, and where to tell which line was wrong. */
 struct reading {
@@ -62,6 +64,7 @@ void value_add_wanted(struct str *out, const struct key *k)
         str_addz(out, "auto or a size such as 16GiB");
         break;
     case VALUE_REAL:
+    case VALUE_NUMBER:
         str_addf(out, "a number%s%s", in, range);
         break;
     case VALUE_CHOICE:
@@ -104,6 +107,7 @@ static int unwanted(const struct reading *r, const struct yaml_node *v, const ch
         value_add_wanted(&row, r->key);
         wanted = row.p ? row.p : "";
     }
+    if (!*remedy && v->kind == YAML_SCALAR) remedy = word_remedy(r->key, v->text);
     *r->line = v->line;
     err_usage(r->e, "found %s, wanted %s%s%s", found(v), wanted, *remedy ? "; " : "", remedy);
     str_free(&row);
@@ -122,18 +126,41 @@ static bool is_word(const struct yaml_node *v, const char *word)
     return v->kind == YAML_SCALAR && !strcmp(v->text, word);
 }
 
+/* null as others write it; without quotes it is hardly a file of that name. */
+static bool is_nothing(const char *text)
+{
+    static const char *const words[] = { "none", "nil", "nothing", "false", "auto" };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!strcasecmp(text, words[i])) return true;
+    return false;
+}
+
 static int read_text(char **out, const struct reading *r, const struct yaml_node *v,
                      const char *wanted)
 {
     if (v->kind != YAML_SCALAR || !*v->text || is_null(v)) return unwanted(r, v, wanted, "");
     if (!strncmp(v->text, "~/", 2)) return unwanted(r, v, wanted, "~ is not expanded here");
+    bool names_one = r->key->type == VALUE_TEMPLATE && !strcasecmp(v->text, "auto"); /* model is */
+    if (v->plain && r->key->by_default && !names_one && is_nothing(v->text)) {
+        return unwanted(r, v, wanted, "write null, or quote it when it is a name");
+    }
     *out = mem_strdup(v->text, r->e);
     return *out ? 0 : r->e->code;
+}
+
+/* transformers 5 takes a part of all steps for warmup_steps. */
+static bool is_part(const struct reading *r, const char *text)
+{
+    double part;
+    bool warmup = r->key->last && !strcmp(r->key->last, "warmup_steps");
+    return warmup && !scalar_real(&part, text) && part > 0 && part < 1;
 }
 
 static int read_int(int64_t *out, const struct reading *r, const struct yaml_node *v)
 {
     const char *remedy = v->kind == YAML_SCALAR ? scalar_int(out, v->text) : "";
+    if (remedy && v->kind == YAML_SCALAR && is_part(r, v->text))
+        remedy = "a part of all steps is written train.warmup_ratio";
     if (remedy) return unwanted(r, v, NULL, remedy);
     if (!scalar_within(r->key->allowed, (double)*out)) return unwanted(r, v, NULL, "");
     return 0;
@@ -153,9 +180,15 @@ static int read_bool(bool *out, const struct reading *r, const struct yaml_node 
     return remedy ? unwanted(r, v, NULL, remedy) : 0;
 }
 
+/* Anything else is no number with a wrong unit, but a word. */
+static bool starts_number(const struct yaml_node *v)
+{
+    return v->kind == YAML_SCALAR && *v->text && strchr("+-.0123456789", *v->text);
+}
+
 static int read_bytes(int64_t *out, const struct reading *r, const struct yaml_node *v)
 {
-    const char *remedy = v->kind == YAML_SCALAR ? scalar_bytes(out, v->text) : "";
+    const char *remedy = starts_number(v) ? scalar_bytes(out, v->text) : "";
     return remedy ? unwanted(r, v, NULL, remedy) : 0;
 }
 
@@ -164,7 +197,7 @@ static int read_interval(struct config_interval *out, const struct reading *r,
 {
     *out = (struct config_interval){ CONFIG_NONE, CONFIG_NONE };
     if (is_null(v)) return 0;
-    bool is_time = v->kind == YAML_SCALAR && strpbrk(v->text, "smhSMH");
+    bool is_time = starts_number(v) && strpbrk(v->text, "smhSMH");
     if (!is_time) return read_int(&out->steps, r, v);
     const char *remedy = scalar_seconds(&out->seconds, v->text);
     return remedy ? unwanted(r, v, NULL, remedy) : 0;
@@ -174,17 +207,12 @@ static int read_interval(struct config_interval *out, const struct reading *r,
 static int read_word(int *out, const struct reading *r, const struct yaml_node *v,
                      const char *const *words)
 {
-    struct str_nearest nearest = { .word = v->kind == YAML_SCALAR ? v->text : "" };
-    for (int i = 0; words[i]; i++) {
+    for (int i = 0; words[i]; i++)
         if (is_word(v, words[i])) {
             *out = i;
             return 0;
         }
-        str_nearest_try(&nearest, words[i]);
-    }
-    char remedy[64] = "";
-    if (nearest.best) snprintf(remedy, sizeof remedy, "did you mean %s?", nearest.best);
-    return unwanted(r, v, NULL, remedy);
+    return unwanted(r, v, NULL, "");
 }
 
 /* ---- lists and small mappings --------------------------------------------------------------- */
@@ -194,7 +222,7 @@ static int read_modules(unsigned *out, const struct reading *r, const struct yam
     *out = (1u << CONFIG_MODULES) - 1;
     if (is_word(v, "all-linear")) return 0;
     if (v->kind == YAML_SCALAR && (strchr(v->text, ',') || strstr(v->text, "_proj")))
-        return unwanted(r, v, NULL, "a list stands in brackets, [q_proj, v_proj]");
+        return unwanted(r, v, NULL, "a list is written in brackets: [q_proj, v_proj]");
     if (v->kind != YAML_SEQUENCE || !v->child) return unwanted(r, v, NULL, "");
     *out = 0;
     for (const struct yaml_node *item = v->child; item; item = item->next) {
@@ -261,9 +289,9 @@ static int read_source_member(struct config_source *s, const struct reading *r,
                               const struct yaml_node *m, bool weighted)
 {
     static const struct key weight = { .type = VALUE_REAL, .allowed = "(0, 1000000]" };
-    static const struct key format = { .type = VALUE_CHOICE,
-                                       .words = config_format_words,
-                                       .allowed = "" };
+    static const struct key format = {
+        .last = "format", .type = VALUE_CHOICE, .words = config_format_words, .allowed = ""
+    };
     struct reading of_weight = { &weight, r->line, r->e }, of_format = { &format, r->line, r->e };
     int code, word;
     if (!strcmp(m->key, "path")) {
@@ -325,11 +353,12 @@ static int read_validation(struct config_validation *out, const struct reading *
 {
     bool plain = v->kind == YAML_SCALAR && v->plain;
     if (plain && *v->text && strchr("+-.0123456789", *v->text)) {
-        double number;
-        size_t n = strlen(v->text);
-        if (!scalar_real(&number, v->text)) return read_real(&out->fraction, r, v);
-        if (v->text[n - 1] == '%') return unwanted(r, v, NULL, "write ten percent as 0.1");
+        bool number = !v->text[strspn(v->text, "+-.,_0123456789eE%")];
+        if (v->text[strlen(v->text) - 1] == '%')
+            return unwanted(r, v, NULL, "write ten percent as 0.1");
+        if (number) return read_real(&out->fraction, r, v);
     }
+    if (plain && (is_nothing(v->text) || is_null(v))) return unwanted(r, v, NULL, "");
     return read_sources(&out->files, r, v, false);
 }
 
@@ -353,6 +382,7 @@ int value_read(struct config *c, const struct key *k, const struct yaml_node *v,
     case VALUE_INT:
         return read_int(field, &r, v);
     case VALUE_REAL:
+    case VALUE_NUMBER:
         return read_real(field, &r, v);
     case VALUE_NULL_INT:
     case VALUE_AUTO_INT:
@@ -450,6 +480,16 @@ static void print_template(struct str *out, const char *text)
     json_decref(o);
 }
 
+/* Mostly a whole number, and then written as one. */
+static void print_count(struct str *out, double v)
+{
+    if (v == floor(v)) {
+        str_addf(out, "%.0f", v);
+    } else {
+        scalar_add_real(out, v);
+    }
+}
+
 static void print_source(struct str *out, const struct config_source *s)
 {
     if (!s->has_format && !s->template && s->weight == 1) {
@@ -465,11 +505,7 @@ static void print_source(struct str *out, const struct config_source *s)
     }
     if (s->weight != 1) {
         str_addz(out, ", weight: ");
-        if (s->weight == floor(s->weight)) {
-            str_addf(out, "%.0f", s->weight);
-        } else {
-            scalar_add_real(out, s->weight);
-        }
+        print_count(out, s->weight);
     }
     str_addc(out, '}');
 }
@@ -566,6 +602,10 @@ void value_print(struct str *out, const struct key *k, const struct config *c)
     case VALUE_REAL:
         str_addc(out, ' ');
         scalar_add_real(out, *(const double *)field);
+        break;
+    case VALUE_NUMBER:
+        str_addc(out, ' ');
+        print_count(out, *(const double *)field);
         break;
     case VALUE_INT:
     case VALUE_AUTO_INT:

@@ -322,8 +322,10 @@ static int start_like(struct template *t, const json_t *o, struct err *e)
     if (!json_object_get(o, "like")) return 0;
     const struct template *row = like ? template_named(like) : NULL;
     if (!row) {
-        return err_usage(e, "template: like: found %s, wanted one of %s",
-                         like ? err_quotez(like) : "no text", template_names());
+        const char *near = like ? str_nearest_word(like, template_names()) : NULL;
+        return err_usage(e, "template: like: found %s, wanted one of %s%s%s%s",
+                         like ? err_quotez(like) : "no text", template_names(),
+                         near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     }
     *t = *row;
     t->name = "own";

@@ -41,6 +41,7 @@ static int put_numbers(struct h5_writer *w, const struct checkpoint *c, struct e
         { "step", c->step },
         { "total_steps", c->total_steps },
         { "eval_pending", c->eval_pending },
+        { "schedule/warmup", c->warmup },
         { "best/step", c->best_step },
         { "adapter/r", c->adapter->r },
         { "adapter/targets", c->adapter->targets },
@@ -138,6 +139,12 @@ int checkpoint_read_head(struct checkpoint_head *h, const char *path, struct err
     code = check_format(&r, e);
     if (!code) code = get_u64(&h->step, &r, "step", e);
     if (!code) code = get_u64(&h->total_steps, &r, "total_steps", e);
+    h->warmup = -1;
+    if (!code && h5_has(&r, "schedule/warmup")) {
+        uint64_t warmup = 0;
+        code = get_u64(&warmup, &r, "schedule/warmup", e);
+        h->warmup = (int64_t)warmup;
+    }
     if (!code) code = h5_get_text(&h->config, &r, "config", e);
     if (!code) code = h5_get_text(&h->base_sha256, &r, "base_sha256", e);
     if (!code) code = h5_get_text(&h->data_sha256, &r, "data_sha256", e);

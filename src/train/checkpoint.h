@@ -3,6 +3,7 @@
  *   format, format_version, version     "lorac-checkpoint", 1, the program's
  *   step, total_steps, eval_pending     steps done; of how many; whether the evaluation that is due at
  *                                       this step has yet to be made
+ *   schedule/warmup                     warm-up steps; not in those of version 0.1
  *   adapter/params, optimizer/m, optimizer/v    flat, in the order of model/adapter.h
  *   adapter/r, adapter/alpha, adapter/targets, adapter/layers    what that order needs
  *   config                              resolved, as YAML
@@ -17,7 +18,7 @@
 #include "src/model/adapter.h"
 
 struct checkpoint {
-    uint64_t step, total_steps;
+    uint64_t step, total_steps, warmup;
     bool eval_pending;
     double best_eval_loss;
     uint64_t best_step;
@@ -35,6 +36,7 @@ uint64_t checkpoint_bytes(const struct adapter *a, uint64_t total_steps);
 /* What is needed to decide whether a run may go on from a file, before its arrays are read. */
 struct checkpoint_head {
     uint64_t step, total_steps;
+    int64_t warmup; /* -1: it does not say */
     struct str config, base_sha256, data_sha256, isa, gemm, version;
 };
 int checkpoint_read_head(struct checkpoint_head *h, const char *path, struct err *e);

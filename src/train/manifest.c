@@ -101,19 +101,77 @@ static void cut_back(json_t *list, uint64_t step)
         if (step_of(json_array_get(list, i)) > step) json_array_remove(list, i);
 }
 
+static int hash_file(char hex[SHA256_HEX], const char *path, struct err *e)
+{
+    uint8_t digest[SHA256_BYTES];
+    int code = sha256_file(digest, path, NULL, e);
+    if (!code) hex_of(hex, digest);
+    return code;
+}
+
+/* The entry of `list` for that path, or -1. */
+static int64_t find_output(const json_t *list, const char *path)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *found = json_string_value(json_object_get(json_array_get(list, i), "path"));
+        if (found && strcmp(found, path) == 0) return (int64_t)i;
+    }
+    return -1;
+}
+
+static void remove_output(json_t *list, const char *path)
+{
+    int64_t at = find_output(list, path);
+    if (at >= 0) json_array_remove(list, (size_t)at);
+}
+
+static bool has_hash(const json_t *list, int64_t at, const char *hex)
+{
+    const json_t *row = at >= 0 ? json_array_get(list, (size_t)at) : NULL;
+    const char *sha256 = json_string_value(json_object_get(row, "sha256"));
+    return sha256 && strcmp(sha256, hex) == 0;
+}
+
+/* A killed run was replacing files: those that are there as they were to become are the outputs now,
+ * those that are as they were stay so. Anything else was changed, and stays to be told. */
+static void settle(const struct trainer *t, json_t *publishing, json_t *outputs)
+{
+    for (size_t i = json_array_size(publishing); i-- > 0;) {
+        json_t *row = json_array_get(publishing, i);
+        const char *name = json_string_value(json_object_get(row, "path"));
+        char path[PATH_BYTES], hex[SHA256_HEX];
+        struct err ignored;
+        if (!name || strcmp(name, "config.yaml") == 0) { /* written anew in any case */
+            json_array_remove(publishing, i);
+            continue;
+        }
+        if (rundir_path(path, &t->dir, name, &ignored) || hash_file(hex, path, &ignored)) continue;
+        if (has_hash(publishing, (int64_t)i, hex)) {
+            remove_output(outputs, name);
+            json_array_append(outputs, row);
+        } else if (!has_hash(outputs, find_output(outputs, name), hex)) {
+            continue;
+        }
+        json_array_remove(publishing, i);
+    }
+}
+
+/* What the record says of the outputs is true whatever step the run goes on from: they are there. */
 static void take_old(struct manifest *m, const struct trainer *t)
 {
-    json_t *old = t->step ? read_old(t) : NULL;
-    const char *started = json_string_value(json_object_get(old, "started_utc"));
-    m->sessions = take_list(old, "sessions");
-    m->checkpoints = take_list(old, "checkpoints");
+    json_t *old = t->options->resume != RESUME_NEVER ? read_old(t) : NULL;
+    json_t *past = t->step ? old : NULL;
+    const char *started = json_string_value(json_object_get(past, "started_utc"));
+    m->sessions = take_list(past, "sessions");
+    m->checkpoints = take_list(past, "checkpoints");
     m->outputs = take_list(old, "outputs");
+    m->publishing = take_list(old, "publishing");
     if (started && strlen(started) < sizeof m->started_utc) {
         memcpy(m->started_utc, started, strlen(started) + 1);
     }
+    if (m->publishing && m->outputs) settle(t, m->publishing, m->outputs);
     json_decref(old);
     cut_back(m->checkpoints, t->step);
-    cut_back(m->outputs, t->step);
 }
 
 static int begin_session(struct trainer *t, const char *from, struct err *e)
@@ -140,14 +198,6 @@ static int begin_session(struct trainer *t, const char *from, struct err *e)
     return append(m->sessions, &x, e);
 }
 
-static int hash_file(char hex[SHA256_HEX], const char *path, struct err *e)
-{
-    uint8_t digest[SHA256_BYTES];
-    int code = sha256_file(digest, path, NULL, e);
-    if (!code) hex_of(hex, digest);
-    return code;
-}
-
 int manifest_begin(struct trainer *t, const char *from, struct err *e)
 {
     struct manifest *m = &t->manifest;
@@ -155,7 +205,7 @@ int manifest_begin(struct trainer *t, const char *from, struct err *e)
     int code = from ? hash_file(m->last_sha256, from, e) : 0;
     if (code) return code;
     take_old(m, t);
-    if (!m->sessions || !m->checkpoints || !m->outputs) return out_of_memory(e);
+    if (!m->sessions || !m->checkpoints || !m->outputs || !m->publishing) return out_of_memory(e);
     return begin_session(t, from, e);
 }
 
@@ -164,6 +214,7 @@ void manifest_free(struct manifest *m)
     json_decref(m->sessions);
     json_decref(m->checkpoints);
     json_decref(m->outputs);
+    json_decref(m->publishing);
     *m = (struct manifest){ 0 };
 }
 
@@ -187,39 +238,71 @@ int manifest_checkpoint(struct trainer *t, const char *path, struct err *e)
     return append(m->checkpoints, &x, e);
 }
 
-static void remove_output(json_t *outputs, const char *path)
+void manifest_drop_checkpoint(struct trainer *t)
 {
-    for (size_t i = json_array_size(outputs); i-- > 0;) {
-        const char *found = json_string_value(json_object_get(json_array_get(outputs, i), "path"));
-        if (found && strcmp(found, path) == 0) json_array_remove(outputs, i);
-    }
+    if (t->step) cut_back(t->manifest.checkpoints, t->step - 1);
 }
 
-static int add_output(struct trainer *t, const char *name, const char *file, struct err *e)
+/* Append the file at `path` to the list, as `within`. */
+static int add_file(struct trainer *t, json_t *list, const char *within, const char *path,
+                    struct err *e)
 {
-    char within[64], path[PATH_BYTES], hex[SHA256_HEX];
+    char hex[SHA256_HEX];
     struct stat st;
-    snprintf(within, sizeof within, "%s/%s", name, file);
-    int code = rundir_path(path, &t->dir, within, e);
-    if (!code) code = hash_file(hex, path, e);
+    int code = hash_file(hex, path, e);
     if (!code && stat(path, &st) != 0) code = err_errno(e, "%s", path);
     if (code) return code;
-    remove_output(t->manifest.outputs, within);
     struct object x = object_new();
     put_text(&x, "path", within);
     put_count(&x, "step", t->step);
     put_count(&x, "bytes", (uint64_t)st.st_size);
     put_text(&x, "sha256", hex);
-    return append(t->manifest.outputs, &x, e);
+    remove_output(list, within);
+    return append(list, &x, e);
 }
 
-int manifest_adapter(struct trainer *t, const char *name, struct err *e)
+static const char *const published_files[] = { "adapter_model.safetensors", "adapter_config.json",
+                                               "lorac.json" };
+enum { PUBLISHED_FILES = sizeof published_files / sizeof *published_files };
+
+int manifest_publishing(struct trainer *t, const char *name, const char *tmp, struct err *e)
 {
-    static const char *const files[] = { "adapter_model.safetensors", "adapter_config.json",
-                                         "lorac.json" };
     int code = 0;
-    for (size_t i = 0; !code && i < sizeof files / sizeof *files; i++)
-        code = add_output(t, name, files[i], e);
+    for (size_t i = 0; !code && i < PUBLISHED_FILES; i++) {
+        char within[64], path[PATH_BYTES];
+        snprintf(within, sizeof within, "%s/%s", name, published_files[i]);
+        code = path_join(path, tmp, published_files[i], e);
+        if (!code) code = add_file(t, t->manifest.publishing, within, path, e);
+    }
+    return code ? code : manifest_write(t, "running", NULL, e);
+}
+
+int manifest_published(struct trainer *t, const char *name, struct err *e)
+{
+    struct manifest *m = &t->manifest;
+    for (size_t i = 0; i < PUBLISHED_FILES; i++) {
+        char within[64];
+        snprintf(within, sizeof within, "%s/%s", name, published_files[i]);
+        int64_t at = find_output(m->publishing, within);
+        if (at < 0) continue;
+        remove_output(m->outputs, within);
+        if (json_array_append(m->outputs, json_array_get(m->publishing, (size_t)at)) != 0)
+            return out_of_memory(e);
+        json_array_remove(m->publishing, (size_t)at);
+    }
+    return 0;
+}
+
+int manifest_replacing_config(struct trainer *t, struct err *e)
+{
+    static const char name[] = "config.yaml";
+    char path[PATH_BYTES];
+    struct manifest *m = &t->manifest;
+    int code = rundir_path(path, &t->dir, name, e);
+    if (code || !file_exists(path)) return code;
+    code = add_file(t, m->publishing, name, path, e);
+    if (!code) code = manifest_write(t, "running", NULL, e);
+    remove_output(m->publishing, name); /* the next record, which is written after it */
     return code;
 }
 
@@ -309,6 +392,7 @@ static void put_run(struct object *x, struct trainer *t)
     put(x, "sessions", json_incref(t->manifest.sessions));
     put(x, "checkpoints", json_incref(t->manifest.checkpoints));
     put(x, "outputs", json_incref(t->manifest.outputs));
+    put(x, "publishing", json_incref(t->manifest.publishing));
 }
 
 static void end_session(struct trainer *t, const char *status, const char *now, struct object *x)

@@ -17,6 +17,9 @@
  *   checkpoints                [{step, file, sha256, parent_sha256, written_utc}] of every checkpoint
  *                              on the way to this state, pruned ones too; parent: the one before
  *   outputs                    [{path, step, bytes, sha256}] of the adapters, paths within output.dir
+ *   publishing                 the same of files that are being replaced: each is there as this says,
+ *                              or as the rest of the record does. Written before the first of them
+ *                              changes, so that a kill at any moment leaves a true record
  *
  * Hashes that are not known yet are null (the weights of a large base are hashed while the run
  * begins). */
@@ -29,7 +32,7 @@
 struct trainer;
 
 struct manifest {
-    json_t *sessions, *checkpoints, *outputs;
+    json_t *sessions, *checkpoints, *outputs, *publishing;
     json_t *session; /* this process's, in sessions */
     char started_utc[32];
     char last_sha256[SHA256_HEX]; /* of the checkpoint that this state came from; "": none */
@@ -38,9 +41,16 @@ struct manifest {
 /* Begin a session. When the run goes on, what its run.json says of earlier ones is kept; `from` is
  * the checkpoint's file, or NULL. */
 int manifest_begin(struct trainer *t, const char *from, struct err *e);
-/* Take note of a checkpoint, or of an adapter directory ("adapter", "best"), that was written. */
+/* Take note of a checkpoint that was written. */
 int manifest_checkpoint(struct trainer *t, const char *path, struct err *e);
-int manifest_adapter(struct trainer *t, const char *name, struct err *e);
+/* Forget one of this step, which is about to be written again: its own seal vouches for it. */
+void manifest_drop_checkpoint(struct trainer *t);
+/* Write down that directory `name` ("adapter", "best") is about to become what is in `tmp`; and that
+ * it has. The second only takes note. */
+int manifest_publishing(struct trainer *t, const char *name, const char *tmp, struct err *e);
+int manifest_published(struct trainer *t, const char *name, struct err *e);
+/* Write down that config.yaml, where there is one, is about to be replaced. */
+int manifest_replacing_config(struct trainer *t, struct err *e);
 /* Write it. status as above; reason may be NULL. */
 int manifest_write(struct trainer *t, const char *status, const char *reason, struct err *e);
 /* Whether run.json says so. */

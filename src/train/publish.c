@@ -163,15 +163,3 @@ int publish_adapter_in(const struct adapter *a, double dropout, const struct ada
     if (!code) code = adapter_save(a, dir, notes->base_path, dropout, e);
     return code;
 }
-
-int publish_adapter(const struct adapter *a, double dropout, const struct adapter_notes *notes,
-                    const struct rundir *dir, const char *name, struct err *e)
-{
-    char tmp[PATH_BYTES];
-    int code = rundir_replace_begin(tmp, dir, name, e);
-    if (code) return code;
-    code = publish_adapter_in(a, dropout, notes, tmp, e);
-    if (!code) code = rundir_replace_commit(tmp, dir, name, e);
-    if (code) rundir_replace_abort(tmp);
-    return code;
-}

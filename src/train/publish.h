@@ -17,11 +17,7 @@ struct adapter_notes {
     double eval_loss; /* NaN: none */
 };
 
-/* Write adapter and notes as directory `name` of the run, replacing what was there. */
-int publish_adapter(const struct adapter *a, double dropout, const struct adapter_notes *notes,
-                    const struct rundir *dir, const char *name, struct err *e);
-
-/* The same into a plain directory that exists. */
+/* Write adapter and notes into a directory that exists. */
 int publish_adapter_in(const struct adapter *a, double dropout, const struct adapter_notes *notes,
                        const char *dir, struct err *e);
 

@@ -64,6 +64,23 @@ static int check_inputs(struct trainer *t, const struct checkpoint_head *h, cons
     return 0;
 }
 
+/* A run goes on with the warm-up it was begun with. Version 0.1, whose checkpoints do not name theirs,
+ * made one step of a warmup_ratio that comes to less than one. */
+static void keep_warmup(struct trainer *t, const struct checkpoint_head *h)
+{
+    size_t begun = h->warmup >= 0 ? (size_t)h->warmup
+                                  : schedule_warmup_before(t->config, (size_t)t->total);
+    if (begun == t->schedule.warmup) return;
+    if (t->schedule.type != CONFIG_SCHEDULE_CONSTANT) {
+        progress_note(
+            &t->progress,
+            "the run was begun by an earlier lorac with a warm-up of %zu step%s and keeps "
+            "it; a new run of this configuration has %zu",
+            begun, begun == 1 ? "" : "s", t->schedule.warmup);
+    }
+    t->schedule.warmup = begun;
+}
+
 static int load(struct trainer *t, const char *path, struct err *e)
 {
     struct checkpoint c = { .adapter = &t->learner.adapter,
@@ -94,6 +111,7 @@ static int try_checkpoint(struct trainer *t, const char *path, bool *damaged, st
     if (code) return code;
     code = check_config(t, &h, path, e);
     if (!code) code = check_inputs(t, &h, path, e);
+    if (!code) keep_warmup(t, &h);
     checkpoint_head_free(&h);
     if (code) return code;
     code = load(t, path, e);
@@ -135,7 +153,7 @@ static int resume_file(struct trainer *t, const char *file, struct err *e)
 {
     bool damaged = false, own = is_own(t, file), used = false;
     size_t n = 0;
-    int code = own ? 0 : rundir_used(&used, &t->dir, e);
+    int code = own ? 0 : rundir_used(&used, t->config->output.dir, e);
     if (code) return code;
     if (used) {
         err_usage(e,
@@ -153,20 +171,25 @@ static int resume_file(struct trainer *t, const char *file, struct err *e)
     return code;
 }
 
+int resume_may_begin(const struct trainer *t, struct err *e)
+{
+    const char *dir = t->config->output.dir;
+    bool used = false;
+    int code = t->options->resume == RESUME_NEVER ? rundir_used(&used, dir, e) : 0;
+    if (code || !used) return code;
+    return err_usage(e,
+                     "%s: holds a run already; to go on with it add --resume auto, to begin afresh "
+                     "choose another output.dir or remove it",
+                     dir);
+}
+
 int resume_from(struct trainer *t, bool *finished, struct err *e)
 {
     int code = 0;
-    bool used;
     switch (t->options->resume) {
     case RESUME_NEVER:
-        code = rundir_used(&used, &t->dir, e);
-        if (!code && used) {
-            err_usage(e,
-                      "%s: holds a run already; to go on with it add --resume auto, to "
-                      "begin afresh choose another output.dir or remove it",
-                      t->dir.path);
-            return config_prefix(e, t->config, "output.dir", 0);
-        }
+        code = resume_may_begin(t, e);
+        if (code == ERR_USAGE) return config_prefix(e, t->config, "output.dir", 0);
         break;
     case RESUME_AUTO:
         code = resume_auto(t, e);

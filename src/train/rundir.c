@@ -11,17 +11,6 @@
 
 #include "src/base/machine.h"
 
-static int refuse_locked(const struct rundir *r, struct err *e)
-{
-    char who[256] = "";
-    ssize_t n = pread(r->lock, who, sizeof who - 1, 0);
-    if (n > 0) who[strcspn(who, "\n")] = 0;
-    return err_set(e,
-                   "%s: another run is writing here (%s); wait for it, or choose another "
-                   "output.dir",
-                   r->path, n > 0 ? who : "unknown process");
-}
-
 /* The step of a checkpoint's name, or -1. */
 static int64_t step_of(const char *name)
 {
@@ -97,28 +86,119 @@ static int remove_leftovers(const struct rundir *r, struct err *e)
     return 0;
 }
 
-int rundir_open(struct rundir *r, const char *path, bool is_private, struct err *e)
+/* ---- who may be here -------------------------------------------------------------------------- */
+
+/* What .lock says. */
+static void read_lock(char *who, size_t size, int fd)
+{
+    ssize_t n = pread(fd, who, size - 1, 0);
+    who[n > 0 ? n : 0] = 0;
+    who[strcspn(who, "\n")] = 0;
+    if (!*who) snprintf(who, size, "unknown process");
+}
+
+static int refuse_locked(const char *path, const char *who, struct err *e)
+{
+    return err_set(e,
+                   "%s: another run is writing here (%s); wait for it, or choose another "
+                   "output.dir",
+                   path, who);
+}
+
+bool rundir_busy(char *who, size_t size, const char *path)
 {
     char name[PATH_BYTES];
+    struct err ignored;
+    if (path_join(name, path, ".lock", &ignored)) return false;
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool busy = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (busy) read_lock(who, size, fd);
+    close(fd);
+    return busy;
+}
+
+/* Whoever asks whether the lock is held has it for a moment: a few tries. */
+static int try_lock(int fd)
+{
+    for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; tries++) {
+        if (errno != EWOULDBLOCK || tries == 5) return -1;
+        usleep(20000);
+    }
+    return 0;
+}
+
+/* The file is still the one of that name: a run that is refused removes the one it made. */
+static bool is_at(int fd, const char *name)
+{
+    struct stat held, there;
+    return fstat(fd, &held) == 0 && stat(name, &there) == 0 && held.st_ino == there.st_ino &&
+           held.st_dev == there.st_dev;
+}
+
+static int take_lock(struct rundir *r, struct err *e)
+{
+    char name[PATH_BYTES], who[256];
+    int code = rundir_path(name, r, ".lock", e);
+    if (code) return code;
+    do {
+        if (r->lock >= 0) close(r->lock);
+        r->made_lock = access(name, F_OK) != 0;
+        r->lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (r->lock < 0) return err_errno(e, "%s: cannot write", name);
+        if (try_lock(r->lock) == 0) continue;
+        r->made_lock = false;
+        if (errno != EWOULDBLOCK) return err_errno(e, "%s: cannot lock", name);
+        read_lock(who, sizeof who, r->lock);
+        return refuse_locked(r->path, who, e);
+    } while (!is_at(r->lock, name));
+    int len = snprintf(who, sizeof who, "process %ld on %s\n", (long)getpid(), machine_host());
+    if (ftruncate(r->lock, 0) != 0 || pwrite(r->lock, who, (size_t)len, 0) != len)
+        return err_errno(e, "%s: cannot write", name);
+    return 0;
+}
+
+/* ---- making and leaving it -------------------------------------------------------------------- */
+
+/* The uppermost directory on the way to `path` that is missing, or "". */
+static void find_missing(char out[PATH_BYTES], const char *path)
+{
+    snprintf(out, PATH_BYTES, "%s", path);
+    for (char *p = out + 1; *p; p++) {
+        if (*p != '/') continue;
+        *p = 0;
+        if (access(out, F_OK) != 0) return;
+        *p = '/';
+    }
+    if (access(out, F_OK) == 0) *out = 0;
+}
+
+/* A run that was refused leaves nothing new. Directories in which something is by now stay. */
+static void remove_made(struct rundir *r)
+{
+    char path[PATH_BYTES];
+    struct err ignored;
+    if (r->made_lock && !rundir_path(path, r, ".lock", &ignored)) unlink(path);
+    r->made_lock = false;
+    if (!*r->made) return;
+    snprintf(path, sizeof path, "%s", r->path);
+    size_t least = strlen(r->made), n = strlen(path);
+    while (n >= least) {
+        while (n > 1 && path[n - 1] == '/') path[--n] = 0;
+        if (n < least || rmdir(path) != 0) break;
+        while (n > 0 && path[n - 1] != '/') path[--n] = 0;
+    }
+    *r->made = 0;
+}
+
+int rundir_open(struct rundir *r, const char *path, bool is_private, struct err *e)
+{
     *r = (struct rundir){ .is_private = is_private, .lock = -1 };
     int n = snprintf(r->path, sizeof r->path, "%s", path);
     if (n <= 0 || n >= PATH_BYTES) return err_set(e, "%s is not a path", err_quotez(path));
+    find_missing(r->made, path);
     int code = dir_make(path, is_private ? 0700 : 0777, e);
-    if (!code) code = rundir_path(name, r, ".lock", e);
-    if (code) return code;
-    r->lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (r->lock < 0) return err_errno(e, "%s: cannot write", name);
-    if (flock(r->lock, LOCK_EX | LOCK_NB) != 0) {
-        code = errno == EWOULDBLOCK ? refuse_locked(r, e) : err_errno(e, "%s: cannot lock", name);
-        close(r->lock);
-        r->lock = -1;
-        return code;
-    }
-    char who[256];
-    int len = snprintf(who, sizeof who, "process %ld on %s\n", (long)getpid(), machine_host());
-    if (ftruncate(r->lock, 0) != 0 || pwrite(r->lock, who, (size_t)len, 0) != len) {
-        code = err_errno(e, "%s: cannot write", name);
-    }
+    if (!code) code = take_lock(r, e);
     if (!code) code = remove_leftovers(r, e);
     if (code) rundir_close(r);
     return code;
@@ -126,9 +206,12 @@ int rundir_open(struct rundir *r, const char *path, bool is_private, struct err 
 
 void rundir_close(struct rundir *r)
 {
+    if (!r->begun) remove_made(r);
     if (r->lock >= 0) close(r->lock); /* the kernel lets go of the lock */
     r->lock = -1;
 }
+
+/* ---- what is there ---------------------------------------------------------------------------- */
 
 int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, struct err *e)
 {
@@ -140,22 +223,124 @@ mode_t rundir_mode(const struct rundir *r)
     return r->is_private ? 0600 : 0666;
 }
 
-int rundir_used(bool *used, const struct rundir *r, struct err *e)
+static int is_there(bool *there, const char *dir, const char *name, struct err *e)
 {
-    static const char *const left[] = { "metrics.jsonl", "config.yaml", "run.json", "adapter" };
     char path[PATH_BYTES];
+    int code = path_join(path, dir, name, e);
+    if (code) return code;
+    *there = access(path, F_OK) == 0;
+    bool missing = !*there && (errno == ENOENT || errno == ENOTDIR);
+    return *there || missing ? 0 : err_errno(e, "%s", path);
+}
+
+/* A run's first files are .lock and config.yaml; either alone, or an adapter, may be anybody's. */
+int rundir_used(bool *used, const char *path, struct err *e)
+{
+    struct rundir dir = { .lock = -1 };
+    bool locked = false, config = false;
     uint64_t step;
     size_t n = 0;
-    *used = false;
-    for (size_t i = 0; i < sizeof left / sizeof *left && !*used; i++) {
-        int code = rundir_path(path, r, left[i], e);
-        if (code) return code;
-        *used = access(path, F_OK) == 0;
-        if (!*used && errno != ENOENT) return err_errno(e, "%s", path);
-    }
-    int code = *used ? 0 : rundir_list(&step, 1, &n, r, e);
-    *used |= n > 0;
+    snprintf(dir.path, sizeof dir.path, "%s", path);
+    int code = is_there(used, path, "run.json", e);
+    if (!code) code = is_there(&locked, path, ".lock", e);
+    if (!code) code = is_there(&config, path, "config.yaml", e);
+    if (!code && dir_exists(path)) code = rundir_list(&step, 1, &n, &dir, e);
+    *used |= (locked && config) || n > 0;
     return code;
+}
+
+static bool ends_with(const char *text, const char *tail)
+{
+    size_t n = strlen(text), m = strlen(tail);
+    return n > m && strcmp(text + n - m, tail) == 0;
+}
+
+static bool is_same(const char *path, const char *other)
+{
+    struct stat a, b;
+    return stat(path, &a) == 0 && stat(other, &b) == 0 && a.st_ino == b.st_ino &&
+           a.st_dev == b.st_dev;
+}
+
+/* What may lie where a run begins: logs of the job, what nobody put there on purpose, what a run that
+ * was killed at its beginning left. */
+static bool may_be_beside(const char *name, const char *path)
+{
+    static const char *const tails[] = { ".log", ".out", ".err" };
+    static const char *const names[] = { ".",        "..",         ".lock",     ".DS_Store",
+                                         ".gitkeep", ".gitignore", "lost+found" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
+        if (ends_with(name, tails[i]) && !dir_exists(path)) return true;
+    return is_temporary(name) || strncmp(name, ".nfs", 4) == 0;
+}
+
+/* The first thing in a directory that a run does not begin beside. */
+static int refuse_strange(const char *dir, const char *config, struct err *e)
+{
+    DIR *d = opendir(dir);
+    if (!d) return err_errno(e, "%s", dir);
+    const struct dirent *entry;
+    int code;
+    while (!(code = dir_next(&entry, d, dir, e)) && entry) {
+        char path[PATH_BYTES];
+        code = path_join(path, dir, entry->d_name, e);
+        if (code) break;
+        bool given = config && is_same(path, config);
+        if (given && strcmp(entry->d_name, "config.yaml") == 0) {
+            code = err_usage(e,
+                             "%s is the configuration given, and a run writes its resolved one "
+                             "under that name; give yours another name, or choose another "
+                             "output.dir",
+                             path);
+            break;
+        }
+        if (given || may_be_beside(entry->d_name, path)) continue;
+        code = err_usage(
+            e,
+            "%s is not empty and not the directory of a run: it holds %s; choose a new "
+            "or an empty directory, such as %s/run",
+            dir, err_quotez(entry->d_name), dir);
+        break;
+    }
+    closedir(d);
+    return code;
+}
+
+/* The directory above that is there has to let one be made. */
+static int check_above(const char *path, struct err *e)
+{
+    char above[PATH_BYTES];
+    struct stat st;
+    if (lstat(path, &st) == 0)
+        return err_usage(e, "%s: is a symbolic link to nothing, wanted a directory", path);
+    find_missing(above, path);
+    size_t n = strlen(above);
+    while (n > 1 && above[n - 1] == '/') n--;
+    while (n > 0 && above[n - 1] != '/') n--;
+    while (n > 1 && above[n - 1] == '/') n--;
+    above[n] = 0;
+    const char *at = n ? above : ".";
+    if (!dir_exists(at)) return err_usage(e, "%s: is a file, wanted a directory", at);
+    return access(at, W_OK | X_OK) == 0 ? 0 : err_errno(e, "%s: no directory can be made here", at);
+}
+
+int rundir_look(const char *path, const char *config, struct err *e)
+{
+    enum path_kind kind;
+    char who[256];
+    bool used = false;
+    if (!*path || strlen(path) >= PATH_BYTES)
+        return err_usage(e, "%s is not a path", err_quotez(path));
+    int code = path_look(&kind, path, e);
+    if (code) return code;
+    if (kind == PATH_NOTHING) return check_above(path, e);
+    if (kind != PATH_DIRECTORY) return err_usage(e, "%s: is a file, wanted a directory", path);
+    if (access(path, W_OK | X_OK) != 0) return err_errno(e, "%s: cannot write", path);
+    if (rundir_busy(who, sizeof who, path)) return refuse_locked(path, who, e);
+    code = rundir_used(&used, path, e);
+    return code || used ? code : refuse_strange(path, config, e);
 }
 
 int rundir_checkpoint(char out[PATH_BYTES], const struct rundir *r, uint64_t step, struct err *e)

@@ -11,12 +11,25 @@ struct rundir {
     char path[PATH_BYTES];
     bool is_private;
     int lock;
+    bool begun;            /* a run has begun here: what rundir_open() made stays */
+    bool made_lock;        /* by rundir_open() */
+    char made[PATH_BYTES]; /* the uppermost directory that rundir_open() made; "": none */
 };
 
+/* Whether a run could be here, before anything is made or read for it: refused are what is not a
+ * directory or cannot be made, a directory that another run is writing, and one that is no run's and
+ * holds anything but `config` (the configuration's file), *.log, *.out, *.err and what file managers
+ * and git leave. Changes nothing. */
+int rundir_look(const char *path, const char *config, struct err *e);
+
 /* Make the directory if it is missing and lock it until rundir_close(): a second run in it is
- * refused, naming host and process of the first. What a killed run left half done is removed. */
+ * refused, naming host and process of the first. What a killed run left half done is removed. Unless
+ * `begun` is set in between, rundir_close() removes what this made. */
 int rundir_open(struct rundir *r, const char *path, bool is_private, struct err *e);
 void rundir_close(struct rundir *r);
+
+/* Whether a process is writing here; `who` (size bytes) is then what .lock says of it. */
+bool rundir_busy(char *who, size_t size, const char *path);
 
 /* out = the path of `name` in it. */
 int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, struct err *e);
@@ -24,8 +37,9 @@ int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, 
 /* The mode of files that hold or mirror training text. */
 mode_t rundir_mode(const struct rundir *r);
 
-/* Whether it holds anything a run leaves; an error when that cannot be told. */
-int rundir_used(bool *used, const struct rundir *r, struct err *e);
+/* Whether the directory at `path`, which may be missing, is that of a run, however little of it is
+ * there; an error when that cannot be told. */
+int rundir_used(bool *used, const char *path, struct err *e);
 
 /* step-000100.h5 */
 int rundir_checkpoint(char out[PATH_BYTES], const struct rundir *r, uint64_t step, struct err *e);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "src/base/mem.h"
 #include "src/base/term.h"
@@ -14,24 +15,29 @@ int setup_kernels(const struct kernels **k, struct err *e)
     return *k ? 0 : err_usage(e, "%s", why);
 }
 
+/* What others call a template, or write where there is none to name. */
+static const char *template_synonym(const char *name)
+{
+    static const struct {
+        const char *theirs, *ours;
+    } rows[] = {
+        { "auto", "model" },          { "default", "model" },  { "tokenizer_default", "model" },
+        { "chat_template", "model" }, { "jinja", "model" },    { "none", "plain" },
+        { "null", "plain" },          { "raw", "plain" },      { "vicuna", "vicuna_v1.1" },
+        { "llama-2", "llama2" },      { "llama-3", "llama3" }, { "chat_ml", "chatml" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (!strcasecmp(name, rows[i].theirs)) return rows[i].ours;
+    return NULL;
+}
+
 static int unknown_template(const char *name, struct err *e)
 {
-    const char *names = template_names();
-    struct str_nearest nearest = { .word = name };
-    char word[64], best[64] = "";
-    for (const char *p = names; *p; p += strspn(p, " ")) {
-        size_t n = strcspn(p, " ");
-        snprintf(word, sizeof word, "%.*s", (int)n, p);
-        str_nearest_try(&nearest, word);
-        if (nearest.best == word) { /* the buffer is reused */
-            snprintf(best, sizeof best, "%s", word);
-            nearest.best = best;
-        }
-        p += n;
-    }
+    const char *names = template_names(), *best = template_synonym(name);
+    if (!best) best = str_nearest_word(name, names);
     return err_usage(e, "template %s: unknown; %s%s%sthere are %s, and model for the model's own",
-                     err_quotez(name), *best ? "did you mean " : "", best, *best ? "? " : "",
-                     names);
+                     err_quotez(name), best ? "did you mean " : "", best ? best : "",
+                     best ? "? " : "", names);
 }
 
 int setup_template(const struct template **t, const char *name, const struct tokenizer *tok,

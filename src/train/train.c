@@ -30,6 +30,7 @@ static struct checkpoint checkpoint_of(struct trainer *t)
     return (struct checkpoint){
         .step = t->step,
         .total_steps = t->total,
+        .warmup = t->schedule.warmup,
         .eval_pending = t->eval_pending,
         .best_eval_loss = t->best_loss,
         .best_step = t->best_step,
@@ -46,8 +47,11 @@ static struct checkpoint checkpoint_of(struct trainer *t)
     };
 }
 
+/* run.json speaks of what is about to appear before it does: whoever looks at a run that was killed
+ * in between finds each file as the record says, of this step or of the one before. */
 static int publish(struct trainer *t, const char *name, double eval_loss, struct err *e)
 {
+    char tmp[PATH_BYTES];
     static const char *const train_on[] = { "responses", "last_response", "everything" };
     const struct config *c = t->config;
     const char *template = t->setup.template ? template_definition(t->setup.template) : NULL;
@@ -60,7 +64,16 @@ static int publish(struct trainer *t, const char *name, double eval_loss, struct
         .step = t->step,
         .eval_loss = eval_loss,
     };
-    return publish_adapter(&t->learner.adapter, c->adapter.lora_dropout, &notes, &t->dir, name, e);
+    int code = rundir_replace_begin(tmp, &t->dir, name, e);
+    if (code) return code;
+    code = publish_adapter_in(&t->learner.adapter, c->adapter.lora_dropout, &notes, tmp, e);
+    if (!code) code = manifest_publishing(t, name, tmp, e);
+    if (!code) code = rundir_replace_commit(tmp, &t->dir, name, e);
+    if (code) {
+        rundir_replace_abort(tmp);
+        return code;
+    }
+    return manifest_published(t, name, e);
 }
 
 /* First what goes with the checkpoint, then the checkpoint: a run that is killed in between goes on
@@ -72,8 +85,8 @@ static int save(struct trainer *t, struct err *e)
     struct checkpoint c = checkpoint_of(t);
     int code = base_hash(t, e);
     if (!code) code = metrics_sync(&t->metrics, e);
+    if (!code) manifest_drop_checkpoint(t);
     if (!code) code = publish(t, "adapter", t->eval_loss, e);
-    if (!code) code = manifest_adapter(t, "adapter", e);
     if (!code) code = rundir_checkpoint(path, &t->dir, t->step, e);
     if (!code) code = checkpoint_save(&c, path, rundir_mode(&t->dir), e);
     if (!code) code = manifest_checkpoint(t, path, e);
@@ -132,7 +145,7 @@ static int validate(struct trainer *t, struct err *e)
     start = term_now_s();
     code = base_hash(t, e);
     if (!code) code = publish(t, "best", v.loss, e);
-    if (!code) code = manifest_adapter(t, "best", e);
+    if (!code) code = manifest_write(t, "running", NULL, e);
     t->time.checkpoints += term_now_s() - start;
     return code;
 }
@@ -256,17 +269,16 @@ static int prepare_schedule(struct trainer *t, struct err *e)
     const struct config *c = t->config;
     int code = setup_sampler(&t->sampler, &t->setup, c, e);
     if (code) return code;
-    size_t n = t->sampler.n, size = (size_t)c->train.batch_size;
-    t->steps_per_epoch = (n + size - 1) / size;
-    t->total = c->train.max_steps != CONFIG_NONE
-                   ? (uint64_t)c->train.max_steps
-                   : t->steps_per_epoch * (uint64_t)c->train.num_epochs;
+    size_t n = t->sampler.n;
+    t->steps_per_epoch = schedule_steps_per_epoch(c, n);
+    t->total = schedule_steps(c, t->steps_per_epoch);
     t->schedule = schedule_of(c, t->total);
     t->order = mem_alloc(n, sizeof *t->order, e);
     t->loss = mem_alloc(t->total, sizeof *t->loss, e);
     t->best_loss = t->eval_loss = NAN;
     t->saved_step = NEVER;
-    return t->order && t->loss ? 0 : e->code;
+    if (!t->order || !t->loss) return e->code;
+    return t->options->resume == RESUME_NEVER ? schedule_check(&t->schedule, c, e) : 0;
 }
 
 static int write_config(struct trainer *t, struct err *e)
@@ -280,6 +292,7 @@ static int write_config(struct trainer *t, struct err *e)
 /* A run that was killed behind its last checkpoint has nothing to do but this. */
 static int finish_leftovers(struct trainer *t, struct err *e)
 {
+    t->dir.begun = true;
     int code = rundir_prune(&t->dir, (size_t)t->config->train.save_total_limit, e);
     if (code || manifest_has_status(t, "finished")) return code;
     code = manifest_begin(t, *t->resumed_from ? t->resumed_from : NULL, e);
@@ -316,40 +329,86 @@ static int check_room(const struct trainer *t, struct err *e)
                       e);
 }
 
-static int prepare(struct trainer *t, bool *finished, struct err *e)
+/* Everything that can be told about output.dir before anything is made. */
+static int check_directory(const struct trainer *t, struct err *e)
 {
-    char path[PATH_BYTES];
-    uint8_t digest[SHA256_BYTES];
     const struct config *c = t->config;
-    config_print(&t->config_text, c);
-    int code = str_error(&t->config_text, e);
-    if (!code) code = sha256_of(digest, t->config_text.p, t->config_text.n, e);
-    if (code) return code;
-    hex_of(t->config_sha256, digest);
     if (dir_exists(c->model.path) && path_within(c->output.dir, c->model.path)) {
         return config_error(e, c, "output.dir", "lies inside the base model %s", c->model.path);
     }
-    code = rundir_open(&t->dir, c->output.dir, c->output.private, e);
-    if (code) return config_prefix(e, c, "output.dir", 0);
-    code = setup_open(&t->setup, c, e);
+    int code = rundir_look(c->output.dir, c->file, e);
+    if (!code) code = resume_may_begin(t, e);
+    return code == ERR_USAGE ? config_prefix(e, c, "output.dir", 0) : code;
+}
+
+/* An adapter follows the umask: only the directory keeps others from it, and one that was there
+ * already keeps its mode. */
+static void note_open_directory(struct trainer *t)
+{
+    struct stat st;
+    mode_t mask = umask(0);
+    umask(mask);
+    bool hidden = !t->config->output.private || (mask & 0044) == 0044;
+    if (hidden || *t->dir.made || stat(t->dir.path, &st) != 0 || !(st.st_mode & 0011)) return;
+    str_addf(
+        &t->setup.notes,
+        "output.dir %s was there already, with mode %o: others can read the adapters in it (what "
+        "holds training text stays private); chmod 700 it if they must not\n",
+        t->dir.path, (unsigned)st.st_mode & 0777);
+}
+
+static int digest_config(struct trainer *t, struct err *e)
+{
+    uint8_t digest[SHA256_BYTES];
+    config_print(&t->config_text, t->config);
+    int code = str_error(&t->config_text, e);
+    if (!code) code = sha256_of(digest, t->config_text.p, t->config_text.n, e);
+    if (!code) hex_of(t->config_sha256, digest);
+    return code;
+}
+
+/* Leave the first files of this process: from here on there is a run. */
+static int begin_run(struct trainer *t, struct err *e)
+{
+    char path[PATH_BYTES];
+    int code = check_room(t, e);
+    if (code) return config_prefix(e, t->config, "output.dir", 0);
+    code = manifest_begin(t, *t->resumed_from ? t->resumed_from : NULL, e);
+    if (!code) code = manifest_replacing_config(t, e);
+    if (!code) code = write_config(t, e);
+    if (code) return code;
+    t->dir.begun = true;
+    code = rundir_path(path, &t->dir, "metrics.jsonl", e);
+    if (!code)
+        code = metrics_open(&t->metrics, path, t->step, t->eval_pending, t->dir.is_private, e);
+    return code ? code : manifest_write(t, "running", NULL, e);
+}
+
+/* The directory is made and locked after all that it has not to be there for: what is refused until
+ * then leaves nothing. */
+static int prepare(struct trainer *t, bool *finished, struct err *e)
+{
+    const struct config *c = t->config;
+    int code = digest_config(t, e);
+    if (!code) code = check_directory(t, e);
+    if (!code) code = setup_open(&t->setup, c, e);
     if (code) return code;
     hex_of(t->data_sha256, t->setup.data.sha256);
     code = inputs_begin(&t->inputs, c, &t->setup, e);
     if (!code) code = prepare_learner(t, e);
     if (!code) code = prepare_schedule(t, e);
-    if (!code) code = resume_from(t, finished, e);
+    if (code) return code;
+    code = rundir_open(&t->dir, c->output.dir, c->output.private, e);
+    if (code) return config_prefix(e, c, "output.dir", 0);
+    code = resume_from(t, finished, e);
     if (code) return code;
     if (*finished) return finish_leftovers(t, e);
+    code = schedule_check(&t->schedule, c, e);
+    if (code) return code;
+    schedule_notes(&t->setup.notes, &t->schedule, c);
+    note_open_directory(t);
     t->first_step = t->step;
-    code = check_room(t, e);
-    if (code) return config_prefix(e, c, "output.dir", 0);
-    code = write_config(t, e);
-    if (!code) code = rundir_path(path, &t->dir, "metrics.jsonl", e);
-    if (!code)
-        code = metrics_open(&t->metrics, path, t->step, t->eval_pending, t->dir.is_private, e);
-    if (!code) code = manifest_begin(t, *t->resumed_from ? t->resumed_from : NULL, e);
-    if (!code) code = manifest_write(t, "running", NULL, e);
-    return code;
+    return begin_run(t, e);
 }
 
 /* The state of the last completed step, so that nothing is lost. */

@@ -55,6 +55,9 @@ struct trainer {
     char base_sha256[SHA256_HEX], data_sha256[SHA256_HEX], config_sha256[SHA256_HEX];
 };
 
+/* Refuses a directory that holds a run when none is to go on; changes nothing (resume.c). */
+int resume_may_begin(const struct trainer *t, struct err *e);
+
 /* Decide what to go on from (resume.c). After it t->step etc. are those of the checkpoint, or 0.
  * *finished: the run is complete, there is nothing to do. */
 int resume_from(struct trainer *t, bool *finished, struct err *e);
