@@ -52,7 +52,8 @@ struct trainer {
 
     struct inputs inputs;
     struct manifest manifest;
-    char base_sha256[SHA256_HEX], data_sha256[SHA256_HEX], config_sha256[SHA256_HEX];
+    char base_sha256[SHA256_HEX], base_fingerprint[SHA256_HEX], data_sha256[SHA256_HEX],
+        config_sha256[SHA256_HEX];
 };
 
 /* Decide what to go on from (resume.c). After it t->step etc. are those of the checkpoint, or 0.
