@@ -167,7 +167,8 @@ static void check_effect(const char *what, const struct adapter *a, const struct
 
 static struct peft_pattern rank_rules[] = { { .key = "layers.1.self_attn.q_proj", .value = 5 },
                                             { .key = "(gate|up)_proj", .value = 2 } };
-static struct peft_pattern alpha_rules[] = { { .key = "v_proj", .value = 1.5 }, { .key = "up_proj", .value = 40 } };
+static struct peft_pattern alpha_rules[] = { { .key = "v_proj", .value = 1.5 },
+                                             { .key = "up_proj", .value = 40 } };
 static const char *some[] = { "q_proj", "v_proj", "up_proj", "gate_proj" };
 
 static const struct {
@@ -323,6 +324,135 @@ static void test_refused(void **state)
     assert_non_null(strstr(e.msg, "lora_alpha"));
     golden_close(&g);
     golden_close(&other);
+}
+
+/* Write a PEFT directory again with one more tensor, a copy of the base's weight `module` in `type`,
+ * whose value number `changed` differs (SIZE_MAX: none), and with `rows` rows. */
+static void add_copy(const char *dir, const char *name, const struct matrix *w, enum dtype type,
+                     size_t changed, size_t rows)
+{
+    struct safetensors st;
+    struct st_writer out;
+    struct err e;
+    char path[PATH_BYTES];
+    OK(path_join(path, dir, "adapter_model.safetensors", &e), e);
+    OK(safetensors_open(&st, path, &e), e);
+    struct st_entry *entries = calloc(st.n + 1, sizeof *entries);
+    float *wide = calloc(rows * w->cols, sizeof *wide);
+    uint8_t *bytes = calloc(rows * w->cols, sizeof *wide);
+    for (size_t i = 0; i < rows * w->cols; i++) {
+        real x = 0;
+        real *row = calloc(w->cols, sizeof *row);
+        if (i / w->cols < w->rows) {
+            golden_kernels()->widen(row, w, i / w->cols, 0, w->cols);
+            x = row[i % w->cols];
+        }
+        wide[i] = i == changed ? 7 : (float)x;
+        free(row);
+    }
+    kernels_narrow(bytes, type, wide, rows * w->cols);
+    for (size_t i = 0; i < st.n; i++) {
+        const struct tensor *t = &st.tensors[i];
+        entries[i] = (struct st_entry){ t->name, t->type, t->rank, { t->dims[0], t->dims[1] } };
+    }
+    entries[st.n] = (struct st_entry){ name, type, 2, { rows, w->cols } };
+    OK(st_writer_begin(&out, path, entries, st.n + 1, 0666, &e), e);
+    for (size_t i = 0; i < st.n; i++)
+        OK(st_writer_add(&out, st.tensors[i].data, st.tensors[i].bytes, &e), e);
+    OK(st_writer_add(&out, bytes, dtype_bytes(type, rows * w->cols), &e), e);
+    OK(st_writer_commit(&out, &e), e);
+    safetensors_close(&st);
+    free(entries);
+    free(wide);
+    free(bytes);
+}
+
+/* A copy of a base's weight that was not trained says nothing and is dropped, with a note; one that was
+ * is refused. */
+static void copies_are_dropped_when_unchanged(void **state)
+{
+    (void)state;
+    struct golden g;
+    golden_open(&g, "mha-untied");
+    const struct llama *m = &g.model;
+    const struct {
+        const char *name;
+        const struct matrix *w;
+        enum dtype type;
+        size_t changed, rows;
+        const char *want; /* in the error; NULL: dropped */
+    } rows[] = {
+        { "base_model.model.lm_head.weight", &m->head, DTYPE_F32, SIZE_MAX, m->shape.V, NULL },
+        { "base_model.model.lm_head.weight", &m->head, DTYPE_BF16, SIZE_MAX, m->shape.V, NULL },
+        { "base_model.model.model.embed_tokens.weight", &m->embedding, DTYPE_F16, SIZE_MAX,
+          m->shape.V, NULL },
+        { "base_model.model.model.embed_tokens.base_layer.weight", &m->embedding, DTYPE_F32,
+          SIZE_MAX, m->shape.V, NULL },
+        { "base_model.model.model.layers.1.mlp.up_proj.base_layer.weight", &m->layer[1].w[UP_PROJ],
+          DTYPE_F32, SIZE_MAX, m->layer[1].w[UP_PROJ].rows, NULL },
+        { "base_model.model.model.embed_tokens.weight", &m->embedding, DTYPE_F32, 40, m->shape.V,
+          "is not the base's own weight (row" },
+        { "base_model.model.lm_head.weight", &m->embedding, DTYPE_F32, SIZE_MAX, m->shape.V,
+          "is not the base's own weight" },
+        { "base_model.model.model.embed_tokens.weight", &m->embedding, DTYPE_F32, SIZE_MAX,
+          m->shape.V + 1, "its vocabulary was resized" },
+        { "base_model.model.score.weight", &m->head, DTYPE_F32, SIZE_MAX, m->shape.V,
+          "does not belong" },
+        { "base_model.model.model.layers.9.mlp.up_proj.weight", &m->layer[1].w[UP_PROJ], DTYPE_F32,
+          SIZE_MAX, m->layer[1].w[UP_PROJ].rows, "does not belong" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct adapter a;
+        struct err e;
+        struct str notes = { 0 };
+        struct adapter_base base = { &m->shape, m, &notes };
+        char name[32];
+        snprintf(name, sizeof name, "copy%zu", i);
+        const char *dir = make_dir(name);
+        write_kind(dir, &m->shape, 0, 1);
+        add_copy(dir, rows[i].name, rows[i].w, rows[i].type, rows[i].changed, rows[i].rows);
+        int code = adapter_load(&a, &base, dir, 1, &e);
+        if (rows[i].want) {
+            if (!code) fail_msg("%s: not refused", rows[i].name);
+            if (!strstr(e.msg, rows[i].want)) fail_msg("row %zu: %s", i, e.msg);
+        } else {
+            OK(code, e);
+            if (!notes.n || !strstr(notes.p, "is an unchanged copy"))
+                fail_msg("row %zu: no note", i);
+            adapter_free(&a);
+            base.model = NULL; /* a shape alone does not tell */
+            assert_int_equal(adapter_load(&a, &base, dir, 1, &e), ERR_FAIL);
+            assert_non_null(strstr(e.msg, "name the whole base with --model"));
+        }
+        str_free(&notes);
+    }
+    golden_close(&g);
+}
+
+/* The same adapter has one digest in each form, another one has another. */
+static void a_digest_names_an_adapter(void **state)
+{
+    (void)state;
+    struct golden g;
+    struct adapter a;
+    struct err e;
+    char first[SHA256_HEX], again[SHA256_HEX];
+    golden_open(&g, "gqa-tied");
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        const char *dir = make_dir("digest");
+        write_kind(dir, &g.model.shape, kind, 1);
+        OK(load(&a, &g.model.shape, dir, 1, &e), e);
+        OK(adapter_digest(first, &a, &e), e);
+        a.params[a.n_params - 1] += (real)0.25;
+        OK(adapter_digest(again, &a, &e), e);
+        assert_string_not_equal(first, again);
+        a.params[a.n_params - 1] -= (real)0.25;
+        a.scale *= 2;
+        OK(adapter_digest(again, &a, &e), e);
+        assert_string_not_equal(first, again);
+        adapter_free(&a);
+    }
+    golden_close(&g);
 }
 
 /* An adapter that holds a NaN is neither saved nor loaded. */
@@ -551,10 +681,16 @@ static void test_merge_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load),          cmocka_unit_test(test_combine),
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_not_finite),    cmocka_unit_test(test_init),
-        cmocka_unit_test(test_targets),       cmocka_unit_test(test_merged_values),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_combine),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(copies_are_dropped_when_unchanged),
+        cmocka_unit_test(a_digest_names_an_adapter),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_init),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_merged_values),
         cmocka_unit_test(test_merge_refuses),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
