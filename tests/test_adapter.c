@@ -46,6 +46,14 @@ static float value(uint32_t stream, uint64_t i)
     return (float)(0.2 * (rng_unit(21, RNG_TEST, stream, i) - 0.5));
 }
 
+/* Without the base's weights, the notes dropped. */
+static int load(struct adapter *a, const struct shape *s, const char *dir, double weight,
+                struct err *e)
+{
+    struct adapter_base base = { .shape = s };
+    return adapter_load(a, &base, dir, weight, e);
+}
+
 /* ---- PEFT directories ------------------------------------------------------------------------- */
 
 /* Write a PEFT directory whose parts hold value(stream, ...); the ranks are those of the rules. */
@@ -62,7 +70,9 @@ static void write_adapter(const char *dir, const struct shape *s, const struct p
             size_t r;
             double alpha;
             snprintf(path, sizeof paths[0], "model.layers.%zu.%s", l, module_table[m].path);
-            if (!peft_targets(c, path)) continue;
+            bool is;
+            OK(peft_targets(&is, c, path, &e), e);
+            if (!is) continue;
             OK(peft_rank_alpha(&r, &alpha, c, path, &e), e);
             size_t rows = module_rows(s, (enum module)m), cols = module_cols(s, (enum module)m);
             out[n++] = (struct peft_output){ path, PEFT_A, r, cols, NULL };
@@ -88,7 +98,9 @@ static void add_effect(double *delta, struct peft *p, const struct shape *s, siz
     const struct tensor *a, *b;
     struct err e;
     snprintf(path, sizeof path, "model.layers.%zu.%s", l, module_table[m].path);
-    if (!peft_targets(&p->config, path)) return;
+    bool is;
+    OK(peft_targets(&is, &p->config, path, &e), e);
+    if (!is) return;
     OK(peft_rank_alpha(&r, &alpha, &p->config, path, &e), e);
     OK(peft_tensor(&a, p, path, PEFT_A, r, cols, &e), e);
     OK(peft_tensor(&b, p, path, PEFT_B, rows, r, &e), e);
@@ -153,9 +165,10 @@ static void check_effect(const char *what, const struct adapter *a, const struct
     free(found);
 }
 
-static struct peft_pattern rank_rules[] = { { "layers.1.self_attn.q_proj", 5, NULL },
-                                            { "(gate|up)_proj", 2, NULL } };
-static struct peft_pattern alpha_rules[] = { { "v_proj", 1.5, NULL }, { "up_proj", 40, NULL } };
+static struct peft_pattern rank_rules[] = { { .key = "layers.1.self_attn.q_proj", .value = 5 },
+                                            { .key = "(gate|up)_proj", .value = 2 } };
+static struct peft_pattern alpha_rules[] = { { .key = "v_proj", .value = 1.5 },
+                                             { .key = "up_proj", .value = 40 } };
 static const char *some[] = { "q_proj", "v_proj", "up_proj", "gate_proj" };
 
 static const struct {
@@ -215,7 +228,7 @@ static void test_load(void **state)
         write_kind(dir, &g.model.shape, i, 1);
         for (int weighted = 0; weighted < 2; weighted++) {
             struct part part = { dir, weighted ? -0.3 : 1 };
-            OK(adapter_load(&a, &g.model.shape, dir, part.weight, &e), e);
+            OK(load(&a, &g.model.shape, dir, part.weight, &e), e);
             check_effect(kinds[i].what, &a, &part, 1);
             adapter_free(&a);
         }
@@ -236,7 +249,7 @@ static void test_combine(void **state)
         snprintf(name, sizeof name, "part%zu", i);
         from[i] = (struct part){ make_dir(name), i ? 0.5 * (double)i : 2 };
         write_kind(from[i].dir, &g.model.shape, 2 * i, (uint32_t)i);
-        OK(adapter_load(&parts[i], &g.model.shape, from[i].dir, from[i].weight, &e), e);
+        OK(load(&parts[i], &g.model.shape, from[i].dir, from[i].weight, &e), e);
     }
     OK(adapter_combine(&sum, parts, 3, &e), e);
     assert_int_equal(sum.r, parts[0].r + parts[1].r + parts[2].r);
@@ -257,9 +270,9 @@ static void test_round_trip(void **state)
         struct adapter a, b;
         const char *from = make_dir("from"), *to = make_dir("to");
         write_kind(from, &g.model.shape, i, 5);
-        OK(adapter_load(&a, &g.model.shape, from, 1, &e), e);
+        OK(load(&a, &g.model.shape, from, 1, &e), e);
         OK(adapter_save(&a, to, "base", 0.25, &e), e);
-        OK(adapter_load(&b, &g.model.shape, to, 1, &e), e);
+        OK(load(&b, &g.model.shape, to, 1, &e), e);
         assert_true(a.scale == b.scale && a.r == b.r && a.targets == b.targets);
         assert_memory_equal(a.params, b.params, a.n_params * sizeof *a.params);
         struct safetensors x, y; /* nothing was folded: bits as they were */
@@ -288,24 +301,158 @@ static void test_refused(void **state)
     golden_open(&other, "mha-untied");
     const char *dir = make_dir("refused");
     write_kind(dir, &g.model.shape, 0, 1);
-    assert_int_equal(adapter_load(&a, &other.model.shape, dir, 1, &e), ERR_FAIL);
+    assert_int_equal(load(&a, &other.model.shape, dir, 1, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "shape"));
     assert_null(a.params);
-    assert_int_equal(adapter_load(&a, &g.model.shape, test_dir, 1, &e), ERR_FAIL);
+    assert_int_equal(load(&a, &g.model.shape, test_dir, 1, &e), ERR_FAIL);
     struct shape fewer = g.model.shape;
     fewer.layers--;
-    assert_int_equal(adapter_load(&a, &fewer, dir, 1, &e), ERR_FAIL);
-    assert_non_null(strstr(e.msg, "does not belong"));
-    fewer.layers += 2;
-    assert_int_equal(adapter_load(&a, &fewer, dir, 1, &e), ERR_FAIL);
-    assert_non_null(strstr(e.msg, "no lora_A and lora_B for"));
+    assert_int_equal(load(&a, &fewer, dir, 1, &e), ERR_FAIL);
+    assert_non_null(strstr(e.msg, "another base"));
+    fewer.layers += 2; /* as in PEFT, a layer without tensors stays as it is */
+    struct str notes = { 0 };
+    struct adapter_base base = { .shape = &fewer, .notes = &notes };
+    OK(adapter_load(&a, &base, dir, 1, &e), e);
+    assert_non_null(notes.p);
+    assert_non_null(strstr(notes.p, "has no tensors for 4 modules that target_modules names"));
+    str_free(&notes);
+    adapter_free(&a);
     struct peft_config c = kinds[0].config;
     c.lora_alpha = -1;
     write_adapter(dir, &g.model.shape, &c, 1);
-    assert_int_equal(adapter_load(&a, &g.model.shape, dir, 1, &e), ERR_FAIL);
+    assert_int_equal(load(&a, &g.model.shape, dir, 1, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "lora_alpha"));
     golden_close(&g);
     golden_close(&other);
+}
+
+/* Write a PEFT directory again with one more tensor, a copy of the base's weight `module` in `type`,
+ * whose value number `changed` differs (SIZE_MAX: none), and with `rows` rows. */
+static void add_copy(const char *dir, const char *name, const struct matrix *w, enum dtype type,
+                     size_t changed, size_t rows)
+{
+    struct safetensors st;
+    struct st_writer out;
+    struct err e;
+    char path[PATH_BYTES];
+    OK(path_join(path, dir, "adapter_model.safetensors", &e), e);
+    OK(safetensors_open(&st, path, &e), e);
+    struct st_entry *entries = calloc(st.n + 1, sizeof *entries);
+    float *wide = calloc(rows * w->cols, sizeof *wide);
+    uint8_t *bytes = calloc(rows * w->cols, sizeof *wide);
+    for (size_t i = 0; i < rows * w->cols; i++) {
+        real x = 0;
+        real *row = calloc(w->cols, sizeof *row);
+        if (i / w->cols < w->rows) {
+            golden_kernels()->widen(row, w, i / w->cols, 0, w->cols);
+            x = row[i % w->cols];
+        }
+        wide[i] = i == changed ? 7 : (float)x;
+        free(row);
+    }
+    kernels_narrow(bytes, type, wide, rows * w->cols);
+    for (size_t i = 0; i < st.n; i++) {
+        const struct tensor *t = &st.tensors[i];
+        entries[i] = (struct st_entry){ t->name, t->type, t->rank, { t->dims[0], t->dims[1] } };
+    }
+    entries[st.n] = (struct st_entry){ name, type, 2, { rows, w->cols } };
+    OK(st_writer_begin(&out, path, entries, st.n + 1, 0666, &e), e);
+    for (size_t i = 0; i < st.n; i++)
+        OK(st_writer_add(&out, st.tensors[i].data, st.tensors[i].bytes, &e), e);
+    OK(st_writer_add(&out, bytes, dtype_bytes(type, rows * w->cols), &e), e);
+    OK(st_writer_commit(&out, &e), e);
+    safetensors_close(&st);
+    free(entries);
+    free(wide);
+    free(bytes);
+}
+
+/* A copy of a base's weight that was not trained says nothing and is dropped, with a note; one that was
+ * is refused. */
+static void copies_are_dropped_when_unchanged(void **state)
+{
+    (void)state;
+    struct golden g;
+    golden_open(&g, "mha-untied");
+    const struct llama *m = &g.model;
+    const struct {
+        const char *name;
+        const struct matrix *w;
+        enum dtype type;
+        size_t changed, rows;
+        const char *want; /* in the error; NULL: dropped */
+    } rows[] = {
+        { "base_model.model.lm_head.weight", &m->head, DTYPE_F32, SIZE_MAX, m->shape.V, NULL },
+        { "base_model.model.lm_head.weight", &m->head, DTYPE_BF16, SIZE_MAX, m->shape.V, NULL },
+        { "base_model.model.model.embed_tokens.weight", &m->embedding, DTYPE_F16, SIZE_MAX,
+          m->shape.V, NULL },
+        { "base_model.model.model.embed_tokens.base_layer.weight", &m->embedding, DTYPE_F32,
+          SIZE_MAX, m->shape.V, NULL },
+        { "base_model.model.model.layers.1.mlp.up_proj.base_layer.weight", &m->layer[1].w[UP_PROJ],
+          DTYPE_F32, SIZE_MAX, m->layer[1].w[UP_PROJ].rows, NULL },
+        { "base_model.model.model.embed_tokens.weight", &m->embedding, DTYPE_F32, 40, m->shape.V,
+          "is not the base's own weight (row" },
+        { "base_model.model.lm_head.weight", &m->embedding, DTYPE_F32, SIZE_MAX, m->shape.V,
+          "is not the base's own weight" },
+        { "base_model.model.model.embed_tokens.weight", &m->embedding, DTYPE_F32, SIZE_MAX,
+          m->shape.V + 1, "its vocabulary was resized" },
+        { "base_model.model.score.weight", &m->head, DTYPE_F32, SIZE_MAX, m->shape.V,
+          "does not belong" },
+        { "base_model.model.model.layers.9.mlp.up_proj.weight", &m->layer[1].w[UP_PROJ], DTYPE_F32,
+          SIZE_MAX, m->layer[1].w[UP_PROJ].rows, "does not belong" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct adapter a;
+        struct err e;
+        struct str notes = { 0 };
+        struct adapter_base base = { &m->shape, m, &notes };
+        char name[32];
+        snprintf(name, sizeof name, "copy%zu", i);
+        const char *dir = make_dir(name);
+        write_kind(dir, &m->shape, 0, 1);
+        add_copy(dir, rows[i].name, rows[i].w, rows[i].type, rows[i].changed, rows[i].rows);
+        int code = adapter_load(&a, &base, dir, 1, &e);
+        if (rows[i].want) {
+            if (!code) fail_msg("%s: not refused", rows[i].name);
+            if (!strstr(e.msg, rows[i].want)) fail_msg("row %zu: %s", i, e.msg);
+        } else {
+            OK(code, e);
+            if (!notes.n || !strstr(notes.p, "is an unchanged copy"))
+                fail_msg("row %zu: no note", i);
+            adapter_free(&a);
+            base.model = NULL; /* a shape alone does not tell */
+            assert_int_equal(adapter_load(&a, &base, dir, 1, &e), ERR_FAIL);
+            assert_non_null(strstr(e.msg, "name the whole base with --model"));
+        }
+        str_free(&notes);
+    }
+    golden_close(&g);
+}
+
+/* The same adapter has one digest in each form, another one has another. */
+static void a_digest_names_an_adapter(void **state)
+{
+    (void)state;
+    struct golden g;
+    struct adapter a;
+    struct err e;
+    char first[SHA256_HEX], again[SHA256_HEX];
+    golden_open(&g, "gqa-tied");
+    for (size_t kind = 0; kind < KINDS; kind++) {
+        const char *dir = make_dir("digest");
+        write_kind(dir, &g.model.shape, kind, 1);
+        OK(load(&a, &g.model.shape, dir, 1, &e), e);
+        OK(adapter_digest(first, &a, &e), e);
+        a.params[a.n_params - 1] += (real)0.25;
+        OK(adapter_digest(again, &a, &e), e);
+        assert_string_not_equal(first, again);
+        a.params[a.n_params - 1] -= (real)0.25;
+        a.scale *= 2;
+        OK(adapter_digest(again, &a, &e), e);
+        assert_string_not_equal(first, again);
+        adapter_free(&a);
+    }
+    golden_close(&g);
 }
 
 /* An adapter that holds a NaN is neither saved nor loaded. */
@@ -318,12 +465,12 @@ static void test_not_finite(void **state)
     golden_open(&g, "gqa-tied");
     const char *dir = make_dir("nan");
     write_kind(dir, &g.model.shape, 0, 1);
-    OK(adapter_load(&a, &g.model.shape, dir, 1, &e), e);
+    OK(load(&a, &g.model.shape, dir, 1, &e), e);
     a.params[17] = NAN;
     assert_int_equal(adapter_save(&a, make_dir("nan2"), NULL, 0, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "NaN or infinity"));
     adapter_free(&a);
-    assert_int_equal(adapter_load(&a, &g.model.shape, dir, 1e38 * 1e10, &e), ERR_FAIL);
+    assert_int_equal(load(&a, &g.model.shape, dir, 1e38 * 1e10, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "NaN or infinity"));
     golden_close(&g);
 }
@@ -534,10 +681,16 @@ static void test_merge_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load),          cmocka_unit_test(test_combine),
-        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_not_finite),    cmocka_unit_test(test_init),
-        cmocka_unit_test(test_targets),       cmocka_unit_test(test_merged_values),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_combine),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(copies_are_dropped_when_unchanged),
+        cmocka_unit_test(a_digest_names_an_adapter),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_init),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_merged_values),
         cmocka_unit_test(test_merge_refuses),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);

@@ -24,7 +24,7 @@ static void gguf_rows_of_q_and_k_are_pairs(void **state)
     if (adapter_place(&a, &e)) fail_msg("%s", e.msg);
     for (size_t i = 0; i < a.n_params; i++) a.params[i] = (real)i;
     const char *path = temp_path("pairs.gguf");
-    if (adapter_gguf_write(&a, path, &e) || gguf_open(&g, path, &e)) fail_msg("%s", e.msg);
+    if (adapter_gguf_write(&a, NULL, path, &e) || gguf_open(&g, path, &e)) fail_msg("%s", e.msg);
     double alpha = 0;
     assert_int_equal(gguf_get_double(&alpha, &g, "adapter.lora.alpha", true, &e), 0);
     assert_true(alpha == 6);

@@ -29,6 +29,14 @@ static struct peft_config config_ok(const char *text)
     return c;
 }
 
+static bool targets(const struct peft_config *c, const char *module)
+{
+    bool is;
+    struct err e;
+    if (peft_targets(&is, c, module, &e)) fail_msg("%s", e.msg);
+    return is;
+}
+
 /* ---- configurations that are read ------------------------------------------------------------ */
 
 /* As PEFT 0.21.2 saves LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj", "v_proj"]). */
@@ -62,8 +70,8 @@ static void test_config_of_peft(void **state)
     assert_string_equal(c.base_model, "meta-llama/Llama-2-7b-hf");
     assert_int_equal(c.n_targets, 2);
     assert_string_equal(c.target_modules[0], "v_proj");
-    assert_true(peft_targets(&c, "model.layers.0.self_attn.q_proj"));
-    assert_false(peft_targets(&c, "model.layers.0.self_attn.k_proj"));
+    assert_true(targets(&c, "model.layers.0.self_attn.q_proj"));
+    assert_false(targets(&c, "model.layers.0.self_attn.k_proj"));
     peft_config_free(&c);
 }
 
@@ -75,8 +83,8 @@ static void test_defaults(void **state)
     assert_true(c.lora_alpha == 8);
     assert_true(c.lora_dropout == 0);
     assert_null(c.base_model);
-    assert_true(peft_targets(&c, "model.layers.0.self_attn.v_proj"));
-    assert_false(peft_targets(&c, "model.layers.0.self_attn.o_proj"));
+    assert_true(targets(&c, "model.layers.0.self_attn.v_proj"));
+    assert_false(targets(&c, "model.layers.0.self_attn.o_proj"));
     peft_config_free(&c);
 }
 
@@ -97,6 +105,16 @@ static void test_accepted(void **state)
         "\"auto_mapping\": {\"base_model_class\": \"LlamaForCausalLM\"}, \"revision\": \"main\"",
         "\"a key of next year\": {}, \"another\": \"\", \"and another\": null",
         "\"rank_pattern\": null, \"alpha_pattern\": null",
+        "\"fan_in_fan_out\": true",
+        /* ms-swift and unsloth */
+        "\"lora_dtype\": \"bfloat16\", \"lorap_lr_ratio\": 16.0, \"lorap_emb_lr\": 1e-06",
+        "\"lora_dtype\": null, \"use_qa_lora\": false, \"use_merged_linear\": false",
+        "\"swift_type\": \"LORA\", \"model_key_mapping\": null, \"enable_lora\": null",
+        "\"auto_mapping\": {\"parent_library\": \"transformers.models.llama.modeling_llama\", "
+        "\"unsloth_fixed\": true}, \"unsloth_fixed\": true",
+        "\"corda_config\": {\"a\": 1}, \"lora_ga_config\": {\"a\": 1}, "
+        "\"ensure_weight_tying\": true",
+        "\"exclude_modules\": \"\", \"layers_pattern\": \"\", \"modules_to_save\": null",
     };
     for (size_t i = 0; i < sizeof extras / sizeof extras[0]; i++) {
         char text[512];
@@ -111,19 +129,116 @@ static void test_targets(void **state)
     (void)state;
     struct peft_config c = config_ok("{\"peft_type\":\"LORA\",\"target_modules\":["
                                      "\"layers.1.mlp.up_proj\",\"o_proj\",\"whole.path\"]}");
-    assert_true(peft_targets(&c, "model.layers.1.mlp.up_proj"));
-    assert_false(peft_targets(&c, "model.layers.11.mlp.up_proj"));
-    assert_true(peft_targets(&c, "model.layers.11.self_attn.o_proj"));
-    assert_false(peft_targets(&c, "model.layers.11.self_attn.no_proj"));
-    assert_true(peft_targets(&c, "whole.path"));
-    assert_false(peft_targets(&c, "path"));
+    assert_true(targets(&c, "model.layers.1.mlp.up_proj"));
+    assert_false(targets(&c, "model.layers.11.mlp.up_proj"));
+    assert_true(targets(&c, "model.layers.11.self_attn.o_proj"));
+    assert_false(targets(&c, "model.layers.11.self_attn.no_proj"));
+    assert_true(targets(&c, "whole.path"));
+    assert_false(targets(&c, "path"));
     peft_config_free(&c);
     c = config_ok("{\"peft_type\":\"LORA\",\"target_modules\":\"all-linear\"}");
     assert_true(c.all_linear);
-    assert_true(peft_targets(&c, "model.layers.1.mlp.gate_proj"));
-    assert_false(peft_targets(&c, "lm_head"));
-    assert_false(peft_targets(&c, "model.embed_tokens"));
+    assert_true(targets(&c, "model.layers.1.mlp.gate_proj"));
+    assert_false(targets(&c, "lm_head"));
+    assert_false(targets(&c, "model.embed_tokens"));
     peft_config_free(&c);
+}
+
+/* Which modules are adapted: what PEFT 0.21.2's check_target_module_exists() says of the seven
+ * modules (q k v o gate up down) of layers 0, 1 and 11, for each way to say it. */
+static void test_modules_are_chosen_as_peft_does(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *chosen;
+    } rows[] = {
+        { "\"target_modules\": \".*q_proj\"", "100000010000001000000" },
+        { "\"target_modules\": \"q_proj\"", "000000000000000000000" },
+        { "\"target_modules\": \".*\\\\.(q|v)_proj\"", "101000010100001010000" },
+        { "\"target_modules\": \"model\\\\.layers\\\\.1\\\\..*\"", "000000011111110000000" },
+        { "\"target_modules\": \".*self_attn.*(q_proj|k_proj)$|.*mlp\\\\.down_proj\"",
+          "110000111000011100001" },
+        { "\"target_modules\": \"(?!.*mlp).*_proj\"", "111100011110001111000" },
+        { "\"target_modules\": \".*layers\\\\.[0-9]\\\\..*proj\"", "111111111111110000000" },
+        { "\"target_modules\": \".*q_pro\"", "000000000000000000000" },
+        { "\"target_modules\": \"^(?:model)(?=\\\\.).*\\\\.(?P<name>gate_proj|up_proj)$\"",
+          "000011000001100000110" },
+        { "\"target_modules\": \"(?:.*?(?:vision|image|visual|patch|language|text).*?(?:s"
+          "elf_attn|attention|attn|mlp|feed_forward|ffn|dense).*?(?:k_proj|v_proj|q_proj|"
+          "out_proj|fc1|fc2|o_proj|gate_proj|up_proj|down_proj).*?)|(?:\\\\bmodel\\\\.lay"
+          "ers\\\\.[\\\\d]{1,}\\\\.(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense"
+          ")\\\\.(?:(?:q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)))\"",
+          "111111111111111111111" },
+        { "\"target_modules\": [\"q_proj\"], \"layers_to_transform\": 1", "000000010000000000000" },
+        { "\"target_modules\": [\"q_proj\"], \"layers_to_transform\": 0", "100000000000000000000" },
+        { "\"target_modules\": [\"q_proj\", \"up_proj\"], \"layers_to_transform\": [0, 11"
+          "]",
+          "100001000000001000010" },
+        { "\"target_modules\": [\"q_proj\"], \"layers_to_transform\": []",
+          "100000010000001000000" },
+        { "\"target_modules\": [\"q_proj\"], \"layers_to_transform\": [1], \"layers_patte"
+          "rn\": \"layers\"",
+          "000000010000000000000" },
+        { "\"target_modules\": [\"q_proj\"], \"layers_to_transform\": [1], \"layers_patte"
+          "rn\": [\"h\", \"layers\"]",
+          "000000010000000000000" },
+        { "\"target_modules\": [\"q_proj\"], \"layers_to_transform\": [1], \"layers_patte"
+          "rn\": \"blocks\"",
+          "000000000000000000000" },
+        { "\"target_modules\": [\"model.layers.0.self_attn.q_proj\", \"v_proj\"], \"layer"
+          "s_to_transform\": [1]",
+          "100000000100000000000" },
+        { "\"target_modules\": [\"layers.11.mlp.up_proj\", \"k_proj\"], \"layers_to_trans"
+          "form\": [1]",
+          "000000001000000000000" },
+        { "\"target_modules\": [\"q_proj\"], \"layers_to_transform\": [1], \"layers_patte"
+          "rn\": \"lay.*\"",
+          "000000010000000000000" },
+        { "\"target_modules\": [\"q_proj\", \"v_proj\"], \"exclude_modules\": [\"v_proj\""
+          "]",
+          "100000010000001000000" },
+        { "\"target_modules\": [\"q_proj\", \"v_proj\"], \"exclude_modules\": [\"layers.0"
+          ".self_attn.v_proj\"]",
+          "100000010100001010000" },
+        { "\"target_modules\": [\"q_proj\", \"v_proj\"], \"exclude_modules\": \".*layers\\\\."
+          "1\\\\..*\"",
+          "101000000000001010000" },
+        { "\"target_modules\": [\"q_proj\", \"v_proj\"], \"exclude_modules\": \"layers\\\\."
+          "1\"",
+          "101000010100001010000" },
+        { "\"target_modules\": \".*_proj\", \"exclude_modules\": [\"mlp.down_proj\", \"o_"
+          "proj\"]",
+          "111011011101101110110" },
+        { "\"target_modules\": [\"q_proj\", \"lm_head\"], \"modules_to_save\": [\"lm_head"
+          "\"]",
+          "100000010000001000000" },
+        { "\"target_modules\": [\"q_proj\", \"v_proj\"], \"modules_to_save\": [\"q_proj\""
+          "]",
+          "001000000100000010000" },
+        { "\"target_modules\": [\"q_proj\", \"down_proj\"], \"modules_to_save\": [\"self_"
+          "attn\"]",
+          "000000100000010000001" },
+        { "\"target_modules\": [\"q_proj\", \"v_proj\"], \"exclude_modules\": [], \"layer"
+          "s_pattern\": []",
+          "101000010100001010000" },
+    };
+    static const char *const names[] = { "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                         "self_attn.o_proj", "mlp.gate_proj",    "mlp.up_proj",
+                                         "mlp.down_proj" };
+    static const int layers[] = { 0, 1, 11 };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[1024], path[64], found[22] = "";
+        snprintf(text, sizeof text, "{\"peft_type\": \"LORA\", %s}", rows[i].config);
+        struct peft_config c = config_ok(text);
+        for (size_t k = 0; k < 21; k++) {
+            snprintf(path, sizeof path, "model.layers.%d.%s", layers[k / 7], names[k % 7]);
+            found[k] = targets(&c, path) ? '1' : '0';
+        }
+        if (strcmp(found, rows[i].chosen) != 0) {
+            fail_msg("%s: %s, wanted %s", rows[i].config, found, rows[i].chosen);
+        }
+        peft_config_free(&c);
+    }
 }
 
 static void test_patterns(void **state)
@@ -177,11 +292,6 @@ static const struct {
     { "\"bias\": true", "bias: found \"true\"" },
     { "\"task_type\": \"SEQ_CLS\"", "task_type: found \"SEQ_CLS\"" },
     { "\"use_dora\": true", "\"use_dora\": found \"true\"" },
-    { "\"fan_in_fan_out\": true", "\"fan_in_fan_out\"" },
-    { "\"modules_to_save\": [\"lm_head\"]", "\"modules_to_save\": found \"[\"lm_head\"]\"" },
-    { "\"layers_to_transform\": 0", "\"layers_to_transform\": found \"0\"" },
-    { "\"layers_to_transform\": [1]", "\"layers_to_transform\"" },
-    { "\"exclude_modules\": [\"v_proj\"]", "\"exclude_modules\"" },
     { "\"layer_replication\": [[0, 4]]", "\"layer_replication\"" },
     { "\"target_parameters\": [\"w\"]", "\"target_parameters\"" },
     { "\"trainable_token_indices\": [1]", "\"trainable_token_indices\"" },
@@ -210,12 +320,33 @@ static const struct {
     { "\"lora_alpha\": \"16\"", "lora_alpha: found a string, wanted a number" },
     { "\"lora_dropout\": 1.5", "lora_dropout: found 1.5, wanted 0 to 1" },
     { "\"use_rslora\": 1", "use_rslora: found an integer, wanted true or false" },
-    { "\"target_modules\": \".*q_proj\"", "target_modules: found \".*q_proj\", wanted a list" },
     { "\"target_modules\": []", "at least one name" },
     { "\"target_modules\": [\"q_proj\", 1]",
       "target_modules: found \"1\", wanted a list of names" },
     { "\"target_modules\": [\"\"]", "target_modules: found \"\"" },
     { "\"target_modules\": {\"q_proj\": 1}", "target_modules: found" },
+    { "\"target_modules\": \"\"", "target_modules: found \"\", wanted a list of names, a regular" },
+    { "\"target_modules\": \"(q_proj\"",
+      "target_modules: found \"(q_proj\", wanted a regular expression" },
+    { "\"target_modules\": \"q\\u0000\"", "target_modules: found" },
+    { "\"target_modules\": \".*q_proj\", \"layers_to_transform\": [1]",
+      "PEFT does not load that either" },
+    { "\"target_modules\": \"all-linear\", \"layers_to_transform\": 1",
+      "layers_to_transform: found \"1\"" },
+    { "\"layers_to_transform\": \"1\"",
+      "layers_to_transform: found \"1\", wanted a layer's number" },
+    { "\"layers_to_transform\": [1, 1.5]", "layers_to_transform: found \"1.5\"" },
+    { "\"layers_to_transform\": true", "layers_to_transform: found \"true\"" },
+    { "\"layers_pattern\": [\"(\"], \"layers_to_transform\": 1", "layers_pattern: found \"(\"" },
+    { "\"layers_pattern\": 3", "layers_pattern: found \"3\"" },
+    { "\"exclude_modules\": \"(\"", "exclude_modules: found \"(\"" },
+    { "\"exclude_modules\": [1]", "exclude_modules: found \"1\"" },
+    { "\"exclude_modules\": {\"a\": 1}", "exclude_modules: found" },
+    { "\"modules_to_save\": [1]", "modules_to_save: found \"1\"" },
+    { "\"fan_in_fan_out\": 1", "fan_in_fan_out: found an integer" },
+    { "\"use_qa_lora\": true", "\"use_qa_lora\": found \"true\"" },
+    { "\"use_merged_linear\": true", "\"use_merged_linear\"" },
+    { "\"model_key_mapping\": {\"a\": \"b\"}", "\"model_key_mapping\"" },
     { "\"rank_pattern\": [1]", "rank_pattern: found \"[1]\", wanted an object" },
     { "\"rank_pattern\": {\"q_proj\": 0}", "rank_pattern: found \"0\", wanted ranks" },
     { "\"rank_pattern\": {\"q_proj\": 1.5}", "rank_pattern: found \"1.5\"" },
@@ -251,6 +382,13 @@ static void test_refused_files(void **state)
         { "{}", "peft_type: found nothing, wanted \"LORA\"" },
         { "{\"peft_type\": null}", "peft_type: found \"null\"" },
         { "{\"peft_type\": \"IA3\"}", "peft_type: found \"IA3\", wanted \"LORA\"" },
+        { "{\"peft_type\": \"IA3\"}", "it is IA3; let PEFT merge it" },
+        { "{\"peft_type\": \"PREFIX_TUNING\"}", "it is a prefix that was tuned" },
+        { "{\"peft_type\": \"adalora\"}", "it is AdaLoRA" },
+        { "{\"swift_type\": \"LONGLORA\"}", "swift_type: found \"LONGLORA\"" },
+        { "{\"fine_tune_type\": \"lora\", \"num_layers\": 16, \"lora_parameters\": {\"rank\": 8}}",
+          "it is the configuration of an MLX adapter (mlx_lm.lora); let mlx_lm.fuse" },
+        { "{\"lora_layers\": 16}", "MLX" },
         { "{\"peft_type\": \"LORA\"", "not valid JSON" },
         { "{\"peft_type\": \"LORA\", \"lora_alpha\": NaN}", "not valid JSON" },
     };
@@ -276,6 +414,19 @@ static void test_costly_pattern(void **state)
     double alpha;
     int code = peft_rank_alpha(&r, &alpha, &c, "model.layers.0.self_attn.q_proj_xxxxxxxxxxxxx", &e);
     assert_int_equal(code, ERR_FAIL);
+    assert_non_null(strstr(e.msg, "takes too long"));
+    peft_config_free(&c);
+}
+
+/* The same of a text that chooses the modules. */
+static void test_costly_choice(void **state)
+{
+    (void)state;
+    struct peft_config c = config_ok("{\"peft_type\":\"LORA\",\"target_modules\":"
+                                     "\"(([a-z0-9._]+)+)+[A-Z]\"}");
+    struct err e;
+    bool is;
+    assert_int_equal(peft_targets(&is, &c, "model.layers.0.self_attn.q_proj", &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "takes too long"));
     peft_config_free(&c);
 }
@@ -353,8 +504,9 @@ static void test_round_trip(void **state)
 static void test_round_trip_of_settings(void **state)
 {
     (void)state;
-    struct peft_pattern rank = { "q_proj", 4, NULL };
-    struct peft_pattern alpha[] = { { "q_proj", 0.5, NULL }, { "(v|k)_proj", 2, NULL } };
+    struct peft_pattern rank = { .key = "q_proj", .value = 4 };
+    struct peft_pattern alpha[] = { { .key = "q_proj", .value = 0.5 },
+                                    { .key = "(v|k)_proj", .value = 2 } };
     const char base[] = "not UTF-8: \xff";
     const struct peft_config c = { .r = 3,
                                    .lora_alpha = 1.25,
@@ -469,6 +621,255 @@ static void test_broken_adapters(void **state)
     assert_refused(peft_open(&p, dir, &e), &e, dir, "bin", "found adapter_model.bin");
 }
 
+/* ---- other spellings, and what PEFT passes over ---------------------------------------------- */
+
+/* A file of F32 tensors with one value each, in the order of the list; NULL ends it. */
+static const char *with_names(const char *name, const char *config, const char *const *tensors)
+{
+    char path[64];
+    struct str h = { 0 }, s = { 0 };
+    size_t n = 0;
+    const char *dir = make_dir(name);
+    snprintf(path, sizeof path, "%s/adapter_config.json", name);
+    put_text(path, config);
+    for (; tensors[n]; n++)
+        str_addf(&h, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[1,1],\"data_offsets\":[%zu,%zu]}",
+                 n ? "," : "{", tensors[n], 4 * n, 4 * n + 4);
+    str_addz(&h, "}");
+    while (h.n % 8) str_addc(&h, ' ');
+    for (unsigned i = 0; i < 8; i++) str_addc(&s, (char)((uint64_t)h.n >> (8 * i)));
+    str_add(&s, h.p, h.n);
+    for (size_t i = 0; i < 4 * n; i++) str_addc(&s, 0);
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", name);
+    put_file(path, s.p, s.n);
+    str_free(&h);
+    str_free(&s);
+    return dir;
+}
+
+#define PLAIN "{\"peft_type\":\"LORA\",\"r\":1}"
+
+static void test_names_spelt_otherwise(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        { "base_model.model." Q0 ".lora_A.weight", "base_model.model." Q0 ".lora_B.weight" },
+        { "base_model.model." Q0 ".lora_A.default.weight",
+          "base_model.model." Q0 ".lora_B.default.weight" },
+        { Q0 ".lora_A.weight", Q0 ".lora_B.weight" },
+        { Q0 ".lora_A.mine.weight", Q0 ".lora_B.mine.weight" },
+        { "_orig_mod.base_model.model." Q0 ".lora_A.weight",
+          "_orig_mod.base_model.model." Q0 ".lora_B.weight" },
+        { "base_model.model._orig_mod." Q0 ".lora_A.weight",
+          "base_model.model._orig_mod." Q0 ".lora_B.weight" },
+        { "module.base_model.model." Q0 ".lora_A.weight",
+          "module.base_model.model." Q0 ".lora_B.weight" },
+        { "module._orig_mod." Q0 ".lora_A.default.weight",
+          "module._orig_mod." Q0 ".lora_B.default.weight" },
+        { "base_model.model.model.layers.0._checkpoint_wrapped_module.self_attn.q_proj.lora_A."
+          "weight",
+          "base_model.model.model.layers.0._fsdp_wrapped_module.self_attn.q_proj.lora_B.weight" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct peft p;
+        struct err e;
+        struct str notes = { 0 };
+        const struct tensor *t;
+        const char *names[] = { rows[i][0], rows[i][1], NULL };
+        if (peft_open(&p, with_names("spelt", PLAIN, names), &e)) fail_msg("%s", e.msg);
+        if (!peft_has(&p, Q0)) fail_msg("%s: not found", rows[i][0]);
+        assert_int_equal(peft_tensor(&t, &p, Q0, PEFT_A, 1, 1, &e), 0);
+        assert_int_equal(peft_tensor(&t, &p, Q0, PEFT_B, 1, 1, &e), 0);
+        assert_int_equal(peft_check_all_read(&p, &e), 0);
+        peft_notes(&notes, &p);
+        if (i == 0) assert_null(notes.p);
+        if (i > 0 && (!notes.p || !strstr(notes.p, "not named as PEFT names them"))) {
+            fail_msg("%s: no note: %s", rows[i][0], notes.p ? notes.p : "");
+        }
+        str_free(&notes);
+        peft_close(&p);
+    }
+}
+
+static void test_two_adapters_in_a_file(void **state)
+{
+    (void)state;
+    static const char *const names[] = { Q0 ".lora_A.one.weight", Q0 ".lora_A.two.weight", NULL };
+    struct peft p;
+    struct err e;
+    const char *dir = with_names("two", PLAIN, names);
+    assert_refused(peft_open(&p, dir, &e), &e, dir, "two", "wanted one adapter");
+}
+
+/* The notes of a directory, whose file has q_proj and o_proj of layer 0. */
+static void notes_of(struct str *notes, const char *settings)
+{
+    static const char *const names[] = {
+        "base_model.model." Q0 ".lora_A.weight", "base_model.model." Q0 ".lora_B.weight",
+        "base_model.model.model.layers.0.self_attn.o_proj.lora_A.weight",
+        "base_model.model.model.layers.0.self_attn.o_proj.lora_B.weight", NULL
+    };
+    char text[512];
+    struct peft p;
+    struct err e;
+    snprintf(text, sizeof text, "{\"peft_type\":\"LORA\",\"r\":1,%s}", settings);
+    if (peft_open(&p, with_names("notes", text, names), &e)) fail_msg("%s", e.msg);
+    str_clear(notes);
+    peft_notes(notes, &p);
+    peft_close(&p);
+}
+
+static void test_what_has_no_effect_is_noted(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *settings, *want; /* want NULL: nothing is said */
+    } rows[] = {
+        { "\"target_modules\": [\"q_proj\", \"o_proj\"]", NULL },
+        { "\"target_modules\": \".*_proj\"", NULL },
+        { "\"target_modules\": [\"q_proj\"]", "2 tensors are not used" },
+        { "\"target_modules\": [\"q_proj\"]", "self_attn.o_proj" },
+        { "\"target_modules\": \"all-linear\", \"exclude_modules\": [\"o_proj\"]",
+          "2 tensors are not used" },
+        { "\"target_modules\": \"all-linear\", \"fan_in_fan_out\": true", "fan_in_fan_out: true" },
+        { "\"target_modules\": \"all-linear\", \"layers_pattern\": \"layers\"",
+          "layers_pattern has no effect" },
+        { "\"target_modules\": \"all-linear\", \"alpha_pattern\": {\"q_proj\": 2}", NULL },
+        { "\"target_modules\": \"all-linear\", \"alpha_pattern\": {\"qproj\": 2}",
+          "alpha_pattern: \"qproj\" matches no module" },
+        { "\"target_modules\": \"all-linear\", \"rank_pattern\": {\"layers.1.self_attn.q_proj\": "
+          "1}",
+          "rank_pattern: \"layers.1.self_attn.q_proj\" matches no module" },
+        /* of a module that is not adapted */
+        { "\"target_modules\": [\"q_proj\"], \"alpha_pattern\": {\"o_proj\": 2}",
+          "alpha_pattern: \"o_proj\" matches no module" },
+    };
+    struct str notes = { 0 };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        notes_of(&notes, rows[i].settings);
+        if (!rows[i].want && notes.n) fail_msg("%s: %s", rows[i].settings, notes.p);
+        if (rows[i].want && (!notes.n || !strstr(notes.p, rows[i].want))) {
+            fail_msg("%s: no '%s' in: %s", rows[i].settings, rows[i].want, notes.n ? notes.p : "");
+        }
+    }
+    str_free(&notes);
+}
+
+static void test_tensors_that_are_not_named(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "base_model.model." Q0 ".lora_A.weight",
+                                         "base_model.model." Q0 ".lora_B.weight", NULL };
+    struct peft p;
+    struct err e;
+    const char *dir = with_names("unnamed",
+                                 "{\"peft_type\":\"LORA\",\"target_modules\":[\"k_proj\"]}", names);
+    assert_refused(peft_open(&p, dir, &e), &e, dir, "none", "names none of the modules");
+    dir = with_names("saved", "{\"peft_type\":\"LORA\",\"r\":1,\"modules_to_save\":[\"lm_head\"]}",
+                     names);
+    assert_refused(peft_open(&p, dir, &e), &e, dir, "saved", "modules_to_save names \"lm_head\"");
+}
+
+/* Copies of the base's weights are handed out by the module that they belong to. */
+static void test_copies(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "base_model.model." Q0 ".lora_A.weight",
+        "base_model.model." Q0 ".lora_B.weight",
+        "base_model.model." Q0 ".base_layer.weight",
+        "base_model.model.lm_head.modules_to_save.default.weight",
+        "base_model.model.lm_head.original_module.weight",
+        "base_model.model.model.embed_tokens.weight",
+        "model.norm.weight",
+        NULL,
+    };
+    static const char *const want[] = { "lm_head", "lm_head", "model.embed_tokens", Q0,
+                                        "model.norm" };
+    struct peft p;
+    struct err e;
+    const struct tensor *t;
+    const char *module;
+    size_t i = 0, n = 0;
+    if (peft_open(&p, with_names("copies", PLAIN, names), &e)) fail_msg("%s", e.msg);
+    assert_int_equal(peft_tensor(&t, &p, Q0, PEFT_A, 1, 1, &e), 0);
+    assert_int_equal(peft_tensor(&t, &p, Q0, PEFT_B, 1, 1, &e), 0);
+    assert_int_equal(peft_check_all_read(&p, &e), ERR_FAIL);
+    for (; peft_copy(&t, &module, &p, &i); n++) assert_string_equal(module, want[n]);
+    assert_int_equal(n, 5);
+    assert_int_equal(peft_check_all_read(&p, &e), 0);
+    peft_close(&p);
+}
+
+/* What is no LoRA of PEFT's form is called what it is. */
+static void test_other_programs_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tensor, *want;
+    } rows[] = {
+        { "model.layers.0.self_attn.q_proj.lora_a", "MLX" },
+        { "layers.0.attn.q_proj.lora_a.weight", "torchtune" },
+        { "lora_unet_down_blocks_0.lora_down.weight", "image model (kohya)" },
+        { "lora_te_text_model_encoder.lora_up.weight", "kohya" },
+        { "unet.down_blocks.0.attn1.to_q.lora_A.weight", "does not name" },
+        { "base_model.model." Q0 ".ia3_l", "IA3" },
+        { "base_model.model." Q0 ".hada_w1_a", "LoHa" },
+        { "base_model.model." Q0 ".lokr_w1", "LoKr" },
+        { "prompt_embeddings", "prompt" },
+        { "base_model.model.model.layers.0.self_attn.adaption_prompt", "LLaMA-Adapter" },
+        { "model.layers.0.self_attn.q_proj.weight", "weights of a model" },
+        { "tok_embeddings.weight", "" },
+        { "blk.0.attn_q.weight", "llama.cpp" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *names[] = { rows[i].tensor, NULL };
+        struct peft p;
+        struct err e;
+        const char *dir = with_names("other", PLAIN, names);
+        int code = peft_open(&p, dir, &e);
+        if (!*rows[i].want && !code) {
+            peft_close(&p);
+            continue;
+        }
+        if (strcmp(rows[i].want, "does not name") == 0) {
+            assert_refused(code, &e, dir, rows[i].tensor, "image model (diffusers)");
+        } else {
+            assert_refused(code, &e, dir, rows[i].tensor, rows[i].want);
+        }
+    }
+    /* beside pairs that could be used */
+    static const char *const dora[] = { "base_model.model." Q0 ".lora_A.weight",
+                                        "base_model.model." Q0 ".lora_magnitude_vector", NULL };
+    struct peft p;
+    struct err e;
+    const struct tensor *t;
+    if (peft_open(&p, with_names("dora", PLAIN, dora), &e)) fail_msg("%s", e.msg);
+    assert_int_equal(peft_tensor(&t, &p, Q0, PEFT_A, 1, 1, &e), 0);
+    assert_refused(peft_check_all_read(&p, &e), &e, p.path, "dora", "it is DoRA");
+    peft_close(&p);
+    const char *dir = make_dir("mlx");
+    put_text("mlx/adapter_config.json", PLAIN);
+    put_text("mlx/adapters.safetensors", "x");
+    assert_refused(peft_open(&p, dir, &e), &e, dir, "mlx", "MLX");
+}
+
+/* A shape that does not fit the base says so before everything else; a rank does not. */
+static void test_another_base(void **state)
+{
+    (void)state;
+    struct peft p;
+    struct err e;
+    const struct tensor *t;
+    if (peft_open(&p, write_sample("another"), &e)) fail_msg("%s", e.msg);
+    assert_refused(peft_tensor(&t, &p, Q0, PEFT_A, 2, 5, &e), &e, p.path, "A",
+                   "was trained on another base, \"models/Llama");
+    assert_refused(peft_tensor(&t, &p, Q0, PEFT_B, 8, 2, &e), &e, p.path, "B", "another base");
+    assert_int_equal(peft_tensor(&t, &p, Q0, PEFT_A, 5, 3, &e), ERR_FAIL);
+    assert_null(strstr(e.msg, "another base"));
+    peft_close(&p);
+}
+
 /* Nothing is left behind when the directory cannot be written; a config alone never appears. */
 static void test_write_errors(void **state)
 {
@@ -486,15 +887,32 @@ static void test_write_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config_of_peft), cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_accepted),       cmocka_unit_test(test_targets),
-        cmocka_unit_test(test_patterns),       cmocka_unit_test(test_scale),
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_refused_files),
-        cmocka_unit_test(test_costly_pattern), cmocka_unit_test(test_written_config),
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_round_trip_of_settings),
-        cmocka_unit_test(test_tensor_errors),  cmocka_unit_test(test_other_types),
-        cmocka_unit_test(test_half_a_module),  cmocka_unit_test(test_broken_adapters),
+        cmocka_unit_test(test_config_of_peft),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_accepted),
+        cmocka_unit_test(test_targets),
+        cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_scale),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused_files),
+        cmocka_unit_test(test_costly_pattern),
+        cmocka_unit_test(test_written_config),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_round_trip_of_settings),
+        cmocka_unit_test(test_tensor_errors),
+        cmocka_unit_test(test_other_types),
+        cmocka_unit_test(test_half_a_module),
+        cmocka_unit_test(test_broken_adapters),
         cmocka_unit_test(test_write_errors),
+        cmocka_unit_test(test_modules_are_chosen_as_peft_does),
+        cmocka_unit_test(test_costly_choice),
+        cmocka_unit_test(test_names_spelt_otherwise),
+        cmocka_unit_test(test_two_adapters_in_a_file),
+        cmocka_unit_test(test_what_has_no_effect_is_noted),
+        cmocka_unit_test(test_tensors_that_are_not_named),
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_other_programs_are_named),
+        cmocka_unit_test(test_another_base),
     };
     return cmocka_run_group_tests_name("peft", tests, make_test_dir, remove_test_dir);
 }

@@ -66,6 +66,12 @@ static bool cache_find(char digest[SHA256_HEX], const char *id)
     return found;
 }
 
+bool hash_cached(char digest[SHA256_HEX], const char *path)
+{
+    char id[128];
+    return identity(id, sizeof id, path) && cache_find(digest, id);
+}
+
 /* The new line in front, the newest others behind it. */
 static void cache_add(const char *id, const char *digest)
 {

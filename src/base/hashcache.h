@@ -11,6 +11,10 @@
 
 struct hash_job;
 
+/* The digest of a file that was hashed before and has not changed since; false: not known. Reads no
+ * byte of the file. */
+bool hash_cached(char digest[SHA256_HEX], const char *path);
+
 /* Begin hashing n files; the strings must stay until hash_wait(). */
 int hash_start(struct hash_job **out, char *const *files, size_t n, struct err *e);
 

@@ -43,18 +43,33 @@ enum adapter_form adapter_form_of(const char *path)
     return ends(path, ".h5") && file_exists(path) ? ADAPTER_CHECKPOINT : ADAPTER_NONE;
 }
 
-int adapter_open(struct adapter *a, const struct shape *s, const char *path, double weight,
+/* A file by itself: of an adapter's directory, that is named. */
+static int refuse_file(const char *path, struct err *e)
+{
+    const char *name = path_base(path);
+    bool part = strcmp(name, "adapter_model.safetensors") == 0 ||
+                strcmp(name, "adapter_config.json") == 0 || strcmp(name, "lorac.json") == 0;
+    return err_set(e, "%s: %s; wanted a PEFT directory, a .gguf adapter or a checkpoint (.h5)%s",
+                   path, file_exists(path) ? "is not an adapter by itself" : "no such adapter",
+                   part ? ": name the directory that it lies in" : "");
+}
+
+int adapter_open(struct adapter *a, const struct adapter_base *base, const char *path,
                  struct err *e)
 {
-    if (ends(path, ".h5")) return checkpoint_adapter(a, s, path, weight, e);
-    if (ends(path, ".gguf")) return adapter_gguf_read(a, s, path, weight, e);
+    if (ends(path, ".h5")) return checkpoint_adapter(a, base->shape, path, 1, e);
+    if (ends(path, ".gguf")) return adapter_gguf_read(a, base->shape, path, 1, e);
     enum path_kind kind;
     if (path_look(&kind, path, e)) return e->code;
-    if (kind == PATH_DIRECTORY) return adapter_load(a, s, path, weight, e);
-    return err_set(e,
-                   "%s: no such adapter; wanted a PEFT directory, a .gguf adapter or a checkpoint "
-                   "(.h5)",
-                   path);
+    if (kind == PATH_DIRECTORY) return adapter_load(a, base, path, 1, e);
+    return refuse_file(path, e);
+}
+
+int adapter_weigh(struct adapter *a, double weight, const char *path, struct err *e)
+{
+    a->scale *= weight;
+    if (isfinite((float)a->scale)) return 0;
+    return err_set(e, "%s: the weight %g is too large for it", path, weight);
 }
 
 static char *copy(const char *text, int *code, struct err *e)
@@ -89,7 +104,8 @@ static int checkpoint_notes(struct adapter_notes *n, double *dropout, const char
     return code;
 }
 
-static int peft_notes(struct adapter_notes *n, double *dropout, const char *path, struct err *e)
+static int directory_notes(struct adapter_notes *n, double *dropout, const char *path,
+                           struct err *e)
 {
     struct peft_config c;
     int code = adapter_notes_read(n, path, e);
@@ -114,5 +130,6 @@ int adapter_read_notes(struct adapter_notes *n, double *dropout, const char *pat
     *n = (struct adapter_notes){ .eval_loss = NAN };
     *dropout = 0;
     if (ends(path, ".h5")) return checkpoint_notes(n, dropout, path, e);
-    return dir_exists(path) ? peft_notes(n, dropout, path, e) : 0;
+    if (ends(path, ".gguf")) return adapter_gguf_notes(n, path, e);
+    return dir_exists(path) ? directory_notes(n, dropout, path, e) : 0;
 }

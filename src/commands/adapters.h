@@ -9,12 +9,15 @@ enum adapter_form { ADAPTER_NONE, ADAPTER_PEFT, ADAPTER_GGUF, ADAPTER_CHECKPOINT
 /* What lies there, by name and header; ADAPTER_NONE: no adapter (a model, or nothing). */
 enum adapter_form adapter_form_of(const char *path);
 
-/* As adapter_load(), of any form. */
-int adapter_open(struct adapter *a, const struct shape *s, const char *path, double weight,
+/* As adapter_load(), of any form and with a weight of 1. */
+int adapter_open(struct adapter *a, const struct adapter_base *base, const char *path,
                  struct err *e);
 
+/* Multiply what it does. An error when that is too large for the numbers of a pass. */
+int adapter_weigh(struct adapter *a, double weight, const char *path, struct err *e);
+
 /* How it was trained, as far as its form says: lorac.json, a checkpoint's configuration (whose template
- * may be "model"), nothing of a GGUF adapter. `dropout` may be NULL. */
+ * may be "model"), of a GGUF adapter its base's digests. `dropout` may be NULL. */
 int adapter_read_notes(struct adapter_notes *notes, double *dropout, const char *path,
                        struct err *e);
 

@@ -286,7 +286,7 @@ static int run(int argc, char **args, struct err *e)
 {
     (void)argc, (void)args;
     struct chat c = { .terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO) };
-    int code = inference_open_text(&c.x, model, tokenizer, template, &adapters, e);
+    int code = inference_open_text(&c.x, model, tokenizer, template, &adapters, CHECK_GLANCE, e);
     if (code) return code;
     if (c.terminal) {
         term_print(stderr, "%s%s%s, template %s; /help lists commands\n", model,

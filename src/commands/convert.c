@@ -1,8 +1,10 @@
 /* lorac convert: the same adapter or model in another form. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/base/fingerprint.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/commands/adapters.h"
@@ -10,6 +12,7 @@
 #include "src/convert/adapter_gguf.h"
 #include "src/convert/extract.h"
 #include "src/convert/merge.h"
+#include "src/train/base_match.h"
 #include "src/train/setup.h"
 
 static const char *out, *model, *quantize, *extract, *tokenizer;
@@ -90,7 +93,7 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
     char *base = notes->base_path;
     int code = resolve_template(notes, e);
     if (!code && wants_gguf()) {
-        code = adapter_gguf_write(a, out, e);
+        code = adapter_gguf_write(a, notes, out, e);
         if (!code && notes->template) {
             term_print(
                 stderr,
@@ -111,25 +114,51 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
     return code;
 }
 
+static void print_notes(const struct str *notes)
+{
+    for (const char *p = notes->p; p && *p;) {
+        size_t n = strcspn(p, "\n");
+        fprintf(stderr, "note: %.*s\n", (int)n, p);
+        p += n + (p[n] == '\n');
+    }
+}
+
+/* Its weights are looked at only where they are there: a shape is enough for most adapters. */
+static int open_for_base(struct adapter *a, const struct adapter_notes *notes, const char *path,
+                         struct err *e)
+{
+    struct shape s;
+    struct llama m;
+    struct err none;
+    struct str lines = { 0 };
+    const char *base = model ? model : notes->base_path;
+    int code = find_base(&s, notes, path, e);
+    if (code) return code;
+    bool whole = !llama_open_headers(&m, base, &none);
+    struct adapter_base for_base = { &s, whole ? &m : NULL, &lines };
+    code = adapter_open(a, &for_base, path, e);
+    if (!code && whole) code = base_note_other(&lines, &m, path, notes, BASE_GLANCE, e);
+    if (!code) print_notes(&lines);
+    str_free(&lines);
+    if (whole) llama_close(&m);
+    return code;
+}
+
 static int convert_adapter(const char *path, struct err *e)
 {
-    struct adapter a;
+    struct adapter a = { 0 };
     struct adapter_notes notes;
-    struct shape s;
     double dropout;
     if (quantize) return err_usage(e, "--quantize: is for models; adapters stay in float32");
     int code = adapter_read_notes(&notes, &dropout, path, e);
     if (code) return code;
-    code = find_base(&s, &notes, path, e);
-    if (!code) code = adapter_open(&a, &s, path, 1, e);
+    code = open_for_base(&a, &notes, path, e);
+    if (!code) code = write_adapter(&a, dropout, &notes, e);
     if (!code) {
-        code = write_adapter(&a, dropout, &notes, e);
-        if (!code) {
-            term_print(stderr, "written   %s (adapter, r %zu, alpha %g)\n", out, a.r,
-                       a.scale * (double)a.r);
-        }
-        adapter_free(&a);
+        term_print(stderr, "written   %s (adapter, r %zu, alpha %g)\n", out, a.r,
+                   a.scale * (double)a.r);
     }
+    adapter_free(&a);
     adapter_notes_free(&notes);
     return code;
 }
@@ -169,8 +198,10 @@ static int convert_model(const char *path, struct err *e)
     int code = setup_kernels(&k, e);
     if (!code) code = llama_open(&m, path, e);
     if (code) return code;
-    struct merge_options o = { .base_path = path, .dtype = choose_dtype(&m) };
-    if (o.dtype > DTYPE_BF16 && !wants_gguf()) {
+    struct adapter_notes notes = { .base_path = (char *)(uintptr_t)path, .eval_loss = NAN };
+    struct merge_options o = { .base_path = path, .dtype = choose_dtype(&m), .notes = &notes };
+    code = base_read_merged(&notes.merged, &m, path, e);
+    if (!code && o.dtype > DTYPE_BF16 && !wants_gguf()) {
         code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
                          dtype_name(o.dtype));
     }
@@ -181,6 +212,7 @@ static int convert_model(const char *path, struct err *e)
                             : merge_to_hf(&m, NULL, k, out, &o, e);
     if (!code) term_print(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
     tokenizer_free(tok);
+    digest_list_free(&notes.merged);
     llama_close(&m);
     return code;
 }
@@ -192,14 +224,20 @@ static void show_progress(void *to, size_t done, size_t all)
     progress_update(to, "matrix %zu/%zu", done, all);
 }
 
-static int write_extracted(const struct adapter *a, const struct extract_report *x, struct err *e)
+static int write_extracted(const struct adapter *a, const struct extract_report *x,
+                           const struct llama *base, struct err *e)
 {
-    struct adapter_notes notes = { .base_path = (char *)(uintptr_t)extract };
+    char fingerprint[SHA256_HEX];
+    struct adapter_notes notes = { .base_path = (char *)(uintptr_t)extract,
+                                   .base_fingerprint = fingerprint,
+                                   .eval_loss = NAN };
     if (!x->changed) {
         return err_set(e, "no matrix of the model differs from that of %s: nothing to extract",
                        extract);
     }
-    int code = wants_gguf() ? adapter_gguf_write(a, out, e) : write_peft(a, 0, &notes, e);
+    int code = fingerprint_files(fingerprint, base->files, base->n_files, e);
+    if (!code)
+        code = wants_gguf() ? adapter_gguf_write(a, &notes, out, e) : write_peft(a, 0, &notes, e);
     if (code) return code;
     fprintf(stderr, "%zu matrices differ; rank %zu holds %.2f %% of the squared difference\n",
             x->changed, a->r, 100 * x->kept);
@@ -230,7 +268,7 @@ static int extract_difference(const char *path, struct err *e)
         code = extract_adapter(&a, &report, &tuned, &base, (size_t)r, k, show_progress, &p, e);
         progress_end(&p);
         if (!code) {
-            code = write_extracted(&a, &report, e);
+            code = write_extracted(&a, &report, &base, e);
             adapter_free(&a);
         }
         llama_close(&base);

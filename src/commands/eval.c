@@ -6,10 +6,12 @@
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
+#include "src/commands/adapters.h"
 #include "src/commands/commands.h"
 #include "src/commands/inference.h"
 #include "src/config/config.h"
 #include "src/data/dataset.h"
+#include "src/train/base_match.h"
 #include "src/train/evaluate.h"
 #include "src/train/setup.h"
 
@@ -109,8 +111,9 @@ static int run_data(struct err *e)
                          data_format_names());
     }
     bool tokens = source.records.format == FORMAT_TOKENS;
-    int code = tokens ? inference_open(&x, model, &adapters, e)
-                      : inference_open_text(&x, model, tokenizer, template, &adapters, e);
+    int code = tokens
+                   ? inference_open(&x, model, &adapters, CHECK_READ, e)
+                   : inference_open_text(&x, model, tokenizer, template, &adapters, CHECK_READ, e);
     if (code) return code;
     source.template = x.template;
     struct data_options o = {
@@ -135,6 +138,25 @@ static int run_data(struct err *e)
     return code;
 }
 
+/* The adapter of a run, held against the base that the configuration names now. */
+static int load_best(struct adapter *a, const struct llama *m, const char *dir, struct err *e)
+{
+    struct str notes = { 0 };
+    struct adapter_notes about;
+    struct adapter_base base = { &m->shape, m, &notes };
+    int code = adapter_open(a, &base, dir, e);
+    if (code) return code;
+    code = adapter_read_notes(&about, NULL, dir, e);
+    if (!code) {
+        code = base_note_other(&notes, m, dir, &about, BASE_READ, e);
+        adapter_notes_free(&about);
+    }
+    if (!code && notes.n) fprintf(stderr, "%s", notes.p);
+    str_free(&notes);
+    if (code) adapter_free(a);
+    return code;
+}
+
 /* With a configuration: the validation side of its data, with the best adapter of its run. */
 static int run_config(const char *path, char *const *overrides, size_t n, struct err *e)
 {
@@ -156,7 +178,7 @@ static int run_config(const char *path, char *const *overrides, size_t n, struct
     code = path_join(best, c.output.dir, "best", e);
     if (!code) code = path_join(dir, c.output.dir, "adapter", e);
     const char *from = dir_exists(best) ? best : dir;
-    if (!code) code = adapter_load(&a, &s.model.shape, from, 1, e);
+    if (!code) code = load_best(&a, &s.model, from, e);
     if (code) config_prefix(e, &c, "output.dir", 0);
     if (!code) {
         term_print(stderr, "%s on %zu %s examples\n", from, x->n,

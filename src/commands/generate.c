@@ -79,7 +79,7 @@ static int run(int argc, char **args, struct err *e)
     struct inference x;
     struct encoded in = { 0 };
     if (!prompt) return err_usage(e, "--prompt is missing");
-    int code = inference_open_text(&x, model, tokenizer, template, &adapters, e);
+    int code = inference_open_text(&x, model, tokenizer, template, &adapters, CHECK_GLANCE, e);
     if (code) return code;
     code = encode_prompt(&in, &x, e);
     struct answer_options o = { .how = { .temperature = temperature,

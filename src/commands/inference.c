@@ -1,12 +1,14 @@
 #include "src/commands/inference.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "src/base/file.h"
 #include "src/base/mem.h"
 #include "src/commands/adapters.h"
+#include "src/train/base_match.h"
 #include "src/train/setup.h"
 
 /* "DIR=WEIGHT" or "DIR"; a path that exists as it stands has no weight. */
@@ -29,17 +31,80 @@ static int split_weight(char dir[PATH_BYTES], double *weight, const char *text, 
     return 0;
 }
 
-static int open_adapters(struct inference *x, const struct option_list *list, struct err *e)
+/* An adapter that is in the model already would count twice. */
+static int check_merged(struct inference *x, const struct adapter *a, const char *dir,
+                        const char *model, enum adapter_check check, struct str *notes, bool *is,
+                        struct err *e)
+{
+    char hex[SHA256_HEX];
+    *is = false;
+    if (!x->merged.n && check != CHECK_MERGE) return 0;
+    int code = adapter_digest(hex, a, e);
+    if (code) return code;
+    *is = digest_list_has(&x->merged, hex);
+    if (*is && check == CHECK_MERGE) {
+        return err_set(
+            e,
+            "%s: this adapter is already merged into %s, and would count twice; use that "
+            "model as it is, or merge into the base that it was made from",
+            dir, model);
+    }
+    if (*is) {
+        str_addf(
+            notes,
+            "%s: is already merged into %s, and now counts twice; leave --adapter out, or name "
+            "the base that it was merged into\n",
+            dir, model);
+        return str_error(notes, e);
+    }
+    return check == CHECK_MERGE ? digest_list_add(&x->merged, hex, e) : 0;
+}
+
+static int open_adapter(struct inference *x, struct adapter *a, const char *text, const char *model,
+                        enum adapter_check check, struct str *notes, struct err *e)
+{
+    char dir[PATH_BYTES];
+    double weight;
+    bool merged;
+    struct adapter_notes about;
+    struct adapter_base base = { &x->model.shape, &x->model, notes };
+    int code = split_weight(dir, &weight, text, e);
+    if (!code) code = adapter_open(a, &base, dir, e);
+    if (code) return code;
+    code = check_merged(x, a, dir, model, check, notes, &merged, e);
+    if (!code && !merged) {
+        code = adapter_read_notes(&about, NULL, dir, e);
+        if (!code) {
+            code = base_note_other(notes, &x->model, dir, &about,
+                                   check == CHECK_GLANCE ? BASE_GLANCE : BASE_READ, e);
+            adapter_notes_free(&about);
+        }
+    }
+    if (!code) code = adapter_weigh(a, weight, dir, e);
+    if (code) adapter_free(a);
+    return code;
+}
+
+static void print_notes(const struct str *notes)
+{
+    for (const char *p = notes->p; p && *p;) {
+        size_t n = strcspn(p, "\n");
+        fprintf(stderr, "note: %.*s\n", (int)n, p);
+        p += n + (p[n] == '\n');
+    }
+}
+
+static int open_adapters(struct inference *x, const struct option_list *list, const char *model,
+                         enum adapter_check check, struct err *e)
 {
     struct adapter parts[OPTION_LIST_MAX];
-    char dir[PATH_BYTES];
+    struct str notes = { 0 };
     size_t n = 0;
-    int code = 0;
-    for (; !code && n < list->n; n += !code) {
-        double weight;
-        code = split_weight(dir, &weight, list->at[n], e);
-        if (!code) code = adapter_open(&parts[n], &x->model.shape, dir, weight, e);
-    }
+    int code = list->n ? base_read_merged(&x->merged, &x->model, model, e) : 0;
+    for (; !code && n < list->n; n += !code)
+        code = open_adapter(x, &parts[n], list->at[n], model, check, &notes, e);
+    if (!code) print_notes(&notes);
+    str_free(&notes);
     if (!code && n == 1) {
         x->adapter = parts[0];
         x->has_adapter = true;
@@ -54,13 +119,13 @@ static int open_adapters(struct inference *x, const struct option_list *list, st
 }
 
 int inference_open(struct inference *x, const char *model, const struct option_list *adapters,
-                   struct err *e)
+                   enum adapter_check check, struct err *e)
 {
     *x = (struct inference){ 0 };
     if (!model) return err_usage(e, "--model is missing: which base?");
     int code = setup_kernels(&x->k, e);
     if (!code) code = llama_open(&x->model, model, e);
-    if (!code) code = open_adapters(x, adapters, e);
+    if (!code) code = open_adapters(x, adapters, model, check, e);
     if (code) inference_close(x);
     return code;
 }
@@ -85,9 +150,10 @@ static int template_of_adapter(struct inference *x, const struct option_list *ad
 }
 
 int inference_open_text(struct inference *x, const char *model, const char *tokenizer,
-                        const char *template, const struct option_list *adapters, struct err *e)
+                        const char *template, const struct option_list *adapters,
+                        enum adapter_check check, struct err *e)
 {
-    int code = inference_open(x, model, adapters, e);
+    int code = inference_open(x, model, adapters, check, e);
     if (code) return code;
     code = tokenizer_find(&x->tok, model, tokenizer, e);
     if (!code && tokenizer_size(x->tok) > x->model.shape.V) {
@@ -112,6 +178,7 @@ void inference_close(struct inference *x)
     if (x->has_adapter) adapter_free(&x->adapter);
     template_free(x->template);
     tokenizer_free(x->tok);
+    digest_list_free(&x->merged);
     if (x->model.storage) llama_close(&x->model);
     *x = (struct inference){ 0 };
 }

@@ -5,7 +5,7 @@
 
 #include "src/commands/options.h"
 #include "src/data/template.h"
-#include "src/model/adapter.h"
+#include "src/train/publish.h"
 
 struct inference {
     struct llama model;
@@ -14,16 +14,25 @@ struct inference {
     struct tokenizer *tok;
     const struct template *template;
     const struct kernels *k;
+    struct digest_list merged; /* the adapters that the model holds already; of merge: and these */
+};
+
+/* How the adapters are held against the base. What does not belong there is noted on stderr. */
+enum adapter_check {
+    CHECK_GLANCE, /* generate, chat: nothing of the base is read for it */
+    CHECK_READ,   /* eval: its hash may be computed */
+    CHECK_MERGE,  /* merge: the same, and an adapter that the base holds already is an error */
 };
 
 /* Open the base and the adapters ("DIR" or "DIR=WEIGHT", several are added up). */
 int inference_open(struct inference *x, const char *model, const struct option_list *adapters,
-                   struct err *e);
+                   enum adapter_check check, struct err *e);
 
 /* Also its tokenizer (`tokenizer` or NULL), and the template: `template`, else what the first adapter's
  * lorac.json names, else the model's own, else none (x->template = NULL). */
 int inference_open_text(struct inference *x, const char *model, const char *tokenizer,
-                        const char *template, const struct option_list *adapters, struct err *e);
+                        const char *template, const struct option_list *adapters,
+                        enum adapter_check check, struct err *e);
 
 void inference_close(struct inference *x);
 

@@ -14,7 +14,7 @@
 #include "src/formats/h5.h"
 #include "src/formats/peft.h"
 #include "src/train/checkpoint.h"
-#include "src/train/publish.h"
+#include "src/train/base_match.h"
 
 static const char *model;
 static bool verify, as_json;
@@ -46,7 +46,7 @@ int model_digest(char hex[SHA256_HEX], const struct llama *m, struct err *e)
     return code;
 }
 
-static void add_tokenizer(struct facts *f, const char *path)
+void inspect_add_tokenizer(struct facts *f, const char *path)
 {
     struct tokenizer *t;
     struct err why;
@@ -65,7 +65,7 @@ static void add_tokenizer(struct facts *f, const char *path)
     tokenizer_free(t);
 }
 
-static void add_shape(struct facts *f, const struct shape *s)
+void inspect_add_shape(struct facts *f, const struct shape *s)
 {
     static const char *const scaling[] = { "none", "linear", "llama3", "by rope_freqs" };
     char text[HUMAN_BYTES];
@@ -85,6 +85,19 @@ static void add_shape(struct facts *f, const struct shape *s)
     facts_add(f, "tied_head", json_boolean(s->tied), NULL);
 }
 
+/* The adapters that are in it. */
+static int add_merged(struct facts *f, const struct llama *m, const char *path, struct err *e)
+{
+    struct digest_list l = { 0 };
+    struct str s = { 0 };
+    int code = base_read_merged(&l, m, path, e);
+    for (size_t i = 0; !code && i < l.n; i++) str_addf(&s, "%s%s", i ? " " : "", l.at[i]);
+    if (!code && l.n) facts_text(f, "merged_adapters", s.p);
+    str_free(&s);
+    digest_list_free(&l);
+    return code;
+}
+
 static int inspect_model(struct facts *f, const char *path, struct err *e)
 {
     struct llama m;
@@ -92,12 +105,13 @@ static int inspect_model(struct facts *f, const char *path, struct err *e)
     int code = verify ? llama_open(&m, path, e) : llama_open_headers(&m, path, e);
     if (code) return code;
     facts_text(f, "kind", llama_gguf(&m) ? "model (GGUF)" : "model (Hugging Face)");
-    add_shape(f, &m.shape);
+    inspect_add_shape(f, &m.shape);
     facts_text(f, "stored_as", dtype_name(llama_dtype(&m)));
     facts_add(f, "weight_bytes", json_integer((json_int_t)m.weight_bytes), "%s in %zu file%s",
               human_bytes(text, (double)m.weight_bytes), m.n_files, m.n_files == 1 ? "" : "s");
-    add_tokenizer(f, path);
-    if (verify) {
+    inspect_add_tokenizer(f, path);
+    code = add_merged(f, &m, path, e);
+    if (!code && verify) {
         code = model_digest(hex, &m, e);
         if (!code) facts_text(f, "sha256", hex);
         if (!code) code = verify_model(f, &m, e);
@@ -130,6 +144,7 @@ static int add_notes(struct facts *f, const char *dir, const char *base, struct 
     facts_text(f, "template", notes.template);
     facts_text(f, "train_on", notes.train_on);
     facts_text(f, "base_sha256", notes.base_sha256);
+    facts_text(f, "base_fingerprint", notes.base_fingerprint);
     facts_text(f, "data_sha256", notes.data_sha256);
     if (verify && notes.base_sha256 && (model || base))
         code = verify_base(f, model ? model : base, notes.base_sha256, e);
@@ -137,24 +152,60 @@ static int add_notes(struct facts *f, const char *dir, const char *base, struct 
     return code;
 }
 
-static void verify_values(struct facts *f, const struct peft *p)
+/* One row of text for a setting of many values. */
+static void add_patterns(struct facts *f, const char *key, const struct peft_pattern *p, size_t n,
+                         bool values)
 {
-    bool runs;
-    const struct kernels *k = kernels_nth(0, &runs);
-    size_t bad = 0, all = 0;
-    for (size_t i = 0; i < p->file.n; i++) {
-        const struct tensor *t = &p->file.tensors[i];
-        if (t->type > DTYPE_BF16) continue;
-        size_t size = t->type == DTYPE_F32 ? 4 : 2;
-        for (size_t j = 0; j < t->bytes / size; j++, all++) {
-            real x;
-            struct matrix w = { .data = t->data + j * size, .type = t->type, .rows = 1, .cols = 1 };
-            k->widen(&x, &w, 0, 0, 1);
-            bad += !isfinite(x);
-        }
+    struct str s = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        str_addf(&s, "%s%s", i ? ", " : "", p[i].key);
+        if (values) str_addf(&s, ": %g", p[i].value);
     }
-    facts_check(f, bad ? VERDICT_PROBLEM : VERDICT_OK, "values", NULL,
-                "%zu, of which %zu are NaN or infinite", all, bad);
+    if (n) facts_text(f, key, s.p);
+    str_free(&s);
+}
+
+static void add_layers(struct facts *f, const struct peft_config *c)
+{
+    struct str s = { 0 };
+    for (size_t i = 0; i < c->n_layers; i++)
+        str_addf(&s, "%s%lld", i ? " " : "", (long long)c->layers[i]);
+    if (c->n_layers) facts_text(f, "layers_to_transform", s.p);
+    str_free(&s);
+}
+
+void inspect_add_peft(struct facts *f, const struct peft_config *c)
+{
+    facts_count(f, "r", c->r);
+    add_number(f, "lora_alpha", c->lora_alpha);
+    add_number(f, "lora_dropout", c->lora_dropout);
+    facts_add(f, "rslora", json_boolean(c->use_rslora), NULL);
+    if (c->all_linear) {
+        facts_text(f, "target_modules", "all-linear");
+    } else if (c->target_regex.key) {
+        facts_text(f, "target_modules", c->target_regex.key);
+    } else {
+        add_list(f, "target_modules", c->target_modules, c->n_targets);
+    }
+    if (c->exclude.n) add_list(f, "exclude_modules", c->exclude.names, c->exclude.n);
+    if (c->exclude.regex.key) facts_text(f, "exclude_modules", c->exclude.regex.key);
+    add_layers(f, c);
+    add_patterns(f, "modules_to_save", c->save, c->n_save, false);
+    add_patterns(f, "rank_pattern", c->rank_pattern, c->n_rank, true);
+    add_patterns(f, "alpha_pattern", c->alpha_pattern, c->n_alpha, true);
+}
+
+/* What of it is passed over, a check for each line. */
+static void add_peft_notes(struct facts *f, const struct peft *p)
+{
+    struct str notes = { 0 };
+    peft_notes(&notes, p);
+    for (const char *at = notes.p; at && *at;) {
+        size_t n = strcspn(at, "\n");
+        facts_check(f, VERDICT_NOTE, "adapter", NULL, "%.*s", (int)n, at);
+        at += n + (at[n] == '\n');
+    }
+    str_free(&notes);
 }
 
 static int inspect_peft(struct facts *f, const char *dir, struct err *e)
@@ -164,17 +215,8 @@ static int inspect_peft(struct facts *f, const char *dir, struct err *e)
     size_t params = 0;
     int code = peft_open(&p, dir, e);
     if (code) return code;
-    const struct peft_config *c = &p.config;
     facts_text(f, "kind", "adapter (PEFT)");
-    facts_count(f, "r", c->r);
-    add_number(f, "lora_alpha", c->lora_alpha);
-    add_number(f, "lora_dropout", c->lora_dropout);
-    facts_add(f, "rslora", json_boolean(c->use_rslora), NULL);
-    if (c->all_linear) {
-        facts_text(f, "target_modules", "all-linear");
-    } else {
-        add_list(f, "target_modules", c->target_modules, c->n_targets);
-    }
+    inspect_add_peft(f, &p.config);
     for (size_t i = 0; i < p.file.n; i++) {
         size_t n = 1;
         for (unsigned d = 0; d < p.file.tensors[i].rank; d++) n *= p.file.tensors[i].dims[d];
@@ -182,9 +224,10 @@ static int inspect_peft(struct facts *f, const char *dir, struct err *e)
     }
     facts_add(f, "parameters", json_integer((json_int_t)params), "%s in %zu tensors",
               human_count(text, (double)params), p.file.n);
-    facts_text(f, "base_model", c->base_model);
-    code = add_notes(f, dir, c->base_model, e);
-    if (!code && verify) verify_values(f, &p);
+    facts_text(f, "base_model", p.config.base_model);
+    code = add_notes(f, dir, p.config.base_model, e);
+    add_peft_notes(f, &p);
+    if (!code && verify) verify_tensors(f, p.file.tensors, p.file.n);
     peft_close(&p);
     return code;
 }
@@ -211,21 +254,37 @@ static int inspect_gguf_adapter(struct facts *f, const struct gguf *g, struct er
     facts_count(f, "matrices", pairs);
     facts_add(f, "parameters", json_integer((json_int_t)params), "%s",
               human_count(text, (double)params));
+    if (verify) verify_tensors(f, g->tensors, g->n_tensors);
     return 0;
 }
 
-static int inspect_gguf(struct facts *f, const char *path, struct err *e)
+static bool is_text(const char *text, size_t n, const char *wanted)
+{
+    return n == strlen(wanted) && memcmp(text, wanted, n) == 0;
+}
+
+int inspect_gguf(struct facts *f, const char *path, struct err *e)
 {
     struct gguf g;
-    const char *type = "model";
-    size_t n = 5;
+    const char *type = "model", *family = "llama";
+    size_t n = 5, length = 5;
     int code = gguf_open(&g, path, e);
     if (code) return code;
     code = gguf_get_string(&type, &n, &g, "general.type", false, e);
-    bool adapter = n == 7 && memcmp(type, "adapter", 7) == 0;
-    if (!code && adapter) code = inspect_gguf_adapter(f, &g, e);
+    if (!code) code = gguf_get_string(&family, &length, &g, "general.architecture", false, e);
+    bool adapter = is_text(type, n, "adapter"), llama = is_text(family, length, "llama");
+    bool vocabulary = !g.n_tensors;
+    if (!code && adapter) {
+        code = inspect_gguf_adapter(f, &g, e);
+    } else if (!code && vocabulary) {
+        facts_text(f, "kind", "vocabulary without a model (GGUF)");
+        inspect_add_tokenizer(f, path);
+    } else if (!code && !llama) {
+        facts_text(f, "architecture", err_quote(family, length));
+        inspect_unusable(f, "model of another family (GGUF)", "lorac computes Llama models alone");
+    }
     gguf_close(&g);
-    return code || adapter ? code : inspect_model(f, path, e);
+    return code || adapter || vocabulary || !llama ? code : inspect_model(f, path, e);
 }
 
 /* ---- runs and what they leave ----------------------------------------------------------------- */
@@ -245,7 +304,7 @@ static void add_counts(struct facts *f, const char *key, const json_t *counts)
               v[0], v[1], v[2]);
 }
 
-static int inspect_run(struct facts *f, const char *dir, struct err *e)
+int inspect_run(struct facts *f, const char *dir, struct err *e)
 {
     enum { MOST = 4096 };
     static uint64_t steps[MOST];
@@ -305,7 +364,8 @@ static int add_checkpoint(struct facts *f, const char *path, struct err *e)
         facts_text(f, "template", c.data.template);
         if (verify) {
             facts_check(f, VERDICT_OK, "seal", NULL, "sha256 of its content as written in it");
-            code = verify_base(f, model ? model : c.model.path, h.base_sha256.p, e);
+            code = verify_checkpoint(f, path, e);
+            if (!code) code = verify_base(f, model ? model : c.model.path, h.base_sha256.p, e);
         }
         config_free(&c);
     }
@@ -340,7 +400,7 @@ static int add_prepared(struct facts *f, const char *path, struct err *e)
     return code;
 }
 
-static int inspect_h5(struct facts *f, const char *path, struct err *e)
+int inspect_h5(struct facts *f, const char *path, struct err *e)
 {
     struct h5_reader r;
     struct str format = { 0 };
@@ -363,12 +423,6 @@ static bool holds(const char *dir, const char *name)
     return !path_join(path, dir, name, &ignored) && file_exists(path);
 }
 
-static bool ends(const char *text, const char *tail)
-{
-    size_t n = strlen(text), m = strlen(tail);
-    return n > m && strcmp(text + n - m, tail) == 0;
-}
-
 static int inspect_directory(struct facts *f, const char *path, struct err *e)
 {
     if (holds(path, "adapter_config.json")) return inspect_peft(f, path, e);
@@ -387,12 +441,7 @@ static int inspect(struct facts *f, const char *path, struct err *e)
     if (path_look(&kind, path, e)) return e->code;
     if (kind == PATH_DIRECTORY) return inspect_directory(f, path, e);
     if (kind == PATH_NOTHING) return err_set(e, "%s: no such file or directory", path);
-    if (ends(path, ".gguf")) return inspect_gguf(f, path, e);
-    if (ends(path, ".h5") || ends(path, ".hdf5")) return inspect_h5(f, path, e);
-    return err_set(e,
-                   "%s: wanted a directory (model, adapter, run), a .gguf, or an .h5 that lorac "
-                   "wrote; records are looked at by lorac data show CONFIG.yaml",
-                   path);
+    return inspect_file(f, path, verify, e);
 }
 
 static int run(int n, char **args, struct err *e)
@@ -412,16 +461,19 @@ static int run(int n, char **args, struct err *e)
 
 const struct command command_inspect = {
     .name = "inspect",
-    .summary = "what a model, adapter, run or checkpoint is",
+    .summary = "what a model, adapter, run, checkpoint or any file of them is",
     .args = "PATH",
     .min_args = 1,
     .max_args = 1,
     .options = options,
     .about =
         "Without --verify it reads headers only, whatever the size. With it, exit code 1 when\n"
-        "anything is not what was written down about it.",
+        "anything is not what was written down about it. A single file is named by its content; "
+        "one\n"
+        "that lorac cannot use is exit code 1, with what to do instead.",
     .examples = "lorac inspect models/Llama-2-7b-hf\n"
                 "lorac inspect checkpoints/runs/demo/train --verify\n"
-                "lorac inspect checkpoints/runs/demo/train/best --json\n",
+                "lorac inspect checkpoints/runs/demo/train/best --json\n"
+                "lorac inspect models/Llama-2-7b-hf/tokenizer.model\n",
     .run = run,
 };

@@ -5,14 +5,42 @@
 
 #include "src/base/hash.h"
 #include "src/commands/facts.h"
+#include "src/formats/peft.h"
 #include "src/model/adapter.h"
 #include "src/train/rundir.h"
 
+/* A single file, by its content whatever its name: what it is and what can be done with it. One that
+ * lorac cannot use is a check that failed. */
+int inspect_file(struct facts *f, const char *path, bool verify, struct err *e);
+
+/* Parts of it that inspect.c knows. */
+int inspect_gguf(struct facts *f, const char *path, struct err *e);
+int inspect_h5(struct facts *f, const char *path, struct err *e);
+int inspect_run(struct facts *f, const char *dir, struct err *e);
+void inspect_add_shape(struct facts *f, const struct shape *s);
+/* The tokenizer of a model, or that file. */
+void inspect_add_tokenizer(struct facts *f, const char *path);
+void inspect_add_peft(struct facts *f, const struct peft_config *c);
+
+/* Of a single file (inspect_file.c, inspect_json.c). *handled: it is JSON; `head` is its beginning. */
+int inspect_json(struct facts *f, const char *path, const char *head, size_t n, bool *handled,
+                 struct err *e);
+int inspect_tokenizer(struct facts *f, const char *path, struct err *e);
+/* Its kind, and a check that failed: lorac does not read it; what to do (NULL: nothing). */
+void inspect_unusable(struct facts *f, const char *kind, const char *remedy);
+/* The directory it lies in, whether another file lies there, and "WHAT: lorac inspect DIR". */
+void inspect_directory_of(char out[PATH_BYTES], const char *path);
+bool inspect_beside(const char *path, const char *name);
+void inspect_add_use(struct facts *f, const char *path, const char *what);
+
 /* A file against the SHA-256 it should have; `sha256` NULL: nothing is known about it. */
 void verify_file(struct facts *f, const char *name, const char *path, const char *sha256);
-/* Whether every value of an adapter, or of a model's weights, is finite. */
-void verify_adapter(struct facts *f, const struct adapter *a);
+/* Whether every value of a model's weights is finite. */
 int verify_model(struct facts *f, const struct llama *m, struct err *e);
+/* The same of the tensors of any file; those of types that lorac does not compute with are counted. */
+void verify_tensors(struct facts *f, const struct tensor *t, size_t n);
+/* The same of a checkpoint's adapter and moments. */
+int verify_checkpoint(struct facts *f, const char *path, struct err *e);
 /* One digest for all files of a model, as lorac.json has it (read anew, not from the cache). */
 int model_digest(char hex[SHA256_HEX], const struct llama *m, struct err *e);
 /* Every file that run.json names, and the seal of every checkpoint in the directory. */

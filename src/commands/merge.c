@@ -169,9 +169,14 @@ static int run(int n, char **args, struct err *e)
     if (!adapters.n) return err_usage(e, "--adapter is missing: merge what into the base?");
     if (!model) return err_usage(e, "--model is missing: which base?");
     int code = check_output(e);
-    if (!code) code = inference_open(&x, model, &adapters, e);
+    if (!code) code = inference_open(&x, model, &adapters, CHECK_MERGE, e);
     if (code) return code;
-    struct merge_options o = { .base_path = model, .dtype = choose_dtype(&x.model) };
+    struct adapter_notes notes = { .base_path = (char *)(uintptr_t)model,
+                                   .eval_loss = NAN,
+                                   .merged = x.merged };
+    struct merge_options o = { .base_path = model,
+                               .dtype = choose_dtype(&x.model),
+                               .notes = &notes };
     code = open_tokenizer(&x, e);
     o.tok = x.tok;
     if (!code && wants_gguf()) {

@@ -183,7 +183,8 @@ int plan_open(struct plan *p, const struct config *c, struct err *e)
     int code = setup_kernels(&k, e);
     if (!code) code = setup_open_headers(&p->setup, c, e);
     if (!code && c->adapter.init_from) {
-        code = adapter_load(&from, &p->setup.model.shape, c->adapter.init_from, 1, e);
+        struct adapter_base base = { &p->setup.model.shape, &p->setup.model, &p->setup.notes };
+        code = adapter_load(&from, &base, c->adapter.init_from, 1, e);
         if (code) config_prefix(e, c, "adapter.init_from", 0);
         start = &from;
     }

@@ -9,6 +9,8 @@
 #include "src/base/mem.h"
 #include "src/commands/inspect.h"
 #include "src/formats/h5.h"
+#include "src/model/finite.h"
+#include "src/train/checkpoint.h"
 #include "src/train/publish.h"
 #include "src/train/setup.h"
 
@@ -32,16 +34,54 @@ void verify_file(struct facts *f, const char *name, const char *path, const char
     }
 }
 
-void verify_adapter(struct facts *f, const struct adapter *a)
+/* Values of a tensor, 0 of a type that has none of ours. */
+static size_t count_values(const struct tensor *t)
 {
-    size_t bad = 0;
-    for (size_t i = 0; i < a->n_params; i++) bad += !isfinite(a->params[i]);
-    if (bad) {
-        facts_check(f, VERDICT_PROBLEM, "values", NULL, "%zu of %zu are NaN or infinite", bad,
-                    a->n_params);
-    } else {
-        facts_check(f, VERDICT_OK, "values", NULL, "%zu, all finite", a->n_params);
+    return t->type == DTYPE_OTHER
+               ? 0
+               : t->bytes / dtype_block_bytes(t->type) * dtype_block_values(t->type);
+}
+
+/* How many numbers are not finite; of blocks all 32 of each whose scale is not. */
+static size_t count_bad_values(const struct tensor *t)
+{
+    enum { PIECE = 1 << 16 }; /* values, a multiple of every block */
+    size_t bad = 0, all = count_values(t), values = dtype_block_values(t->type);
+    for (size_t i = 0; i < all; i += PIECE) {
+        size_t n = all - i < PIECE ? all - i : PIECE;
+        if (stored_finite(t->data + dtype_bytes(t->type, i), t->type, n)) continue;
+        for (size_t j = i; j < i + n; j += values)
+            if (!stored_finite(t->data + dtype_bytes(t->type, j), t->type, values)) bad += values;
     }
+    return bad;
+}
+
+void verify_tensors(struct facts *f, const struct tensor *t, size_t n)
+{
+    size_t bad = 0, all = 0, others = 0;
+    for (size_t i = 0; i < n; i++) {
+        all += count_values(&t[i]);
+        bad += count_bad_values(&t[i]);
+        others += t[i].type == DTYPE_OTHER;
+    }
+    if (others) {
+        facts_check(f, VERDICT_NOTE, "types", NULL,
+                    "%zu tensor%s of a type that lorac does not compute with and not looked at",
+                    others, others == 1 ? " is" : "s are");
+    }
+    facts_check(f, bad ? VERDICT_PROBLEM : VERDICT_OK, "values", bad ? "get the file again" : NULL,
+                "%zu, of which %zu are NaN or infinite", all, bad);
+}
+
+int verify_checkpoint(struct facts *f, const char *path, struct err *e)
+{
+    size_t bad = 0, all = 0;
+    int code = checkpoint_count(&all, &bad, path, e);
+    if (code) return code;
+    facts_check(f, bad ? VERDICT_PROBLEM : VERDICT_OK, "values",
+                bad ? "remove it; --resume auto takes the one before" : NULL,
+                "%zu of the adapter and its moments, of which %zu are NaN or infinite", all, bad);
+    return 0;
 }
 
 /* How many values of w are not finite; row: room for a row of each thread. */

@@ -6,6 +6,7 @@
 
 #include "src/base/mem.h"
 #include "src/formats/gguf.h"
+#include "src/train/base_match.h"
 
 enum { NAME_BYTES = 96 };
 
@@ -60,17 +61,45 @@ static struct pair pair_of(const struct gguf *g, size_t layer, enum module m)
     return p;
 }
 
+/* `base_side`: the dimension that is the base's; the other one is the rank. */
 static int check_part(const struct gguf *g, const struct tensor *t, size_t rows, size_t cols,
-                      struct err *e)
+                      unsigned base_side, struct err *e)
 {
     if (t->rank != 2 || t->dims[0] != rows || t->dims[1] != cols) {
-        return err_set(e, "%s: tensor %s: found shape (%llu, %llu), wanted (%zu, %zu)", g->path,
-                       t->name, (unsigned long long)t->dims[0],
+        bool other = t->rank == 2 && t->dims[base_side] != (base_side ? cols : rows);
+        return err_set(e, "%s: %stensor %s: found shape (%llu, %llu), wanted (%zu, %zu)", g->path,
+                       other ? "was trained on another base: " : "", t->name,
+                       (unsigned long long)t->dims[0],
                        t->rank > 1 ? (unsigned long long)t->dims[1] : 0, rows, cols);
     }
     if (t->type <= DTYPE_BF16) return 0;
     return err_set(e, "%s: tensor %s: found type %s, wanted F32, F16 or BF16", g->path, t->name,
                    t->type_name);
+}
+
+/* The first tensor that is no pair on this base. */
+static int refuse_rest(const struct gguf *g, const struct shape *s, struct err *e)
+{
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const char *name = g->tensors[i].name;
+        bool known = false;
+        size_t layer = 0;
+        for (size_t l = 0; l < s->layers && !known; l++)
+            for (int m = 0; m < MODULES && !known; m++) {
+                struct pair p = pair_of(g, l, (enum module)m);
+                known = p.a == &g->tensors[i] || p.b == &g->tensors[i];
+            }
+        if (known) continue;
+        if (sscanf(name, "blk.%9zu.", &layer) == 1 && layer >= s->layers) {
+            return err_set(e,
+                           "%s: was trained on another base: tensor %s is of layer %zu, and this "
+                           "base has %zu layers",
+                           g->path, err_quotez(name), layer, s->layers);
+        }
+        return err_set(e, "%s: tensor %s: is no pair on a linear layer of this base", g->path,
+                       err_quotez(name));
+    }
+    return err_set(e, "%s: holds no adapter", g->path);
 }
 
 /* The pairs' modules, largest rank and number; every pair is whole and fits the base. */
@@ -90,28 +119,14 @@ static int find_pairs(const struct gguf *g, const struct shape *s, unsigned *tar
                 return err_set(e, "%s: tensor %s is there without its partner", g->path, has);
             }
             size_t rank = p.b->rank == 2 ? p.b->dims[1] : 0;
-            int code = check_part(g, p.b, module_rows(s, m), rank, e);
-            if (!code) code = check_part(g, p.a, rank, module_cols(s, m), e);
+            int code = check_part(g, p.b, module_rows(s, m), rank, 0, e);
+            if (!code) code = check_part(g, p.a, rank, module_cols(s, m), 1, e);
             if (code) return code;
             *targets |= 1u << m;
             if (rank > *r) *r = rank;
             tensors += 2;
         }
-    if (tensors == g->n_tensors && tensors > 0) return 0;
-    for (size_t i = 0; i < g->n_tensors; i++) {
-        const char *name = g->tensors[i].name;
-        bool known = false;
-        for (size_t l = 0; l < s->layers && !known; l++)
-            for (int m = 0; m < MODULES && !known; m++) {
-                struct pair p = pair_of(g, l, (enum module)m);
-                known = p.a == &g->tensors[i] || p.b == &g->tensors[i];
-            }
-        if (!known) {
-            return err_set(e, "%s: tensor %s: is no pair on a linear layer of this base", g->path,
-                           err_quotez(name));
-        }
-    }
-    return err_set(e, "%s: holds no adapter", g->path);
+    return tensors == g->n_tensors && tensors > 0 ? 0 : refuse_rest(g, s, e);
 }
 
 static void widen_row(real *out, const struct tensor *t, size_t row, double factor)
@@ -172,15 +187,57 @@ int adapter_gguf_read(struct adapter *a, const struct shape *s, const char *path
     return code;
 }
 
+/* What is known about its base, by key. */
+static char **notes_field(struct adapter_notes *n, size_t i, const char **key)
+{
+    static const char *const keys[] = { GGUF_BASE_SHA256, GGUF_BASE_FINGERPRINT };
+    char **fields[] = { &n->base_sha256, &n->base_fingerprint };
+    if (i >= sizeof keys / sizeof *keys) return NULL;
+    *key = keys[i];
+    return fields[i];
+}
+
+int adapter_gguf_notes(struct adapter_notes *notes, const char *path, struct err *e)
+{
+    struct gguf g;
+    const char *key, *text;
+    int code = gguf_open(&g, path, e);
+    if (code) return code;
+    for (size_t i = 0; !code && notes_field(notes, i, &key); i++) {
+        char **field = notes_field(notes, i, &key);
+        size_t n = 0;
+        text = NULL;
+        code = gguf_get_string(&text, &n, &g, key, false, e);
+        if (code || !text) continue;
+        *field = mem_strndup(text, n, e);
+        if (!*field) code = e->code;
+    }
+    gguf_close(&g);
+    if (code) adapter_notes_free(notes);
+    return code;
+}
+
 /* ---- writing ---------------------------------------------------------------------------------- */
 
-static void put_header(struct gguf_writer *w, const struct adapter *a)
+static void put_notes(struct gguf_writer *w, const struct adapter_notes *notes)
+{
+    struct adapter_notes n = *notes; /* the strings stay whose they are */
+    const char *key;
+    for (size_t i = 0; notes_field(&n, i, &key); i++) {
+        const char *text = *notes_field(&n, i, &key);
+        if (text) gguf_put_string(w, key, text, strlen(text));
+    }
+}
+
+static void put_header(struct gguf_writer *w, const struct adapter *a,
+                       const struct adapter_notes *notes)
 {
     gguf_put_string(w, "general.architecture", "llama", 5);
     gguf_put_string(w, "general.type", "adapter", 7);
     gguf_put_string(w, "adapter.type", "lora", 4);
     gguf_put_f32(w, "adapter.lora.alpha", (float)(a->scale * (double)a->r));
     gguf_put_u32(w, "general.file_type", 0);
+    if (notes) put_notes(w, notes);
     for (size_t l = 0; l < a->shape.layers; l++)
         for (int i = 0; i < MODULES; i++) {
             enum module m = (enum module)i;
@@ -214,7 +271,8 @@ static int put_pair(struct gguf_writer *w, const struct adapter *a, size_t layer
     return code ? code : gguf_writer_pad(w, e);
 }
 
-int adapter_gguf_write(const struct adapter *a, const char *path, struct err *e)
+int adapter_gguf_write(const struct adapter *a, const struct adapter_notes *notes, const char *path,
+                       struct err *e)
 {
     struct gguf_writer w;
     size_t widest = a->r;
@@ -225,7 +283,7 @@ int adapter_gguf_write(const struct adapter *a, const char *path, struct err *e)
     float *row = mem_alloc(widest, sizeof *row, e);
     int code = row ? gguf_writer_begin(&w, path, 0666, e) : e->code;
     if (!code) {
-        put_header(&w, a);
+        put_header(&w, a, notes);
         code = gguf_writer_data(&w, e);
         for (size_t l = 0; !code && l < a->shape.layers; l++)
             for (int m = 0; !code && m < MODULES; m++)

@@ -9,13 +9,17 @@
 #ifndef LORAC_CONVERT_ADAPTER_GGUF_H
 #define LORAC_CONVERT_ADAPTER_GGUF_H
 
-#include "src/model/adapter.h"
+#include "src/train/publish.h"
 
 /* As adapter_load(): params are freed with adapter_free(); `weight` multiplies B. */
 int adapter_gguf_read(struct adapter *a, const struct shape *s, const char *path, double weight,
                       struct err *e);
 
-/* Float32; the file must not exist. */
-int adapter_gguf_write(const struct adapter *a, const char *path, struct err *e);
+/* Float32; the file must not exist. Of `notes` (NULL: none) what is known about the base is written,
+ * as metadata of our own (base_match.h), which llama.cpp passes over. */
+int adapter_gguf_write(const struct adapter *a, const struct adapter_notes *notes, const char *path,
+                       struct err *e);
+/* The same of a file, into the empty *notes. */
+int adapter_gguf_notes(struct adapter_notes *notes, const char *path, struct err *e);
 
 #endif

@@ -6,13 +6,16 @@
 #ifndef LORAC_CONVERT_MERGE_H
 #define LORAC_CONVERT_MERGE_H
 
-#include "src/model/adapter.h"
+#include "src/train/publish.h"
 #include "src/tokenizer/tokenizer.h"
 
 struct merge_options {
     const char *base_path;       /* as given: config and licence files lie beside it */
     enum dtype dtype;            /* F32, F16, BF16; for GGUF also Q8_0, Q4_0, Q4_1 */
     const struct tokenizer *tok; /* NULL: none is written */
+    /* What lorac.json of the result says, or of a GGUF its metadata; NULL or without a merged
+     * adapter: nothing is written. */
+    const struct adapter_notes *notes;
 };
 
 /* A Hugging Face directory: config.json, model.safetensors (or shards of at most 5 GB with their index),

@@ -7,6 +7,7 @@
 #include "src/convert/merge.h"
 #include "src/convert/weights.h"
 #include "src/model/notices.h"
+#include "src/train/base_match.h"
 
 /* llama.cpp's numbers for general.file_type. */
 static uint32_t file_type(enum dtype t)
@@ -104,6 +105,14 @@ static int put_tokenizer(struct gguf_writer *w, const struct tokenizer *t, size_
     return code;
 }
 
+/* The adapters that are in it: merging one of them again is then noticed. */
+static void put_merged(struct gguf_writer *w, const struct digest_list *l)
+{
+    if (!l->n) return;
+    gguf_put_array(w, GGUF_MERGED, GGUF_STRING, l->n);
+    for (size_t i = 0; i < l->n; i++) gguf_item_string(w, l->at[i], SHA256_HEX - 1);
+}
+
 /* A GGUF base's metadata goes along, but for what its quantisation was. */
 static void copy_metadata(struct gguf_writer *w, const struct gguf *g)
 {
@@ -111,7 +120,7 @@ static void copy_metadata(struct gguf_writer *w, const struct gguf *g)
         const char *key = g->kv[i].key;
         if (strcmp(key, "general.file_type") == 0 ||
             strcmp(key, "general.quantization_version") == 0 ||
-            strcmp(key, "general.alignment") == 0) {
+            strcmp(key, "general.alignment") == 0 || strcmp(key, GGUF_MERGED) == 0) {
             continue;
         }
         gguf_put_copy(w, &g->kv[i]);
@@ -169,6 +178,7 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
     int code = 0;
     gguf_put_u32(w, "general.file_type", file_type(o->dtype));
     if (o->dtype >= DTYPE_Q8_0) gguf_put_u32(w, "general.quantization_version", 2);
+    if (o->notes) put_merged(w, &o->notes->merged);
     if (llama_gguf(m)) {
         copy_metadata(w, llama_gguf(m));
     } else {

@@ -1,409 +1,265 @@
+/* adapter_model.safetensors: whose tensor is whose; and both files written. */
 #include "src/formats/peft.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/base/utf8.h"
+#include "src/formats/foreign.h"
+#include "src/formats/peft_match.h"
 
 enum {
-    CONFIG_MOST = 1 << 20,
-    R_MOST = 1 << 20,     /* far above any hidden size */
-    PATTERN_MOST = 1000,  /* bytes of a regular expression */
-    PATTERNS_MOST = 2048, /* more than a 70B model has matrices */
-    MATCH_MOST = 10000,   /* steps of one match, so that no pattern hangs us */
-    NAME_BYTES = 256,     /* of a tensor's name */
+    NAME_BYTES = 256, /* of a tensor's name */
+    STEPS_MOST = 32,  /* dots in it */
 };
 
 static const char config_name[] = "adapter_config.json", model_name[] = "adapter_model.safetensors";
 static const char prefix[] = "base_model.model."; /* of every tensor */
 
-/* What PEFT's "all-linear" means for Llama, sorted. */
-static const char *const llama_linear[] = { "down_proj", "gate_proj", "k_proj", "o_proj",
-                                            "q_proj",    "up_proj",   "v_proj" };
-/* What PEFT takes for Llama when target_modules is absent. */
-static const char *const llama_default[] = { "q_proj", "v_proj" };
+/* ---- what a tensor's name says --------------------------------------------------------------- */
 
-/* ---- the configuration ----------------------------------------------------------------------- */
-
-/* The keys that are read below, or that say nothing about the result. */
-static const char *const known_keys[] = {
-    "peft_type",
-    "task_type",
-    "r",
-    "lora_alpha",
-    "lora_dropout",
-    "use_rslora",
-    "target_modules",
-    "rank_pattern",
-    "alpha_pattern",
-    "bias",
-    "init_lora_weights",
-    "base_model_name_or_path",
-    "revision",
-    "inference_mode",
-    "auto_mapping",
-    "peft_version",
-    "runtime_config",
-    "megatron_core",     /* names a package; used only with megatron_config */
-    "qalora_group_size", /* used only with use_qalora */
-    "eva_config",        /* used only to compute A's first values */
+/* A name cut at its dots. */
+struct steps {
+    char text[NAME_BYTES];
+    const char *at[STEPS_MOST];
+    size_t n;
 };
 
-/* Initialisations that leave the base model alone. The others (pissa, olora, corda, loftq, lora_ga)
- * move a part of it into the adapter, and PEFT's loader repeats that. */
-static const char *const plain_inits[] = { "gaussian", "eva", "orthogonal", "mica" };
-
-/* A value as it may be shown in a message. */
-static const char *shown(const json_t *v)
+static bool is_step(const struct steps *s, size_t i, const char *text)
 {
-    char text[80];
-    if (json_is_string(v)) return err_quote(json_string_value(v), json_string_length(v));
-    size_t n = json_dumpb(v, text, sizeof text, JSON_ENCODE_ANY | JSON_COMPACT);
-    return n <= sizeof text ? err_quote(text, n) : json_kind(v);
+    return i < s->n && strcmp(s->at[i], text) == 0;
 }
 
-static bool is_empty(const json_t *v)
+/* The steps without those that torch.compile, FSDP, checkpointing and DDP put in, and without
+ * PEFT's prefix; false where a name has too many. */
+static bool cut(struct steps *s, const char *name)
 {
-    return json_is_null(v) || json_is_false(v) ||
-           (json_is_string(v) && json_string_length(v) == 0) ||
-           (json_is_array(v) && json_array_size(v) == 0) ||
-           (json_is_object(v) && json_object_size(v) == 0);
-}
-
-static bool listed(const char *const *texts, size_t n, const char *text)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(texts[i], text) == 0) return true;
+    static const char *const wrappers[] = { "_orig_mod", "_fsdp_wrapped_module",
+                                            "_checkpoint_wrapped_module" };
+    size_t n = strlen(name);
+    s->n = 0;
+    if (n >= sizeof s->text) return false;
+    memcpy(s->text, name, n + 1);
+    for (char *p = s->text; p;) {
+        char *dot = strchr(p, '.');
+        if (dot) *dot = 0;
+        bool wrapper = s->n == 0 && strcmp(p, "module") == 0;
+        for (size_t i = 0; i < sizeof wrappers / sizeof *wrappers; i++)
+            wrapper |= strcmp(p, wrappers[i]) == 0;
+        if (!wrapper && s->n == STEPS_MOST) return false;
+        if (!wrapper) s->at[s->n++] = p;
+        p = dot ? dot + 1 : NULL;
     }
-    return false;
-}
-#define LISTED(texts, text) listed(texts, sizeof(texts) / sizeof(texts)[0], text)
-
-static int refuse_unknown(json_t *root, const char *where, struct err *e)
-{
-    const char *key;
-    json_t *v;
-    json_object_foreach(root, key, v)
-    {
-        if (LISTED(known_keys, key) || is_empty(v)) continue;
-        return err_set(e,
-                       "%s: %s: found %s, wanted null, false or nothing: lorac does not support "
-                       "this setting",
-                       where, err_quotez(key), shown(v));
-    }
-    return 0;
+    if (!is_step(s, 0, "base_model") || !is_step(s, 1, "model")) return true;
+    s->n -= 2;
+    memmove(s->at, s->at + 2, s->n * sizeof *s->at);
+    return true;
 }
 
-static int wanted(const json_t *v, const char *key, const char *what, const char *where,
-                  struct err *e)
+/* The first `n` steps, joined again. */
+static char *join(const struct steps *s, size_t n, struct err *e)
 {
-    return err_set(e, "%s: %s: found %s, wanted %s", where, key, v ? shown(v) : "nothing", what);
+    char text[NAME_BYTES];
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, i ? ".%s" : "%s", s->at[i]);
+    return mem_strndup(text, at, e);
 }
 
-static int check_text(const json_t *root, const char *key, const char *value, bool required,
-                      const char *where, struct err *e)
+static void part_name(char out[NAME_BYTES], const char *module, enum peft_part part)
 {
-    const json_t *v = json_object_get(root, key);
-    if (!required && (!v || json_is_null(v))) return 0;
-    const char *text = json_string_value(v);
-    return text && strcmp(text, value) == 0 ? 0 : wanted(v, key, err_quotez(value), where, e);
+    int n = snprintf(out, NAME_BYTES, "%s%s.lora_%c.weight", prefix, module,
+                     part == PEFT_A ? 'A' : 'B');
+    CHECK(n > 0 && n < NAME_BYTES);
 }
 
-static int check_init(const json_t *root, const char *where, struct err *e)
+/* MODULE.lora_A.weight, or with the adapter's name MODULE.lora_A.default.weight: the steps of
+ * MODULE; 0: neither. */
+static size_t pair_steps(enum peft_part *part, const struct steps *s)
 {
-    static const char key[] = "init_lora_weights";
-    const json_t *v = json_object_get(root, key);
-    if (!v || json_is_null(v) || json_is_boolean(v)) return 0;
-    const char *text = json_string_value(v);
-    if (text && strcasecmp(text, plain_inits[0]) == 0) return 0;
-    if (text && LISTED(plain_inits, text)) return 0;
-    return wanted(v, key,
-                  "true or \"gaussian\": others change the base model; let PEFT convert the "
-                  "adapter (save_pretrained with path_initial_model_for_weight_conversion)",
-                  where, e);
-}
-
-static int copy_targets(struct peft_config *c, const char *const *names, size_t n, struct err *e)
-{
-    c->target_modules = mem_alloc(n, sizeof *c->target_modules, e);
-    if (!c->target_modules) return e->code;
-    for (; c->n_targets < n; c->n_targets++) {
-        char *copy = mem_strdup(names[c->n_targets], e);
-        if (!copy) return e->code;
-        c->target_modules[c->n_targets] = copy;
+    for (size_t back = 2; back <= 3 && back < s->n; back++) {
+        size_t at = s->n - back;
+        if (is_step(s, at, "lora_A") || is_step(s, at, "lora_B")) {
+            *part = is_step(s, at, "lora_A") ? PEFT_A : PEFT_B;
+            return at;
+        }
     }
     return 0;
 }
 
-static int read_target_list(struct peft_config *c, const json_t *v, const char *where,
-                            struct err *e)
+/* A weight of the base: MODULE.weight, as it is or as PEFT wraps it. */
+static size_t copy_steps(const struct steps *s)
 {
-    static const char key[] = "target_modules", what[] = "a list of names";
-    size_t n = json_array_size(v);
-    if (n == 0) return wanted(v, key, "a list with at least one name", where, e);
-    const char **names = mem_alloc(n, sizeof *names, e);
-    if (!names) return e->code;
+    size_t n = s->n - 1;
+    if (n > 1 && (is_step(s, n - 1, "base_layer") || is_step(s, n - 1, "original_module")))
+        return n - 1;
+    if (n > 2 && is_step(s, n - 2, "modules_to_save")) return n - 2;
+    return n;
+}
+
+static int read_name(struct peft_entry *t, const char *name, struct err *e)
+{
+    struct steps s;
+    size_t module = 0;
+    t->kind = PEFT_OTHER;
+    if (!cut(&s, name) || s.n < 2 || !is_step(&s, s.n - 1, "weight")) return 0;
+    module = pair_steps(&t->part, &s);
+    t->kind = module ? PEFT_PAIR : PEFT_COPY;
+    if (!module) module = copy_steps(&s);
+    t->module = join(&s, module, e);
+    if (!t->module) return e->code;
+    char usual[NAME_BYTES];
+    if (t->kind == PEFT_COPY || strlen(t->module) + sizeof prefix + 20 > sizeof usual) return 0;
+    part_name(usual, t->module, t->part);
+    t->renamed = strcmp(usual, name) != 0;
+    return 0;
+}
+
+static int by_module(const void *a, const void *b)
+{
+    const struct peft_entry *x = a, *y = b;
+    if ((x->kind == PEFT_PAIR) != (y->kind == PEFT_PAIR)) return x->kind == PEFT_PAIR ? -1 : 1;
+    int order = x->kind == PEFT_PAIR ? strcmp(x->module, y->module) : 0;
+    if (!order && x->kind == PEFT_PAIR && x->part != y->part) return x->part < y->part ? -1 : 1;
+    return order ? order : (x->tensor > y->tensor) - (x->tensor < y->tensor);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* A file with two adapters in it, or with two spellings of one, has no one meaning. */
+static int refuse_doubles(const struct peft *p, struct err *e)
+{
+    for (size_t i = 0; i + 1 < p->file.n; i++) {
+        const struct peft_entry *x = &p->entries[i], *y = x + 1;
+        if (y->kind != PEFT_PAIR) break;
+        if (strcmp(x->module, y->module) != 0 || x->part != y->part) continue;
+        return err_set(e, "%s: tensors %s and %s: are both lora_%c of %s; wanted one adapter",
+                       p->path, err_quotez(p->file.tensors[x->tensor].name),
+                       err_quotez(p->file.tensors[y->tensor].name), x->part == PEFT_A ? 'A' : 'B',
+                       err_quotez(x->module));
+    }
+    return 0;
+}
+
+/* Which pairs are adapted, and which patterns match one of those. */
+static int choose_modules(struct peft *p, struct err *e)
+{
+    struct peft_config *c = &p->config;
+    const struct {
+        struct peft_pattern *at;
+        size_t n;
+    } lists[] = { { c->rank_pattern, c->n_rank }, { c->alpha_pattern, c->n_alpha } };
+    bool is = false;
     int code = 0;
-    for (size_t i = 0; i < n && !code; i++) {
-        const json_t *item = json_array_get(v, i);
-        names[i] = json_string_value(item);
-        bool fine = names[i] && *names[i] && strlen(names[i]) == json_string_length(item);
-        if (!fine) code = wanted(item, key, what, where, e);
+    for (size_t i = 0; !code && i < p->file.n && p->entries[i].kind == PEFT_PAIR; i++) {
+        struct peft_entry *t = &p->entries[i];
+        bool same = i && strcmp(t->module, t[-1].module) == 0;
+        if (!same) code = peft_targets(&is, c, t->module, e);
+        for (size_t k = 0; !same && !code && is && k < 2; k++)
+            for (size_t j = 0; !code && j < lists[k].n; j++)
+                if (!lists[k].at[j].used)
+                    code = peft_pattern_match(&lists[k].at[j].used, NULL, &lists[k].at[j],
+                                              t->module, c->path, e);
+        t->read = !is; /* nobody asks for what is ignored */
     }
-    if (!code) code = copy_targets(c, names, n, e);
-    mem_free(names);
+    for (size_t i = 0; !code && i < p->file.n; i++) {
+        struct peft_entry *t = &p->entries[i];
+        if (t->kind == PEFT_PAIR && t->read) t->kind = PEFT_IGNORED;
+    }
     return code;
 }
 
-static int read_targets(struct peft_config *c, const json_t *root, const char *where, struct err *e)
+/* Nothing to load: what is there instead. */
+static int refuse_empty(const struct peft *p, struct err *e)
 {
-    static const char key[] = "target_modules";
-    const json_t *v = json_object_get(root, key);
-    if (!v || json_is_null(v)) return copy_targets(c, llama_default, 2, e);
-    if (json_is_array(v)) return read_target_list(c, v, where, e);
-    const char *text = json_string_value(v);
-    c->all_linear = text && strcasecmp(text, "all-linear") == 0;
-    if (c->all_linear) return 0;
-    return wanted(v, key,
-                  "a list of names or \"all-linear\" (regular expressions are not "
-                  "supported; list the modules)",
-                  where, e);
+    const struct foreign *is = foreign_file(&p->file);
+    const struct peft_entry *ignored = NULL;
+    for (size_t i = 0; i < p->file.n; i++) {
+        if (p->entries[i].kind == PEFT_PAIR) return 0;
+        if (p->entries[i].kind == PEFT_IGNORED && !ignored) ignored = &p->entries[i];
+    }
+    if (is) {
+        return err_set(e, "%s: holds no LoRA of PEFT's form (tensor %s): it is %s; %s", p->path,
+                       err_quotez(p->file.tensors[0].name), is->what, is->remedy);
+    }
+    if (!ignored) return 0; /* whoever loads it says what is missing */
+    return err_set(
+        e,
+        "%s: has tensors for %s, but target_modules of %s names none of the modules that "
+        "it has tensors for",
+        p->path, err_quotez(ignored->module), config_name);
 }
 
-/* Compile PEFT's (.*\.)?(KEY)$, matched from the start of a module's path. */
-static int compile(struct peft_pattern *p, const char *key, const char *where, struct err *e)
+/* modules_to_save promises trained weights: without them the result would not be the adapter's. */
+static int refuse_unsaved(const struct peft *p, struct err *e)
 {
-    size_t n = strlen(p->key);
-    if (n > PATTERN_MOST) {
-        return err_set(e, "%s: %s: found a pattern of %zu bytes, wanted at most %d", where, key, n,
-                       PATTERN_MOST);
-    }
-    char text[PATTERN_MOST + 16];
-    snprintf(text, sizeof text, "(.*\\.)?(%s)$", p->key);
-    int number;
-    PCRE2_SIZE at;
-    p->regex = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_ANCHORED, &number, &at,
-                             NULL);
-    if (p->regex) return 0;
-    char why[128] = "";
-    pcre2_get_error_message(number, (PCRE2_UCHAR *)why, sizeof why);
-    return err_set(e, "%s: %s: found %s, wanted a regular expression: %s", where, key,
-                   err_quotez(p->key), why);
-}
-
-static int read_patterns(struct peft_pattern **patterns, size_t *n, const json_t *root,
-                         const char *key, bool ranks, const char *where, struct err *e)
-{
-    json_t *object = json_object_get(root, key), *v;
-    if (!object || is_empty(object)) return 0;
-    if (!json_is_object(object)) return wanted(object, key, "an object", where, e);
-    if (json_object_size(object) > PATTERNS_MOST) {
-        return err_set(e, "%s: %s: found %zu patterns, wanted at most %d", where, key,
-                       json_object_size(object), PATTERNS_MOST);
-    }
-    *patterns = mem_alloc(json_object_size(object), sizeof **patterns, e);
-    if (!*patterns) return e->code;
-    const char *text;
-    json_object_foreach(object, text, v)
-    {
-        bool fine = ranks ? json_is_integer(v) && json_integer_value(v) >= 1 &&
-                                json_integer_value(v) <= R_MOST
-                          : json_number_value(v) > 0;
-        if (!fine) {
-            return wanted(v, key, ranks ? "ranks of 1 or more" : "positive numbers", where, e);
+    const struct peft_config *c = &p->config;
+    int code = 0;
+    for (size_t k = 0; k < c->n_save && !code; k++) {
+        bool found = false;
+        for (size_t i = 0; i < p->file.n && !found && !code; i++)
+            if (p->entries[i].kind == PEFT_COPY)
+                code = peft_pattern_match(&found, NULL, &c->save[k], p->entries[i].module, c->path,
+                                          e);
+        if (!found && !code) {
+            code = err_set(e,
+                           "%s: modules_to_save names %s, for which %s has no tensor; PEFT "
+                           "refuses that, too",
+                           c->path, err_quotez(c->save[k].key), model_name);
         }
-        struct peft_pattern *p = &(*patterns)[*n];
-        p->value = json_number_value(v);
-        p->key = mem_strdup(text, e);
-        if (!p->key) return e->code;
-        ++*n;
-        int code = compile(p, key, where, e);
-        if (code) return code;
     }
-    return 0;
+    return code;
 }
 
-static int read_numbers(struct peft_config *c, const json_t *root, const char *where, struct err *e)
+static int read_names(struct peft *p, struct err *e)
 {
-    int code = json_get_size(&c->r, root, "r", where, e);
-    if (!code) code = json_get_double(&c->lora_alpha, root, "lora_alpha", where, e);
-    if (!code) code = json_get_double(&c->lora_dropout, root, "lora_dropout", where, e);
-    if (!code) code = json_get_bool(&c->use_rslora, root, "use_rslora", where, e);
+    int code = 0;
+    p->entries = mem_alloc(p->file.n, sizeof *p->entries, e);
+    if (!p->entries) return e->code;
+    for (size_t i = 0; !code && i < p->file.n; i++) {
+        p->entries[i].tensor = i;
+        code = read_name(&p->entries[i], p->file.tensors[i].name, e);
+    }
     if (code) return code;
-    if (c->r < 1 || c->r > R_MOST) {
-        return err_set(e, "%s: r: found %zu, wanted 1 to %d", where, c->r, R_MOST);
-    }
-    if (!(c->lora_dropout >= 0 && c->lora_dropout <= 1)) {
-        return err_set(e, "%s: lora_dropout: found %g, wanted 0 to 1", where, c->lora_dropout);
-    }
-    return 0;
+    qsort(p->entries, p->file.n, sizeof *p->entries, by_module);
+    code = refuse_doubles(p, e);
+    if (!code) code = choose_modules(p, e);
+    if (!code) code = refuse_empty(p, e);
+    return code ? code : refuse_unsaved(p, e);
 }
 
-static int read_base(struct peft_config *c, const json_t *root, const char *where, struct err *e)
+/* The tensors' file is not there: another one may be. */
+static int refuse_missing(const char *dir, struct err *e)
 {
-    const char *base = NULL;
-    int code = json_get_string(&base, root, "base_model_name_or_path", where, e);
-    if (code || !base) return code;
-    c->base_model = mem_strdup(base, e);
-    return c->base_model ? 0 : e->code;
-}
-
-static int read_config(struct peft_config *c, json_t *root, const char *where, struct err *e)
-{
-    if (!json_is_object(root)) {
-        return err_set(e, "%s: found %s, wanted an object", where, json_kind(root));
-    }
-    int code = check_text(root, "peft_type", "LORA", true, where, e);
-    if (!code) code = check_text(root, "task_type", "CAUSAL_LM", false, where, e);
-    if (!code) code = check_text(root, "bias", "none", false, where, e);
-    if (!code) code = check_init(root, where, e);
-    if (!code) code = refuse_unknown(root, where, e);
-    if (!code) code = read_numbers(c, root, where, e);
-    if (!code) code = read_targets(c, root, where, e);
-    if (!code) code = read_base(c, root, where, e);
-    if (!code) {
-        code = read_patterns(&c->rank_pattern, &c->n_rank, root, "rank_pattern", true, where, e);
-    }
-    if (!code) {
-        code = read_patterns(&c->alpha_pattern, &c->n_alpha, root, "alpha_pattern", false, where,
-                             e);
-    }
-    return code;
-}
-
-int peft_config_read(struct peft_config *c, const char *dir, struct err *e)
-{
-    *c = (struct peft_config){ .r = 8, .lora_alpha = 8 };
-    char path[PATH_BYTES];
-    int code = path_join(path, dir, config_name, e);
-    if (code) return code;
-    if (!file_exists(path)) {
-        return err_set(e, "%s: found no %s, wanted a directory that PEFT saved", dir, config_name);
-    }
-    json_t *root = json_read(path, CONFIG_MOST, e);
-    c->path = root ? mem_strdup(path, e) : NULL;
-    code = c->path ? read_config(c, root, path, e) : e->code;
-    json_decref(root);
-    if (code) peft_config_free(c);
-    return code;
-}
-
-static void free_text(const char *text)
-{
-    mem_free((void *)(uintptr_t)text);
-}
-
-static void free_patterns(struct peft_pattern *patterns, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        free_text(patterns[i].key);
-        pcre2_code_free(patterns[i].regex);
-    }
-    mem_free(patterns);
-}
-
-void peft_config_free(struct peft_config *c)
-{
-    for (size_t i = 0; i < c->n_targets; i++) free_text(c->target_modules[i]);
-    mem_free(c->path);
-    mem_free((void *)c->target_modules);
-    free_text(c->base_model);
-    free_patterns(c->rank_pattern, c->n_rank);
-    free_patterns(c->alpha_pattern, c->n_alpha);
-    *c = (struct peft_config){ 0 };
-}
-
-/* ---- which modules, which rank, which scale -------------------------------------------------- */
-
-/* PEFT's rule: `end` is the path or what follows one of its dots. */
-static bool path_ends(const char *path, const char *end)
-{
-    size_t n = strlen(path), m = strlen(end);
-    if (m > n || strcmp(path + n - m, end) != 0) return false;
-    return m == n || path[n - m - 1] == '.';
-}
-
-bool peft_targets(const struct peft_config *c, const char *module)
-{
-    if (c->all_linear) {
-        for (size_t i = 0; i < sizeof llama_linear / sizeof llama_linear[0]; i++) {
-            if (path_ends(module, llama_linear[i])) return true;
-        }
-    }
-    for (size_t i = 0; i < c->n_targets; i++) {
-        if (path_ends(module, c->target_modules[i])) return true;
-    }
-    return false;
-}
-
-/* *value = that of the first pattern that matches. */
-static int match(double *value, const struct peft_config *c, const struct peft_pattern *patterns,
-                 size_t n, const char *module, struct err *e)
-{
-    pcre2_match_context *limits = n ? pcre2_match_context_create(NULL) : NULL;
-    pcre2_match_data *data = limits ? pcre2_match_data_create(1, NULL) : NULL;
-    int code = n && !data ? err_set(e, "out of memory: a pattern of an adapter") : 0;
-    if (limits) pcre2_set_match_limit(limits, MATCH_MOST);
-    for (size_t i = 0; i < n && !code; i++) {
-        int found = pcre2_match(patterns[i].regex, (PCRE2_SPTR)module, strlen(module), 0, 0, data,
-                                limits);
-        if (found >= 0) {
-            *value = patterns[i].value;
-            break;
-        }
-        if (found != PCRE2_ERROR_NOMATCH) {
-            code = err_set(e, "%s: the pattern %s takes too long to match", c->path,
-                           err_quotez(patterns[i].key));
-        }
-    }
-    pcre2_match_data_free(data);
-    pcre2_match_context_free(limits);
-    return code;
-}
-
-int peft_rank_alpha(size_t *r, double *alpha, const struct peft_config *c, const char *module,
-                    struct err *e)
-{
-    double rank = (double)c->r;
-    *alpha = c->lora_alpha;
-    int code = match(&rank, c, c->rank_pattern, c->n_rank, module, e);
-    if (!code) code = match(alpha, c, c->alpha_pattern, c->n_alpha, module, e);
-    *r = (size_t)rank;
-    return code;
-}
-
-double peft_scale(const struct peft_config *c, size_t r, double alpha)
-{
-    return c->use_rslora ? alpha / sqrt((double)r) : alpha / (double)r;
-}
-
-/* ---- the tensors ----------------------------------------------------------------------------- */
-
-static int open_tensors(struct peft *p, const char *dir, struct err *e)
-{
-    char path[PATH_BYTES], bin[PATH_BYTES];
-    int code = path_join(path, dir, model_name, e);
-    if (!code) code = path_join(bin, dir, "adapter_model.bin", e);
-    if (code) return code;
-    if (!file_exists(path) && file_exists(bin)) {
+    char other[PATH_BYTES];
+    int code = path_join(other, dir, "adapter_model.bin", e);
+    if (!code && file_exists(other)) {
         return err_set(e,
                        "%s: found adapter_model.bin, which may hold programs, wanted %s; save the "
                        "adapter with a current PEFT (save_pretrained)",
                        dir, model_name);
     }
+    if (!code) code = path_join(other, dir, "adapters.safetensors", e);
+    if (!code && file_exists(other)) {
+        return err_set(e, "%s: found adapters.safetensors, wanted %s: it is %s; %s", dir,
+                       model_name, foreign_mlx.what, foreign_mlx.remedy);
+    }
+    return code;
+}
+
+static int open_tensors(struct peft *p, const char *dir, struct err *e)
+{
+    char path[PATH_BYTES];
+    int code = path_join(path, dir, model_name, e);
+    if (!code && !file_exists(path)) code = refuse_missing(dir, e);
+    if (code) return code;
     p->path = mem_strdup(path, e);
     code = p->path ? safetensors_open(&p->file, path, e) : e->code;
-    if (code) return code;
-    p->read = mem_alloc(p->file.n, sizeof *p->read, e);
-    return p->read ? 0 : e->code;
+    return code ? code : read_names(p, e);
 }
 
 int peft_open(struct peft *p, const char *dir, struct err *e)
@@ -417,62 +273,164 @@ int peft_open(struct peft *p, const char *dir, struct err *e)
 
 void peft_close(struct peft *p)
 {
+    for (size_t i = 0; p->entries && i < p->file.n; i++) mem_free(p->entries[i].module);
     peft_config_free(&p->config);
     safetensors_close(&p->file);
-    mem_free(p->read);
+    mem_free(p->entries);
     mem_free(p->path);
     *p = (struct peft){ 0 };
 }
 
-static void part_name(char out[NAME_BYTES], const char *module, enum peft_part part)
+/* ---- asking for tensors ---------------------------------------------------------------------- */
+
+/* The pairs that are adapted lie first but for those ignored, which no search asks for. */
+static struct peft_entry *find(const struct peft *p, const char *module, enum peft_part part)
 {
-    int n = snprintf(out, NAME_BYTES, "%s%s.lora_%c.weight", prefix, module,
-                     part == PEFT_A ? 'A' : 'B');
-    CHECK(n > 0 && n < NAME_BYTES);
+    size_t low = 0, high = p->file.n;
+    while (low < high) {
+        size_t i = (low + high) / 2;
+        struct peft_entry *t = &p->entries[i];
+        int order = -1; /* what is no pair comes after all pairs */
+        if (t->kind == PEFT_PAIR || t->kind == PEFT_IGNORED) order = strcmp(module, t->module);
+        if (!order) order = (part > t->part) - (part < t->part);
+        if (!order) return t->kind == PEFT_PAIR ? t : NULL;
+        if (order < 0) {
+            high = i;
+        } else {
+            low = i + 1;
+        }
+    }
+    return NULL;
 }
 
 bool peft_has(const struct peft *p, const char *module)
 {
-    char a[NAME_BYTES], b[NAME_BYTES];
-    part_name(a, module, PEFT_A);
-    part_name(b, module, PEFT_B);
-    return safetensors_find(&p->file, a) || safetensors_find(&p->file, b);
+    return find(p, module, PEFT_A) || find(p, module, PEFT_B);
+}
+
+const struct tensor *peft_find(const struct peft *p, const char *module, enum peft_part part)
+{
+    const struct peft_entry *t = find(p, module, part);
+    return t ? &p->file.tensors[t->tensor] : NULL;
+}
+
+/* A shape that is not wanted. The sides of a pair that are not its rank are the base's. */
+static int refuse_shape(const struct peft *p, const struct tensor *t, const char *name,
+                        enum peft_part part, size_t rows, size_t cols, struct err *e)
+{
+    char shape[TENSOR_RANK * 22] = "", base[96] = "";
+    size_t n = 0;
+    for (unsigned i = 0; i < t->rank; i++) {
+        n += (size_t)snprintf(shape + n, sizeof shape - n, i ? ", %zu" : "%zu", (size_t)t->dims[i]);
+    }
+    bool other = t->rank == 2 && (part == PEFT_A ? t->dims[1] != cols : t->dims[0] != rows);
+    if (other && p->config.base_model) {
+        snprintf(base, sizeof base, ", %s", err_quotez(p->config.base_model));
+    }
+    return err_set(e, "%s: %s%s%stensor %s: found shape (%s), wanted (%zu, %zu)", p->path,
+                   other ? "was trained on another base" : "", base, other ? ": " : "", name, shape,
+                   rows, cols);
 }
 
 int peft_tensor(const struct tensor **t, struct peft *p, const char *module, enum peft_part part,
                 size_t rows, size_t cols, struct err *e)
 {
     char name[NAME_BYTES];
+    struct peft_entry *entry = find(p, module, part);
     part_name(name, module, part);
-    *t = safetensors_find(&p->file, name);
-    if (!*t) return err_set(e, "%s: tensor %s is missing", p->path, name);
-    p->read[*t - p->file.tensors] = true;
+    if (!entry) return err_set(e, "%s: tensor %s is missing", p->path, name);
+    *t = &p->file.tensors[entry->tensor];
+    entry->read = true;
     if ((*t)->type == DTYPE_OTHER) {
         return err_set(e, "%s: tensor %s: found type %s, wanted F32, F16 or BF16", p->path, name,
                        (*t)->type_name);
     }
     if ((*t)->rank == 2 && (*t)->dims[0] == rows && (*t)->dims[1] == cols) return 0;
-    char shape[TENSOR_RANK * 22] = "";
-    size_t n = 0;
-    for (unsigned i = 0; i < (*t)->rank; i++) {
-        n += (size_t)snprintf(shape + n, sizeof shape - n, i ? ", %zu" : "%zu",
-                              (size_t)(*t)->dims[i]);
+    return refuse_shape(p, *t, name, part, rows, cols, e);
+}
+
+bool peft_copy(const struct tensor **t, const char **module, struct peft *p, size_t *i)
+{
+    for (; *i < p->file.n; ++*i) {
+        struct peft_entry *x = &p->entries[*i];
+        if (x->kind != PEFT_COPY) continue;
+        x->read = true;
+        *t = &p->file.tensors[x->tensor];
+        *module = x->module;
+        ++*i;
+        return true;
     }
-    return err_set(e, "%s: tensor %s: found shape (%s), wanted (%zu, %zu)", p->path, name, shape,
-                   rows, cols);
+    return false;
 }
 
 int peft_check_all_read(const struct peft *p, struct err *e)
 {
     size_t skip = sizeof prefix - 1;
     for (size_t i = 0; i < p->file.n; i++) {
-        if (p->read[i]) continue;
-        const char *name = p->file.tensors[i].name;
+        if (p->entries[i].read) continue;
+        const char *name = p->file.tensors[p->entries[i].tensor].name;
+        const struct foreign *is = foreign_tensor(name);
         bool usual = strncmp(name, prefix, skip) == 0; /* quotes hold too little for it all */
-        return err_set(e, "%s: tensor %s%s: does not belong to a LoRA adapter of this model",
-                       p->path, usual ? prefix : "", err_quotez(usual ? name + skip : name));
+        return err_set(
+            e, "%s: tensor %s%s: does not belong to a LoRA adapter of this model%s%s%s%s", p->path,
+            usual ? prefix : "", err_quotez(usual ? name + skip : name), is ? ": it is " : "",
+            is ? is->what : "", is ? "; " : "", is ? is->remedy : "");
     }
     return 0;
+}
+
+/* ---- what was passed over -------------------------------------------------------------------- */
+
+static void note_tensors(struct str *notes, const struct peft *p)
+{
+    const struct peft_entry *renamed = NULL, *ignored = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < p->file.n; i++) {
+        const struct peft_entry *t = &p->entries[i];
+        if (t->kind == PEFT_PAIR && t->renamed && !renamed) renamed = t;
+        if (t->kind != PEFT_IGNORED) continue;
+        if (!ignored) ignored = t;
+        n++;
+    }
+    if (renamed) {
+        char usual[NAME_BYTES];
+        part_name(usual, renamed->module, renamed->part);
+        str_addf(notes, "%s: its tensors are not named as PEFT names them; %s is read as %s\n",
+                 p->path, err_quotez(p->file.tensors[renamed->tensor].name), err_quotez(usual));
+    }
+    if (ignored) {
+        str_addf(notes,
+                 "%s: %zu tensor%s not used, since %s does not name the module, as in PEFT; the "
+                 "first is of %s\n",
+                 p->path, n, n == 1 ? " is" : "s are", config_name, err_quotez(ignored->module));
+    }
+}
+
+static void note_patterns(struct str *notes, const struct peft *p, const char *key,
+                          const struct peft_pattern *at, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (at[i].used) continue;
+        str_addf(notes, "%s: %s: %s matches no module of the adapter and has no effect\n",
+                 p->config.path, key, err_quotez(at[i].key));
+    }
+}
+
+void peft_notes(struct str *notes, const struct peft *p)
+{
+    const struct peft_config *c = &p->config;
+    if (c->fan_in_fan_out) {
+        str_addf(notes,
+                 "%s: fan_in_fan_out: true has no effect on a Llama's linear layers; PEFT turns it "
+                 "off, too\n",
+                 c->path);
+    }
+    if (c->n_layers_pattern && !c->n_layers) {
+        str_addf(notes, "%s: layers_pattern has no effect without layers_to_transform\n", c->path);
+    }
+    note_tensors(notes, p);
+    note_patterns(notes, p, "rank_pattern", c->rank_pattern, c->n_rank);
+    note_patterns(notes, p, "alpha_pattern", c->alpha_pattern, c->n_alpha);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -506,12 +464,11 @@ static void add_patterns(struct str *s, const char *key, const struct peft_patte
 
 static int add_targets(struct str *s, const struct peft_config *c, struct err *e)
 {
-    size_t n = c->all_linear ? sizeof llama_linear / sizeof llama_linear[0] : c->n_targets;
+    size_t n = c->all_linear ? PEFT_LINEAR : c->n_targets;
     CHECK(n > 0);
     const char **names = mem_alloc(n, sizeof *names, e);
     if (!names) return e->code;
-    for (size_t i = 0; i < n; i++)
-        names[i] = c->all_linear ? llama_linear[i] : c->target_modules[i];
+    for (size_t i = 0; i < n; i++) names[i] = c->all_linear ? peft_linear[i] : c->target_modules[i];
     qsort(names, n, sizeof *names, by_text);
     str_addz(s, "  \"target_modules\": [");
     for (size_t i = 0; i < n; i++) {

@@ -1,55 +1,115 @@
 /* PEFT's LoRA directory: adapter_config.json and adapter_model.safetensors.
- * Source: huggingface/peft, src/peft/tuners/lora/config.py, utils/save_and_load.py.
+ * Source: huggingface/peft, src/peft/tuners/lora/config.py, tuners/tuners_utils.py
+ * (check_target_module_exists), utils/save_and_load.py, utils/other.py (get_pattern_key).
  *
- * Reading refuses, by key and value, everything that would change the result and is not computed
- * here: DoRA, biases, saved modules, layer filters, regular expressions for target_modules,
+ * What is plain LoRA is read however it is described: target_modules as a list, "all-linear" or a
+ * regular expression, layers_to_transform, layers_pattern, exclude_modules, modules_to_save (whose
+ * tensors must be copies of the base's, see peft_copy()), tensor names with an adapter's name or
+ * with the wrappers of torch.compile and DDP in them. Refused, by key and value, is everything that
+ * would change the result and is not computed here: DoRA, biases, trained embeddings,
  * initialisations that alter the base model. A key that is not known is ignored when its value is
  * null, false or empty, else refused: no silent half-support. The same holds for tensors: whoever
- * loads an adapter asks for each one by name, and peft_check_all_read() refuses what is left. */
+ * loads an adapter asks for each one by name, and peft_check_all_read() refuses what is left. What
+ * PEFT ignores is ignored here too, and peft_notes() says so. */
 #ifndef LORAC_FORMATS_PEFT_H
 #define LORAC_FORMATS_PEFT_H
 
 #include "src/formats/safetensors.h"
 
-/* One row of rank_pattern or alpha_pattern, in file order. */
+/* Where in a text a pattern has to lie. */
+enum peft_anchor {
+    PEFT_WHOLE, /* re.fullmatch(KEY): target_modules, exclude_modules */
+    PEFT_TAIL,  /* (.*\.)?(KEY)$: rank_pattern, alpha_pattern */
+    PEFT_PATH,  /* (^|.*\.)KEY($|\..*): modules_to_save */
+    PEFT_LAYER, /* (?:^|.*?\.)KEY\.(\d+)\.: layers_pattern; its group is the layer's number */
+};
+
+/* A regular expression of the configuration: a row of rank_pattern or alpha_pattern in file order,
+ * or one that chooses modules. */
 struct peft_pattern {
-    const char *key; /* a regular expression that matches the end of a module's path */
-    double value;
+    const char *key; /* its text, as the file has it */
+    double value;    /* of rank_pattern and alpha_pattern */
     void *regex;
+    enum peft_anchor anchor;
+    bool used; /* peft_open(): it matches a module that the file has tensors for */
+};
+
+/* A setting that is a list of names, or else one regular expression (then `names` is empty). */
+struct peft_choice {
+    const char **names;
+    size_t n;
+    struct peft_pattern regex; /* regex.key NULL: none */
 };
 
 struct peft_config {
     char *path; /* that it was read from, for messages */
     size_t r;
     double lora_alpha, lora_dropout;
-    bool use_rslora;
+    bool use_rslora, fan_in_fan_out;
     const char *base_model;      /* base_model_name_or_path, or NULL */
     bool all_linear;             /* target_modules: "all-linear"; then there is no list */
     const char **target_modules; /* names, or ends of paths */
     size_t n_targets;
+    struct peft_pattern target_regex; /* target_modules as one text; key NULL: it is a list */
+    struct peft_choice exclude;       /* exclude_modules */
+    struct peft_pattern *save;        /* modules_to_save: never adapted */
+    size_t n_save;
+    int64_t *layers; /* layers_to_transform; n_layers 0: all */
+    size_t n_layers;
+    struct peft_pattern *layers_pattern; /* how a path says its layer; n 0: PEFT's own way */
+    size_t n_layers_pattern;
     struct peft_pattern *rank_pattern, *alpha_pattern;
     size_t n_rank, n_alpha;
+};
+
+enum peft_part { PEFT_A, PEFT_B }; /* lora_A (r, in) and lora_B (out, r) */
+
+/* What a tensor of the file is, by its name. */
+enum peft_kind {
+    PEFT_PAIR,    /* lora_A or lora_B of a module that is adapted */
+    PEFT_IGNORED, /* the same of one that the configuration does not name: PEFT passes it over */
+    PEFT_COPY,    /* a weight of the base by its own name */
+    PEFT_OTHER,
+};
+
+struct peft_entry {
+    char *module; /* its path inside the base model; of PEFT_OTHER NULL */
+    enum peft_kind kind;
+    enum peft_part part;
+    bool renamed; /* the file spells the name in another way than PEFT */
+    bool read;    /* someone asked for it */
+    size_t tensor;
 };
 
 struct peft {
     struct peft_config config;
     struct safetensors file;
-    bool *read; /* for each tensor of the file: someone asked for it */
-    char *path; /* of the tensors' file */
+    struct peft_entry *entries; /* (file.n), sorted by module and part */
+    char *path;                 /* of the tensors' file */
 };
 
-/* The configuration alone, from dir/adapter_config.json. Released with peft_config_free().
- * Defaults are PEFT's: r 8, lora_alpha 8, no dropout, q_proj and v_proj. */
+/* The configuration alone, from dir/adapter_config.json or from that file wherever it lies.
+ * Released with peft_config_free(). Defaults are PEFT's: r 8, lora_alpha 8, no dropout, q_proj and
+ * v_proj. */
 int peft_config_read(struct peft_config *c, const char *dir, struct err *e);
+int peft_config_read_file(struct peft_config *c, const char *path, struct err *e);
 void peft_config_free(struct peft_config *c);
 
+/* Also the tensors. An error where the file has no pair for any module that is adapted, which says
+ * what it does hold. */
 int peft_open(struct peft *p, const char *dir, struct err *e);
 void peft_close(struct peft *p);
 
+/* What was ignored or read in another sense than it seems to have, a line each, appended: settings
+ * without an effect, names spelt otherwise, tensors that PEFT passes over, patterns that match
+ * nothing. */
+void peft_notes(struct str *notes, const struct peft *p);
+
 /* `module` is a path inside the base model, such as "model.layers.3.self_attn.q_proj". */
 
-/* True when target_modules covers the module. "all-linear" is everything but the output head. */
-bool peft_targets(const struct peft_config *c, const char *module);
+/* *is = whether the module is adapted, by PEFT's rules. "all-linear" is everything but the output
+ * head. An error when a regular expression takes too long. */
+int peft_targets(bool *is, const struct peft_config *c, const char *module, struct err *e);
 
 /* r and alpha of a module: the first pattern that matches it, or else the common value. */
 int peft_rank_alpha(size_t *r, double *alpha, const struct peft_config *c, const char *module,
@@ -58,14 +118,20 @@ int peft_rank_alpha(size_t *r, double *alpha, const struct peft_config *c, const
 /* alpha / r, or with rsLoRA alpha / sqrt(r). */
 double peft_scale(const struct peft_config *c, size_t r, double alpha);
 
-enum peft_part { PEFT_A, PEFT_B }; /* lora_A (r, in) and lora_B (out, r) */
-
-/* True when the file has either part for the module. */
+/* True when the file has either part for the module, which is adapted. */
 bool peft_has(const struct peft *p, const char *module);
+
+/* One part as it lies in the file, not marked as read; NULL: none. */
+const struct tensor *peft_find(const struct peft *p, const char *module, enum peft_part part);
 
 /* One part, marked as read: an error unless it is there as F32, F16 or BF16 and (rows, cols). */
 int peft_tensor(const struct tensor **t, struct peft *p, const char *module, enum peft_part part,
                 size_t rows, size_t cols, struct err *e);
+
+/* The next tensor at or after entry *i that is a weight of the base by its name
+ * (save_embedding_layers, modules_to_save and base_layer leave such copies), marked as read; false
+ * at the end. Begin with *i = 0. `module` is NUL-terminated and without ".weight". */
+bool peft_copy(const struct tensor **t, const char **module, struct peft *p, size_t *i);
 
 /* An error that names a tensor nobody asked for, if there is one. */
 int peft_check_all_read(const struct peft *p, struct err *e);
@@ -81,8 +147,8 @@ struct peft_output {
 /* Writes the two files into the existing directory `dir`, the configuration last: a directory with
  * a configuration is complete. Only keys that every version of PEFT knows are written, and
  * init_lora_weights is true whatever it was. A base_model that is no UTF-8 becomes null. all_linear
- * is written as the list of Llama's linear modules, which more loaders understand. Modes follow the
- * umask. */
+ * is written as the list of Llama's linear modules, which more loaders understand; the settings
+ * that choose modules in other ways are not written. Modes follow the umask. */
 int peft_write(const char *dir, const struct peft_config *c, const struct peft_output *outputs,
                size_t n, struct err *e);
 

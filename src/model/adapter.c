@@ -7,6 +7,7 @@
 #include "src/base/mem.h"
 #include "src/base/rng.h"
 #include "src/formats/peft.h"
+#include "src/model/base_copy.h"
 #include "src/model/finite.h"
 
 enum group module_group(enum module m)
@@ -94,31 +95,79 @@ static void module_path(char out[64], size_t layer, enum module m)
     snprintf(out, 64, "model.layers.%zu.%s", layer, module_table[m].path);
 }
 
+/* A pair for a layer that this base does not have was trained on another one. */
+static int check_layers(const struct peft *p, const struct shape *s, struct err *e)
+{
+    for (size_t i = 0; i < p->file.n; i++) {
+        const struct peft_entry *t = &p->entries[i];
+        size_t layer;
+        if (t->kind != PEFT_PAIR || sscanf(t->module, "model.layers.%9zu.", &layer) != 1) continue;
+        if (layer < s->layers) continue;
+        return err_set(e,
+                       "%s: was trained on another base: tensor %s is of layer %zu, and this "
+                       "base has %zu layers",
+                       p->path, err_quotez(p->file.tensors[t->tensor].name), layer, s->layers);
+    }
+    return 0;
+}
+
+/* Modules that target_modules names and the file has nothing for. */
+struct unheld {
+    size_t n;
+    char first[64];
+};
+
+static int find_pair(struct peft *p, const char *path, unsigned bit, unsigned *targets, size_t *r,
+                     struct unheld *unheld, struct err *e)
+{
+    size_t rank;
+    double alpha;
+    bool named = false;
+    int code = 0;
+    if (!peft_has(p, path)) {
+        code = peft_targets(&named, &p->config, path, e);
+        if (!code && named && !unheld->n++)
+            snprintf(unheld->first, sizeof unheld->first, "%s", path);
+        return code;
+    }
+    code = peft_rank_alpha(&rank, &alpha, &p->config, path, e);
+    if (code) return code;
+    *targets |= bit;
+    if (rank > *r) *r = rank;
+    return 0;
+}
+
 /* Which modules the file has pairs for, and the largest rank among them. PEFT's rules may single out
  * layers; a module that only some layers have is kept for all, as zeros where it is absent. */
-static int find_pairs(struct peft *p, const struct shape *s, unsigned *targets, size_t *r,
+static int find_pairs(struct peft *p, const struct adapter_base *base, unsigned *targets, size_t *r,
                       struct err *e)
 {
     char path[64];
+    const struct shape *s = base->shape;
+    struct unheld unheld = { 0 };
     *targets = 0;
     *r = 0;
-    for (size_t l = 0; l < s->layers; l++)
-        for (int m = 0; m < MODULES; m++) {
+    int code = check_layers(p, s, e);
+    for (size_t l = 0; !code && l < s->layers; l++)
+        for (int m = 0; !code && m < MODULES; m++) {
             module_path(path, l, (enum module)m);
-            size_t rank;
-            double alpha;
-            bool has = peft_has(p, path);
-            if (!has && !peft_targets(&p->config, path)) continue;
-            if (!has) {
-                return err_set(e, "%s: no lora_A and lora_B for %s, which target_modules names",
-                               p->path, path);
-            }
-            int code = peft_rank_alpha(&rank, &alpha, &p->config, path, e);
-            if (code) return code;
-            *targets |= 1u << m;
-            if (rank > *r) *r = rank;
+            code = find_pair(p, path, 1u << m, targets, r, &unheld, e);
         }
-    return *targets ? 0 : err_set(e, "%s: holds no adapter for a Llama's linear layers", p->path);
+    if (code) return code;
+    if (!*targets && unheld.n) {
+        return err_set(e, "%s: holds no lora_A and lora_B for %s, nor for any other linear layer",
+                       p->path, unheld.first);
+    }
+    if (!*targets) {
+        return err_set(e, "%s: holds no adapter for a Llama's linear layers", p->path);
+    }
+    if (unheld.n && base->notes) {
+        str_addf(base->notes,
+                 "%s: has no tensors for %zu module%s that target_modules names, the first is %s; "
+                 "they stay as they are in the base, as in PEFT\n",
+                 p->path, unheld.n, unheld.n == 1 ? "" : "s", unheld.first);
+    }
+    return 0;
 }
 
 static void widen_part(real *out, size_t out_cols, const struct tensor *t, double factor)
@@ -167,7 +216,36 @@ static int check_finite(const struct adapter *a, const char *path, struct err *e
     return 0;
 }
 
-int adapter_load(struct adapter *a, const struct shape *s, const char *dir, double weight,
+/* Whatever of the file is no pair has to be a copy of a weight that this base has just so. */
+static int drop_copies(struct peft *p, const struct adapter_base *base, struct err *e)
+{
+    const struct tensor *t, *first = NULL;
+    const char *module;
+    size_t n = 0, i = 0;
+    int code = 0;
+    while (!code && peft_copy(&t, &module, p, &i)) {
+        code = base_copy_check(base->model, base->shape, t, module, p->path, e);
+        if (!n++) first = t;
+    }
+    if (code || !n || !base->notes) return code;
+    str_addf(base->notes, "%s: tensor %s", p->path, err_quotez(first->name));
+    if (n > 1) str_addf(base->notes, " and %zu more are unchanged copies", n - 1);
+    if (n == 1) str_addz(base->notes, " is an unchanged copy");
+    str_addz(base->notes, " of the base's weights, and not needed\n");
+    return 0;
+}
+
+static int load_pairs(struct adapter *a, struct peft *p, double weight, struct err *e)
+{
+    int code = 0;
+    for (size_t l = 0; !code && l < a->shape.layers; l++)
+        for (int m = 0; !code && m < MODULES; m++)
+            if (adapter_has(a, (enum module)m))
+                code = load_pair(a, p, l, (enum module)m, weight, e);
+    return code;
+}
+
+int adapter_load(struct adapter *a, const struct adapter_base *base, const char *dir, double weight,
                  struct err *e)
 {
     struct peft p;
@@ -176,24 +254,23 @@ int adapter_load(struct adapter *a, const struct shape *s, const char *dir, doub
     *a = (struct adapter){ 0 };
     int code = peft_open(&p, dir, e);
     if (code) return code;
-    code = find_pairs(&p, s, &targets, &r, e);
+    code = find_pairs(&p, base, &targets, &r, e);
     if (!code) {
         /* the file's own scale, so that B stays as it is in the common case */
         double alpha = p.config.lora_alpha;
         if (p.config.use_rslora) alpha = peft_scale(&p.config, r, alpha) * (double)r;
-        adapter_layout(a, s, r, alpha, targets);
+        adapter_layout(a, base->shape, r, alpha, targets);
         if (!(a->scale > 0)) {
             code = err_set(e, "%s: lora_alpha is %g, wanted a positive number", dir,
                            p.config.lora_alpha);
         }
     }
     if (!code) code = adapter_place(a, e);
-    for (size_t l = 0; !code && l < s->layers; l++)
-        for (int m = 0; !code && m < MODULES; m++)
-            if (adapter_has(a, (enum module)m))
-                code = load_pair(a, &p, l, (enum module)m, weight, e);
+    if (!code) code = load_pairs(a, &p, weight, e);
+    if (!code) code = drop_copies(&p, base, e);
     if (!code) code = peft_check_all_read(&p, e);
     if (!code) code = check_finite(a, p.path, e);
+    if (!code && base->notes) peft_notes(base->notes, &p);
     peft_close(&p);
     if (code) adapter_free(a);
     return code;
@@ -250,6 +327,51 @@ int adapter_save(const struct adapter *a, const char *dir, const char *base_name
     mem_free(paths);
     mem_free(out);
     return code;
+}
+
+/* ---- which adapter it is ---------------------------------------------------------------------- */
+
+static void hash_number(struct sha256 *h, uint64_t v, size_t bytes)
+{
+    uint8_t text[8];
+    for (size_t i = 0; i < bytes; i++) text[i] = (uint8_t)(v >> (8 * i));
+    sha256_add(h, text, bytes);
+}
+
+static void hash_float(struct sha256 *h, double v)
+{
+    float f = (float)v;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    hash_number(h, bits, sizeof bits);
+}
+
+int adapter_digest(char hex[SHA256_HEX], const struct adapter *a, struct err *e)
+{
+    static const char name[] = "lorac-adapter-1\n";
+    enum { PIECE = 4096 };
+    uint8_t digest[SHA256_BYTES], bytes[4 * PIECE];
+    struct sha256 h;
+    int code = sha256_begin(&h, e);
+    if (code) return code;
+    sha256_add(&h, name, sizeof name - 1);
+    hash_number(&h, a->shape.layers, 8);
+    hash_number(&h, a->targets, 8);
+    hash_number(&h, a->r, 8);
+    hash_float(&h, a->scale * (double)a->r);
+    for (size_t i = 0; i < a->n_params; i += PIECE) {
+        size_t n = a->n_params - i < PIECE ? a->n_params - i : PIECE;
+        for (size_t j = 0; j < n; j++) {
+            float f = (float)a->params[i + j];
+            uint32_t bits;
+            memcpy(&bits, &f, sizeof bits);
+            for (size_t k = 0; k < 4; k++) bytes[4 * j + k] = (uint8_t)(bits >> (8 * k));
+        }
+        sha256_add(&h, bytes, 4 * n);
+    }
+    sha256_end(&h, digest);
+    hex_of(hex, digest);
+    return 0;
 }
 
 /* ---- several at once -------------------------------------------------------------------------- */

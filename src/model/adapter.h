@@ -51,17 +51,33 @@ real *adapter_group_a(const struct adapter *a, real *flat, size_t layer, enum gr
  * Counter-based: a number depends on the seed and its place only. */
 void adapter_init(struct adapter *a, uint64_t seed);
 
+/* What an adapter is read for. */
+struct adapter_base {
+    const struct shape *shape;
+    const struct llama *model; /* the same base with its weights (headers are enough); NULL: none */
+    struct str *notes;         /* a line is appended for what the user should know; NULL: dropped */
+};
+
 /* Read a PEFT directory for this base: lays out, allocates `params` (freed by adapter_free()) and
  * fills them. Modules of lower rank (rank_pattern) are padded with zeros to the largest; other
  * scales (alpha_pattern, rsLoRA) than the common one are folded into B. `weight` multiplies B.
- * Tensors that do not fit the base, are missing or left over are errors that name them. */
-int adapter_load(struct adapter *a, const struct shape *s, const char *dir, double weight,
+ * Tensors that do not fit the base (which is then another one), or are left over, are errors that
+ * name them. Noted: modules that the configuration names and the file has nothing for, which stay
+ * as they are in the base; copies of the base's own weights, which are dropped when they are
+ * unchanged (that takes base->model) and else an error; and what peft_notes() says. */
+int adapter_load(struct adapter *a, const struct adapter_base *base, const char *dir, double weight,
                  struct err *e);
 void adapter_free(struct adapter *a);
 
 /* Write a PEFT directory: the two files of PEFT. The parameters are those of `a`. */
 int adapter_save(const struct adapter *a, const char *dir, const char *base_name, double dropout,
                  struct err *e);
+
+/* A digest of what the adapter does: SHA-256 over "lorac-adapter-1\n"; layers, targets and r as 64-bit
+ * little-endian integers; scale * r as a float32; then the parameters as float32 in their order.
+ * The same adapter has the same in each of its forms (PEFT, GGUF, checkpoint) that hold its numbers
+ * unrounded. */
+int adapter_digest(char hex[SHA256_HEX], const struct adapter *a, struct err *e);
 
 /* Stack adapters of one base into one whose effect is the sum of theirs (ranks add up). */
 int adapter_combine(struct adapter *out, const struct adapter *parts, size_t n, struct err *e);

@@ -274,6 +274,19 @@ static int open_gguf(struct llama *m, struct llama_files *f, const char *path, s
     return code ? code : add_file(m, path, e);
 }
 
+/* By name, or where the name says nothing (a store of files named by their hashes) by content. */
+static bool is_gguf(const char *path)
+{
+    size_t n = strlen(path);
+    char magic[4] = "";
+    if (n > 5 && strcmp(path + n - 5, ".gguf") == 0) return true;
+    FILE *f = fopen(path, "rb");
+    bool is = f && fread(magic, 1, sizeof magic, f) == sizeof magic &&
+              memcmp(magic, "GGUF", sizeof magic) == 0;
+    if (f) fclose(f);
+    return is;
+}
+
 static int open_files(struct llama *m, struct llama_files *f, const char *path, struct err *e)
 {
     enum path_kind kind;
@@ -283,8 +296,7 @@ static int open_files(struct llama *m, struct llama_files *f, const char *path, 
         return err_set(e, "%s: no such model; lorac reads local files only and downloads nothing",
                        path);
     }
-    size_t n = strlen(path);
-    if (n > 5 && strcmp(path + n - 5, ".gguf") == 0) return open_gguf(m, f, path, e);
+    if (is_gguf(path)) return open_gguf(m, f, path, e);
     return err_set(e, "%s: wanted a directory with config.json, or a .gguf file", path);
 }
 

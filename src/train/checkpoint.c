@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "src/base/mem.h"
 #include "src/formats/h5.h"
 
 static const char format_name[] = "lorac-checkpoint";
@@ -223,15 +224,21 @@ static int get_adapter(struct adapter *a, const struct h5_reader *r, const struc
         return err_set(e, "%s: the adapter's rank, modules or alpha make no sense", r->path);
     }
     if (layers != s->layers) {
-        return err_set(e, "%s: holds an adapter for %llu layers, the base has %zu", r->path,
-                       (unsigned long long)layers, s->layers);
+        return err_set(e,
+                       "%s: holds an adapter for another base: for %llu layers, this one has %zu",
+                       r->path, (unsigned long long)layers, s->layers);
     }
     adapter_layout(a, s, (size_t)rank, alpha, (unsigned)targets);
     uint64_t n = a->n_params;
-    if (n > r->bytes / sizeof(real)) {
-        return err_set(e, "%s: holds an adapter for a base of another shape", r->path);
+    size_t found = 0;
+    code = h5_length(&found, r, "adapter/params", real_type, e);
+    if (!code && found != n) {
+        code = err_set(e,
+                       "%s: holds an adapter for another base: of %zu parameters, on this one it "
+                       "has %zu",
+                       r->path, found, a->n_params);
     }
-    code = adapter_place(a, e);
+    if (!code) code = adapter_place(a, e);
     return code ? code : h5_get(a->params, r, "adapter/params", real_type, 1, &n, e);
 }
 
@@ -255,4 +262,34 @@ int checkpoint_adapter(struct adapter *a, const struct shape *s, const char *pat
             for (size_t i = 0; i < module_rows(s, (enum module)m) * a->r; i++) B[i] *= (real)weight;
         }
     return 0;
+}
+
+/* Read whole, one array after the other. */
+static int count_array(size_t *all, size_t *bad, const struct h5_reader *r, const char *name,
+                       struct err *e)
+{
+    size_t n = 0;
+    int code = h5_length(&n, r, name, real_type, e);
+    real *x = code ? NULL : mem_alloc(n, sizeof *x, e);
+    if (!x) return e->code;
+    uint64_t dims = n;
+    code = h5_get(x, r, name, real_type, 1, &dims, e);
+    for (size_t i = 0; !code && i < n; i++) *bad += !isfinite(x[i]);
+    *all += n;
+    mem_free(x);
+    return code;
+}
+
+int checkpoint_count(size_t *all, size_t *bad, const char *path, struct err *e)
+{
+    static const char *const names[] = { "adapter/params", "optimizer/m", "optimizer/v" };
+    struct h5_reader r;
+    int code = h5_open(&r, path, e);
+    if (code) return code;
+    *all = *bad = 0;
+    code = check_format(&r, e);
+    for (size_t i = 0; !code && i < sizeof names / sizeof *names; i++)
+        code = count_array(all, bad, &r, names[i], e);
+    h5_close(&r);
+    return code;
 }

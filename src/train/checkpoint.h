@@ -50,4 +50,7 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e);
 int checkpoint_adapter(struct adapter *a, const struct shape *s, const char *path, double weight,
                        struct err *e);
 
+/* How many numbers the adapter and its moments have, and how many of these are NaN or infinite. */
+int checkpoint_count(size_t *all, size_t *bad, const char *path, struct err *e);
+
 #endif

@@ -1,6 +1,7 @@
 #include "src/train/publish.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/hash.h"
@@ -22,7 +23,15 @@ static void add_text(struct str *s, const char *key, const char *value)
     str_addz(s, ",\n");
 }
 
-static int write_notes(const struct adapter_notes *n, const char *dir, struct err *e)
+static void add_merged(struct str *s, const struct digest_list *l)
+{
+    if (!l->n) return;
+    str_addz(s, "  \"merged_adapters\": [");
+    for (size_t i = 0; i < l->n; i++) str_addf(s, "%s\n    \"%s\"", i ? "," : "", l->at[i]);
+    str_addz(s, "\n  ],\n");
+}
+
+int adapter_notes_write(const struct adapter_notes *n, const char *dir, struct err *e)
 {
     char path[PATH_BYTES];
     struct str s = { 0 };
@@ -31,7 +40,9 @@ static int write_notes(const struct adapter_notes *n, const char *dir, struct er
     add_text(&s, "train_on", n->train_on);
     add_text(&s, "base_model", n->base_path ? path_base(n->base_path) : NULL);
     add_text(&s, "base_sha256", n->base_sha256);
+    add_text(&s, "base_fingerprint", n->base_fingerprint);
     add_text(&s, "data_sha256", n->data_sha256);
+    add_merged(&s, &n->merged);
     str_addf(&s, "  \"step\": %llu,\n  \"eval_loss\": ", (unsigned long long)n->step);
     json_add_double(&s, n->eval_loss);
     str_addz(&s, ",\n  \"lorac_version\": \"" LORAC_VERSION "\"\n}\n");
@@ -52,6 +63,56 @@ static int copy_string(char **to, const json_t *o, const char *key, const char *
     return *to ? 0 : e->code;
 }
 
+/* ---- digests of adapters ---------------------------------------------------------------------- */
+
+int digest_list_add(struct digest_list *l, const char *hex, struct err *e)
+{
+    enum { MOST = 1024 };
+    if (digest_list_has(l, hex)) return 0;
+    if (l->n == MOST) return err_set(e, "a model with more than %d merged adapters", MOST);
+    char(*more)[SHA256_HEX] = mem_resize(l->at, l->n + 1, sizeof *more, e);
+    if (!more) return e->code;
+    l->at = more;
+    snprintf(l->at[l->n++], SHA256_HEX, "%s", hex);
+    return 0;
+}
+
+bool digest_list_has(const struct digest_list *l, const char *hex)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->at[i], hex) == 0) return true;
+    return false;
+}
+
+void digest_list_free(struct digest_list *l)
+{
+    mem_free(l->at);
+    *l = (struct digest_list){ 0 };
+}
+
+static int read_merged(struct digest_list *l, const json_t *o, const char *where, struct err *e)
+{
+    static const char key[] = "merged_adapters";
+    const json_t *list = json_object_get(o, key);
+    int code = 0;
+    if (!list || json_is_null(list)) return 0;
+    if (!json_is_array(list)) {
+        return err_set(e, "%s: %s: found %s, wanted a list", where, key, json_kind(list));
+    }
+    for (size_t i = 0; !code && i < json_array_size(list); i++) {
+        const json_t *v = json_array_get(list, i);
+        const char *hex = json_string_value(v);
+        bool is = hex && strlen(hex) == SHA256_HEX - 1 &&
+                  strspn(hex, "0123456789abcdef") == SHA256_HEX - 1;
+        if (!is) {
+            code = err_set(e, "%s: %s: found %s, wanted SHA-256 digests", where, key, json_kind(v));
+        } else {
+            code = digest_list_add(l, hex, e);
+        }
+    }
+    return code;
+}
+
 int adapter_notes_read(struct adapter_notes *n, const char *dir, struct err *e)
 {
     enum { NOTES_BYTES = 1 << 20 };
@@ -68,7 +129,9 @@ int adapter_notes_read(struct adapter_notes *n, const char *dir, struct err *e)
     if (!code) code = copy_string(&n->train_on, o, "train_on", path, e);
     if (!code) code = copy_string(&n->base_path, o, "base_model", path, e);
     if (!code) code = copy_string(&n->base_sha256, o, "base_sha256", path, e);
+    if (!code) code = copy_string(&n->base_fingerprint, o, "base_fingerprint", path, e);
     if (!code) code = copy_string(&n->data_sha256, o, "data_sha256", path, e);
+    if (!code) code = read_merged(&n->merged, o, path, e);
     json_decref(o);
     if (code) adapter_notes_free(n);
     return code;
@@ -79,6 +142,8 @@ void adapter_notes_free(struct adapter_notes *n)
     mem_free(n->template);
     mem_free(n->train_on);
     mem_free(n->base_sha256);
+    mem_free(n->base_fingerprint);
+    digest_list_free(&n->merged);
     mem_free(n->base_path);
     mem_free(n->data_sha256);
     *n = (struct adapter_notes){ .eval_loss = NAN };
@@ -157,7 +222,7 @@ static int write_card(const struct adapter *a, const struct adapter_notes *n, co
 int publish_adapter_in(const struct adapter *a, double dropout, const struct adapter_notes *notes,
                        const char *dir, struct err *e)
 {
-    int code = write_notes(notes, dir, e);
+    int code = adapter_notes_write(notes, dir, e);
     if (!code) code = write_card(a, notes, dir, e);
     if (!code && notes->base_path) code = notices_copy(notes->base_path, dir, false, e);
     if (!code) code = adapter_save(a, dir, notes->base_path, dropout, e);

@@ -3,18 +3,31 @@
 #ifndef LORAC_TRAIN_PUBLISH_H
 #define LORAC_TRAIN_PUBLISH_H
 
+#include "src/base/hash.h"
 #include "src/model/adapter.h"
 #include "src/train/rundir.h"
 
-/* What lorac.json says; strings NULL where unknown. */
+/* Digests of adapters, see adapter_digest(). */
+struct digest_list {
+    char (*at)[SHA256_HEX];
+    size_t n;
+};
+int digest_list_add(struct digest_list *l, const char *hex, struct err *e);
+bool digest_list_has(const struct digest_list *l, const char *hex);
+void digest_list_free(struct digest_list *l);
+
+/* What lorac.json says; strings NULL where unknown. It lies in an adapter's directory, and in a
+ * merged model's, where it says what was merged. */
 struct adapter_notes {
     char *template; /* its name in the table, never "model"; or its definition */
     char *train_on;
-    char *base_sha256; /* of the base's files, see base_digest() */
+    char *base_sha256;      /* of the base's files, see base_digest() */
+    char *base_fingerprint; /* of the same, see base/fingerprint.h */
     char *base_path;
     char *data_sha256;
     uint64_t step;
-    double eval_loss; /* NaN: none */
+    double eval_loss;          /* NaN: none */
+    struct digest_list merged; /* of a merged model: the adapters in it */
 };
 
 /* Write adapter and notes into a directory that exists. */
@@ -24,6 +37,8 @@ int publish_adapter_in(const struct adapter *a, double dropout, const struct ada
 /* Read DIR/lorac.json; everything NULL when there is none. Strings are freed by adapter_notes_free(). */
 int adapter_notes_read(struct adapter_notes *notes, const char *dir, struct err *e);
 void adapter_notes_free(struct adapter_notes *notes);
+/* Write DIR/lorac.json. */
+int adapter_notes_write(const struct adapter_notes *notes, const char *dir, struct err *e);
 
 /* One digest for a base of several files: of one file, its own; of several, the SHA-256 of the lines
  * "DIGEST  NAME\n" in the order of the files. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/fingerprint.h"
 #include "src/base/machine.h"
 #include "src/base/stop.h"
 #include "src/formats/h5.h"
@@ -20,6 +21,7 @@ int base_hash(struct trainer *t, struct err *e)
     const struct llama *m = &t->setup.model;
     int code = inputs_wait(&t->inputs, e);
     if (!code) code = base_digest(t->base_sha256, m->files, t->inputs.sha256, m->n_files, e);
+    if (!code) code = fingerprint_files(t->base_fingerprint, m->files, m->n_files, e);
     return code;
 }
 
@@ -59,6 +61,7 @@ static int publish(struct trainer *t, const char *name, double eval_loss, struct
         .template = (char *)(uintptr_t) template,
         .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
         .base_sha256 = t->base_sha256,
+        .base_fingerprint = t->base_fingerprint,
         .base_path = c->model.path,
         .data_sha256 = t->data_sha256,
         .step = t->step,
@@ -235,10 +238,11 @@ static int prepare_learner(struct trainer *t, struct err *e)
     const struct config *c = t->config;
     const struct kernels *k;
     struct adapter from = { 0 };
+    struct adapter_base base = { &t->setup.model.shape, &t->setup.model, &t->setup.notes };
     bool loaded = c->adapter.init_from != NULL;
     int code = setup_kernels(&k, e);
     if (!code && loaded) {
-        code = adapter_load(&from, &t->setup.model.shape, c->adapter.init_from, 1, e);
+        code = adapter_load(&from, &base, c->adapter.init_from, 1, e);
         if (code) config_prefix(e, c, "adapter.init_from", 0);
     }
     if (!code && loaded &&

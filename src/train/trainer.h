@@ -52,7 +52,8 @@ struct trainer {
 
     struct inputs inputs;
     struct manifest manifest;
-    char base_sha256[SHA256_HEX], data_sha256[SHA256_HEX], config_sha256[SHA256_HEX];
+    char base_sha256[SHA256_HEX], base_fingerprint[SHA256_HEX], data_sha256[SHA256_HEX],
+        config_sha256[SHA256_HEX];
 };
 
 /* Refuses a directory that holds a run when none is to go on; changes nothing (resume.c). */

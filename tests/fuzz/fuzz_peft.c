@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     fuzz_split(part, 2, data, n);
     fuzz_put("adapter_config.json", part[0].p, part[0].n);
     fuzz_put("adapter_model.safetensors", part[1].p, part[1].n);
-    int code = adapter_load(&a, &s, fuzz_dir(), 1, &e);
+    struct adapter_base base = { .shape = &s };
+    int code = adapter_load(&a, &base, fuzz_dir(), 1, &e);
     if (code) {
         fuzz_refused(&e, code, ERR_FAIL, fuzz_dir());
         return 0;

@@ -21,8 +21,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         char path[64];
         size_t r = 0;
         double alpha = 0;
+        bool is;
         snprintf(path, sizeof path, "model.layers.%zu.%s", i / 3, modules[i % 3]);
-        peft_targets(&c, path);
+        code = peft_targets(&is, &c, path, &e);
+        if (code) fuzz_refused(&e, code, ERR_FAIL, fuzz_dir());
         code = peft_rank_alpha(&r, &alpha, &c, path, &e);
         if (code) fuzz_refused(&e, code, ERR_FAIL, fuzz_dir());
         CHECK(code || (r >= 1 && isfinite(peft_scale(&c, r, alpha))));

@@ -1,0 +1,84 @@
+#include "src/train/base_match.h"
+
+#include <string.h>
+
+#include "src/base/fingerprint.h"
+#include "src/base/hashcache.h"
+#include "src/base/mem.h"
+
+static int hash_all(char (*digests)[SHA256_HEX], const struct llama *m, struct err *e)
+{
+    struct hash_job *job;
+    int code = hash_start(&job, m->files, m->n_files, e);
+    return code ? code : hash_wait(job, digests, e);
+}
+
+/* The model's one digest, "" where it is not known and may not be computed. */
+static int digest_of(char hex[SHA256_HEX], const struct llama *m, enum base_effort effort,
+                     struct err *e)
+{
+    char(*digests)[SHA256_HEX] = mem_alloc(m->n_files, sizeof *digests, e);
+    int code = digests ? 0 : e->code;
+    bool known = !code;
+    *hex = 0;
+    for (size_t i = 0; known && i < m->n_files; i++) known = hash_cached(digests[i], m->files[i]);
+    if (!code && !known && effort == BASE_READ) {
+        code = hash_all(digests, m, e);
+        known = !code;
+    }
+    if (known) code = base_digest(hex, m->files, digests, m->n_files, e);
+    mem_free(digests);
+    return code;
+}
+
+int base_note_other(struct str *notes, const struct llama *m, const char *name,
+                    const struct adapter_notes *about, enum base_effort effort, struct err *e)
+{
+    char hex[SHA256_HEX] = "";
+    const char *wanted = about->base_sha256;
+    int code = wanted && *wanted ? digest_of(hex, m, effort, e) : 0;
+    if (!code && !*hex && about->base_fingerprint) {
+        wanted = about->base_fingerprint;
+        code = fingerprint_files(hex, m->files, m->n_files, e);
+    }
+    if (code || !*hex || strcmp(hex, wanted) == 0) return code;
+    str_addf(notes,
+             "%s: was trained on another file than this model%s%s; on the same weights in another "
+             "form it works, on others it answers wrongly\n",
+             name, about->base_path ? ", " : "",
+             about->base_path ? err_quotez(about->base_path) : "");
+    return str_error(notes, e);
+}
+
+static int merged_of_gguf(struct digest_list *l, const struct gguf *g, struct err *e)
+{
+    struct gguf_strings it;
+    const char *text;
+    char hex[SHA256_HEX];
+    uint64_t count;
+    size_t n;
+    if (!gguf_key(g, GGUF_MERGED)) return 0;
+    int code = gguf_strings(&it, &count, g, GGUF_MERGED, e);
+    while (!code && gguf_strings_next(&it, &text, &n)) {
+        if (n != SHA256_HEX - 1) {
+            return err_set(e, "%s: %s: found %s, wanted SHA-256 digests", g->path, GGUF_MERGED,
+                           err_quote(text, n));
+        }
+        memcpy(hex, text, n);
+        hex[n] = 0;
+        code = digest_list_add(l, hex, e);
+    }
+    return code;
+}
+
+int base_read_merged(struct digest_list *l, const struct llama *m, const char *path, struct err *e)
+{
+    struct adapter_notes notes;
+    if (llama_gguf(m)) return merged_of_gguf(l, llama_gguf(m), e);
+    int code = adapter_notes_read(&notes, path, e);
+    if (code) return code;
+    for (size_t i = 0; !code && i < notes.merged.n; i++)
+        code = digest_list_add(l, notes.merged.at[i], e);
+    adapter_notes_free(&notes);
+    return code;
+}

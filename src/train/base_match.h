@@ -1,0 +1,28 @@
+/* Whether an adapter belongs on the model it is put on: the base that it was trained on is known by
+ * its SHA-256 and by a fingerprint, and a merged model says which adapters it holds already. */
+#ifndef LORAC_TRAIN_BASE_MATCH_H
+#define LORAC_TRAIN_BASE_MATCH_H
+
+#include "src/train/publish.h"
+
+/* How much of the base may be read to find that out: nothing but a fingerprint, or all. Whoever
+ * answers a prompt must not wait for 13 GB; whoever merges or evaluates reads them anyway. */
+enum base_effort { BASE_GLANCE, BASE_READ };
+
+/* Append a line to `notes` where `m` is not the base that the adapter `name` was trained on, as
+ * `about` says it: by the hash when it is cached or may be computed, else by the fingerprint.
+ * Nothing where `about` says neither, or nothing that can be compared. */
+int base_note_other(struct str *notes, const struct llama *m, const char *name,
+                    const struct adapter_notes *about, enum base_effort effort, struct err *e);
+
+/* The adapters that a model holds merged, appended to l: from lorac.json of its directory, or from
+ * the key GGUF_MERGED of its .gguf. */
+int base_read_merged(struct digest_list *l, const struct llama *m, const char *path, struct err *e);
+
+/* Metadata of GGUF files that lorac writes: of a model an array of the digests of what was merged
+ * into it; of an adapter two strings about its base, as in lorac.json. */
+#define GGUF_MERGED           "lorac.adapter_sha256"
+#define GGUF_BASE_SHA256      "lorac.base_sha256"
+#define GGUF_BASE_FINGERPRINT "lorac.base_fingerprint"
+
+#endif

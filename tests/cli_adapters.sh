@@ -1,0 +1,148 @@
+#!/bin/bash
+# An adapter and the base it is put on: another base, a model that holds the adapter already, and what
+# of an adapter's file is not used, are said.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/tap.sh
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive XDG_CACHE_HOME=$scratch/cache
+
+generate() { run "$LORAC" generate --prompt Hi --max-new-tokens 2 "$@"; }
+evaluate() { run "$LORAC" eval --data "$scratch/records.jsonl" "$@"; }
+silent() { # silent NAME: nothing is noted
+    ok "$1" [ "${err/note:/}" = "$err" ]
+}
+
+tests/make-model tiny "$scratch/tiny"
+cp datasets/sample-alpaca.jsonl "$scratch/records.jsonl"
+cat >"$scratch/run.yaml" <<END
+model: {path: $scratch/tiny}
+data: {train: $scratch/records.jsonl, template: alpaca}
+adapter: {r: 4, lora_alpha: 8}
+train: {max_steps: 2, batch_size: 2, learning_rate: 1e-2, warmup_ratio: 0}
+output: {dir: $scratch/run}
+END
+run "$LORAC" train "$scratch/run.yaml"
+is "a run to take an adapter from" "$status" 0
+a=$scratch/run/adapter
+checkpoints=("$scratch"/run/step-*.h5)
+checkpoint=${checkpoints[-1]}
+like "lorac.json has the base's fingerprint" "$(cat "$a/lorac.json")" '*"base_fingerprint": "????????????????????????????????????????????????????????????????"*'
+
+# Another base of the same shape: one number differs.
+cp -r "$scratch/tiny" "$scratch/other"
+printf '\000\000\200\077' | dd of="$scratch/other/model.safetensors" bs=1 \
+    seek=$(($(stat -c %s "$scratch/other/model.safetensors") - 4)) conv=notrunc status=none
+other='*note: *was trained on another file than this model*'
+for form in PEFT GGUF checkpoint; do
+    case $form in
+    PEFT) adapter=$a ;;
+    GGUF) adapter=$scratch/a.gguf && "$LORAC" convert "$a" -o "$adapter" 2>/dev/null ;;
+    checkpoint) adapter=$checkpoint ;;
+    esac
+    rm -rf "$scratch/cache"
+    generate --model "$scratch/tiny" --adapter "$adapter"
+    silent "$form: the right base, nothing cached: generate is silent"
+    generate --model "$scratch/other" --adapter "$adapter"
+    is "$form: another base: generate works" "$status" 0
+    if [ $form = checkpoint ]; then
+        silent "checkpoint: has no fingerprint, so generate is silent"
+    else
+        like "$form: another base: generate notes it by the fingerprint" "$err" "$other"
+    fi
+    ok "$form: generate hashes no base" [ ! -e "$scratch/cache/lorac/sha256" ]
+    evaluate --model "$scratch/other" --adapter "$adapter" --template alpaca
+    like "$form: another base: eval notes it" "$err" "$other"
+    ok "$form: eval hashes the base" [ -e "$scratch/cache/lorac/sha256" ]
+    generate --model "$scratch/other" --adapter "$adapter"
+    like "$form: another base: generate notes it by the cached hash" "$err" "$other"
+    evaluate --model "$scratch/tiny" --adapter "$adapter" --template alpaca
+    silent "$form: the right base: eval is silent"
+    run "$LORAC" merge --model "$scratch/other" --adapter "$adapter" -o "$scratch/merged-other-$form"
+    is "$form: another base: merge works" "$status" 0
+    like "$form: another base: merge notes it" "$err" "$other"
+done
+rm -rf "$scratch/cache"
+run "$LORAC" chat --model "$scratch/other" --adapter "$a" --max-new-tokens 2 <<<$'Hi\n/quit'
+like "another base: chat notes it" "$err" "$other"
+generate --model "$scratch/other" --adapter "$a" --adapter "$scratch/a.gguf=0.5"
+is "several adapters: a note for each" "$(grep -c "was trained on another file" <<<"$err")" 2
+run "$LORAC" eval "$scratch/run.yaml" "model.path=$scratch/other"
+like "another base: eval of a configuration notes it" "$err" "*was trained on another file*"
+run "$LORAC" eval "$scratch/run.yaml"
+ok "the right base: eval of a configuration is silent" [ "${err/another file/}" = "$err" ]
+
+# A lorac.json of an earlier version says nothing that can be compared without reading the base.
+cp -r "$a" "$scratch/old"
+grep -v base_fingerprint "$a/lorac.json" >"$scratch/old/lorac.json"
+rm -rf "$scratch/cache"
+generate --model "$scratch/other" --adapter "$scratch/old"
+silent "an old lorac.json: silence"
+evaluate --model "$scratch/other" --adapter "$scratch/old" --template alpaca
+like "an old lorac.json: eval reads the base" "$err" "$other"
+rm "$scratch/old/lorac.json"
+generate --model "$scratch/other" --adapter "$scratch/old"
+silent "no lorac.json: silence"
+
+# A copy of the base, in another place or in one shard more, is the same base where its bytes are.
+cp -r "$scratch/tiny" "$scratch/copy"
+touch "$scratch/copy/model.safetensors"
+generate --model "$scratch/copy" --adapter "$a"
+silent "a copy of the base is the base"
+
+# Already merged.
+run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged"
+is "merge" "$status" 0
+silent "merge: the right base is not noted"
+like "merge: lorac.json says what is in it" "$(cat "$scratch/merged/lorac.json")" '*"merged_adapters": \[*"????????????????????????????????????????????????????????????????"*'
+run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged.gguf"
+is "merge to GGUF" "$status" 0
+run "$LORAC" convert "$scratch/merged" -o "$scratch/converted.gguf" --quantize q8_0
+is "a merged model converted" "$status" 0
+run "$LORAC" convert "$scratch/merged.gguf" -o "$scratch/converted"
+is "a merged GGUF converted" "$status" 0
+run "$LORAC" convert "$scratch/merged.gguf" -o "$scratch/again.gguf" --quantize f16
+is "a merged GGUF converted to GGUF" "$status" 0
+cp -r "$a" "$scratch/elsewhere"
+for model in merged merged.gguf converted.gguf converted again.gguf; do
+    for adapter in "$a" "$scratch/a.gguf" "$checkpoint" "$scratch/elsewhere" "$a=0.5"; do
+        what="$model, ${adapter##*/}"
+        run "$LORAC" merge --model "$scratch/$model" --adapter "$adapter" -o "$scratch/twice"
+        is "$what: merging it again: exit code" "$status" 1
+        like "$what: merging it again: message" "$err" "*is already merged into $scratch/$model*"
+        ok "$what: nothing is written" [ ! -e "$scratch/twice" ]
+        generate --model "$scratch/$model" --adapter "$adapter"
+        is "$what: generate works" "$status" 0
+        like "$what: generate notes it" "$err" "*note: *is already merged into $scratch/$model, and now counts twice*"
+    done
+    generate --model "$scratch/$model"
+    silent "$model: without an adapter nothing is noted"
+done
+sed 's/max_steps: 2/max_steps: 3/' "$scratch/run.yaml" >"$scratch/run2.yaml"
+run "$LORAC" train "$scratch/run2.yaml" "output.dir=$scratch/run2"
+is "another adapter" "$status" 0
+run "$LORAC" merge --model "$scratch/merged" --adapter "$scratch/run2/adapter" -o "$scratch/both"
+is "another adapter is merged on top" "$status" 0
+is "both are known afterwards" "$(grep -c '^    "[0-9a-f]*",*$' "$scratch/both/lorac.json")" 2
+run "$LORAC" merge --model "$scratch/both" --adapter "$a" -o "$scratch/twice"
+is "the first is known afterwards" "$status" 1
+run "$LORAC" merge --model "$scratch/merged.gguf" --adapter "$scratch/run2/adapter" -o "$scratch/both.gguf"
+run "$LORAC" merge --model "$scratch/both.gguf" --adapter "$a" -o "$scratch/twice"
+is "the first is known afterwards, GGUF" "$status" 1
+
+# A shape that does not fit is another base, before anything else is said.
+g=tests/golden/gqa-tied/adapter
+run "$LORAC" generate --model "$scratch/tiny" --adapter $g --prompt Hi
+like "another shape, PEFT" "$err" "*adapter_model.safetensors: was trained on another base*"
+"$LORAC" convert $g --model tests/golden/gqa-tied/model -o "$scratch/g.gguf" 2>/dev/null
+run "$LORAC" generate --model "$scratch/tiny" --adapter "$scratch/g.gguf" --prompt Hi
+like "another shape, GGUF" "$err" "*g.gguf: was trained on another base*"
+run "$LORAC" merge --model tests/golden/gqa-tied/model --adapter "$checkpoint" -o "$scratch/x"
+like "another shape, checkpoint" "$err" "*: holds an adapter for another base: *"
+
+# A single file of an adapter is not one.
+for file in adapter_model.safetensors adapter_config.json; do
+    generate --model "$scratch/tiny" --adapter "$a/$file"
+    is "$file: exit code" "$status" 1
+    like "$file: the directory is named" "$err" "*name the directory that it lies in*"
+done
+done_testing
