@@ -67,7 +67,7 @@ static int resolve_template(struct adapter_notes *notes, struct err *e)
     tokenizer_free(t);
     if (code) return code;
     mem_free(notes->template);
-    notes->template = mem_strdup(template_name(known), e);
+    notes->template = mem_strdup(template_definition(known), e);
     template_free(known);
     return notes->template ? 0 : e->code;
 }
@@ -168,7 +168,7 @@ static int convert_model(const char *path, struct err *e)
     int code = setup_kernels(&k, e);
     if (!code) code = llama_open(&m, path, e);
     if (code) return code;
-    struct merge_options o = { .base_path = path, .dtype = choose_dtype(&m) };
+    struct merge_options o = { .base_path = path, .dtype = choose_dtype(&m), .end = -1 };
     if (o.dtype > DTYPE_BF16 && !wants_gguf()) {
         code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
                          dtype_name(o.dtype));

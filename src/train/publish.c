@@ -41,6 +41,22 @@ static int write_notes(const struct adapter_notes *n, const char *dir, struct er
     return code;
 }
 
+int merged_notes_write(const struct adapter_notes *n, const char *dir, struct err *e)
+{
+    char path[PATH_BYTES];
+    struct str s = { 0 };
+    str_addz(&s, "{\n");
+    add_text(&s, "template", n->template);
+    add_text(&s, "train_on", n->train_on);
+    add_text(&s, "base_model", n->base_path ? path_base(n->base_path) : NULL);
+    str_addz(&s, "  \"merged\": true,\n  \"lorac_version\": \"" LORAC_VERSION "\"\n}\n");
+    int code = str_error(&s, e);
+    if (!code) code = path_join(path, dir, "lorac.json", e);
+    if (!code) code = file_replace(path, s.p, s.n, 0666, e);
+    str_free(&s);
+    return code;
+}
+
 static int copy_string(char **to, const json_t *o, const char *key, const char *where,
                        struct err *e)
 {

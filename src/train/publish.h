@@ -25,7 +25,11 @@ int publish_adapter(const struct adapter *a, double dropout, const struct adapte
 int publish_adapter_in(const struct adapter *a, double dropout, const struct adapter_notes *notes,
                        const char *dir, struct err *e);
 
-/* Read DIR/lorac.json; everything NULL when there is none. Strings are freed by adapter_notes_free(). */
+/* Write DIR/lorac.json for a merged model: the template that the adapter brought along, what was
+ * trained, which base. */
+int merged_notes_write(const struct adapter_notes *notes, const char *dir, struct err *e);
+
+/* Read DIR/lorac.json, of an adapter or of a merged model; everything NULL when there is none. Strings are freed by adapter_notes_free(). */
 int adapter_notes_read(struct adapter_notes *notes, const char *dir, struct err *e);
 void adapter_notes_free(struct adapter_notes *notes);
 
