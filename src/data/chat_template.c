@@ -32,7 +32,8 @@ struct row {
     const struct template *t;
     const struct tokenizer *tok; /* NULL: any */
     bool bos;                    /* where the row leaves it open: whether BOS stands in front */
-    bool unfolded;               /* the system text is left out */
+    bool spelt; /* the token that the row begins with is spelt, else it is BOS by whatever name */
+    bool unfolded; /* the system text is left out */
 };
 
 /* A special token as a reading has it. */
@@ -114,8 +115,9 @@ static void add_turns(struct str *out, const struct row *x, const struct jinja_c
         struct piece p = { "bos", 3, true };
         const char *at = t->begin;
         bool any = !at || piece_next(&p, &at);
-        if (any && piece_is_special(&p)) str_addc(out, MARK_BOS); /* by whatever name */
-        if (t->begin) add_part(out, x, at, NULL);
+        bool named = any && piece_is_special(&p) && !x->spelt;
+        if (named) str_addc(out, MARK_BOS);
+        if (t->begin) add_part(out, x, named ? at : t->begin, NULL);
     }
     if (system && t->system) add_system(out, x, system);
     for (size_t i = from; i < c->n; i++) {
@@ -367,13 +369,25 @@ static bool add_spelt_parts(struct str *s, const struct template *t, const struc
     return any;
 }
 
+/* Whether the row begins with a token of another name than this tokenizer's BOS. */
+static bool begins_otherwise(const struct template *row, const struct tokenizer *tok)
+{
+    struct piece p;
+    size_t n;
+    const char *at = row->begin, *bos = token_text(tok, tokenizer_bos(tok), &n);
+    if (!piece_next(&p, &at) || !piece_is_special(&p) || piece_is(&p, "bos")) return false;
+    return n && (n != p.n || memcmp(bos, p.text, n) != 0);
+}
+
 /* The row itself, or a definition of what differs from it. */
-static const struct template *finish(const struct template *row, const struct template *t, bool bos,
-                                     const struct tokenizer *tok, struct err *e)
+static const struct template *finish(const struct template *row, const struct row *x, struct err *e)
 {
     struct str s = { 0 };
-    const struct template *out = NULL;
-    bool own_bos = !row->begin && bos != tokenizer_adds_bos(tok);
+    const struct template *out = NULL, *t = x->t;
+    const struct tokenizer *tok = x->tok;
+    bool bos = x->bos || row->begin;
+    bool own_bos = row->begin ? !x->spelt && begins_otherwise(row, tok)
+                              : bos != tokenizer_adds_bos(tok);
     bool same = row->strip == t->strip && row->default_system == t->default_system &&
                 row->date == t->date && !own_bos;
     str_addf(&s, "{\"name\": \"model (%s)\", \"like\": \"%s\"", row->name, row->name);
@@ -432,11 +446,12 @@ static const struct template *find_row(const struct reading *r, const struct tok
         struct str text[2] = { { 0 }, { 0 } };
         struct row x = { .t = &t, .tok = tok };
         const struct template *found = NULL;
-        for (int k = 0; !found && k < 1 + bos; k++) { /* a text may begin with the same token */
-            x.bos = k;
+        for (int k = 0; !found && k < 2; k++) { /* a text may begin with the same token */
+            x.bos = k && bos && !row->begin;
+            x.spelt = k && row->begin;
             t = *row;
             if (exact ? fits(&x, r, e) : fits_changed(&x, &t, text, r, e)) {
-                found = tok ? finish(row, &t, x.bos, tok, e) : row;
+                found = tok ? finish(row, &x, e) : row;
             }
         }
         str_free(&text[0]);

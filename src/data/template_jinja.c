@@ -32,8 +32,12 @@ static void add_string(struct writer *w, const char *text, size_t n)
 
 static void add_special(struct writer *w, const struct piece *p)
 {
-    if (piece_is(p, "bos") || piece_is(p, "eos")) {
-        str_addf(w->out, "%.*s_token", (int)p->n, p->text);
+    int32_t bos = tokenizer_bos(w->tok);
+    size_t n = 0;
+    const char *text = bos >= 0 ? tokenizer_piece(w->tok, bos, &n) : "";
+    bool is_bos = piece_is(p, "bos") || (p->n == n && !memcmp(p->text, text, n));
+    if (is_bos || piece_is(p, "eos")) {
+        str_addz(w->out, is_bos ? "bos_token" : "eos_token");
         return;
     }
     str_addc(w->out, '\'');
