@@ -225,8 +225,8 @@ static void variants_keep_what_is_their_own(void **state)
         { LOOP, "chatml", NULL, NULL },
         { "{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n"
           "{% endif %}" LOOP,
-          "model (chatml)", "default_system", "Be kind." },
-        { "{{ bos_token }}" LOOP, "model (chatml)", "begin", "{bos}" },
+          "chatml, another system text", "default_system", "Be kind." },
+        { "{{ bos_token }}" LOOP, "chatml with BOS", "begin", "{bos}" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct err e = { 0 };

@@ -175,10 +175,14 @@ static int convert_model(const char *path, struct err *e)
     }
     if (!code) code = open_tokenizer(&tok, path, e);
     o.tok = tok;
+    struct adapter_notes notes = { 0 };
+    if (!code) code = merged_notes_of(&notes, &m, path, e);
+    if (notes.template) o.notes = &notes;
     if (!code)
         code = wants_gguf() ? merge_to_gguf(&m, NULL, k, out, &o, e)
                             : merge_to_hf(&m, NULL, k, out, &o, e);
     if (!code) fprintf(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
+    adapter_notes_free(&notes);
     tokenizer_free(tok);
     llama_close(&m);
     return code;

@@ -93,20 +93,12 @@ static int template_of_adapter(struct inference *x, const struct option_list *ad
     return code ? ERR_FAIL : 0;
 }
 
-/* What lorac merge noted beside the model, or in its GGUF file. */
 static int template_of_merged(struct inference *x, const char *model, struct err *e)
 {
-    struct adapter_notes notes = { 0 };
+    struct adapter_notes notes;
     const struct gguf *g = llama_gguf(&x->model);
-    const char *text = NULL;
-    size_t n = 0;
-    int code = g ? gguf_get_string(&text, &n, g, "lorac.template", false, e)
-                 : adapter_notes_read(&notes, model, e);
+    int code = merged_notes_of(&notes, &x->model, model, e);
     if (code) return code;
-    if (text && n) {
-        notes.template = mem_strndup(text, n, e);
-        if (!notes.template) return e->code;
-    }
     if (notes.template && setup_template(&x->template, notes.template, x->tok, e)) {
         err_prefix(e, "%s: %s", model, g ? "lorac.template" : "lorac.json");
         code = ERR_FAIL;

@@ -181,8 +181,12 @@ static void note_written(const struct adapter_notes *notes, const struct templat
     fprintf(stderr, "template  the adapter's, %s, is written as the model's chat template%s\n",
             short_name(notes), tokenizer_chat_template(tok) ? ", in the place of the base's" : "");
     if (!t->input) return;
-    fprintf(stderr, "note: a chat message has no input of its own; what a record would have as its "
-                    "input follows the instruction in the message, as the template writes it\n");
+    size_t n = (size_t)(part_find(t->input, "input") - t->input);
+    fprintf(
+        stderr,
+        "note: a chat message has no input of its own: where records had one, write it into the "
+        "message after the instruction, a blank line and %s\n",
+        err_quote(t->input, n));
 }
 
 /* The token that ends an answer, where the model's files do not name it; -1: they do. */
@@ -223,7 +227,7 @@ static int choose_template(struct merge_options *o, struct str *jinja, const str
 }
 
 /* Of several adapters the first one's counts, as in generate. */
-static int read_notes(struct adapter_notes *notes, struct err *e)
+static int read_notes(struct adapter_notes *notes, const struct llama *m, struct err *e)
 {
     char first[PATH_BYTES], path[PATH_BYTES];
     int code = inference_adapter_path(first, &adapters, 0, e);
@@ -242,6 +246,12 @@ static int read_notes(struct adapter_notes *notes, struct err *e)
         }
         adapter_notes_free(&other);
     }
+    if (code || notes->template) return code;
+    struct adapter_notes base; /* a base that was merged itself keeps what it had */
+    code = merged_notes_of(&base, m, model, e);
+    if (!code) notes->template = base.template;
+    if (!code) base.template = NULL;
+    if (!code) adapter_notes_free(&base);
     return code;
 }
 
@@ -275,7 +285,7 @@ static int run(int n, char **args, struct err *e)
     };
     code = open_tokenizer(&x, e);
     o.tok = x.tok;
-    if (!code) code = read_notes(&notes, e);
+    if (!code) code = read_notes(&notes, &x.model, e);
     if (!code) code = choose_template(&o, &jinja, x.tok, e);
     char *base = notes.base_path;
     notes.base_path = (char *)(uintptr_t)model;

@@ -120,7 +120,7 @@ static void put_template(struct gguf_writer *w, const struct merge_options *o)
 static bool is_replaced(const char *key, const struct merge_options *o)
 {
     static const char chat[] = "tokenizer.chat_template"; /* and those for tools, .NAME */
-    if (o->notes && !strcmp(key, "lorac.template")) return true;
+    if (o->notes && o->notes->template && !strcmp(key, "lorac.template")) return true;
     if (!o->chat_template) return false;
     return !strncmp(key, chat, sizeof chat - 1) ||
            (o->end >= 0 && !strcmp(key, "tokenizer.ggml.eot_token_id"));

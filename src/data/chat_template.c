@@ -382,7 +382,7 @@ static bool begins_otherwise(const struct template *row, const struct tokenizer 
 /* The row itself, or a definition of what differs from it. */
 static const struct template *finish(const struct template *row, const struct row *x, struct err *e)
 {
-    struct str s = { 0 };
+    struct str s = { 0 }, parts = { 0 };
     const struct template *out = NULL, *t = x->t;
     const struct tokenizer *tok = x->tok;
     bool bos = x->bos || row->begin;
@@ -390,19 +390,28 @@ static const struct template *finish(const struct template *row, const struct ro
                               : bos != tokenizer_adds_bos(tok);
     bool same = row->strip == t->strip && row->default_system == t->default_system &&
                 row->date == t->date && !own_bos;
-    str_addf(&s, "{\"name\": \"model (%s)\", \"like\": \"%s\"", row->name, row->name);
+    str_addf(&s, "{\"name\": \"%s", row->name);
+    if (own_bos) str_addz(&s, bos ? " with BOS" : " without BOS");
+    if (row->strip != t->strip) str_addz(&s, t->strip ? ", stripped" : ", not stripped");
+    if (row->default_system != t->default_system)
+        str_addz(&s, t->default_system ? ", another system text" : ", no system text");
+    if (row->date != t->date) str_addz(&s, ", another date");
+    if (add_spelt_parts(&parts, row, tok)) str_addz(&s, ", marks as special tokens");
+    str_addf(&s, "\", \"like\": \"%s\"", row->name);
     if (own_bos) add_member(&s, "begin", bos ? "{bos}" : "");
     if (row->strip != t->strip) str_addf(&s, ", \"strip\": %s", t->strip ? "true" : "false");
     if (row->default_system != t->default_system)
         add_member(&s, "default_system", t->default_system);
     if (row->date != t->date) add_member(&s, "date", t->date);
-    if (add_spelt_parts(&s, row, tok)) same = false;
+    if (parts.n) str_add(&s, parts.p, parts.n);
+    if (parts.failed) s.failed = true;
     str_addc(&s, '}');
-    if (same) {
+    if (same && !parts.n) {
         out = row;
     } else if (!str_error(&s, e) && template_define(&out, s.p, e)) {
         out = NULL;
     }
+    str_free(&parts);
     str_free(&s);
     return out;
 }

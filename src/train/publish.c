@@ -89,6 +89,19 @@ int adapter_notes_read(struct adapter_notes *n, const char *dir, struct err *e)
     return code;
 }
 
+int merged_notes_of(struct adapter_notes *n, const struct llama *m, const char *path, struct err *e)
+{
+    const struct gguf *g = llama_gguf(m);
+    const char *text = NULL;
+    size_t length = 0;
+    *n = (struct adapter_notes){ .eval_loss = NAN };
+    if (!g) return dir_exists(path) ? adapter_notes_read(n, path, e) : 0;
+    int code = gguf_get_string(&text, &length, g, "lorac.template", false, e);
+    if (code || !text) return code;
+    n->template = mem_strndup(text, length, e);
+    return n->template ? 0 : e->code;
+}
+
 void adapter_notes_free(struct adapter_notes *n)
 {
     mem_free(n->template);

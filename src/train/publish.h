@@ -29,6 +29,11 @@ int publish_adapter_in(const struct adapter *a, double dropout, const struct ada
  * trained, which base. */
 int merged_notes_write(const struct adapter_notes *notes, const char *dir, struct err *e);
 
+/* What lorac merge noted of a model: in lorac.json beside it, or in its GGUF file. Everything NULL when
+ * it noted nothing. */
+int merged_notes_of(struct adapter_notes *notes, const struct llama *m, const char *path,
+                    struct err *e);
+
 /* Read DIR/lorac.json, of an adapter or of a merged model; everything NULL when there is none. Strings are freed by adapter_notes_free(). */
 int adapter_notes_read(struct adapter_notes *notes, const char *dir, struct err *e);
 void adapter_notes_free(struct adapter_notes *notes);
