@@ -13,6 +13,7 @@ tokens with what is learnt, and held against
   scripts/interop-templates.py [--write]      --write: make tests/golden/templates.jsonl anew
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -34,6 +35,7 @@ Message = dict[str, str]
 Piece = list  # [text or name, kind]: "text", "learnt", "special", "learnt special"
 
 GOLDEN = Path("tests/golden/templates.jsonl")
+CHAT_GOLDEN = Path("tests/golden/chat_templates.jsonl")
 FASTCHAT = "fschat==0.2.36"
 
 # Special tokens are characters of a private plane while rendering, so that text that spells one
@@ -49,6 +51,8 @@ NAMED = {
     "<|assistant|>": "\ue008",
     "<|system|>": "\ue009",
     "<|begin_of_text|>": "\ue00a",
+    "[INST]": "\ue00b",
+    "[/INST]": "\ue00c",
 }
 MARKS = {BOS: "bos", EOS: "eos"} | {mark: name for name, mark in NAMED.items()}
 
@@ -131,6 +135,111 @@ MISTRAL_COMPACT = (
     "{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"
 )
 
+# Mistral 7B v0.1's first one, and what v0.3's does for conversations without tools
+MISTRAL_V01 = MISTRAL_COMPACT.replace("eos_token}}", "eos_token + ' ' }}")
+MISTRAL_V3 = """{%- if messages[0]["role"] == "system" %}
+    {%- set system_message = messages[0]["content"] %}
+    {%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+{%- if not tools is defined %}
+    {%- set tools = none %}
+{%- endif %}
+{%- set user_messages = loop_messages | selectattr("role", "equalto", "user") | list %}
+{%- set ns = namespace() %}
+{%- set ns.index = 0 %}
+{%- for message in loop_messages %}
+    {%- if not (message.role == "tool" or (message.tool_calls is defined and \
+message.tool_calls is not none)) %}
+        {%- if (message["role"] == "user") != (ns.index % 2 == 0) %}
+            {{- raise_exception("roles must alternate") }}
+        {%- endif %}
+        {%- set ns.index = ns.index + 1 %}
+    {%- endif %}
+{%- endfor %}
+{{- bos_token }}
+{%- for message in loop_messages %}
+    {%- if message["role"] == "user" %}
+        {%- if tools is not none and (message == user_messages[-1]) %}
+            {{- "[AVAILABLE_TOOLS] " + (tools | tojson) + "[/AVAILABLE_TOOLS]" }}
+        {%- endif %}
+        {%- if loop.last and system_message is defined %}
+            {{- "[INST] " + system_message + "\\n\\n" + message["content"] + "[/INST]" }}
+        {%- else %}
+            {{- "[INST] " + message["content"] + "[/INST]" }}
+        {%- endif %}
+    {%- elif message["role"] == "assistant" %}
+        {{- " " + message["content"] + eos_token}}
+    {%- else %}
+        {{- raise_exception("Only user and assistant roles are supported") }}
+    {%- endif %}
+{%- endfor %}
+"""
+# Llama 3.1's and 3.2's for conversations without tools; transformers is given the fixed date
+DATE = "26 Jul 2024"
+LLAMA31 = """{{- bos_token }}
+{%- if not date_string is defined %}
+    {%- if strftime_now is defined %}
+        {%- set date_string = strftime_now("%d %b %Y") %}
+    {%- else %}
+        {%- set date_string = "26 Jul 2024" %}
+    {%- endif %}
+{%- endif %}
+{%- if not tools is defined %}
+    {%- set tools = none %}
+{%- endif %}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content']|trim %}
+    {%- set messages = messages[1:] %}
+{%- else %}
+    {%- set system_message = "" %}
+{%- endif %}
+{{- "<|start_header_id|>system<|end_header_id|>\\n\\n" }}
+{%- if tools is not none %}
+    {{- "Environment: ipython\\n" }}
+{%- endif %}
+{{- "Cutting Knowledge Date: December 2023\\n" }}
+{{- "Today Date: " + date_string + "\\n\\n" }}
+{{- system_message }}
+{{- "<|eot_id|>" }}
+{%- for message in messages %}
+    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
+        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ \
+message['content'] | trim + '<|eot_id|>' }}
+    {%- elif 'tool_calls' in message %}
+        {{- raise_exception("not here") }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
+{%- endif %}
+"""
+# Qwen2.5's, without what it says of tools
+QWEN25 = """{%- if tools %}
+    {{- '<|im_start|>system\\n' }}
+    {{- '# Tools' + (tools | tojson) }}
+{%- else %}
+    {%- if messages[0]['role'] == 'system' %}
+        {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
+    {%- else %}
+        {{- '<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a helpful \
+assistant.<|im_end|>\\n' }}
+    {%- endif %}
+{%- endif %}
+{%- for message in messages %}
+    {%- if (message.role == "user") or (message.role == "system" and not loop.first) or \
+(message.role == "assistant" and not message.tool_calls) %}
+        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
+    {%- elif message.role == "tool" %}
+        {{- '<|im_start|>user\\n<tool_response>' + message.content + '<|im_end|>\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+{%- endif %}
+"""
+
 PUBLISHED = {
     "chatml": CHATML,
     "smollm2": SMOLLM2,
@@ -139,14 +248,68 @@ PUBLISHED = {
     "zephyr": ZEPHYR,
     "mistral": MISTRAL,
     "mistral_compact": MISTRAL_COMPACT,
+    "mistral_v0.1": MISTRAL_V01,
+    "mistral_v3": MISTRAL_V3,
+    "llama3.1": LLAMA31,
+    "qwen2.5": QWEN25,
+}
+
+# ---- other spellings, and models' own variants ---------------------------------------------------
+
+CHATML_LOOP = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + "
+    "'<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+    "{% endif %}"
+)
+SPELLINGS = {
+    "chatml, attributes by dots": CHATML_LOOP,
+    "chatml, bos in front": "{{ bos_token }}" + CHATML_LOOP,
+    "chatml, bos by its text": "<s>" + CHATML_LOOP,
+    "chatml, text between tags": (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    ).replace("\n\n{% endfor", "\n{% endfor"),
+    "chatml, trimmed": CHATML_LOOP.replace("message.content", "message.content | trim"),
+    "chatml, stripped": CHATML_LOOP.replace("message.content", "message['content'].strip()"),
+    "chatml, generation tags": (
+        "{%- for message in messages -%}{%- if message.role == 'assistant' -%}"
+        "{{- '<|im_start|>assistant\n' -}}{%- generation -%}{{- message.content + '<|im_end|>' -}}"
+        "{%- endgeneration -%}{{- '\n' -}}{%- else -%}"
+        "{{- '<|im_start|>' ~ message.role ~ '\n' ~ message.content ~ '<|im_end|>\n' -}}"
+        "{%- endif -%}{%- endfor -%}{%- if add_generation_prompt -%}"
+        "{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
+    ),
+    "chatml, roles one by one": (
+        "{% for message in messages %}{% if message['role'] == 'user' %}"
+        "{{'<|im_start|>user\n' + message['content'] + '<|im_end|>\n'}}"
+        "{% elif message['role'] == 'assistant' %}"
+        "{{'<|im_start|>assistant\n' + message['content'] + '<|im_end|>\n' }}"
+        "{% else %}{{ '<|im_start|>system\n' + message['content'] + '<|im_end|>\n' }}{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    ),
+    "chatml, another system text": (
+        "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful "
+        "assistant.<|im_end|>\n' }}{% endif %}" + CHATML_LOOP
+    ),
+    "llama3.1, another date": LLAMA31.replace("26 Jul 2024", "1 May 2025")
+    .replace("strftime_now is defined", "false")
+    .replace('strftime_now("%d %b %Y")', "1"),
+    "llama2, another system text": LLAMA2.replace(
+        "{% set system_message = false %}", "{% set system_message = 'Be kind.' %}"
+    ),
+    "zephyr, as TinyLlama has it": ZEPHYR.replace(
+        "{% for message in messages %}\n", ("{% for message in messages %}")
+    ),
 }
 
 Render = Callable[[list[Message], bool], str]
 
 
 def jinja(program: str) -> Render:
+    texts = list(NAMED) if program is ZEPHYR else []
+    texts += [] if program is MISTRAL_V3 else ["[INST]", "[/INST]"]
     for name, mark in NAMED.items():
-        if program is not ZEPHYR:
+        if name not in texts:
             program = program.replace(name, mark)
 
     def render(messages: list[Message], prompt: bool) -> str:
@@ -156,6 +319,7 @@ def jinja(program: str) -> Render:
             add_generation_prompt=prompt,
             bos_token=BOS,
             eos_token=EOS,
+            date_string=DATE,
         )
         return texts[0]
 
@@ -253,6 +417,10 @@ def subjects(module: ModuleType | None) -> list[Subject]:
         Subject("zephyr", "transformers", jinja(ZEPHYR)),
         Subject("mistral", "transformers", jinja(MISTRAL)),
         Subject("mistral_compact", "transformers", jinja(MISTRAL_COMPACT), system=False),
+        Subject("mistral_v0.1", "transformers", jinja(MISTRAL_V01), system=False),
+        Subject("mistral_v3", "transformers", jinja(MISTRAL_V3), system=False),
+        Subject("llama3.1", "transformers", jinja(LLAMA31), strips=True),
+        Subject("qwen2.5", "transformers", jinja(QWEN25)),
         Subject("alpaca", "alpaca-lora", alpaca("### Response:\n"), single=True),
         Subject("alpaca_lora", "alpaca-lora", alpaca("### Response:\n"), single=True),
         Subject("alpaca_stanford", "stanford_alpaca", alpaca("### Response:"), single=True),
@@ -319,20 +487,19 @@ def cut(s: Subject, messages: list[Message]) -> list[Piece]:
     for start, end in answer_spans(s, messages, text):
         learnt[start:end] = [True] * (end - start)
     pieces: list[Piece] = []
+    # nothing is behind the last EOS but what would come before another turn
+    text = text.rstrip(" ") if s.name == "mistral_v0.1" else text
     for i, c in enumerate(text):
         kind = ("learnt " if learnt[i] else "") + "special" if c in MARKS else "text"
         if c in MARKS:
             pieces.append([MARKS[c], kind])
             continue
         kind = "learnt" if learnt[i] else "text"
-        # mistral's programs spell the space that SentencePiece puts in front of a run
-        if s.name == "mistral" and c == " " and (i == 0 or text[i - 1] in MARKS) and not learnt[i]:
-            continue
         if pieces and pieces[-1][1] == kind:
             pieces[-1][0] += c
         else:
             pieces.append([c, kind])
-    if s.name == "llama3":
+    if s.name.startswith("llama3"):
         pieces[0][0] = "<|begin_of_text|>"
     return pieces
 
@@ -373,7 +540,7 @@ class SentencePieces:
         config["added_tokens_decoder"] = decoder
         (self.path / "tokenizer_config.json").write_text(json.dumps(config))
         self.special = ids | {"bos": self.sp.bos_id(), "eos": self.sp.eos_id()}
-        self.adds_bos = True
+        self.adds_bos = self.spaces = True
 
     def run(self, text: str) -> list[tuple[int, int, int]]:
         """Pieces lie end to end over the text with a space in front; a byte piece is one byte."""
@@ -394,15 +561,15 @@ class SentencePieces:
 class ByteLevel:
     """GPT-2's way with a vocabulary made here, in tokenizers."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "bytes"
+    def __init__(self, folder: Path, named: bool = True) -> None:
+        self.path = folder / ("bytes" if named else "bytes-only")
         self.path.mkdir()
         from tokenizers.trainers import BpeTrainer
 
         backend = Tokenizer(models.BPE())
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         backend.decoder = decoders.ByteLevel()
-        names = ["<s>", "</s>", *NAMED]
+        names = ["<s>", "</s>", *(NAMED if named else [])]
         trainer = BpeTrainer(
             vocab_size=600,
             show_progress=False,
@@ -416,7 +583,7 @@ class ByteLevel:
         (self.path / "tokenizer_config.json").write_text(json.dumps(config))
         self.special = {n: backend.token_to_id(n) for n in names}
         self.special |= {"bos": self.special["<s>"], "eos": self.special["</s>"]}
-        self.adds_bos = False
+        self.adds_bos = self.spaces = False
         backend.encode_special_tokens = True
         self.backend = backend
 
@@ -428,6 +595,11 @@ class ByteLevel:
 def reference(tokenizer: SentencePieces | ByteLevel, golden: dict) -> tuple[list[int], list[int]]:
     """Ids and 0/1 targets: a token that covers a learnt character, or is a learnt special one."""
     pieces = [list(p) for p in golden["pieces"]]
+    if tokenizer.spaces and golden["template"] in ("mistral", "mistral_v3"):
+        # the program spells the space that SentencePiece puts in front of a run
+        for before, p in zip(pieces, pieces[1:], strict=False):
+            if before[1].endswith("special") and p[1] == "text" and p[0].startswith(" "):
+                p[0] = p[0][1:]
     if tokenizer.adds_bos and pieces[0][0] not in ("bos", "<|begin_of_text|>"):
         pieces.insert(0, ["bos", "special"])
     ids: list[int] = []
@@ -467,16 +639,142 @@ def lorac_ids(path: Path, template: str, goldens: list[dict]) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def check_model(report: Report, tokenizer: ByteLevel, all_goldens: list[dict]) -> None:
-    """data.template: model recognises each published program and renders what it renders."""
+class Chat:
+    """transformers with a program of one's own, on the byte-level tokenizer."""
+
+    def __init__(self, tokenizer: ByteLevel) -> None:
+        from transformers import PreTrainedTokenizerFast
+
+        self.fast = PreTrainedTokenizerFast(
+            tokenizer_file=str(tokenizer.path / "tokenizer.json"),
+            bos_token="<s>",
+            eos_token="</s>",
+        )
+
+    def text(self, program: str, messages: list[Message]) -> str:
+        return self.fast.apply_chat_template(
+            messages,
+            chat_template=program,
+            tokenize=False,
+            add_generation_prompt=messages[-1]["role"] == "user",
+            **({"date_string": DATE} if "strftime_now(" in program else {}),
+        )
+
+    def ids(self, text: str) -> list[int]:
+        return self.fast(text, add_special_tokens=False)["input_ids"]
+
+
+TALKS = [
+    conversation("Hi"),
+    conversation("Hi", "Hello"),
+    conversation("Name a colour.", "Blue", system="Answer in one word."),
+    conversation("Name a colour.", system=" Answer in one word.\n"),
+    conversation("a", "b", "c", "d", "e", system="You are a parrot.\nYou repeat."),
+    conversation("  lead and trail \n", "\n answer with white \t", "x", " y"),
+    conversation("  lead and trail \n", "\n answer with white \t", " z\n"),
+    conversation("grüße 漢字 {user} 'quoted' \\n", 'a "b"', "{{ bos_token }}"),
+    conversation("", "", ""),
+]
+
+
+def printed(command: list[object]) -> str:
+    program = Path(LORAC).parent / "tests" / "test_chat_template"
+    done = subprocess.run([str(program), *map(str, command)], capture_output=True, check=False)
+    if done.returncode:
+        raise ValueError(done.stdout.decode().strip() + done.stderr.decode().strip())
+    return done.stdout.decode()
+
+
+def lorac_texts(path: Path, template: str, talks: list[list[Message]]) -> list[dict]:
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as f:
+        f.write("".join(json.dumps({"messages": t}) + "\n" for t in talks))
+        f.flush()
+        return [json.loads(x) for x in printed(["text", path, template, f.name]).splitlines()]
+
+
+def renderable(chat: Chat, program: str) -> list[list[Message]]:
+    """The conversations that a program does not refuse. v0.3's leaves the system text out of one
+    that ends in an answer; lorac has it where mistral-common does, in the last user turn."""
+    out = []
+    for talk in TALKS:
+        ends = (talk[0]["role"], talk[-1]["role"])
+        if program is MISTRAL_V3 and ends == ("system", "assistant"):
+            continue
+        with contextlib.suppress(Exception):
+            chat.text(program, talk)
+            out.append(talk)
+    return out
+
+
+def check_chat(report: Report, tokenizer: ByteLevel) -> None:
+    """template: model renders what transformers renders by the model's program."""
+    chat = Chat(tokenizer)
     path = tokenizer.path / "tokenizer_config.json"
     config = json.loads(path.read_text())
-    for template, program in PUBLISHED.items():
-        mine = [g for g in all_goldens if g["template"] == template]
+    for name, program in (PUBLISHED | SPELLINGS).items():
+        talks = renderable(chat, program)
         path.write_text(json.dumps(config | {"chat_template": program}))
-        with report.check(f"template: model, {template}'s program: {len(mine)} conversations"):
-            named = lorac_ids(tokenizer.path, template, mine)
-            report.equal("ids and targets", lorac_ids(tokenizer.path, "model", mine), named)
+        with report.check(f"{name}: {len(talks)} conversations as transformers has them"):
+            for talk, got in zip(talks, lorac_texts(tokenizer.path, "model", talks), strict=True):
+                want = chat.text(program, talk).rstrip(" \n")
+                ids = chat.ids(want)
+                same_ids = got["ids"][: len(ids) - 1] == ids[:-1]
+                if got["text"].rstrip(" \n") != want or not same_ids:
+                    raise AssertionError(f"{got['text']!r}, wanted {want!r}")
+    path.write_text(json.dumps(config))
+
+
+OWN = {
+    "a section": {
+        "system": "Note: {system}\n",
+        "user": "Q's \\ {user}\n",
+        "assistant": "A: {answer}{eos}\n",
+        "between": "--\n",
+    },
+    "a section that strips": {
+        "like": "llama3.1",
+        "date": "1 May 2025",
+        "default_system": " Be kind. ",
+    },
+    "a section that folds": {"like": "mistral_v3", "default_system": "Be kind.", "strip": True},
+}
+
+
+def check_written(report: Report, tokenizer: ByteLevel, names: list[str]) -> None:
+    """What merge writes as Jinja, applied by transformers, against lorac's own rendering."""
+    chat = Chat(tokenizer)
+    for name in [*names, *OWN]:
+        template = json.dumps(OWN[name]) if name in OWN else name
+        try:
+            program = printed(["jinja", tokenizer.path, template])
+        except ValueError as why:
+            # its letters are this tokenizer's special tokens, or its tokens are not there
+            if "spells a special token" not in str(why) and "places the special" not in str(why):
+                raise
+            continue
+        with report.check(f"{name} written as Jinja for {tokenizer.path.name}"):
+            for talk in TALKS:
+                try:
+                    text = chat.text(program, talk)
+                except Exception as why:
+                    if "place for a system" not in str(why):
+                        raise
+                    continue
+                got = lorac_texts(tokenizer.path, template, [talk])[0]
+                if text != got["text"] or chat.ids(text) != got["ids"]:
+                    raise AssertionError(f"{text!r}, wanted {got['text']!r}")
+
+
+def chat_goldens(tokenizer: ByteLevel) -> list[dict]:
+    chat = Chat(tokenizer)
+    out = []
+    for name, program in (PUBLISHED | SPELLINGS).items():
+        rendered = [
+            {"messages": talk, "text": chat.text(program, talk)}
+            for talk in renderable(chat, program)
+        ]
+        out.append({"name": name, "program": program, "rendered": rendered})
+    return out
 
 
 def check_ids(report: Report, label: str, tokenizer: object, all_goldens: list[dict]) -> None:
@@ -501,6 +799,10 @@ def main() -> None:
                 raise SystemExit(f"{FASTCHAT} could not be installed")
             lines = [json.dumps(g, ensure_ascii=True) for g in made]
             GOLDEN.write_text("\n".join(lines) + "\n")
+            lines = [
+                json.dumps(g, ensure_ascii=True) for g in chat_goldens(ByteLevel(Path(folder)))
+            ]
+            CHAT_GOLDEN.write_text("\n".join(lines) + "\n")
             return
         committed = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
         for source in dict.fromkeys(g["source"] for g in committed):
@@ -517,7 +819,10 @@ def main() -> None:
             report.finish()
         made_here = ByteLevel(Path(folder))
         check_ids(report, "tokenizers", made_here, committed)
-        check_model(report, made_here, committed)
+        check_chat(report, made_here)
+        names = list(dict.fromkeys(g["template"] for g in committed))
+        check_written(report, made_here, names)
+        check_written(report, ByteLevel(Path(folder), named=False), names)
         data = Path(os.environ.get("LORAC_TEST_DATA") or "../shared/data")
         model = data / "llama2-tokenizer" / "tokenizer.model"
         if model.exists():

@@ -106,7 +106,9 @@ static inline const char *byte_tokenizer(void)
                                            "<|im_end|>",          "<|begin_of_text|>",
                                            "<|start_header_id|>", "<|end_header_id|>",
                                            "<|eot_id|>",          "<|prompter|>",
-                                           "<|assistant|>",       "<|system|>" };
+                                           "<|assistant|>",       "<|system|>",
+                                           "[INST]",              "[/INST]",
+                                           "<s>",                 "</s>" };
     enum { FIRST = 3, SPECIAL = sizeof special / sizeof *special }; /* others behind all pieces */
     int others = FIRST + 256 + (int)(sizeof merges / sizeof *merges) - FIRST;
     for (int i = 0; i < SPECIAL; i++) {

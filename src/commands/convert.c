@@ -70,7 +70,7 @@ static int resolve_template(struct adapter_notes *notes, struct err *e)
     tokenizer_free(t);
     if (code) return code;
     mem_free(notes->template);
-    notes->template = mem_strdup(template_name(known), e);
+    notes->template = mem_strdup(template_definition(known), e);
     template_free(known);
     return notes->template ? 0 : e->code;
 }
@@ -198,21 +198,22 @@ static int convert_model(const char *path, struct err *e)
     int code = setup_kernels(&k, e);
     if (!code) code = llama_open(&m, path, e);
     if (code) return code;
-    struct adapter_notes notes = { .base_path = (char *)(uintptr_t)path, .eval_loss = NAN };
-    struct merge_options o = { .base_path = path, .dtype = choose_dtype(&m), .notes = &notes };
-    code = base_read_merged(&notes.merged, &m, path, e);
-    if (!code && o.dtype > DTYPE_BF16 && !wants_gguf()) {
+    struct merge_options o = { .base_path = path, .dtype = choose_dtype(&m), .end = -1 };
+    if (o.dtype > DTYPE_BF16 && !wants_gguf()) {
         code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
                          dtype_name(o.dtype));
     }
     if (!code) code = open_tokenizer(&tok, path, e);
     o.tok = tok;
+    struct adapter_notes notes = { 0 };
+    if (!code) code = merged_notes_of(&notes, &m, path, e);
+    if (notes.template || notes.merged.n) o.notes = &notes;
     if (!code)
         code = wants_gguf() ? merge_to_gguf(&m, NULL, k, out, &o, e)
                             : merge_to_hf(&m, NULL, k, out, &o, e);
     if (!code) term_print(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
+    adapter_notes_free(&notes);
     tokenizer_free(tok);
-    digest_list_free(&notes.merged);
     llama_close(&m);
     return code;
 }

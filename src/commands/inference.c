@@ -7,7 +7,9 @@
 
 #include "src/base/file.h"
 #include "src/base/mem.h"
+#include "src/base/term.h"
 #include "src/commands/adapters.h"
+#include "src/data/chat_template.h"
 #include "src/train/base_match.h"
 #include "src/train/setup.h"
 
@@ -130,6 +132,13 @@ int inference_open(struct inference *x, const char *model, const struct option_l
     return code;
 }
 
+int inference_adapter_path(char path[PATH_BYTES], const struct option_list *adapters, size_t i,
+                           struct err *e)
+{
+    double weight;
+    return split_weight(path, &weight, adapters->at[i], e);
+}
+
 /* The template that the first adapter was trained with, if it says. */
 static int template_of_adapter(struct inference *x, const struct option_list *adapters,
                                struct err *e)
@@ -149,6 +158,49 @@ static int template_of_adapter(struct inference *x, const struct option_list *ad
     return code ? ERR_FAIL : 0;
 }
 
+static int template_of_merged(struct inference *x, const char *model, struct err *e)
+{
+    struct adapter_notes notes;
+    const struct gguf *g = llama_gguf(&x->model);
+    int code = merged_notes_of(&notes, &x->model, model, e);
+    if (code) return code;
+    if (notes.template && setup_template(&x->template, notes.template, x->tok, e)) {
+        err_prefix(e, "%s: %s", model, g ? GGUF_TEMPLATE : "lorac.json");
+        code = ERR_FAIL;
+    }
+    adapter_notes_free(&notes);
+    return code;
+}
+
+/* A chat template that is not known is not guessed at: the model is asked as if it had none. */
+static void note_unknown(const char *model, const struct tokenizer *tok)
+{
+    const char *jinja = tokenizer_chat_template(tok), *marker;
+    const char *row = chat_template_nearest(&marker, jinja, tok);
+    term_print(stderr,
+               "note: %s: its chat template, %s, is not one that lorac knows, and is not used: "
+               "the text is taken as it stands (plain), and answers may be poor. ",
+               model, err_quotez(jinja));
+    if (row) {
+        term_print(stderr, "It has %s, as the template %s has: to use that, write --template %s\n",
+                   marker, row, row);
+    } else {
+        term_print(stderr, "To use another one, write --template NAME: %s\n", template_names());
+    }
+}
+
+static int find_template(struct inference *x, const char *model, const struct option_list *adapters,
+                         struct err *e)
+{
+    struct err unknown;
+    int code = template_of_adapter(x, adapters, e);
+    if (!code && !x->template) code = template_of_merged(x, model, e);
+    if (code || x->template || !tokenizer_chat_template(x->tok)) return code;
+    x->template = template_of_model(x->tok, &unknown);
+    if (!x->template) note_unknown(model, x->tok);
+    return 0;
+}
+
 int inference_open_text(struct inference *x, const char *model, const char *tokenizer,
                         const char *template, const struct option_list *adapters,
                         enum adapter_check check, struct err *e)
@@ -163,11 +215,7 @@ int inference_open_text(struct inference *x, const char *model, const char *toke
     if (!code && template) {
         code = setup_template(&x->template, template, x->tok, e);
     } else if (!code) {
-        struct err ignored;
-        code = template_of_adapter(x, adapters, e);
-        if (!code && !x->template && tokenizer_chat_template(x->tok)) {
-            x->template = template_of_model(x->tok, &ignored);
-        }
+        code = find_template(x, model, adapters, e);
     }
     if (code) inference_close(x);
     return code;

@@ -29,10 +29,15 @@ int inference_open(struct inference *x, const char *model, const struct option_l
                    enum adapter_check check, struct err *e);
 
 /* Also its tokenizer (`tokenizer` or NULL), and the template: `template`, else what the first adapter's
- * lorac.json names, else the model's own, else none (x->template = NULL). */
+ * lorac.json names, else that of the model itself (lorac merge leaves one), else the model's own chat
+ * template, else none (x->template = NULL; a note says so where there is one that is not known). */
 int inference_open_text(struct inference *x, const char *model, const char *tokenizer,
                         const char *template, const struct option_list *adapters,
                         enum adapter_check check, struct err *e);
+
+/* The path in the i-th of "DIR" or "DIR=WEIGHT". */
+int inference_adapter_path(char path[PATH_BYTES], const struct option_list *adapters, size_t i,
+                           struct err *e);
 
 void inference_close(struct inference *x);
 

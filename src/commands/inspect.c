@@ -61,6 +61,7 @@ void inspect_add_tokenizer(struct facts *f, const char *path)
         const struct template *known = template_of_model(t, &why);
         facts_add(f, "chat_template", json_string(known ? template_name(known) : "unknown"), "%s",
                   known ? template_name(known) : why.msg);
+        template_free(known);
     }
     tokenizer_free(t);
 }

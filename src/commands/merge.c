@@ -8,11 +8,14 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/base/rng.h"
+#include "src/commands/adapters.h"
 #include "src/commands/commands.h"
 #include "src/commands/inference.h"
 #include "src/convert/merge.h"
+#include "src/data/template_jinja.h"
 #include "src/model/network.h"
 #include "src/model/notices.h"
+#include "src/train/setup.h"
 
 static const char *model, *tokenizer, *out, *dtype, *format;
 static struct option_list adapters;
@@ -136,8 +139,6 @@ static int verify_result(const struct inference *x, enum dtype t, struct err *e)
     return code;
 }
 
-/* ---- the command ------------------------------------------------------------------------------ */
-
 /* The base may be without a tokenizer (token ids only); then none is written. */
 static int open_tokenizer(struct inference *x, struct err *e)
 {
@@ -149,6 +150,113 @@ static int open_tokenizer(struct inference *x, struct err *e)
     }
     return 0;
 }
+
+/* ---- the prompt template ---------------------------------------------------------------------- */
+
+static bool same_template(const struct template *a, const struct template *b)
+{
+    uint8_t x[SHA256_BYTES], y[SHA256_BYTES];
+    struct err none;
+    return !template_digest(x, a, &none) && !template_digest(y, b, &none) &&
+           !memcmp(x, y, sizeof x);
+}
+
+/* As messages name it: a definition is long. */
+static const char *short_name(const struct adapter_notes *notes)
+{
+    return *notes->template == '{' ? "its own, in its lorac.json" : notes->template;
+}
+
+static void note_not_written(const struct adapter_notes *notes, const char *why)
+{
+    fprintf(
+        stderr,
+        "note: the merged model has no place for the adapter's prompt template, %s: %s; whoever "
+        "serves it has to use that\n",
+        short_name(notes), why);
+}
+
+static void note_written(const struct adapter_notes *notes, const struct template *t,
+                         const struct tokenizer *tok)
+{
+    fprintf(stderr, "template  the adapter's, %s, is written as the model's chat template%s\n",
+            short_name(notes), tokenizer_chat_template(tok) ? ", in the place of the base's" : "");
+    if (!t->input) return;
+    size_t n = (size_t)(part_find(t->input, "input") - t->input);
+    fprintf(
+        stderr,
+        "note: a chat message has no input of its own: where records had one, write it into the "
+        "message after the instruction, a blank line and %s\n",
+        err_quote(t->input, n));
+}
+
+/* The token that ends an answer, where the model's files do not name it; -1: they do. */
+static int32_t new_end(const struct template *t, const struct tokenizer *tok)
+{
+    int32_t id = template_end(t, tok);
+    return id < 0 || tokenizer_is_eos(tok, id) ? -1 : id;
+}
+
+/* What the adapter's template is as Jinja, unless the base's own already does the same. */
+static int choose_template(struct merge_options *o, struct str *jinja, const struct tokenizer *tok,
+                           struct err *e)
+{
+    const struct template *t = NULL, *own = NULL;
+    struct err why = { 0 };
+    const char *inexpressible = NULL;
+    int code = 0;
+    if (!o->notes->template) return 0;
+    if (!tok) {
+        note_not_written(o->notes, "no tokenizer is written");
+        return 0;
+    }
+    if (setup_template(&t, o->notes->template, tok, &why)) {
+        note_not_written(o->notes, why.msg);
+        return 0;
+    }
+    if (tokenizer_chat_template(tok)) own = template_of_model(tok, &why);
+    if (!own || !same_template(own, t)) code = template_to_jinja(jinja, &inexpressible, t, tok, e);
+    if (!code && inexpressible) note_not_written(o->notes, inexpressible);
+    if (!code && jinja->n && !inexpressible) {
+        o->chat_template = jinja->p;
+        o->end = new_end(t, tok);
+        note_written(o->notes, t, tok);
+    }
+    template_free(own);
+    template_free(t);
+    return code;
+}
+
+/* Of several adapters the first one's counts, as in generate. */
+static int read_notes(struct adapter_notes *notes, const struct llama *m, struct err *e)
+{
+    char first[PATH_BYTES], path[PATH_BYTES];
+    int code = inference_adapter_path(first, &adapters, 0, e);
+    if (!code) code = adapter_read_notes(notes, NULL, first, e);
+    for (size_t i = 1; !code && i < adapters.n; i++) {
+        struct adapter_notes other;
+        code = inference_adapter_path(path, &adapters, i, e);
+        if (!code) code = adapter_read_notes(&other, NULL, path, e);
+        if (code) break;
+        const char *a = notes->template, *b = other.template;
+        if (a && b && strcmp(a, b) != 0) {
+            fprintf(stderr,
+                    "note: %s was trained with another prompt template than %s, whose template "
+                    "counts\n",
+                    path, first);
+        }
+        adapter_notes_free(&other);
+    }
+    if (code || notes->template) return code;
+    struct adapter_notes base; /* a base that was merged itself keeps what it had */
+    code = merged_notes_of(&base, m, model, e);
+    if (!code) notes->template = base.template;
+    if (!code) base.template = NULL;
+    if (!code) adapter_notes_free(&base);
+    return code;
+}
+
+/* ---- the command ------------------------------------------------------------------------------ */
 
 static int check_output(struct err *e)
 {
@@ -171,19 +279,27 @@ static int run(int n, char **args, struct err *e)
     int code = check_output(e);
     if (!code) code = inference_open(&x, model, &adapters, CHECK_MERGE, e);
     if (code) return code;
-    struct adapter_notes notes = { .base_path = (char *)(uintptr_t)model,
-                                   .eval_loss = NAN,
-                                   .merged = x.merged };
-    struct merge_options o = { .base_path = model,
-                               .dtype = choose_dtype(&x.model),
-                               .notes = &notes };
+    struct adapter_notes notes = { 0 };
+    struct str jinja = { 0 };
+    struct merge_options o = {
+        .base_path = model, .dtype = choose_dtype(&x.model), .notes = &notes, .end = -1
+    };
     code = open_tokenizer(&x, e);
     o.tok = x.tok;
+    if (!code) code = read_notes(&notes, &x.model, e);
+    if (!code) code = choose_template(&o, &jinja, x.tok, e);
+    char *base = notes.base_path;
+    notes.base_path = (char *)(uintptr_t)model;
+    notes.merged = x.merged; /* lent, as the path is */
     if (!code && wants_gguf()) {
         code = merge_to_gguf(&x.model, inference_adapter(&x), x.k, out, &o, e);
     } else if (!code) {
         code = merge_to_hf(&x.model, inference_adapter(&x), x.k, out, &o, e);
     }
+    notes.base_path = base;
+    notes.merged = (struct digest_list){ 0 };
+    adapter_notes_free(&notes);
+    str_free(&jinja);
     if (!code) term_print(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
     const char *warning = code ? NULL : notices_warning(model);
     if (warning) term_print(stderr, "warning: %s: %s\n", model, warning);

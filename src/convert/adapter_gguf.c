@@ -6,7 +6,7 @@
 
 #include "src/base/mem.h"
 #include "src/formats/gguf.h"
-#include "src/train/base_match.h"
+#include "src/train/publish.h"
 
 enum { NAME_BYTES = 96 };
 

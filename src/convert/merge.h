@@ -6,26 +6,34 @@
 #ifndef LORAC_CONVERT_MERGE_H
 #define LORAC_CONVERT_MERGE_H
 
-#include "src/train/publish.h"
 #include "src/tokenizer/tokenizer.h"
+#include "src/train/publish.h"
 
 struct merge_options {
     const char *base_path;       /* as given: config and licence files lie beside it */
     enum dtype dtype;            /* F32, F16, BF16; for GGUF also Q8_0, Q4_0, Q4_1 */
     const struct tokenizer *tok; /* NULL: none is written */
-    /* What lorac.json of the result says, or of a GGUF its metadata; NULL or without a merged
-     * adapter: nothing is written. */
+    /* What lorac.json of the result says, or of a GGUF its metadata: how the adapter was trained, what
+     * is merged. NULL: nothing is said of it. */
     const struct adapter_notes *notes;
+    const char *chat_template; /* Jinja in the place of the base's; NULL: that goes along */
+    /* With it: the token that ends its answers where the files name others; -1: none. */
+    int32_t end;
 };
 
 /* A Hugging Face directory: config.json, model.safetensors (or shards of at most 5 GB with their index),
- * the tokenizer, licence files. The directory is made; it must not hold a model yet. */
+ * the tokenizer, licence files, with notes lorac.json. The directory is made; it must not hold a model yet. */
 int merge_to_hf(const struct llama *m, const struct adapter *a, const struct kernels *k,
                 const char *dir, const struct merge_options *o, struct err *e);
 
 /* One GGUF file; norms stay F32, as llama.cpp wants them. Of a quantised file embedding and head are Q8_0,
- * and matrices whose rows are no whole blocks F16. adapter NULL, here and above: the base as it is. */
+ * and matrices whose rows are no whole blocks F16. Of the notes lorac.template holds the template. adapter NULL, here and above: the base as it is. */
 int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
                   const char *path, const struct merge_options *o, struct err *e);
+
+/* Put chat_template and end into the files of a directory that holds the base's: the template where
+ * the base has its own (tokenizer_config.json, chat_template.jinja, or both), else into
+ * tokenizer_config.json; the token into generation_config.json. */
+int merge_template_files(const char *dir, const struct merge_options *o, struct err *e);
 
 #endif

@@ -7,7 +7,7 @@
 #include "src/convert/merge.h"
 #include "src/convert/weights.h"
 #include "src/model/notices.h"
-#include "src/train/base_match.h"
+#include "src/train/publish.h"
 
 /* llama.cpp's numbers for general.file_type. */
 static uint32_t file_type(enum dtype t)
@@ -81,7 +81,8 @@ static int put_merges(struct gguf_writer *w, const struct tokenizer *t, struct e
     return code;
 }
 
-static int put_tokenizer(struct gguf_writer *w, const struct tokenizer *t, size_t V, struct err *e)
+static int put_tokenizer(struct gguf_writer *w, const struct tokenizer *t, size_t V, bool chat_too,
+                         struct err *e)
 {
     static const char *const pre[] = { [PRE_NONE] = "default",
                                        [PRE_GPT2] = "gpt-2",
@@ -101,7 +102,7 @@ static int put_tokenizer(struct gguf_writer *w, const struct tokenizer *t, size_
     }
     gguf_put_bool(w, "tokenizer.ggml.add_bos_token", tokenizer_adds_bos(t));
     if (spm) gguf_put_bool(w, "tokenizer.ggml.add_space_prefix", tokenizer_adds_prefix(t));
-    if (chat) gguf_put_string(w, "tokenizer.chat_template", chat, strlen(chat));
+    if (chat && chat_too) gguf_put_string(w, "tokenizer.chat_template", chat, strlen(chat));
     return code;
 }
 
@@ -113,14 +114,37 @@ static void put_merged(struct gguf_writer *w, const struct digest_list *l)
     for (size_t i = 0; i < l->n; i++) gguf_item_string(w, l->at[i], SHA256_HEX - 1);
 }
 
+/* What the adapter was trained with, in the place of the base's own. */
+static void put_template(struct gguf_writer *w, const struct merge_options *o)
+{
+    const char *name = o->notes ? o->notes->template : NULL;
+    const char *chat = o->chat_template;
+    if (chat) gguf_put_string(w, "tokenizer.chat_template", chat, strlen(chat));
+    if (chat && o->end >= 0) {
+        gguf_put_u32(w, "tokenizer.ggml.eot_token_id", (uint32_t)o->end);
+    }
+    if (name) gguf_put_string(w, GGUF_TEMPLATE, name, strlen(name));
+}
+
+static bool is_replaced(const char *key, const struct merge_options *o)
+{
+    static const char chat[] = "tokenizer.chat_template"; /* and those for tools, .NAME */
+    if (o->notes && o->notes->template && !strcmp(key, GGUF_TEMPLATE)) return true;
+    if (!o->chat_template) return false;
+    return !strncmp(key, chat, sizeof chat - 1) ||
+           (o->end >= 0 && !strcmp(key, "tokenizer.ggml.eot_token_id"));
+}
+
 /* A GGUF base's metadata goes along, but for what its quantisation was. */
-static void copy_metadata(struct gguf_writer *w, const struct gguf *g)
+static void copy_metadata(struct gguf_writer *w, const struct gguf *g,
+                          const struct merge_options *o)
 {
     for (size_t i = 0; i < g->n_kv; i++) {
         const char *key = g->kv[i].key;
         if (strcmp(key, "general.file_type") == 0 ||
             strcmp(key, "general.quantization_version") == 0 ||
-            strcmp(key, "general.alignment") == 0 || strcmp(key, GGUF_MERGED) == 0) {
+            strcmp(key, "general.alignment") == 0 || strcmp(key, GGUF_MERGED) == 0 ||
+            is_replaced(key, o)) {
             continue;
         }
         gguf_put_copy(w, &g->kv[i]);
@@ -180,11 +204,12 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
     if (o->dtype >= DTYPE_Q8_0) gguf_put_u32(w, "general.quantization_version", 2);
     if (o->notes) put_merged(w, &o->notes->merged);
     if (llama_gguf(m)) {
-        copy_metadata(w, llama_gguf(m));
+        copy_metadata(w, llama_gguf(m), o);
     } else {
         put_shape(w, &m->shape);
-        if (o->tok) code = put_tokenizer(w, o->tok, m->shape.V, e);
+        if (o->tok) code = put_tokenizer(w, o->tok, m->shape.V, !o->chat_template, e);
     }
+    if (o->tok) put_template(w, o);
     return code ? code : write_tensors(w, list, &m->shape, e);
 }
 

@@ -171,8 +171,9 @@ static int write_model(const struct llama *m, const struct adapter *a, const str
     if (!code) code = write_weights(&w, dir, e);
     weights_free(&w);
     if (!code) code = write_tokenizer(m, dir, o, e);
+    if (!code && o->chat_template && o->tok) code = merge_template_files(dir, o, e);
+    if (!code && o->notes) code = merged_notes_write(o->notes, dir, e);
     if (!code) code = notices_copy(o->base_path, dir, false, e);
-    if (!code && o->notes && o->notes->merged.n) code = adapter_notes_write(o->notes, dir, e);
     /* the configuration last: a directory that has one is complete */
     return code ? code : write_config(m, dir, o, e);
 }

@@ -1,223 +1,495 @@
 #include "src/data/chat_template.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#include "src/base/str.h"
+#include "src/base/json.h"
+#include "src/base/mem.h"
+#include "src/data/jinja.h"
+#include "src/data/template.h"
 
-#define GENERATION_DEFAULT                                                                         \
-    "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}"         \
-    "{% endif %}"
-
-#define CHATML_MESSAGE                                                                             \
-    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
-
-#define CHATML_PROMPT "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-
-#define LLAMA2_BEGIN                                                                               \
-    "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}"               \
-    "{% set system_message = messages[0]['content'] %}{% else %}"                                  \
-    "{% set loop_messages = messages %}{% set system_message = false %}{% endif %}"                \
-    "{% for message in loop_messages %}"                                                           \
-    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"                               \
-    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}" \
-    "{% endif %}{% if loop.index0 == 0 and system_message != false %}"                             \
-    "{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}" \
-    "{% else %}{% set content = message['content'] %}{% endif %}"                                  \
-    "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
-
-#define LLAMA2_END                                                                                 \
-    "{% elif message['role'] == 'assistant' %}{{ ' ' + content.strip() + ' ' + eos_token }}"       \
-    "{% endif %}{% endfor %}"
-
-#define LLAMA3_MESSAGES                                                                            \
-    "{% set loop_messages = messages %}{% for message in loop_messages %}"                         \
-    "{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + "      \
-    "message['content'] | trim + '<|eot_id|>' %}"                                                  \
-    "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}"                  \
-    "{{ content }}{% endfor %}"
-
-#define LLAMA3_SHORT                                                                               \
-    "{{ bos_token }}{% for message in messages %}{{ '<|start_header_id|>' + message['role'] + "    \
-    "'<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}{% endfor %}"
-
-#define LLAMA3_HEADER "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}"
-
-#define LLAMA3_PROMPT "{% if add_generation_prompt %}" LLAMA3_HEADER "{% endif %}"
-
-#define ZEPHYR                                                                                     \
-    "{% for message in messages %}"                                                                \
-    "{% if message['role'] == 'user' %}{{ '<|user|>\\n' + message['content'] + eos_token }}\n"     \
-    "{% elif message['role'] == 'system' %}"                                                       \
-    "{{ '<|system|>\\n' + message['content'] + eos_token }}\n"                                     \
-    "{% elif message['role'] == 'assistant' %}"                                                    \
-    "{{ '<|assistant|>\\n' + message['content'] + eos_token }}\n{% endif %}"                       \
-    "{% if loop.last and add_generation_prompt %}{{ '<|assistant|>' }}\n{% endif %}{% endfor %}"
-
-#define MISTRAL                                                                                    \
-    "{% if messages[0]['role'] == 'system' %}{% set system_message = messages[0]['content'] %}"    \
-    "{% set loop_messages = messages[1:] %}{% else %}{% set loop_messages = messages %}"           \
-    "{% endif %}{{ bos_token }}{% for message in loop_messages %}"                                 \
-    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"                               \
-    "{{ raise_exception('After the optional system message, conversation roles must alternate "    \
-    "user/assistant/user/assistant/...') }}{% endif %}{% if message['role'] == 'user' %}"          \
-    "{% if loop.first and system_message is defined %}"                                            \
-    "{{ ' [INST] ' + system_message + '\\n\\n' + message['content'] + ' [/INST]' }}"               \
-    "{% else %}{{ ' [INST] ' + message['content'] + ' [/INST]' }}{% endif %}"                      \
-    "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] + eos_token }}"          \
-    "{% else %}{{ raise_exception('Only user and assistant roles are supported, with the "         \
-    "exception of an initial optional system message!') }}{% endif %}{% endfor %}"
-
-#define MISTRAL_COMPACT                                                                            \
-    "{{ bos_token }}{% for message in messages %}"                                                 \
-    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"                               \
-    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}" \
-    "{% endif %}{% if message['role'] == 'user' %}"                                                \
-    "{{ '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}"   \
-    "{{ message['content'] + eos_token }}{% else %}"                                               \
-    "{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"
-
-static const struct {
-    const char *row, *jinja;
-} known[] = {
-    { "chatml", "{% for message in messages %}" CHATML_MESSAGE "{% endfor %}" CHATML_PROMPT },
-    { "chatml", GENERATION_DEFAULT "{% for message in messages %}" CHATML_MESSAGE
-                                   "{% endfor %}" CHATML_PROMPT },
-    { "chatml", "{% for message in messages %}" CHATML_MESSAGE "{% endfor %}" },
-    { "smollm2",
-      "{% for message in messages %}"
-      "{% if loop.first and messages[0]['role'] != 'system' %}"
-      "{{ '<|im_start|>system\\nYou are a helpful AI assistant named SmolLM, trained by "
-      "Hugging Face<|im_end|>\\n' }}{% endif %}" CHATML_MESSAGE "{% endfor %}" CHATML_PROMPT },
-    { "llama2", LLAMA2_BEGIN LLAMA2_END },
-    { "llama2",
-      LLAMA2_BEGIN "{% elif message['role'] == 'system' %}"
-                   "{{ '<<SYS>>\\n' + content.strip() + '\\n<</SYS>>\\n\\n' }}" LLAMA2_END },
-    { "llama3", LLAMA3_MESSAGES LLAMA3_PROMPT },
-    { "llama3", LLAMA3_MESSAGES LLAMA3_HEADER },
-    { "llama3", LLAMA3_SHORT LLAMA3_PROMPT },
-    { "zephyr", ZEPHYR },
-    { "mistral", MISTRAL },
-    { "mistral_compact", MISTRAL_COMPACT },
-};
-
-/* Markers that suggest a row when the program itself is not known. */
+/* Markers that suggest a row when the program itself is not known, the more telling ones first. */
 static const struct {
     const char *marker, *row;
 } hints[] = {
-    { "<|im_start|>", "chatml" },    { "<|start_header_id|>", "llama3" },
-    { "<<SYS>>", "llama2" },         { "[INST]", "mistral" },
-    { "<|prompter|>", "oasst" },     { "<|assistant|>", "zephyr" },
-    { "ASSISTANT:", "vicuna_v1.1" }, { "### Response:", "alpaca" },
+    { "Cutting Knowledge Date", "llama3.1" },
+    { "<|start_header_id|>", "llama3" },
+    { "You are Qwen, created by Alibaba Cloud", "qwen2.5" },
+    { "<|im_start|>", "chatml" },
+    { "<<SYS>>", "llama2" },
+    { "[INST]", "mistral_v3" },
+    { "[INST]", "mistral" },
+    { "<|prompter|>", "oasst" },
+    { "<|assistant|>", "zephyr" },
+    { "ASSISTANT:", "vicuna_v1.1" },
+    { "### Assistant", "vicuna_v0" },
+    { "### Response:", "alpaca" },
 };
 
-/* A program being written without what makes no difference. */
-struct program {
-    struct str out;
-    size_t text;        /* where in `out` the text between two tags began */
-    bool at_line_start; /* in the source, where that text begins */
+/* ---- what a row writes ------------------------------------------------------------------------ */
+
+struct row {
+    const struct template *t;
+    const struct tokenizer *tok; /* NULL: any */
+    bool bos;                    /* where the row leaves it open: whether BOS stands in front */
+    bool spelt; /* the token that the row begins with is spelt, else it is BOS by whatever name */
+    bool unfolded; /* the system text is left out */
 };
 
-static bool is_blank(char c)
+/* A special token as a reading has it. */
+static void add_special(struct str *out, const struct piece *p)
 {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-/* A tag begins at p. In front of {%- and {{- white space is dropped; in front of {% what indents it
- * (lstrip_blocks, which transformers sets). Returns the last byte of its opening. */
-static const char *open_tag(struct program *x, const char *p)
-{
-    size_t n = x->out.n;
-    if (p[2] == '-') {
-        while (n > x->text && is_blank(x->out.p[n - 1])) n--;
-    } else if (p[1] == '%') {
-        while (n > x->text && (x->out.p[n - 1] == ' ' || x->out.p[n - 1] == '\t')) n--;
-        bool indents = n > x->text ? x->out.p[n - 1] == '\n' : x->at_line_start;
-        if (!indents) n = x->out.n;
+    if (piece_is(p, "bos") || piece_is(p, "eos")) {
+        str_addc(out, piece_is(p, "bos") ? MARK_BOS : MARK_EOS);
+    } else {
+        str_add(out, p->text, p->n);
     }
-    x->out.n = n;
-    str_add(&x->out, p, 2);
-    return p + (p[2] == '-' ? 2 : 1);
 }
 
-/* A tag has ended with the byte at p: behind -%} and -}} white space is dropped, behind %} one line
- * feed (trim_blocks). Returns the last byte that is done. */
-static const char *close_tag(struct program *x, const char *p, bool dash)
+/* A part, with `text` for the record's text in it. Stops at {answer} when text is NULL. */
+static void add_part(struct str *out, const struct row *x, const char *part, const struct str *text)
 {
-    bool block = p[-1] == '%';
-    x->at_line_start = false;
-    if (dash) {
-        while (is_blank(p[1])) p++;
-    } else if (block && p[1] == '\n') {
-        x->at_line_start = true;
-        p++;
-    }
-    x->text = x->out.n;
-    return p;
-}
-
-/* The program without what makes no difference: tags lose their white space outside of strings, and
- * what they drop around them; strings get single quotes and \n for a line feed. */
-static void normalise(struct str *out, const char *jinja)
-{
-    struct program x = { .at_line_start = true };
-    bool in_tag = false;
-    char quote = 0;
-    for (const char *p = jinja; *p; p++) {
-        bool ends = (p[0] == '%' || p[0] == '}') && p[1] == '}';
-        if (quote && *p == quote) {
-            quote = 0;
-            str_addc(&x.out, '\'');
-        } else if (quote && *p == '\\' && p[1]) {
-            str_add(&x.out, p++, 2);
-        } else if (quote) {
-            str_addz(&x.out, *p == '\n' ? "\\n" : (char[]){ *p, 0 });
-        } else if (!in_tag && *p == '{' && (p[1] == '{' || p[1] == '%')) {
-            in_tag = true;
-            p = open_tag(&x, p);
-        } else if (!in_tag) {
-            str_addc(&x.out, *p);
-        } else if (*p == '\'' || *p == '"') {
-            quote = *p;
-            str_addc(&x.out, '\'');
-        } else if (ends) {
-            bool dash = x.out.n && x.out.p[x.out.n - 1] == '-';
-            if (dash) x.out.n--;
-            str_add(&x.out, p, 2);
-            in_tag = false;
-            p = close_tag(&x, p + 1, dash);
-        } else if (!is_blank(*p)) {
-            str_addc(&x.out, *p);
+    struct piece p;
+    for (const char *at = part; piece_next(&p, &at);) {
+        if (!p.is_name) {
+            str_add(out, p.text, p.n);
+        } else if (piece_is(&p, "date")) {
+            str_addz(out, x->t->date);
+        } else if (piece_is_special(&p)) {
+            add_special(out, &p);
+        } else if (text) {
+            str_add(out, text->n ? text->p : "", text->n);
+        } else {
+            return;
         }
     }
-    *out = x.out;
 }
 
-static bool same_program(const char *a, const char *b, struct err *e)
+/* The text of turn i, with the system text folded into it or by itself. */
+static void add_text(struct str *out, const struct row *x, size_t i, const char *fold,
+                     const char *system)
 {
-    struct str x = { 0 }, y = { 0 };
-    normalise(&x, a);
-    normalise(&y, b);
-    bool same = !str_error(&x, e) && !str_error(&y, e) && x.n == y.n && x.n > 0 &&
-                memcmp(x.p, y.p, x.n) == 0;
-    str_free(&x);
-    str_free(&y);
+    struct str s = { 0 };
+    struct piece p;
+    for (const char *at = fold ? fold : "{user}"; piece_next(&p, &at);) {
+        if (!p.is_name) {
+            str_add(&s, p.text, p.n);
+        } else if (piece_is(&p, "system")) {
+            str_addz(&s, system);
+        } else {
+            str_add(&s, (char[]){ MARK_TEXT, (char)('0' + i) }, 2);
+        }
+    }
+    if (s.failed) out->failed = true;
+    if (x->t->strip && s.n) {
+        jinja_trim(out, s.p, s.n);
+    } else if (s.n) {
+        str_add(out, s.p, s.n);
+    }
+    str_free(&s);
+}
+
+static void add_system(struct str *out, const struct row *x, const char *system)
+{
+    struct str text = { 0 };
+    if (x->t->strip) {
+        jinja_trim(&text, system, strlen(system));
+    } else {
+        str_addz(&text, system);
+    }
+    if (text.failed) out->failed = true;
+    add_part(out, x, x->t->system, &text);
+    str_free(&text);
+}
+
+/* What the row writes for a case, its header for the next answer apart. */
+static void add_turns(struct str *out, const struct row *x, const struct jinja_case *c)
+{
+    static const char record[] = { MARK_TEXT, '0', 0 };
+    const struct template *t = x->t;
+    size_t from = c->role[0] == ROLE_SYSTEM, last = c->n;
+    const char *system = from && !x->unfolded ? record : from ? NULL : t->default_system;
+    while (last > from && c->role[last - 1] != ROLE_USER) last--;
+    size_t folded = !t->fold || !system ? c->n : t->fold_last ? last - 1 : from;
+    if (t->begin || x->bos) {
+        struct piece p = { "bos", 3, true };
+        const char *at = t->begin;
+        bool any = !at || piece_next(&p, &at);
+        bool named = any && piece_is_special(&p) && !x->spelt;
+        if (named) str_addc(out, MARK_BOS);
+        if (t->begin) add_part(out, x, named ? at : t->begin, NULL);
+    }
+    if (system && t->system) add_system(out, x, system);
+    for (size_t i = from; i < c->n; i++) {
+        struct str text = { 0 };
+        bool user = c->role[i] == ROLE_USER;
+        add_text(&text, x, i, i == folded ? t->fold : NULL, system);
+        if (text.failed) out->failed = true;
+        if (user && i > from) add_part(out, x, t->between, NULL);
+        add_part(out, x, user ? t->user : t->assistant, &text);
+        str_free(&text);
+    }
+}
+
+/* ---- the cases -------------------------------------------------------------------------------- */
+
+#define U ROLE_USER
+#define A ROLE_ASSISTANT
+#define S ROLE_SYSTEM
+static const struct jinja_case cases[] = {
+    { { U }, 1, true, false },
+    { { S, U }, 2, true, false },
+    { { U, A }, 2, false, false },
+    { { S, U, A }, 3, false, false },
+    { { U, A, U }, 3, true, false },
+    { { S, U, A, U }, 4, true, false },
+    { { U, A, U, A }, 4, false, false },
+    { { S, U, A, U, A }, 5, false, false },
+    { { U, A, U, A, U }, 5, true, false },
+    { { U }, 1, true, true },
+    { { S, U }, 2, true, true },
+    { { U, A, U, A }, 4, false, true },
+    { { S, U, A, U, A }, 5, false, true },
+};
+enum { CASES = sizeof cases / sizeof *cases };
+
+/* What a program was read to write. */
+struct reading {
+    struct str text[CASES];
+    bool refuses[CASES];
+};
+
+static void reading_free(struct reading *x)
+{
+    for (size_t i = 0; i < CASES; i++) str_free(&x->text[i]);
+}
+
+static const char *token_text(const struct tokenizer *tok, int32_t id, size_t *n)
+{
+    *n = 0;
+    return tok && id >= 0 ? tokenizer_piece(tok, id, n) : "";
+}
+
+/* BOS and EOS that a program spells are the same as by name. */
+static void name_tokens(struct str *s, const struct tokenizer *tok)
+{
+    struct str out = { 0 };
+    size_t n[2];
+    const char *text[] = { token_text(tok, tok ? tokenizer_bos(tok) : -1, &n[0]),
+                           token_text(tok, tok ? tokenizer_eos(tok) : -1, &n[1]) };
+    bool same = n[0] == n[1] && !memcmp(text[0], text[1], n[0]);
+    str_addz(&out, "");
+    for (size_t at = 0; at < s->n;) {
+        size_t k = 0;
+        while (k < 2 && (!n[k] || s->n - at < n[k] || memcmp(s->p + at, text[k], n[k]) != 0)) k++;
+        if (same && k == 0) k = 1;
+        char byte = k < 2 ? (char)(k ? MARK_EOS : MARK_BOS) : s->p[at];
+        if (same && byte == MARK_BOS) byte = MARK_EOS;
+        str_addc(&out, byte);
+        at += k < 2 ? n[k] : 1;
+    }
+    str_free(s);
+    *s = out;
+}
+
+static int read_program(struct reading *out, const char *jinja, const struct tokenizer *tok,
+                        struct err *e)
+{
+    struct jinja_words words = { 0 };
+    int code = jinja_cut(&words, jinja, e);
+    for (size_t i = 0; !code && i < CASES; i++) {
+        code = jinja_read(&out->text[i], &out->refuses[i], &words, &cases[i], e);
+        if (!code) name_tokens(&out->text[i], tok);
+        if (!code) code = str_error(&out->text[i], e);
+    }
+    jinja_words_free(&words);
+    return code;
+}
+
+static size_t without_end(const struct str *s, const char *white)
+{
+    size_t n = s->n;
+    while (n && s->p[n - 1] && strchr(white, s->p[n - 1])) n--;
+    return n;
+}
+
+static bool same_but_end(const struct str *a, const struct str *b, const char *white)
+{
+    size_t n = without_end(a, white);
+    return n == without_end(b, white) && (!n || !memcmp(a->p, b->p, n));
+}
+
+/* Whether the row writes that text for the case. */
+static bool writes(const struct row *x, size_t i, const struct str *text, struct err *e)
+{
+    const struct jinja_case *c = &cases[i];
+    struct str turns = { 0 }, whole = { 0 };
+    str_addz(&turns, "");
+    str_addz(&whole, "");
+    add_turns(&turns, x, c);
+    add_turns(&whole, x, c);
+    add_part(&whole, x, x->t->assistant, NULL);
+    name_tokens(&turns, x->tok);
+    name_tokens(&whole, x->tok);
+    bool failed = str_error(&turns, e) || str_error(&whole, e);
+    bool same = !failed && (same_but_end(text, &whole, c->prompt ? " " : " \n") ||
+                            same_but_end(text, &turns, " \n"));
+    str_free(&turns);
+    str_free(&whole);
     return same;
+}
+
+static bool fits(const struct row *x, const struct reading *r, struct err *e)
+{
+    for (size_t i = 0; i < CASES; i++) {
+        const struct jinja_case *c = &cases[i];
+        bool system = c->role[0] == ROLE_SYSTEM;
+        struct row without = *x;
+        without.unfolded = true;
+        if (r->refuses[i] && system) continue;
+        if (r->refuses[i]) return false;
+        if (writes(x, i, &r->text[i], e)) continue;
+        /* Mistral's v0.3 looks for the system text's place in the last turn, which is an answer's; an
+         * empty system text may be none */
+        bool may_leave = system && (c->empty || (x->t->fold_last && !c->prompt));
+        if (!may_leave || !writes(&without, i, &r->text[i], e)) return false;
+    }
+    return true;
+}
+
+/* ---- rows that differ a little ---------------------------------------------------------------- */
+
+/* What stands in the program's text where the row has its placeholder; false: no such place, or a
+ * record's text stands there. */
+static bool solve(struct str *out, const struct row *x, size_t i, const struct reading *r)
+{
+    enum { PLACEHOLDER = 6 };
+    struct str want = { 0 };
+    str_addz(&want, "");
+    add_turns(&want, x, &cases[i]);
+    add_part(&want, x, x->t->assistant, NULL);
+    name_tokens(&want, x->tok);
+    const struct str *got = &r->text[i];
+    size_t got_n = without_end(got, " "), want_n = without_end(&want, " ");
+    const char *place = want.failed ? NULL : memchr(want.p, PLACEHOLDER, want_n);
+    size_t front = place ? (size_t)(place - want.p) : 0;
+    size_t back = place ? want_n - front - 1 : 0;
+    bool found = place && got_n > front + back && !memcmp(got->p, want.p, front) &&
+                 !memcmp(got->p + got_n - back, place + 1, back);
+    str_clear(out);
+    for (size_t k = front; found && k < got_n - back; k++) {
+        found = (unsigned char)got->p[k] >= ' ' || strchr("\t\r\n", got->p[k]);
+        str_addc(out, got->p[k]);
+    }
+    str_free(&want);
+    return found && !out->failed;
+}
+
+/* A row with what the program has of its own in its place; the texts live in `text`. */
+static bool fits_changed(struct row *x, struct template *t, struct str text[2],
+                         const struct reading *r, struct err *e)
+{
+    static const char placeholder[] = "\x06";
+    const struct template row = *t;
+    enum { USER = 0, SYSTEM_USER = 1 };
+    for (size_t strip = 0; strip < 2; strip++) {
+        *t = row;
+        t->strip = row.strip != (strip == 1);
+        if (fits(x, r, e)) return true;
+        if (t->date) t->date = placeholder;
+        if (t->date && solve(&text[0], x, SYSTEM_USER, r)) {
+            t->date = text[0].p;
+            if (fits(x, r, e)) return true;
+        } else {
+            t->date = row.date;
+        }
+        t->default_system = placeholder;
+        if ((t->system || t->fold) && solve(&text[1], x, USER, r)) {
+            t->default_system = text[1].p;
+            if (fits(x, r, e)) return true;
+        }
+        t->default_system = NULL;
+        if (row.default_system && fits(x, r, e)) return true;
+    }
+    return false;
+}
+
+/* ---- the result ------------------------------------------------------------------------------- */
+
+/* A part in which the special tokens that it spells are placed by id, as transformers does. */
+static bool add_spelt(struct str *out, const char *part, const struct tokenizer *tok)
+{
+    struct piece p;
+    bool changed = false;
+    for (const char *at = part, *from = part; piece_next(&p, &at); from = at) {
+        if (p.is_name || p.n < 2) {
+            str_add(out, from, (size_t)(at - from));
+            continue;
+        }
+        for (size_t i = 0; i < p.n; i++) {
+            size_t n = 0;
+            bool special = template_spelt_special(&n, tok, p.text + i, p.n - i) >= 0;
+            if (special) str_addc(out, '{');
+            str_add(out, p.text + i, special ? n : 1);
+            if (special) str_addc(out, '}');
+            changed |= special;
+            i += special ? n - 1 : 0;
+        }
+    }
+    return changed;
+}
+
+static void add_member(struct str *s, const char *name, const char *text)
+{
+    str_addf(s, ", \"%s\": ", name);
+    if (text) {
+        json_add_string(s, text, strlen(text));
+    } else {
+        str_addz(s, "null");
+    }
+}
+
+/* Parts that spell special tokens; whether there are any. */
+static bool add_spelt_parts(struct str *s, const struct template *t, const struct tokenizer *tok)
+{
+    const struct {
+        const char *name, *part;
+    } parts[] = { { "system", t->system },       { "user", t->user },   { "tool", t->tool },
+                  { "assistant", t->assistant }, { "input", t->input }, { "between", t->between } };
+    bool any = false;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        struct str part = { 0 };
+        str_addz(&part, "");
+        bool changed = add_spelt(&part, parts[i].part, tok);
+        if (part.failed) s->failed = true;
+        if (changed && !part.failed) add_member(s, parts[i].name, part.p);
+        any |= changed;
+        str_free(&part);
+    }
+    return any;
+}
+
+/* Whether the row begins with a token of another name than this tokenizer's BOS. */
+static bool begins_otherwise(const struct template *row, const struct tokenizer *tok)
+{
+    struct piece p;
+    size_t n;
+    const char *at = row->begin, *bos = token_text(tok, tokenizer_bos(tok), &n);
+    if (!piece_next(&p, &at) || !piece_is_special(&p) || piece_is(&p, "bos")) return false;
+    return n && (n != p.n || memcmp(bos, p.text, n) != 0);
+}
+
+/* The row itself, or a definition of what differs from it. */
+static const struct template *finish(const struct template *row, const struct row *x, struct err *e)
+{
+    struct str s = { 0 }, parts = { 0 };
+    const struct template *out = NULL, *t = x->t;
+    const struct tokenizer *tok = x->tok;
+    bool bos = x->bos || row->begin;
+    bool own_bos = row->begin ? !x->spelt && begins_otherwise(row, tok)
+                              : bos != tokenizer_adds_bos(tok);
+    bool same = row->strip == t->strip && row->default_system == t->default_system &&
+                row->date == t->date && !own_bos;
+    str_addf(&s, "{\"name\": \"%s", row->name);
+    if (own_bos) str_addz(&s, bos ? " with BOS" : " without BOS");
+    if (row->strip != t->strip) str_addz(&s, t->strip ? ", stripped" : ", not stripped");
+    if (row->default_system != t->default_system)
+        str_addz(&s, t->default_system ? ", another system text" : ", no system text");
+    if (row->date != t->date) str_addz(&s, ", another date");
+    if (add_spelt_parts(&parts, row, tok)) str_addz(&s, ", marks as special tokens");
+    str_addf(&s, "\", \"like\": \"%s\"", row->name);
+    if (own_bos) add_member(&s, "begin", bos ? "{bos}" : "");
+    if (row->strip != t->strip) str_addf(&s, ", \"strip\": %s", t->strip ? "true" : "false");
+    if (row->default_system != t->default_system)
+        add_member(&s, "default_system", t->default_system);
+    if (row->date != t->date) add_member(&s, "date", t->date);
+    if (parts.n) str_add(&s, parts.p, parts.n);
+    if (parts.failed) s.failed = true;
+    str_addc(&s, '}');
+    if (same && !parts.n) {
+        out = row;
+    } else if (!str_error(&s, e) && template_define(&out, s.p, e)) {
+        out = NULL;
+    }
+    str_free(&parts);
+    str_free(&s);
+    return out;
+}
+
+const char *chat_template_nearest(const char **marker, const char *jinja,
+                                  const struct tokenizer *tok)
+{
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
+        *marker = hints[i].marker;
+        if (!strstr(jinja, *marker)) continue;
+        if (tok && !template_fits(template_named(hints[i].row), tok)) continue;
+        if (!tok && !strcmp(hints[i].row, "mistral_v3")) continue;
+        return hints[i].row;
+    }
+    return NULL;
+}
+
+static void not_known(const char *jinja, const struct tokenizer *tok, struct err *e)
+{
+    const char *marker, *row = chat_template_nearest(&marker, jinja, tok);
+    if (row) {
+        err_set(e,
+                "the model's chat template, %s, is not one that lorac knows; it has %s, as "
+                "data.template: %s has: compare the two with `lorac data show`",
+                err_quotez(jinja), marker, row);
+    } else {
+        err_set(e, "the model's chat template, %s, is not one that lorac knows", err_quotez(jinja));
+    }
+}
+
+/* The first row that writes what was read: as it stands, else changed a little. */
+static const struct template *find_row(const struct reading *r, const struct tokenizer *tok,
+                                       bool exact, struct err *e)
+{
+    char names[1024], *rest = names, *name;
+    snprintf(names, sizeof names, "%s", template_names());
+    bool bos = r->text[0].n && *r->text[0].p == MARK_BOS;
+    while ((name = strsep(&rest, " "))) {
+        const struct template *row = template_named(name);
+        struct template t = *row;
+        struct str text[2] = { { 0 }, { 0 } };
+        struct row x = { .t = &t, .tok = tok };
+        const struct template *found = NULL;
+        for (int k = 0; !found && k < 2; k++) { /* a text may begin with the same token */
+            x.bos = k && bos && !row->begin;
+            x.spelt = k && row->begin;
+            t = *row;
+            if (exact ? fits(&x, r, e) : fits_changed(&x, &t, text, r, e)) {
+                found = tok ? finish(row, &x, e) : row;
+            }
+        }
+        str_free(&text[0]);
+        str_free(&text[1]);
+        if (found) return found;
+    }
+    return NULL;
 }
 
 const char *chat_template_row(const char *jinja, struct err *e)
 {
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (same_program(jinja, known[i].jinja, e)) return known[i].row;
+    struct reading r = { 0 };
+    const struct template *found = NULL;
+    if (!read_program(&r, jinja, NULL, e)) found = find_row(&r, NULL, true, e);
+    reading_free(&r);
+    if (!found) not_known(jinja, NULL, e);
+    return found ? found->name : NULL;
+}
+
+const struct template *chat_template_read(const char *jinja, const struct tokenizer *tok,
+                                          struct err *e)
+{
+    struct reading r = { 0 };
+    const struct template *found = NULL;
+    if (!read_program(&r, jinja, tok, e)) {
+        found = find_row(&r, tok, true, e);
+        if (!found) found = find_row(&r, tok, false, e);
     }
-    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
-        if (strstr(jinja, hints[i].marker)) {
-            err_set(e,
-                    "the model's chat template, %s, is not one that lorac knows; it has %s, as "
-                    "data.template: %s has: compare the two with `lorac data show`",
-                    err_quotez(jinja), hints[i].marker, hints[i].row);
-            return NULL;
-        }
-    }
-    err_set(e, "the model's chat template, %s, is not one that lorac knows", err_quotez(jinja));
-    return NULL;
+    reading_free(&r);
+    if (!found) not_known(jinja, tok, e);
+    return found;
 }

@@ -22,10 +22,14 @@ int template_digest(uint8_t digest[SHA256_BYTES], const struct template *t, stru
 #define TEMPLATE_VALUE(part, help) t->part,
     const char *parts[] = { TEMPLATE_PARTS(TEMPLATE_VALUE) };
     struct str s = { 0 };
+    enum { FIRST_PARTS = 10 }; /* later ones say something only where they are set */
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (i >= FIRST_PARTS && !parts[i]) continue;
         str_addf(&s, "%zu %s\n", parts[i] ? strlen(parts[i]) + 1 : 0, parts[i] ? parts[i] : "");
     }
     str_addf(&s, "%d %d\n", t->strip, t->alternate);
+    if (t->fold_last) str_addz(&s, "fold_last\n");
+    if (t->spaced) str_addz(&s, "spaced\n");
     int code = str_error(&s, e);
     if (!code) code = sha256_of(digest, s.p, s.n, e);
     str_free(&s);
@@ -35,17 +39,13 @@ int template_digest(uint8_t digest[SHA256_BYTES], const struct template *t, stru
 const struct template *template_of_model(const struct tokenizer *tok, struct err *e)
 {
     const char *jinja = tokenizer_chat_template(tok);
-    const char *name = NULL;
+    const struct template *t = NULL;
     if (jinja) {
-        name = chat_template_row(jinja, e);
+        t = chat_template_read(jinja, tok, e);
     } else {
         err_set(e, "the model has no chat template");
     }
-    if (name) {
-        const struct template *t = template_named(name);
-        CHECK(t);
-        return t;
-    }
+    if (t) return t;
     err_prefix(e, "data.template: model");
     struct err why = *e;
     err_usage(e, "%s; choose one of: %s", why.msg, template_names());
@@ -79,6 +79,22 @@ static bool lacks(struct piece *out, const struct template *t, const struct toke
     return false;
 }
 
+bool template_fits(const struct template *t, const struct tokenizer *tok)
+{
+    struct piece missing;
+    return !lacks(&missing, row_of(t), tok);
+}
+
+/* What to say of the model's own template where another one does not work: it is the likeliest. */
+static void suggest_own(struct str *s, const struct tokenizer *tok)
+{
+    struct err ignored;
+    if (!tokenizer_chat_template(tok)) return;
+    const struct template *own = template_of_model(tok, &ignored);
+    if (own && template_fits(own, tok)) str_addf(s, " model (the model's own, %s)", own->name);
+    template_free(own);
+}
+
 int template_check(const struct template *t, const struct tokenizer *tok, struct err *e)
 {
     t = row_of(t);
@@ -86,6 +102,7 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
     if (!lacks(&missing, t, tok)) return 0;
     struct str works = { 0 };
     char name[64];
+    suggest_own(&works, tok);
     for (const char *at = template_names(); *at; at += *at == ' ') {
         size_t n = strcspn(at, " ");
         CHECK(n < sizeof name);
@@ -105,14 +122,18 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
     return code;
 }
 
-bool template_stops(const struct template *t, const struct tokenizer *tok, int32_t id)
+int32_t template_end(const struct template *t, const struct tokenizer *tok)
 {
-    if (tokenizer_is_eos(tok, id)) return true;
     struct piece p;
     for (const char *at = part_find(row_of(t)->assistant, "answer"); piece_next(&p, &at);) {
-        if (piece_is_special(&p)) return special_id(tok, &p) == id;
+        if (piece_is_special(&p)) return special_id(tok, &p);
     }
-    return false;
+    return -1;
+}
+
+bool template_stops(const struct template *t, const struct tokenizer *tok, int32_t id)
+{
+    return tokenizer_is_eos(tok, id) || (id >= 0 && template_end(t, tok) == id);
 }
 
 /* ---- runs ----------------------------------------------------------------------------------- */
@@ -221,8 +242,13 @@ struct parts {
 
 static int add_part(struct render *r, const struct piece *p, const struct parts *v)
 {
-    if (!p->is_name) return add_text(r, p->text, p->n, r->now);
+    if (!p->is_name) {
+        bool twice = r->t->spaced && !r->x->run.n && *p->text == ' ' &&
+                     tokenizer_prefixes_runs(r->tok);
+        return add_text(r, p->text + twice, p->n - twice, r->now);
+    }
     if (piece_is_special(p)) return add_special(r, p);
+    if (piece_is(p, "date")) return add_text(r, r->t->date, strlen(r->t->date), r->now);
     if (piece_is(p, "answer")) {
         r->now = !v->trained ? NEVER : r->on_eos ? TARGET : OTHER;
         r->answered = true;
@@ -361,6 +387,17 @@ static int add_answer(struct render *r, const struct turn *t, bool trained)
     return add_format(r, r->t->assistant, &v);
 }
 
+/* The user turn that a folded system text goes into. */
+static size_t folded_turn(const struct template *t, const struct conversation *c)
+{
+    size_t found = c->n;
+    for (size_t i = c->n; i-- > 0;) {
+        bool user = c->turns[i].role == ROLE_USER || c->turns[i].role == ROLE_TOOL;
+        if (user && !(t->fold_last && found < c->n)) found = i;
+    }
+    return found;
+}
+
 static int add_turns(struct render *r, const struct conversation *c, enum train_on train_on)
 {
     struct span system = { 0 };
@@ -369,7 +406,7 @@ static int add_turns(struct render *r, const struct conversation *c, enum train_
     int code = has_system && !folds ? add_system(r, system) : 0;
     size_t last = c->n;
     while (last > 0 && c->turns[last - 1].role != ROLE_ASSISTANT) last--;
-    size_t from = c->n && c->turns[0].role == ROLE_SYSTEM, users = 0;
+    size_t from = c->n && c->turns[0].role == ROLE_SYSTEM, users = 0, folded = folded_turn(r->t, c);
     for (size_t i = from; !code && i < c->n; i++) {
         const struct turn *t = &c->turns[i];
         begin_turn(r, t);
@@ -379,7 +416,7 @@ static int add_turns(struct render *r, const struct conversation *c, enum train_
             bool counts = train_on != TRAIN_ON_LAST_RESPONSE || i + 1 == last;
             code = add_answer(r, t, t->train && !t->context && counts);
         } else {
-            code = add_user(r, t, folds && users == 0 ? &system : NULL, users == 0);
+            code = add_user(r, t, folds && i == folded ? &system : NULL, users == 0);
             users++;
         }
     }
@@ -388,8 +425,8 @@ static int add_turns(struct render *r, const struct conversation *c, enum train_
 
 /* ---- segments ------------------------------------------------------------------------------- */
 
-/* The special token that the text begins with: its id and length; -1: none. */
-static int32_t spelt_special(size_t *n, const struct tokenizer *tok, const char *text, size_t left)
+int32_t template_spelt_special(size_t *n, const struct tokenizer *tok, const char *text,
+                               size_t left)
 {
     enum { SPELLING_BYTES = 64 };
     char name[SPELLING_BYTES];
@@ -412,7 +449,7 @@ static int add_segments(struct render *r, const struct conversation *c)
         enum mark mark = r->all || t->train ? TARGET : OTHER;
         for (size_t at = 0, begin = 0; !code && at < t->n; at++) {
             size_t n = 0;
-            int32_t id = spelt_special(&n, r->tok, t->text + at, t->n - at);
+            int32_t id = template_spelt_special(&n, r->tok, t->text + at, t->n - at);
             bool at_end = at + 1 == t->n;
             if (id < 0 && !at_end) continue;
             size_t end = id < 0 ? t->n : at;

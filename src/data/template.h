@@ -26,14 +26,22 @@
 
 enum train_on { TRAIN_ON_RESPONSES, TRAIN_ON_LAST_RESPONSE, TRAIN_ON_EVERYTHING };
 
-/* The row that is the model's own chat template (`template: model`), recognised by the content of
- * the model's chat_template; NULL with a message that says which to choose when it is not one we
- * know or there is none. */
+/* The template that writes what the model's own chat template writes, as transformers has it write:
+ * a row of the table, or one like it with what is the model's own (freed with template_free()). NULL
+ * with a message that says which to choose when it is not one we know or there is none. */
 const struct template *template_of_model(const struct tokenizer *tok, struct err *e);
 
-/* Whether the tokenizer has the special tokens that the template places; the error names the one it
+/* Whether the tokenizer has the special tokens that the template places. t may be NULL (plain). */
+bool template_fits(const struct template *t, const struct tokenizer *tok);
+
+/* The same with an error, which names the one it
  * lacks and the templates that would work. t may be NULL (plain). */
 int template_check(const struct template *t, const struct tokenizer *tok, struct err *e);
+
+/* The special token that the `left` bytes of text begin with, spelt out: its id and *n, its length;
+ * -1: none. */
+int32_t template_spelt_special(size_t *n, const struct tokenizer *tok, const char *text,
+                               size_t left);
 
 /* Whether the template joins texts without any frame of its own. t may be NULL (plain). */
 bool template_is_plain(const struct template *t);
@@ -74,6 +82,9 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
  * (chatml, alpaca), and any may for alpaca_stanford and plain, whose border is inside a line. */
 int template_prompt(struct encoded *out, const struct template *t, const struct tokenizer *tok,
                     const struct conversation *c, struct err *e);
+
+/* The token that ends an answer under this template: its EOS; -1: the tokenizer does not have it. */
+int32_t template_end(const struct template *t, const struct tokenizer *tok);
 
 /* Whether the token ends an answer under this template (its EOS, or the tokenizer's). */
 bool template_stops(const struct template *t, const struct tokenizer *tok, int32_t id);

@@ -58,22 +58,51 @@ static const struct template templates[] = {
       .tool = LLAMA3("ipython") "{user}{<|eot_id|>}",
       .assistant = LLAMA3("assistant") "{answer}{<|eot_id|>}",
       .strip = true },
+    { .name = "llama3.1",
+      .begin = "{<|begin_of_text|>}",
+      .system = LLAMA3("system") "Cutting Knowledge Date: December 2023\nToday Date: {date}\n\n"
+                                 "{system}{<|eot_id|>}",
+      .default_system = "",
+      .user = LLAMA3("user") "{user}{<|eot_id|>}",
+      .tool = LLAMA3("ipython") "{user}{<|eot_id|>}",
+      .assistant = LLAMA3("assistant") "{answer}{<|eot_id|>}",
+      .date = "26 Jul 2024",
+      .strip = true },
     { .name = "chatml", CHATML },
     { .name = "smollm2",
       CHATML,
       .default_system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face" },
+    { .name = "qwen2.5",
+      CHATML,
+      .default_system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant." },
     { .name = "mistral",
       .begin = "{bos}",
       .fold = "{system}\n\n{user}",
-      .user = "[INST] {user} [/INST]",
+      .user = " [INST] {user} [/INST]",
       .assistant = " {answer}{eos}",
-      .alternate = true },
+      .alternate = true,
+      .spaced = true },
     { .name = "mistral_compact",
       .begin = "{bos}",
       .fold = "{system}\n\n{user}",
       .user = "[INST] {user} [/INST]",
       .assistant = "{answer}{eos}",
       .alternate = true },
+    { .name = "mistral_v0.1",
+      .begin = "{bos}",
+      .fold = "{system}\n\n{user}",
+      .user = "[INST] {user} [/INST]",
+      .assistant = "{answer}{eos}",
+      .between = " ",
+      .alternate = true },
+    { .name = "mistral_v3",
+      .begin = "{bos}",
+      .fold = "{system}\n\n{user}",
+      .user = "{[INST]} {user}{[/INST]}",
+      .assistant = " {answer}{eos}",
+      .alternate = true,
+      .fold_last = true,
+      .spaced = true },
     { .name = "zephyr",
       .system = "<|system|>\n{system}{eos}\n",
       .user = "<|user|>\n{user}{eos}\n",
@@ -158,7 +187,7 @@ bool piece_is(const struct piece *p, const char *name)
 bool piece_is_special(const struct piece *p)
 {
     return p->is_name && !piece_is(p, "system") && !piece_is(p, "user") && !piece_is(p, "input") &&
-           !piece_is(p, "answer");
+           !piece_is(p, "answer") && !piece_is(p, "date");
 }
 
 const char *part_find(const char *part, const char *name)
@@ -182,6 +211,19 @@ static const char **part_of(struct template *t, size_t i)
 #define TEMPLATE_PLACE(part, help) &t->part,
     const char **places[] = { TEMPLATE_PARTS(TEMPLATE_PLACE) };
     return places[i];
+}
+
+#define TEMPLATE_FLAG_NAME(flag, help) #flag,
+static const char *const flag_names[] = { TEMPLATE_FLAGS(TEMPLATE_FLAG_NAME) };
+enum { FLAGS = sizeof flag_names / sizeof *flag_names };
+
+static bool *flag_of(struct template *t, const char *name)
+{
+#define TEMPLATE_FLAG_PLACE(flag, help) &t->flag,
+    bool *places[] = { TEMPLATE_FLAGS(TEMPLATE_FLAG_PLACE) };
+    for (size_t i = 0; i < FLAGS; i++)
+        if (!strcmp(name, flag_names[i])) return places[i];
+    return NULL;
 }
 
 /* Which of the record's texts each part must, and which it may place. */
@@ -233,6 +275,9 @@ static int check_texts(const char *part, const char *text, struct err *e)
                              n, wanted ? "once" : "nowhere here");
         }
     }
+    if (strcmp(part, "system") != 0 && part_find(text, "date")) {
+        return refuse_part(e, part, "found {date}, wanted it in `system` only");
+    }
     return 0;
 }
 
@@ -241,7 +286,8 @@ static int check_definition(struct template *t, struct err *e)
     for (size_t i = 0; i < PARTS; i++) {
         const char *text = *part_of(t, i), *part = part_names[i];
         if (!text) continue;
-        bool is_text = !strncmp(part, "default_system", 14); /* taken as it stands */
+        bool is_text = !strncmp(part, "default_system", 14) || !strcmp(part, "date");
+        /* those are taken as they stand */
         int code = is_text ? 0 : check_braces(part, text, e);
         if (!code && !is_text) code = check_texts(part, text, e);
         if (code) return code;
@@ -249,6 +295,10 @@ static int check_definition(struct template *t, struct err *e)
     if (!t->user) return refuse_part(e, "user", "not given, and no `like` to take it from");
     if (!t->assistant)
         return refuse_part(e, "assistant", "not given, and no `like` to take it from");
+    if (t->date && !part_find(t->system, "date"))
+        return refuse_part(e, "date", "given, and `system` has no {date}");
+    if (!t->date && part_find(t->system, "date"))
+        return refuse_part(e, "system", "found {date}, and no `date` that it stands for");
     bool ends = false;
     struct piece p;
     for (const char *at = part_find(t->assistant, "answer"); piece_next(&p, &at);) {
@@ -273,11 +323,13 @@ static int unknown_part(const char *key, struct err *e)
 {
     struct str_nearest nearest = { .word = key };
     for (size_t i = 0; i < PARTS; i++) str_nearest_try(&nearest, part_names[i]);
+    for (size_t i = 0; i < FLAGS; i++) str_nearest_try(&nearest, flag_names[i]);
     struct str s = { 0 };
     for (size_t i = 0; i < PARTS; i++) str_addf(&s, "%s, ", part_names[i]);
-    err_usage(e, "template: unknown name %s%s%s; there are %sstrip, alternate, name and like",
-              err_quotez(key), nearest.best ? "; did you mean " : "",
-              nearest.best ? nearest.best : "", s.p ? s.p : "");
+    for (size_t i = 0; i < FLAGS; i++) str_addf(&s, "%s, ", flag_names[i]);
+    err_usage(e, "template: unknown name %s%s%s; there are %sname and like", err_quotez(key),
+              nearest.best ? "; did you mean " : "", nearest.best ? nearest.best : "",
+              s.p ? s.p : "");
     str_free(&s);
     return e->code;
 }
@@ -285,9 +337,7 @@ static int unknown_part(const char *key, struct err *e)
 /* One member of a definition. null takes a part away that `like` has. */
 static int set_member(struct template *t, const char *key, const json_t *v, struct err *e)
 {
-    bool *flag = !strcmp(key, "strip")       ? &t->strip
-                 : !strcmp(key, "alternate") ? &t->alternate
-                                             : NULL;
+    bool *flag = flag_of(t, key);
     if (flag) {
         const char *word = json_string_value(v);
         if (word && (!strcmp(word, "true") || !strcmp(word, "false"))) {

@@ -1,7 +1,7 @@
 /* What a prompt template is: how it writes the parts of a conversation.
  *
  * A part is text with names in braces: {system}, {user}, {input}, {answer} for the record's texts,
- * {bos} and {eos} for the tokenizer's tokens, and any other name for the special token of exactly
+ * {date} for what `date` says, {bos} and {eos} for the tokenizer's tokens, and any other name for the special token of exactly
  * that text ({<|im_end|>}), which is placed by id. {{ and }} are braces. The EOS of an answer is
  * the first special token behind {answer}.
  *
@@ -19,12 +19,19 @@
  *   llama2               Meta's chat layout: BOS and EOS around every exchange, system text folded
  *                        into the first user turn, user and answer stripped of white space
  *   llama3               Meta's: headers with the role, texts stripped, <|eot_id|> behind each
+ *   llama3.1             the same as Llama 3.1, 3.2 and 3.3 have it: a system header in every
+ *                        conversation, with two dates; today's is the programs' fixed one, never the
+ *                        clock's, and `date` sets another
  *   chatml               <|im_start|>ROLE, the text, <|im_end|>
  *   smollm2              chatml as SmolLM2 has it: a default system text where a record has none
+ *   qwen2.5              chatml as Qwen2.5 has it: the same with another one
  *   mistral              [INST] without system tags, one BOS; system text and first user text are
  *                        one, as in mistral-common and the newer published chat templates
  *   mistral_compact      the same without the space in front of an answer, as the first published
  *                        chat templates had it
+ *   mistral_v0.1         the same with a space after an answer's EOS, as the very first one had it
+ *   mistral_v3           [INST] and [/INST] as special tokens (Mistral 7B v0.3, Mixtral 8x22B): no
+ *                        space in front of [/INST], the system text in the last user turn
  *   zephyr               <|user|>, <|assistant|> on lines of their own, EOS behind every text; also
  *                        TinyLlama-Chat's
  *   oasst                <|prompter|> and <|assistant|> as special tokens, EOS behind every text
@@ -51,15 +58,23 @@
     P(input, "the input of a user turn; absent: it follows the user text after a blank line")      \
     P(tool, "what a tool said; absent: as a user turn")                                            \
     P(assistant, "an answer: its header, {answer}, and a special token that ends it")              \
-    P(between, "in front of every user turn but the first")
+    P(between, "in front of every user turn but the first")                                        \
+    P(date, "what {date} in `system` stands for")
+
+/* What else a row says, true or false. */
+#define TEMPLATE_FLAGS(F)                                                                          \
+    F(strip, "user texts and answers lose the white space around them")                            \
+    F(alternate, "takes only (system) user assistant user assistant ...")                          \
+    F(fold_last, "a folded system text goes into the last user turn, else into the first")         \
+    F(spaced, "a space that begins a run is the tokenizer's own, where that puts one there")
 
 struct template
 {
     const char *name;
 #define TEMPLATE_FIELD(part, help) const char *part;
     TEMPLATE_PARTS(TEMPLATE_FIELD)
-    bool strip;       /* user texts and answers lose the white space around them */
-    bool alternate;   /* takes only (system) user assistant user assistant ... */
+#define TEMPLATE_FLAG(flag, help) bool flag;
+    TEMPLATE_FLAGS(TEMPLATE_FLAG)
     char *definition; /* of a user's template: what template_define() read */
 };
 
@@ -68,8 +83,7 @@ const struct template *template_named(const char *name);
 const char *template_name(const struct template *t);
 const char *template_names(void); /* separated by spaces, for messages */
 
-/* A template of the user's own, from a JSON object of parts (and strip, alternate: true or false;
- * name; like: the row whose parts stand where it has none). Freed with template_free(). */
+/* A template of the user's own, from a JSON object of parts (and flags: true or false; name; like: the row whose parts stand where it has none). Freed with template_free(). */
 int template_define(const struct template **out, const char *json, struct err *e);
 /* Harmless for rows of the table and NULL. */
 void template_free(const struct template *t);
@@ -86,7 +100,7 @@ struct piece {
 /* Cut the next piece off a part (NULL is an empty one); false at the end. */
 bool piece_next(struct piece *out, const char **at);
 bool piece_is(const struct piece *p, const char *name);
-/* Whether it is a special token's name, bos and eos included. */
+/* Whether it is a special token's name, bos and eos included: no text, and not {date}. */
 bool piece_is_special(const struct piece *p);
 
 /* Where the part's piece of that name begins; NULL: nowhere. */

@@ -273,6 +273,11 @@ bool tokenizer_adds_prefix(const struct tokenizer *t)
     return t->prefix != PREFIX_NONE;
 }
 
+bool tokenizer_prefixes_runs(const struct tokenizer *t)
+{
+    return t->prefix == PREFIX_EACH;
+}
+
 bool tokenizer_is_eos(const struct tokenizer *t, int32_t id)
 {
     for (size_t i = 0; i < t->n_stops; i++) {

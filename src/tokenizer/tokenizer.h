@@ -109,6 +109,8 @@ enum token_type tokenizer_type(const struct tokenizer *t, int32_t id);
 /* Merge number i as its two parts' ids; false past the last (SPM without a merge list: none). */
 bool tokenizer_merge(const struct tokenizer *t, size_t i, int32_t *left, int32_t *right);
 bool tokenizer_adds_prefix(const struct tokenizer *t); /* SPM's dummy prefix */
+/* Whether that stands in front of every text between special tokens, and not only of the first. */
+bool tokenizer_prefixes_runs(const struct tokenizer *t);
 
 /* Write files from which transformers (and lorac) load this tokenizer into a directory that exists:
  * tokenizer.json and tokenizer_config.json with bos, eos, special tokens and the chat template; of

@@ -50,32 +50,10 @@ int base_note_other(struct str *notes, const struct llama *m, const char *name,
     return str_error(notes, e);
 }
 
-static int merged_of_gguf(struct digest_list *l, const struct gguf *g, struct err *e)
-{
-    struct gguf_strings it;
-    const char *text;
-    char hex[SHA256_HEX];
-    uint64_t count;
-    size_t n;
-    if (!gguf_key(g, GGUF_MERGED)) return 0;
-    int code = gguf_strings(&it, &count, g, GGUF_MERGED, e);
-    while (!code && gguf_strings_next(&it, &text, &n)) {
-        if (n != SHA256_HEX - 1) {
-            return err_set(e, "%s: %s: found %s, wanted SHA-256 digests", g->path, GGUF_MERGED,
-                           err_quote(text, n));
-        }
-        memcpy(hex, text, n);
-        hex[n] = 0;
-        code = digest_list_add(l, hex, e);
-    }
-    return code;
-}
-
 int base_read_merged(struct digest_list *l, const struct llama *m, const char *path, struct err *e)
 {
     struct adapter_notes notes;
-    if (llama_gguf(m)) return merged_of_gguf(l, llama_gguf(m), e);
-    int code = adapter_notes_read(&notes, path, e);
+    int code = merged_notes_of(&notes, m, path, e);
     if (code) return code;
     for (size_t i = 0; !code && i < notes.merged.n; i++)
         code = digest_list_add(l, notes.merged.at[i], e);

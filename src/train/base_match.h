@@ -19,10 +19,4 @@ int base_note_other(struct str *notes, const struct llama *m, const char *name,
  * the key GGUF_MERGED of its .gguf. */
 int base_read_merged(struct digest_list *l, const struct llama *m, const char *path, struct err *e);
 
-/* Metadata of GGUF files that lorac writes: of a model an array of the digests of what was merged
- * into it; of an adapter two strings about its base, as in lorac.json. */
-#define GGUF_MERGED           "lorac.adapter_sha256"
-#define GGUF_BASE_SHA256      "lorac.base_sha256"
-#define GGUF_BASE_FINGERPRINT "lorac.base_fingerprint"
-
 #endif

@@ -53,6 +53,23 @@ int adapter_notes_write(const struct adapter_notes *n, const char *dir, struct e
     return code;
 }
 
+int merged_notes_write(const struct adapter_notes *n, const char *dir, struct err *e)
+{
+    char path[PATH_BYTES];
+    struct str s = { 0 };
+    str_addz(&s, "{\n");
+    add_text(&s, "template", n->template);
+    add_text(&s, "train_on", n->train_on);
+    add_text(&s, "base_model", n->base_path ? path_base(n->base_path) : NULL);
+    add_merged(&s, &n->merged);
+    str_addz(&s, "  \"merged\": true,\n  \"lorac_version\": \"" LORAC_VERSION "\"\n}\n");
+    int code = str_error(&s, e);
+    if (!code) code = path_join(path, dir, "lorac.json", e);
+    if (!code) code = file_replace(path, s.p, s.n, 0666, e);
+    str_free(&s);
+    return code;
+}
+
 static int copy_string(char **to, const json_t *o, const char *key, const char *where,
                        struct err *e)
 {
@@ -133,6 +150,41 @@ int adapter_notes_read(struct adapter_notes *n, const char *dir, struct err *e)
     if (!code) code = copy_string(&n->data_sha256, o, "data_sha256", path, e);
     if (!code) code = read_merged(&n->merged, o, path, e);
     json_decref(o);
+    if (code) adapter_notes_free(n);
+    return code;
+}
+
+static int merged_of_gguf(struct digest_list *l, const struct gguf *g, struct err *e)
+{
+    struct gguf_strings it;
+    const char *text;
+    char hex[SHA256_HEX];
+    uint64_t count;
+    size_t n;
+    if (!gguf_key(g, GGUF_MERGED)) return 0;
+    int code = gguf_strings(&it, &count, g, GGUF_MERGED, e);
+    while (!code && gguf_strings_next(&it, &text, &n)) {
+        if (n != SHA256_HEX - 1) {
+            return err_set(e, "%s: %s: found %s, wanted SHA-256 digests", g->path, GGUF_MERGED,
+                           err_quote(text, n));
+        }
+        memcpy(hex, text, n);
+        hex[n] = 0;
+        code = digest_list_add(l, hex, e);
+    }
+    return code;
+}
+
+int merged_notes_of(struct adapter_notes *n, const struct llama *m, const char *path, struct err *e)
+{
+    const struct gguf *g = llama_gguf(m);
+    const char *text = NULL;
+    size_t length = 0;
+    *n = (struct adapter_notes){ .eval_loss = NAN };
+    if (!g) return dir_exists(path) ? adapter_notes_read(n, path, e) : 0;
+    int code = gguf_get_string(&text, &length, g, GGUF_TEMPLATE, false, e);
+    if (!code) code = merged_of_gguf(&n->merged, g, e);
+    if (!code && text && !(n->template = mem_strndup(text, length, e))) code = e->code;
     if (code) adapter_notes_free(n);
     return code;
 }

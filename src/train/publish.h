@@ -16,6 +16,13 @@ int digest_list_add(struct digest_list *l, const char *hex, struct err *e);
 bool digest_list_has(const struct digest_list *l, const char *hex);
 void digest_list_free(struct digest_list *l);
 
+/* Metadata of GGUF files that lorac writes, as in lorac.json: of a model what was merged into it (an
+ * array of digests) and the prompt template; of an adapter two strings about its base. */
+#define GGUF_MERGED           "lorac.adapter_sha256"
+#define GGUF_TEMPLATE         "lorac.template"
+#define GGUF_BASE_SHA256      "lorac.base_sha256"
+#define GGUF_BASE_FINGERPRINT "lorac.base_fingerprint"
+
 /* What lorac.json says; strings NULL where unknown. It lies in an adapter's directory, and in a
  * merged model's, where it says what was merged. */
 struct adapter_notes {
@@ -34,7 +41,17 @@ struct adapter_notes {
 int publish_adapter_in(const struct adapter *a, double dropout, const struct adapter_notes *notes,
                        const char *dir, struct err *e);
 
-/* Read DIR/lorac.json; everything NULL when there is none. Strings are freed by adapter_notes_free(). */
+/* Write DIR/lorac.json for a merged model: the template that the adapter brought along, what was
+ * trained, which base. */
+int merged_notes_write(const struct adapter_notes *notes, const char *dir, struct err *e);
+
+/* What lorac merge noted of a model: in lorac.json beside it, or in its GGUF file. Everything NULL when
+ * it noted nothing. */
+int merged_notes_of(struct adapter_notes *notes, const struct llama *m, const char *path,
+                    struct err *e);
+
+/* Read DIR/lorac.json, of an adapter or of a merged model; everything NULL when there is none. Strings
+ * are freed by adapter_notes_free(). */
 int adapter_notes_read(struct adapter_notes *notes, const char *dir, struct err *e);
 void adapter_notes_free(struct adapter_notes *notes);
 /* Write DIR/lorac.json. */

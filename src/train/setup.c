@@ -63,11 +63,43 @@ int setup_template(const struct template **t, const char *name, const struct tok
     return code;
 }
 
+/* A line when a model that was made for one template is to learn another: both are served by the
+ * template that the model's files carry, unless whoever serves it says otherwise. */
+static void note_other(struct setup *s, const struct template *t, const char *key)
+{
+    uint8_t x[SHA256_BYTES], y[SHA256_BYTES];
+    struct err unknown;
+    struct str line = { 0 };
+    if (!s->tok || !tokenizer_chat_template(s->tok)) return;
+    const struct template *own = template_of_model(s->tok, &unknown);
+    bool same = own && !template_digest(x, t, &unknown) && !template_digest(y, own, &unknown) &&
+                !memcmp(x, y, sizeof x);
+    const char *name = template_name(t);
+    if (own && !same) {
+        str_addf(&line,
+                 "%s: template %s is not the model's own chat template, %s, with which it was "
+                 "trained and "
+                 "is served; to keep that write template: model\n",
+                 key, name, template_name(own));
+    } else if (!own) {
+        str_addf(
+            &line,
+            "%s: template %s: the model has a chat template of its own, which lorac does not "
+            "know, so that template: model is not available; it is served with that one unless "
+            "told otherwise\n",
+            key, name);
+    }
+    template_free(own);
+    if (line.n && (!s->notes.n || !strstr(s->notes.p, line.p))) str_addz(&s->notes, line.p);
+    str_free(&line);
+}
+
 /* Of a key of the configuration: the error says which. */
 static int named_template(const struct template **t, const char *name, const char *key,
-                          const struct config *c, const struct setup *s, struct err *e)
+                          const struct config *c, struct setup *s, struct err *e)
 {
     int code = setup_template(t, name, s->tok, e);
+    if (!code && strcmp(name, "model") != 0) note_other(s, *t, key);
     if (code != ERR_USAGE) return code;
     struct err why = *e;
     return config_error(e, c, key, "%s", why.msg);
@@ -97,7 +129,7 @@ struct records_options setup_records(const struct config *c, const struct config
 }
 
 static int add_source(struct data_source *to, const struct config_source *from,
-                      const struct config *c, const struct setup *s, struct err *e)
+                      const struct config *c, struct setup *s, struct err *e)
 {
     *to = (struct data_source){
         .path = from->path,
@@ -118,7 +150,7 @@ static void free_sources(struct data_source *of, size_t n, const struct setup *s
 }
 
 static struct data_source *add_sources(const struct config_sources *from, const struct config *c,
-                                       const struct setup *s, struct err *e)
+                                       struct setup *s, struct err *e)
 {
     struct data_source *to = mem_alloc(from->n, sizeof *to, e);
     for (size_t i = 0; to && i < from->n; i++) {

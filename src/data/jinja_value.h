@@ -1,0 +1,102 @@
+/* The words, values and names of a reading (jinja.h): shared by the two files that make it. Keep it
+ * between them.
+ *
+ * While reader.dead > 0 what is read makes no difference: functions do as they would, and refuse
+ * nothing but what is no Jinja. */
+#ifndef LORAC_DATA_JINJA_VALUE_H
+#define LORAC_DATA_JINJA_VALUE_H
+
+#include "src/data/jinja.h"
+
+enum { JINJA_VARIABLES = 256, JINJA_STEPS = 200000, JINJA_DEPTH = 48, JINJA_POOL_BYTES = 1 << 21 };
+
+enum jinja_value_kind {
+    JINJA_UNDEFINED,
+    JINJA_NONE,
+    JINJA_BOOLEAN,
+    JINJA_IS_NUMBER,
+    JINJA_IS_TEXT,  /* at, n in the pool */
+    JINJA_LIST,     /* of turns */
+    JINJA_TURN,     /* number */
+    JINJA_LOOP,     /* the innermost for */
+    JINJA_SPACE,    /* a namespace: number */
+    JINJA_FUNCTION, /* number: which of functions[] */
+};
+
+struct jinja_value {
+    enum jinja_value_kind kind;
+    long number;
+    size_t at, n; /* of a JINJA_IS_TEXT its bytes, of a JINJA_LIST n turns */
+    uint8_t turn[JINJA_TURNS];
+};
+
+struct jinja_variable {
+    const char *name; /* in the program */
+    size_t n, space;  /* space: 0, or the namespace it belongs to */
+    struct jinja_value value;
+};
+
+struct jinja_loop {
+    struct jinja_value over;
+    size_t i;
+};
+
+struct jinja_reader {
+    const struct jinja_words *words;
+    const struct jinja_case *c;
+    size_t at;   /* the word that comes next */
+    size_t dead; /* > 0: what is read makes no difference, and nothing of it is refused */
+    size_t steps, depth;
+    bool refuses;    /* an exception was raised: nothing more is read */
+    struct str pool; /* texts that values are made of */
+    struct str *out;
+    struct jinja_variable variable[JINJA_VARIABLES];
+    size_t n_variables, scope, spaces; /* scope: where the innermost one begins */
+    struct jinja_loop loop;            /* the innermost one; over.kind JINJA_UNDEFINED: none */
+    struct err *e;
+};
+
+enum jinja_function { JINJA_RAISE_EXCEPTION, JINJA_NAMESPACE };
+
+/* The word that comes next, and a word's bytes. */
+const struct jinja_word *jinja_word_at(const struct jinja_reader *r);
+const char *jinja_bytes_of(const struct jinja_reader *r, const struct jinja_word *w);
+/* An error that says what is not looked into; 0 while dead. */
+int jinja_refuse(struct jinja_reader *r, const char *what);
+/* Whether the next word is that one; skip: and go on after it. */
+bool jinja_is_sign(const struct jinja_reader *r, const char *text);
+bool jinja_is_name(const struct jinja_reader *r, const char *text);
+bool jinja_skip_sign(struct jinja_reader *r, const char *text);
+bool jinja_skip_name(struct jinja_reader *r, const char *text);
+/* Go on after a sign, or the end of a tag, that has to be there. */
+int jinja_want(struct jinja_reader *r, const char *sign);
+int jinja_want_close(struct jinja_reader *r);
+/* Values. A text's bytes stand in the pool: what was added to it since `from`, or the bytes given. */
+struct jinja_value jinja_boolean(bool on);
+struct jinja_value jinja_number(long n);
+const char *jinja_text_of(const struct jinja_reader *r, const struct jinja_value *v);
+int jinja_finish_text(struct jinja_value *v, struct jinja_reader *r, size_t from);
+int jinja_make_text(struct jinja_value *v, struct jinja_reader *r, const char *bytes, size_t n);
+/* Whether a text has something in it whose letters are not known. */
+bool jinja_has_marks(const char *text, size_t n);
+/* Python's truth of a value; a value as text; two of them as one text; whether they are equal. */
+bool jinja_is_true(const struct jinja_reader *r, const struct jinja_value *v);
+int jinja_add_value(struct jinja_reader *r, struct str *out, const struct jinja_value *v);
+int jinja_join(struct jinja_value *v, struct jinja_reader *r, const struct jinja_value *a,
+               const struct jinja_value *b);
+int jinja_equal(bool *same, struct jinja_reader *r, const struct jinja_value *a,
+                const struct jinja_value *b);
+/* Set a name of the innermost scope, or (space > 0) of a namespace. */
+int jinja_assign(struct jinja_reader *r, const char *name, size_t n, size_t space,
+                 const struct jinja_value *value);
+/* Whether a name is that word; what a name stands for. */
+bool jinja_named(const char *name, size_t n, const char *word_);
+int jinja_look_up(struct jinja_value *v, struct jinja_reader *r, const char *name, size_t n);
+/* What a message has under a name; turn i of a list, counted from its end below 0; what any value has
+ * under a name (v is replaced). */
+int jinja_turn_attribute(struct jinja_value *v, struct jinja_reader *r, long turn, const char *name,
+                         size_t n);
+struct jinja_value jinja_item(const struct jinja_value *list, long i);
+int jinja_attribute(struct jinja_value *v, struct jinja_reader *r, const char *name, size_t n);
+
+#endif

@@ -1,0 +1,174 @@
+#!/bin/bash
+# The model's own chat template and the adapter's: what is not understood is said, and a merged model
+# carries the template that its adapter was trained with.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/tap.sh
+export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive XDG_CACHE_HOME=$scratch/cache
+
+# model DIR [JINJA]: a tiny model whose files carry that chat template
+model() {
+    tests/make-model tiny "$scratch/$1"
+    [ -z "${2-}" ] || perl -MJSON::PP -e '
+        my ($dir, $jinja) = @ARGV;
+        open my $in, "<", "$dir/tokenizer_config.json" or die;
+        my $config = decode_json(do { local $/; <$in> });
+        $config->{chat_template} = $jinja;
+        open my $out, ">", "$dir/tokenizer_config.json" or die;
+        print {$out} encode_json($config);' "$scratch/$1" "$2"
+}
+generate() { run "$LORAC" generate --model "$scratch/$1" --prompt Hi --max-new-tokens 4 "${@:2}"; }
+config() {
+    cat >"$scratch/run.yaml" <<END
+model: {path: $scratch/$1}
+data: {train: datasets/sample-alpaca.jsonl, template: $2}
+adapter: {r: 2}
+train: {max_steps: 1, batch_size: 2, learning_rate: 1e-2}
+output: {dir: $scratch/run-$1-$2}
+END
+}
+chat_template() { # of a directory's tokenizer_config.json
+    perl -MJSON::PP -e 'local $/; print decode_json(<STDIN>)->{chat_template} // "none"' \
+        <"$scratch/$1/tokenizer_config.json"
+}
+
+model plain
+model unknown "{% for m in messages %}[INST]{{ m.content | replace('a', 'b') }}{% endfor %}"
+model odd "{{ messages | tojson }}"
+model zephyr "{% for message in messages %}{{ '<|' + message.role + '|>\n' + message.content + eos_token + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+
+# ---- a template that is not understood ----
+generate unknown
+is "an unknown template: exit code" "$status" 0
+like "an unknown template: said in one line" "$err" \
+    "note: *unknown: its chat template, *is not one that lorac knows*it has \[INST\]*--template mistral"*
+generate unknown --template mistral
+is "with --template there is nothing to say" "$err" ""
+generate odd
+like "one like no other: the names to choose from" "$err" "note: *--template NAME: alpaca *"
+generate plain
+is "a model without one: nothing to say" "$err" ""
+generate zephyr
+is "a model with a known one: nothing to say" "$err" ""
+run bash -c "echo Hi | '$LORAC' chat --model '$scratch/unknown' --max-new-tokens 2"
+like "chat says it too" "$err" "*is not one that lorac knows*--template mistral*"
+run "$LORAC" eval --model "$scratch/unknown" --data datasets/sample-alpaca.jsonl --json
+like "eval says it too" "$err" "*is not one that lorac knows*--template mistral*"
+like "and its JSON stays JSON" "$out" "{*}"
+
+# ---- another template than the model's own ----
+config zephyr alpaca
+for command in plan train "data check"; do
+    # shellcheck disable=SC2086 # two words
+    run "$LORAC" $command "$scratch/run.yaml"
+    is "another template than the model's: $command: exit code" "$status" 0
+    like "another template than the model's: $command names model" "$out$err" \
+        "*data.template: template alpaca is not the model's own chat template, zephyr*template: model*"
+done
+run "$LORAC" plan "$scratch/run.yaml" data.template=model
+like "the model's own: no note" "$out$err" "*"
+ok "the model's own: no note at all" test "${out/not the model/}" = "$out"
+run "$LORAC" plan "$scratch/run.yaml" data.template=llama3
+is "tokens that are missing: exit code" "$status" 2
+like "tokens that are missing: model is suggested" "$err" \
+    "*places the special token *templates that would work: model (the model's own, zephyr*"
+run "$LORAC" plan "$scratch/run.yaml" "model.path=$scratch/plain" data.template=llama3
+like "a model without one: model is not suggested" "$err" "*would work: alpaca *"
+run "$LORAC" plan "$scratch/run.yaml" "model.path=$scratch/unknown"
+like "a template that is not known: said too" "$out$err" "*which lorac does not know*"
+
+# ---- merge ----
+adapter=$scratch/run-zephyr-alpaca/adapter
+run "$LORAC" merge --model "$scratch/zephyr" --adapter "$adapter" -o "$scratch/merged"
+is "merge: exit code" "$status" 0
+like "merge: says whose template it writes" "$err" "*the adapter's, alpaca, is written*in the place of the base's*"
+like "merge: what an input needs" "$err" "*no input of its own*### Input:*"
+like "merge: the chat template is alpaca's" "$(chat_template merged)" "*### Instruction:*### Response:*"
+like "merge: lorac.json" "$(<"$scratch/merged/lorac.json")" '*"template": "alpaca"*'
+run "$LORAC" inspect "$scratch/merged"
+like "merge: inspect reads it back" "$out" "*chat template * alpaca*"
+generate zephyr --adapter "$adapter"
+with_adapter=$out
+generate zephyr
+ok "merge: the base answers otherwise" test "$out" != "$with_adapter"
+generate merged
+is "merge: the merged model answers as base and adapter" "$out" "$with_adapter"
+rm "$scratch/merged/lorac.json"
+generate merged
+is "merge: by its chat template too" "$out" "$with_adapter"
+generate merged --template plain
+ok "merge: --template says otherwise" test "$out" != "$with_adapter"
+
+run "$LORAC" merge --model "$scratch/zephyr" --adapter "$adapter" -o "$scratch/merged.gguf"
+is "merge to GGUF: exit code" "$status" 0
+generate merged.gguf
+is "merge to GGUF: answers the same" "$out" "$with_adapter"
+ok "merge to GGUF: the base's template is gone" test "$(grep -ac "message.role + '|>" "$scratch/merged.gguf")" = 0
+run "$LORAC" convert "$scratch/merged.gguf" -o "$scratch/back"
+like "GGUF to a directory: the chat template goes along" "$(chat_template back)" "*### Response:*"
+like "GGUF to a directory: lorac.json" "$(<"$scratch/back/lorac.json")" '*"template": "alpaca"*'
+run "$LORAC" merge --model "$scratch/merged.gguf" --adapter "$adapter" -o "$scratch/twice.gguf"
+is "merge on a merged GGUF: exit code" "$status" 0
+generate twice.gguf
+is "merge on a merged GGUF: one template" "$status" 0
+
+# where the base has its template, there it is replaced: never two that disagree
+for where in config file both; do
+    model "base-$where" "{{ messages | tojson }}"
+    [ "$where" = config ] || echo "{{ messages | tojson }}" >"$scratch/base-$where/chat_template.jinja"
+    [ "$where" != file ] || printf '{"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": true}' \
+        >"$scratch/base-$where/tokenizer_config.json"
+    run "$LORAC" merge --model "$scratch/base-$where" --adapter "$adapter" -o "$scratch/in-$where"
+    is "a base with its template in $where: exit code" "$status" 0
+    in_config=$(chat_template "in-$where")
+    in_file=$(cat "$scratch/in-$where/chat_template.jinja" 2>/dev/null || echo none)
+    case $where in
+    config) ok "written into the configuration alone" test "$in_file" = none ;;
+    file) ok "written into the file alone" test "$in_config" = none ;;
+    both) is "written into both" "$in_file" "$in_config" ;;
+    esac
+    like "a base with its template in $where: alpaca's" "$in_config$in_file" "*### Response:*"
+done
+
+# the base's own, known by the template that was trained: stays, tools and all
+config zephyr model
+run "$LORAC" train "$scratch/run.yaml"
+is "trained with the model's own: exit code" "$status" 0
+run "$LORAC" merge --model "$scratch/zephyr" --adapter "$scratch/run-zephyr-model/adapter" -o "$scratch/own"
+is "the model's own template stays as it is" "$(chat_template own)" "$(chat_template zephyr)"
+
+# a template of the user's own; one that no chat template can say; an end that the files do not name
+cat >"$scratch/run.yaml" <<END
+model: {path: $scratch/plain}
+data:
+  train: datasets/sample-alpaca.jsonl
+  template: {name: desk, user: "Customer: {user}\n", system: "{system}\n", assistant: "Desk: {answer}{<s>}\n"}
+adapter: {r: 2}
+train: {max_steps: 1, batch_size: 2}
+output: {dir: $scratch/desk}
+END
+run "$LORAC" train "$scratch/run.yaml"
+is "a template of one's own: exit code" "$status" 0
+run "$LORAC" merge --model "$scratch/plain" --adapter "$scratch/desk/adapter" -o "$scratch/desk-merged"
+like "a template of one's own is written" "$(chat_template desk-merged)" "*Customer: *Desk:*"
+generate plain --adapter "$scratch/desk/adapter"
+with_adapter=$out
+generate desk-merged
+is "and used by generate" "$out" "$with_adapter"
+like "the token that ends its answers is named" \
+    "$(tr -d ' \n' <"$scratch/desk-merged/generation_config.json")" '*"eos_token_id":\[*,*\]*'
+cat >"$scratch/run.yaml" <<END
+model: {path: $scratch/plain}
+data:
+  train: datasets/sample-alpaca.jsonl
+  template: {user: "<s>{user}", system: "{system}", assistant: "{answer}{eos}"}
+adapter: {r: 2}
+train: {max_steps: 1, batch_size: 2}
+output: {dir: $scratch/spelt}
+END
+run "$LORAC" train "$scratch/run.yaml"
+is "letters that spell a token: exit code" "$status" 0
+run "$LORAC" merge --model "$scratch/plain" --adapter "$scratch/spelt/adapter" -o "$scratch/spelt-merged"
+like "what a chat template cannot say is said" "$err" "*note: the merged model has no place for the adapter's prompt template*spells a special token*"
+ok "and nothing is written" test -z "$(grep chat_template "$scratch/spelt-merged/tokenizer_config.json")"
+done_testing
