@@ -136,6 +136,8 @@ struct render {
     enum mark now;  /* of what is written next */
     bool answered;  /* an answer was written whose EOS is still to come */
     struct err *e;
+    bool spaced;   /* turns are written, by a row with `spaced` */
+    int32_t after; /* the special token in front of the run, -1 when the text begins with it */
 };
 
 static int add_flag(struct encoded *x, size_t at, bool on, struct err *e)
@@ -151,15 +153,16 @@ static int add_flag(struct encoded *x, size_t at, bool on, struct err *e)
     return 0;
 }
 
-/* Tokenise the run that was collected. */
-static int flush(struct render *r)
+/* Tokenise the run that was collected; `before`: the special token that follows it, or -1. */
+static int flush(struct render *r, int32_t before)
 {
     struct encoded *x = r->x;
     int code = str_error(&x->run, r->e);
     if (!code) code = str_error(&x->mask, r->e);
     if (code || x->run.n == 0) return code;
     size_t from = x->tokens.n;
-    code = tokenizer_encode(r->tok, &x->tokens, x->run.p, x->run.n, 0, r->e);
+    code = tokenizer_encode_between(r->tok, &x->tokens, x->run.p, x->run.n, 0, r->after, before,
+                                    r->e);
     for (size_t i = from; !code && i < x->tokens.n; i++) {
         size_t start = x->tokens.start[i], end = x->tokens.end[i];
         const char *marks = x->mask.p + start;
@@ -173,9 +176,21 @@ static int flush(struct render *r)
     return code;
 }
 
+/* A row whose program writes a space in front of each run leaves it to SentencePiece where that puts
+ * one, and writes it where it does not. */
+static bool wants_space(const struct render *r)
+{
+    return r->spaced && r->x->run.n == 0 && tokenizer_kind(r->tok) == TOKENIZER_SPM &&
+           !tokenizer_prefixes(r->tok, r->after);
+}
+
 /* Tokenizers' spans are 32 bits wide. */
 static int add_text(struct render *r, const char *text, size_t n, enum mark mark)
 {
+    if (n && wants_space(r)) {
+        str_addc(&r->x->run, ' ');
+        str_addc(&r->x->mask, OTHER);
+    }
     if (n > UINT32_MAX - r->x->run.n) {
         return err_set(r->e, "found more than 4 GiB of text in one turn");
     }
@@ -203,7 +218,8 @@ static int add_special(struct render *r, const struct piece *p)
 {
     int32_t id = special_id(r->tok, p);
     if (id < 0) return template_check(r->t, r->tok, r->e);
-    int code = flush(r);
+    int code = flush(r, id);
+    r->after = id;
     if (!code) code = tokens_add(&r->x->tokens, id, 0, 0, r->e);
     if (!code) code = add_flag(r->x, r->x->tokens.n - 1, r->now == TARGET, r->e);
     if (code || !r->answered) return code;
@@ -364,6 +380,7 @@ static int add_answer(struct render *r, const struct turn *t, bool trained)
 static int add_turns(struct render *r, const struct conversation *c, enum train_on train_on)
 {
     struct span system = { 0 };
+    r->spaced = r->t->spaced;
     bool has_system = system_text(&system, r->t, c), folds = has_system && r->t->fold;
     if (c->n) begin_turn(r, &c->turns[0]);
     int code = has_system && !folds ? add_system(r, system) : 0;
@@ -417,13 +434,14 @@ static int add_segments(struct render *r, const struct conversation *c)
             if (id < 0 && !at_end) continue;
             size_t end = id < 0 ? t->n : at;
             code = add_text(r, t->text + begin, end - begin, mark);
-            if (!code && id >= 0) code = flush(r);
+            if (!code && id >= 0) code = flush(r, id);
+            if (id >= 0) r->after = id;
             if (!code && id >= 0) code = tokens_add(&r->x->tokens, id, 0, 0, r->e);
             if (!code && id >= 0) code = add_flag(r->x, r->x->tokens.n - 1, mark == TARGET, r->e);
             if (id >= 0) at += n - 1, begin = at + 1;
         }
     }
-    return code ? code : flush(r);
+    return code ? code : flush(r, -1);
 }
 
 /* ---- examples ------------------------------------------------------------------------------- */
@@ -459,7 +477,9 @@ static int begin(struct render *r, bool with_row)
     str_clear(&x->mask);
     if (with_row && r->t->begin) return add_format(r, r->t->begin, &(struct parts){ 0 });
     if (!r->tok || !tokenizer_adds_bos(r->tok)) return 0;
-    return add_special(r, &(struct piece){ "bos", 3, true });
+    int code = add_special(r, &(struct piece){ "bos", 3, true });
+    r->after = -1; /* not written in the text, which begins after it */
+    return code;
 }
 
 int template_encode(struct encoded *out, const struct template *t, const struct tokenizer *tok,
@@ -467,7 +487,7 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
 {
     bool all = o->train_on == TRAIN_ON_EVERYTHING;
     enum mark rest = all ? TARGET : OTHER;
-    struct render r = { row_of(t), tok, out, all, o->train_on_eos, rest, rest, false, e };
+    struct render r = { row_of(t), tok, out, all, o->train_on_eos, rest, rest, false, e, false, -1 };
     int code = 0;
     if (c->kind == RECORD_TOKENS) {
         out->tokens.n = out->n_ends = 0;
@@ -487,7 +507,7 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
         code = check_order(&r, c);
         if (!code) code = begin(&r, true);
         if (!code) code = add_turns(&r, c, o->train_on);
-        if (!code) code = flush(&r);
+        if (!code) code = flush(&r, -1);
     }
     if (!code && out->tokens.n) out->target[0] = 0;
     return code;
@@ -514,7 +534,7 @@ static int add_header(struct render *r)
 int template_prompt(struct encoded *out, const struct template *t, const struct tokenizer *tok,
                     const struct conversation *c, struct err *e)
 {
-    struct render r = { .t = row_of(t), .tok = tok, .x = out, .e = e };
+    struct render r = { .t = row_of(t), .tok = tok, .x = out, .e = e, .after = -1 };
     bool is_text = c->kind == RECORD_TEXT;
     CHECK((c->kind == RECORD_CHAT || c->kind == RECORD_ALPACA || is_text) && c->n > 0);
     enum role ends = c->turns[c->n - 1].role;
@@ -526,7 +546,7 @@ int template_prompt(struct encoded *out, const struct template *t, const struct 
     if (!code && is_text) code = add_text(&r, c->turns[0].text, c->turns[0].n, OTHER);
     if (!code && !is_text) code = add_turns(&r, c, TRAIN_ON_RESPONSES);
     if (!code && !is_text) code = add_header(&r);
-    if (!code) code = flush(&r);
+    if (!code) code = flush(&r, -1);
     if (!code && out->tokens.n) memset(out->target, 0, out->tokens.n);
     return code;
 }

@@ -67,6 +67,7 @@ static const struct template templates[] = {
       .fold = "{system}\n\n{user}",
       .user = "[INST] {user} [/INST]",
       .assistant = " {answer}{eos}",
+      .spaced = true,
       .alternate = true },
     { .name = "mistral_compact",
       .begin = "{bos}",

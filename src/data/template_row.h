@@ -59,6 +59,7 @@ struct template
 #define TEMPLATE_FIELD(part, help) const char *part;
     TEMPLATE_PARTS(TEMPLATE_FIELD)
     bool strip;       /* user texts and answers lose the white space around them */
+    bool spaced;      /* a space in front of each run, where SentencePiece puts none itself */
     bool alternate;   /* takes only (system) user assistant user assistant ... */
     char *definition; /* of a user's template: what template_define() read */
 };

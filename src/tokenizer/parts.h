@@ -104,7 +104,7 @@ int gguf_vocab_read(struct tokenizer *t, const char *path, bool *absent, struct 
 struct added {
     const char *text;
     size_t n;
-    bool special;
+    bool special, lstrip, rstrip;
     enum piece_search search;
 };
 int hf_read_added(struct added *a, const json_t *o, const char *where, struct err *e);

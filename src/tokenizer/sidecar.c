@@ -76,6 +76,7 @@ static int add_piece(struct sidecars *s, const struct numbered *x, const char *w
                        where, err_quote(a->text, a->n), x->id, err_quote(known, n));
     }
     struct piece *p = &v->pieces[x->id];
+    if (s->from_spm) p->lstrip |= a->lstrip, p->rstrip |= a->rstrip;
     if (a->special) {
         tokenizer_mark_special(s->t, (int32_t)x->id);
     } else if (s->from_spm && (p->type == TOKEN_NORMAL || p->type == TOKEN_USER)) {
@@ -169,7 +170,7 @@ static int number_added(struct numbered *list, size_t *n, const json_t *root,
                            json_kind(value));
         }
         bool named = vocab_find(special, key, strlen(key)) >= 0;
-        struct added a = { key, strlen(key), named, SEARCH_RAW };
+        struct added a = { .text = key, .n = strlen(key), .special = named, .search = SEARCH_RAW };
         list[(*n)++] = (struct numbered){ (size_t)json_integer_value(value), a };
     }
     return 0;

@@ -273,6 +273,11 @@ bool tokenizer_adds_prefix(const struct tokenizer *t)
     return t->prefix != PREFIX_NONE;
 }
 
+bool tokenizer_prefixes(const struct tokenizer *t, int32_t after)
+{
+    return t->prefix == PREFIX_EACH || (t->prefix == PREFIX_FIRST && after < 0);
+}
+
 bool tokenizer_is_eos(const struct tokenizer *t, int32_t id)
 {
     for (size_t i = 0; i < t->n_stops; i++) {
@@ -328,10 +333,13 @@ int tokenizer_digest(const struct tokenizer *t, uint8_t digest[SHA256_BYTES], st
              t->ignore_merges, t->byte_fallback, t->adds_bos);
     str_addf(&s, "%d %d %d\n", t->unk, t->bos, t->eos);
     for (size_t i = 0; i < t->n_stops; i++) str_addf(&s, "%d ", t->stops[i]);
+    /* earlier versions put a space after every special token there: other ids */
+    if (t->prefix == PREFIX_FIRST) str_addz(&s, "first only ");
     for (size_t i = 0; i < t->vocab.n; i++) {
         const struct piece *p = &t->vocab.pieces[i];
         str_addf(&s, "\n%u %a %d %d %d ", p->n, (double)p->score, p->type, p->search, p->in_model);
         str_add(&s, t->vocab.text.p + p->at, p->n);
+        if (p->lstrip || p->rstrip) str_addf(&s, " strips %d %d", p->lstrip, p->rstrip);
     }
     for (size_t i = 0; i < t->n_merges; i++) {
         const struct merge *m = &t->merges[i];

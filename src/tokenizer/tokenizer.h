@@ -59,6 +59,18 @@ int tokens_add(struct tokens *t, int32_t id, size_t start, size_t end, struct er
 int tokenizer_encode(const struct tokenizer *t, struct tokens *out, const char *text, size_t n,
                      size_t base, struct err *e);
 
+/* The same for a part of a text in which special tokens were placed by id: `after` is the one in
+ * front of this part, `before` the one that follows it, -1 where there is none (also where `after`
+ * is a BOS that is not written in the text but put in front of it, since texts begin behind that).
+ * What a tokenizer does at the beginning of a text only (legacy = false, prepend_scheme = first) it
+ * does not do after a special token; white space beside tokens with lstrip or rstrip gives no
+ * token. Source: PreTrainedTokenizer.tokenize and LlamaTokenizer.tokenize of transformers 4,
+ * tokenizers/src/pre_tokenizers/metaspace.rs and .../added_vocabulary.rs. */
+int tokenizer_encode_between(const struct tokenizer *t, struct tokens *out, const char *text,
+                             size_t n, size_t base, int32_t after, int32_t before, struct err *e);
+/* Whether it puts a space of its own in front of a part of a text; `after` as above. */
+bool tokenizer_prefixes(const struct tokenizer *t, int32_t after);
+
 /* Append the text of ids, special tokens skipped unless `special`. SentencePiece-style: the dummy
  * prefix's space is removed from the front when the first id carries it (`strip_prefix`). Bytes may
  * be incomplete UTF-8 when the ids end inside a character. Ids out of range are CHECKed. */

@@ -26,6 +26,7 @@ struct piece {
     float score;
     uint8_t type;   /* enum token_type */
     uint8_t search; /* enum piece_search */
+    bool lstrip, rstrip; /* it swallows the white space before, after it */
     bool in_model;  /* of a TOKEN_USER piece: merging may come to it as well, since Hugging Face's
                        added tokens can be in the model's vocabulary too */
 };
