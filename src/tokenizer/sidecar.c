@@ -326,7 +326,11 @@ static int read_config(struct sidecars *s, const char *path, struct err *e)
     if (!code) code = read_decoder(s, path, e);
     if (code || !s->from_spm) return code;
     if (!prefix) s->t->prefix = PREFIX_NONE;
-    if (!legacy && s->t->prefix == PREFIX_EACH) s->t->prefix = PREFIX_FIRST;
+    if (legacy || s->t->prefix != PREFIX_EACH) return 0;
+    /* As Metaspace's "first", which is what transformers makes of it but for its slow class of
+     * version 4: that puts a second space in front of a text that begins with one. */
+    s->t->prefix = PREFIX_FIRST;
+    s->t->prefix_unless_space = true;
     return 0;
 }
 
