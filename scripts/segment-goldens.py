@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 """Make tests/golden/segments.jsonl: what transformers makes of texts between special tokens.
 
-    scripts/segment-goldens.py [--write]     under transformers 4 and under 5, in this order
+    scripts/segment-goldens.py [--write]     under transformers 4, then under 5
 
-SentencePiece puts a space in front of a text. Whether one comes after a special token as well depends
-on what the files say: `legacy` for a bare tokenizer.model, the normaliser or Metaspace's prepend_scheme
-for a tokenizer.json. Each line is one text under such a setting, with Llama 2's vocabulary:
+SentencePiece puts a space in front of a text. Whether one comes after a special token as well
+depends on what the files say: `legacy` for a bare tokenizer.model, the normaliser or Metaspace's
+prepend_scheme for a tokenizer.json. Each line is one text under such a setting, with Llama 2's
+vocabulary:
 
     setting            a row of SETTINGS
-    text | golden      special tokens spelt out | line of templates.jsonl, rendered by its template
+    text | golden      special tokens spelt out | line of templates.jsonl, by its template
     ids                of the text; with "bos" one is put in front, which is not in the text
     by                 which tokenizers gave these ids: 4 slow, 4 fast, 5
 
---write under transformers 4 begins the file, under 5 adds to `by`. Without it the ids are made again
-and held against the file. Where versions differ (a text that begins with a space), the ids are those
-of most; lorac gives those.
+--write under transformers 4 begins the file, under 5 adds to `by`. Without it the ids are made
+again and held against the file. Where versions differ (a text that begins with a space), the ids
+are those of most; lorac gives those.
 """
 
 import json
@@ -35,10 +36,20 @@ MODEL = DATA / "llama2-tokenizer" / "tokenizer.model"
 VERSION = transformers.__version__.split(".")[0]
 
 ADDED = [
-    *({"content": name, "special": True} for name in (
-        "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
-        "<|prompter|>", "<|assistant|>", "<|system|>", "<|begin_of_text|>",
-    )),
+    *(
+        {"content": name, "special": True}
+        for name in (
+            "<|im_start|>",
+            "<|im_end|>",
+            "<|start_header_id|>",
+            "<|end_header_id|>",
+            "<|eot_id|>",
+            "<|prompter|>",
+            "<|assistant|>",
+            "<|system|>",
+            "<|begin_of_text|>",
+        )
+    ),
     {"content": "<|both|>", "special": True, "lstrip": True, "rstrip": True},
     {"content": "[TOOL]", "special": False},
     {"content": "[LEFT]", "special": False, "lstrip": True},
@@ -61,7 +72,7 @@ def metaspace(scheme: str) -> dict:
     }
 
 
-# tokenizer_config.json of a bare tokenizer.model, or (normalizer, pre_tokenizer) of a tokenizer.json
+# tokenizer_config.json of a bare tokenizer.model; (normalizer, pre_tokenizer) of a tokenizer.json
 SETTINGS: dict[str, dict | tuple] = {
     "legacy false": {"legacy": False},
     "legacy true": {"legacy": True},
@@ -133,7 +144,7 @@ def json_file(folder: Path, base: dict, parts: tuple) -> Path:
 
 
 def model_json() -> dict:
-    """The model of a tokenizer.json, as transformers 4 converts it; version 5 lists other merges."""
+    """The model of a tokenizer.json as transformers 4 makes it; version 5 lists other merges."""
     import sentencepiece
 
     sp = sentencepiece.SentencePieceProcessor(model_file=str(MODEL))
@@ -194,7 +205,10 @@ def rows() -> list[dict]:
     for line, text in enumerate(TEMPLATES.read_text().splitlines()):
         golden = json.loads(text)
         plain = "".join(t for t, kind in golden["pieces"] if not kind.endswith("special"))
-        if any(name in plain for name in NAMES) or sum(map(len, map(str, golden["messages"]))) > 240:
+        if (
+            any(name in plain for name in NAMES)
+            or sum(map(len, map(str, golden["messages"]))) > 240
+        ):
             continue
         count = chosen[golden["template"]] = chosen.get(golden["template"], 0) + 1
         if count > 3:

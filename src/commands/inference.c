@@ -90,10 +90,7 @@ int inference_open_text(struct inference *x, const char *model, const char *toke
     int code = inference_open(x, model, adapters, e);
     if (code) return code;
     code = tokenizer_find(&x->tok, model, tokenizer, e);
-    if (!code && tokenizer_size(x->tok) > x->model.shape.V) {
-        code = err_set(e, "%s: the tokenizer has %zu ids, the model's vocabulary %zu", model,
-                       tokenizer_size(x->tok), x->model.shape.V);
-    }
+    if (!code) code = tokenizer_fit(x->tok, x->model.shape.V, model, e);
     if (!code && template) {
         code = setup_template(&x->template, template, x->tok, e);
     } else if (!code) {

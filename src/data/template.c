@@ -66,14 +66,17 @@ static int32_t special_id(const struct tokenizer *tok, const struct piece *p)
     return tokenizer_special(tok, text);
 }
 
-/* Whether a special token of the row is not in the tokenizer; *out is it. */
+/* Whether the row places a special token that the tokenizer does not have, or the model has no row
+ * for; *out is it. */
 static bool lacks(struct piece *out, const struct template *t, const struct tokenizer *tok)
 {
     const char *parts[] = { t->begin, t->system,    t->user,   t->input,
                             t->tool,  t->assistant, t->between };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         for (const char *at = parts[i]; piece_next(out, &at);) {
-            if (piece_is_special(out) && special_id(tok, out) < 0) return true;
+            if (!piece_is_special(out)) continue;
+            int32_t id = special_id(tok, out);
+            if (id < 0 || !tokenizer_has_row(tok, id)) return true;
         }
     }
     return false;
@@ -84,6 +87,13 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
     t = row_of(t);
     struct piece missing, other;
     if (!lacks(&missing, t, tok)) return 0;
+    int32_t id = special_id(tok, &missing);
+    if (id >= 0) {
+        tokenizer_no_row(tok, id, e);
+        err_prefix(e, "data.template: %s", t->name);
+        struct err why = *e;
+        return err_usage(e, "%s", why.msg);
+    }
     struct str works = { 0 };
     char name[64];
     for (const char *at = template_names(); *at; at += *at == ' ') {
@@ -218,6 +228,7 @@ static int add_special(struct render *r, const struct piece *p)
 {
     int32_t id = special_id(r->tok, p);
     if (id < 0) return template_check(r->t, r->tok, r->e);
+    if (!tokenizer_has_row(r->tok, id)) return tokenizer_no_row(r->tok, id, r->e);
     int code = flush(r, id);
     r->after = id;
     if (!code) code = tokens_add(&r->x->tokens, id, 0, 0, r->e);
@@ -435,6 +446,8 @@ static int add_segments(struct render *r, const struct conversation *c)
             size_t end = id < 0 ? t->n : at;
             code = add_text(r, t->text + begin, end - begin, mark);
             if (!code && id >= 0) code = flush(r, id);
+            if (!code && id >= 0 && !tokenizer_has_row(r->tok, id))
+                code = tokenizer_no_row(r->tok, id, r->e);
             if (id >= 0) r->after = id;
             if (!code && id >= 0) code = tokens_add(&r->x->tokens, id, 0, 0, r->e);
             if (!code && id >= 0) code = add_flag(r->x, r->x->tokens.n - 1, mark == TARGET, r->e);
@@ -487,7 +500,9 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
 {
     bool all = o->train_on == TRAIN_ON_EVERYTHING;
     enum mark rest = all ? TARGET : OTHER;
-    struct render r = { row_of(t), tok, out, all, o->train_on_eos, rest, rest, false, e, false, -1 };
+    struct render r = {
+        row_of(t), tok, out, all, o->train_on_eos, rest, rest, false, e, false, -1
+    };
     int code = 0;
     if (c->kind == RECORD_TOKENS) {
         out->tokens.n = out->n_ends = 0;

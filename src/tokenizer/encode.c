@@ -63,6 +63,7 @@ int tokens_add(struct tokens *t, int32_t id, size_t start, size_t end, struct er
 static int put(struct encoder *x, uint32_t id, size_t start, size_t end)
 {
     x->after_unknown = false;
+    if (!tokenizer_has_row(x->t, (int32_t)id)) return tokenizer_no_row(x->t, (int32_t)id, x->e);
     return tokens_add(x->out, (int32_t)id, x->base + start, x->base + end, x->e);
 }
 

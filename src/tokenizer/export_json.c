@@ -39,7 +39,8 @@ static void put_added(struct str *out, const struct tokenizer *t)
         str_addf(out,
                  ", \"single_word\": false, \"lstrip\": %s, \"rstrip\": %s, "
                  "\"normalized\": %s, \"special\": %s}",
-                 p->lstrip ? "true" : "false", p->rstrip ? "true" : "false", special || p->search == SEARCH_RAW ? "false" : "true", special ? "true" : "false");
+                 p->lstrip ? "true" : "false", p->rstrip ? "true" : "false",
+                 special || p->search == SEARCH_RAW ? "false" : "true", special ? "true" : "false");
         comma = ",";
     }
     str_addz(out, "\n ],\n");

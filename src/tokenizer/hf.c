@@ -110,7 +110,9 @@ static int place_vocab(struct hf *h, struct entry *entries, size_t n, const json
     json_t *value;
     json_object_foreach((json_t *)vocab, text, value)
     {
-        struct entry x = { .text = text, .n = strlen(text), .search = SEARCH_RAW, .in_model = true };
+        struct entry x = {
+            .text = text, .n = strlen(text), .search = SEARCH_RAW, .in_model = true
+        };
         x.type = type_of(h, x.text, x.n);
         if (!json_is_integer(value) || json_integer_value(value) < 0) {
             return err_set(e, "%s: model.vocab: piece %s: found %s, wanted an id of 0 or more",
@@ -308,6 +310,14 @@ static int read_root(struct hf *h, const json_t *root, bool *refused, struct err
 {
     h->model = json_object_get(root, "model");
     h->added = json_object_get(root, "added_tokens");
+    if (!h->model && json_is_array(json_object_get(root, "vocab")) &&
+        json_is_object(json_object_get(root, "config"))) {
+        return err_set(e,
+                       "%s: found Mistral's tekken.json, which is not supported, wanted a "
+                       "SentencePiece model or a tokenizer.json; use the tokenizer.json of the "
+                       "Hugging Face release",
+                       h->path);
+    }
     if (!json_is_object(h->model)) {
         return err_set(e, "%s: model: found %s, wanted an object", h->path, json_kind(h->model));
     }
