@@ -5,6 +5,7 @@
 #include "tests/data_test.h"
 
 #include "src/base/json.h"
+#include "src/convert/tokenizer_gguf.h"
 #include "src/data/records.h"
 #include "src/data/template.h"
 
@@ -274,6 +275,82 @@ static void exported_settings_give_the_same_ids(void **state)
     }
     encoded_free(&a);
     encoded_free(&b);
+}
+
+/* A file with a tokenizer and no tensor. */
+static struct tokenizer *through_gguf(const struct tokenizer *t, size_t rows, struct str *notes)
+{
+    struct gguf_writer w;
+    struct tokenizer *back;
+    struct err e;
+    const char *path = temp("tokenizer.gguf");
+    unlink(path);
+    assert_ok(gguf_writer_begin(&w, path, 0600, &e), &e);
+    gguf_put_string(&w, "general.architecture", "llama", 5);
+    assert_ok(gguf_put_tokenizer(&w, t, rows, NULL, -1, notes, &e), &e);
+    assert_ok(gguf_writer_data(&w, &e), &e);
+    assert_ok(gguf_check_tokenizer(w.save.tmp, t, rows, &e), &e);
+    assert_ok(gguf_writer_commit(&w, &e), &e);
+    assert_ok(tokenizer_open(&back, path, &e), &e);
+    return back;
+}
+
+/* By llama.cpp's rules (llama-vocab.cpp: tokenizer_st_partition, then is_prev_special for
+ * LLAMA_VOCAB_TYPE_SPM): user-defined tokens are cut out of the text as it came, and each part of the
+ * text that is left gets a space in front, where the file asks for one at all. That is what transformers
+ * does with legacy: true, but that it knows lstrip and rstrip, which a GGUF file has no place for. */
+static void added_tokens_in_a_gguf_get_the_ids_of_llama_cpp(void **state)
+{
+    (void)state;
+    if (!fixture("llama2-tokenizer/tokenizer.model")) skip();
+    static const struct {
+        const char *text, *spaced, *bare; /* ids with add_space_prefix true, false */
+    } rows[] = {
+        { "[TOOL]the cat", "32010 278 6635", "32010 1552 6635" },
+        { "the[TOOL]the cat", "278 32010 278 6635", "1552 32010 1552 6635" },
+        { "the [TOOL] the", "278 29871 32010 29871 278", "1552 29871 32010 278" },
+        { "[TOOL][TOOL]the", "32010 32010 278", "32010 32010 1552" },
+        { "[TOOL]", "32010", "32010" },
+        { "the [LEFT]\nthe", "278 29871 32011 29871 13 1552", "1552 29871 32011 13 1552" },
+        { "[tool][TOOL", "518 10154 3816 4986 5607", "29961 10154 3816 4986 5607" },
+    };
+    static const struct {
+        const char *setting;
+        bool spaced, noted;
+    } kinds[] = { { "legacy true", true, false }, { "prepend", true, false },
+                  { "always", true, false },      { "legacy false", true, true },
+                  { "first", true, true },        { "never", false, false },
+                  { "replace", false, false },    { "legacy false, no prefix", false, false } };
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        struct str notes = { 0 };
+        struct tokenizer *t = through_gguf(setting(kinds[k].setting), 32064, &notes);
+        assert_int_equal(tokenizer_type(t, 32000), TOKEN_CONTROL);
+        assert_int_equal(tokenizer_type(t, 32010), TOKEN_USER);
+        assert_int_equal(tokenizer_type(t, 32063), TOKEN_UNUSED);
+        assert_int_equal(tokenizer_find_piece(t, "[PAD32063]", 10), 32063);
+        bool noted = notes.n && strstr(notes.p, "llama.cpp puts a space after every special token");
+        assert_int_equal(noted, kinds[k].noted);
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            struct tokens got = { 0 };
+            struct str ids = { 0 };
+            struct err e;
+            assert_ok(tokenizer_encode(t, &got, rows[i].text, strlen(rows[i].text), 0, &e), &e);
+            for (size_t j = 0; j < got.n; j++) str_addf(&ids, j ? " %d" : "%d", got.ids[j]);
+            const char *want = kinds[k].spaced ? rows[i].spaced : rows[i].bare;
+            if (strcmp(ids.p, want))
+                fail_msg("%s: %s: found %s, wanted %s", kinds[k].setting, rows[i].text, ids.p,
+                         want);
+            tokens_free(&got);
+            str_free(&ids);
+        }
+        tokenizer_free(t);
+        str_free(&notes);
+    }
+}
+
+static void settings_are_closed(void **state)
+{
+    (void)state;
     for (size_t i = 0; i < SETTINGS; i++) tokenizer_free(settings[i].tok);
 }
 
@@ -282,6 +359,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_between_special_tokens_are_those_of_transformers),
         cmocka_unit_test(exported_settings_give_the_same_ids),
+        cmocka_unit_test(added_tokens_in_a_gguf_get_the_ids_of_llama_cpp),
+        cmocka_unit_test(settings_are_closed),
     };
     return cmocka_run_group_tests(tests, NULL, temp_remove);
 }

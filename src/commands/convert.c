@@ -169,6 +169,8 @@ static int convert_model(const char *path, struct err *e)
     if (!code) code = llama_open(&m, path, e);
     if (code) return code;
     struct merge_options o = { .base_path = path, .dtype = choose_dtype(&m) };
+    struct str remarks = { 0 };
+    o.remarks = &remarks;
     if (o.dtype > DTYPE_BF16 && !wants_gguf()) {
         code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
                          dtype_name(o.dtype));
@@ -178,6 +180,8 @@ static int convert_model(const char *path, struct err *e)
     if (!code)
         code = wants_gguf() ? merge_to_gguf(&m, NULL, k, out, &o, e)
                             : merge_to_hf(&m, NULL, k, out, &o, e);
+    if (!code && remarks.n) fprintf(stderr, "%s", remarks.p);
+    str_free(&remarks);
     if (!code) fprintf(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
     tokenizer_free(tok);
     llama_close(&m);

@@ -171,6 +171,8 @@ static int run(int n, char **args, struct err *e)
     if (!code) code = inference_open(&x, model, &adapters, e);
     if (code) return code;
     struct merge_options o = { .base_path = model, .dtype = choose_dtype(&x.model) };
+    struct str remarks = { 0 };
+    o.remarks = &remarks;
     code = open_tokenizer(&x, e);
     o.tok = x.tok;
     if (!code && wants_gguf()) {
@@ -178,6 +180,8 @@ static int run(int n, char **args, struct err *e)
     } else if (!code) {
         code = merge_to_hf(&x.model, inference_adapter(&x), x.k, out, &o, e);
     }
+    if (!code && remarks.n) fprintf(stderr, "%s", remarks.p);
+    str_free(&remarks);
     if (!code) fprintf(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
     const char *warning = code ? NULL : notices_warning(model);
     if (warning) fprintf(stderr, "warning: %s: %s\n", model, warning);

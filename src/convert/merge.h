@@ -13,6 +13,7 @@ struct merge_options {
     const char *base_path;       /* as given: config and licence files lie beside it */
     enum dtype dtype;            /* F32, F16, BF16; for GGUF also Q8_0, Q4_0, Q4_1 */
     const struct tokenizer *tok; /* NULL: none is written */
+    struct str *remarks; /* += what was written otherwise, one line each; NULL: not wanted */
 };
 
 /* A Hugging Face directory: config.json, model.safetensors (or shards of at most 5 GB with their index),
@@ -21,7 +22,9 @@ int merge_to_hf(const struct llama *m, const struct adapter *a, const struct ker
                 const char *dir, const struct merge_options *o, struct err *e);
 
 /* One GGUF file; norms stay F32, as llama.cpp wants them. Of a quantised file embedding and head are Q8_0,
- * and matrices whose rows are no whole blocks F16. adapter NULL, here and above: the base as it is. */
+ * and matrices whose rows are no whole blocks F16. Rows without a piece get tokens [PAD330] of type
+ * UNUSED, as llama.cpp's converter names them. An error when the tokenizer has pieces without a row that
+ * are in use, or says what the format cannot. The file is read back before it gets its name. adapter NULL, here and above: the base as it is. */
 int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
                   const char *path, const struct merge_options *o, struct err *e);
 
