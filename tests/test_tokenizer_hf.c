@@ -415,8 +415,7 @@ static void test_vocabularies_refused(void **state)
         { { .added = ADDED("5", "a", "true", "false") }, "(\"a\"): found the id 5, wanted 260" },
         { { .added = ADDED("270", "x", "true", "false") },
           "piece \"x\": found the id 270, wanted ids without gaps" },
-        { { .added = "{\"id\":266,\"content\":\"x\",\"lstrip\":true}" },
-          "found lstrip, rstrip or single_word" },
+        { { .added = "{\"id\":266,\"content\":\"x\",\"single_word\":true}" }, "found single_word" },
         { { .added = "{\"id\":266,\"content\":\"x\",\"special\":\"yes\"}" },
           "special: found a string" },
     };

@@ -67,6 +67,15 @@ void term_text(FILE *f, const char *text, size_t n, const char *instead)
     if (n > from) fwrite(text + from, 1, n - from, f);
 }
 
+void notes_print(const struct str *notes)
+{
+    for (const char *p = notes->p; p && *p;) {
+        size_t n = strcspn(p, "\n");
+        term_print(stderr, "note: %.*s\n", (int)n, p);
+        p += n + (p[n] == '\n');
+    }
+}
+
 double term_now_s(void)
 {
     struct timespec t;

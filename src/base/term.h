@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "src/base/str.h"
+
 /* Whether lines on `f` can be overwritten: a terminal, and not TERM=dumb. */
 bool term_is_live(FILE *f);
 /* Columns of the terminal behind `f`, 80 where it does not tell. */
@@ -21,6 +23,9 @@ void term_print(FILE *f, const char *fmt, ...) __attribute__((format(printf, 2, 
 /* A text of several lines that may hold text of others: line breaks and tabs stay, what is unsafe is
  * written as \xNN, or as `instead` where that is not NULL. */
 void term_text(FILE *f, const char *text, size_t n, const char *instead);
+
+/* Print each line of the text, which is what a user should know, to stderr as "note: ...". */
+void notes_print(const struct str *notes);
 
 /* Seconds of the monotonic clock. */
 double term_now_s(void);

@@ -1,5 +1,6 @@
 #include "src/commands/answer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -32,14 +33,22 @@ static size_t print_from(const struct str *text, size_t printed)
     return at;
 }
 
+/* Ids that have no piece are never said. */
+static void silence(real *logits, const uint8_t *mute, size_t V)
+{
+    for (size_t i = 0; mute && i < V; i++)
+        if (mute[i]) logits[i] = -(real)INFINITY;
+}
+
 static int write_tokens(struct str *text, struct generator *g, int32_t *ids, size_t most,
                         const struct inference *x, const struct answer_options *o,
-                        uint32_t *scratch, struct err *e)
+                        uint32_t *scratch, const uint8_t *mute, struct err *e)
 {
     struct sampling how = o->how;
     size_t printed = 0;
     int code = 0;
     for (size_t i = 0; i < most && !(o->stop && *o->stop); i++) {
+        silence(g->logits, mute, x->model.shape.V);
         ids[i] = sample_token(g->logits, x->model.shape.V, &how, 0, i, scratch);
         if (ids[i] < 0) {
             code = err_set(e,
@@ -75,14 +84,15 @@ int answer_write(struct str *text, const struct inference *x, const struct encod
     struct str said = { 0 };
     uint32_t *scratch = mem_alloc(s->V, sizeof *scratch, e);
     int32_t *ids = mem_alloc(most, sizeof *ids, e);
-    int code = scratch && ids ? 0 : e->code;
+    uint8_t *mute = NULL;
+    int code = scratch && ids ? tokenizer_mute(&mute, x->tok, s->V, e) : e->code;
     if (!code) {
         code = generator_init(&g, &x->model, inference_adapter(x), x->k, 1, n, n + most, e);
     }
     if (!code) {
         const int32_t *first = in->tokens.ids;
         generator_begin(&g, &first, &n);
-        code = write_tokens(&said, &g, ids, most, x, o, scratch, e);
+        code = write_tokens(&said, &g, ids, most, x, o, scratch, mute, e);
         if (text && said.n) str_add(text, said.p, said.n);
         if (!code) code = str_error(&said, e);
         if (!code && text) code = str_error(text, e);
@@ -90,6 +100,7 @@ int answer_write(struct str *text, const struct inference *x, const struct encod
     }
     str_free(&said);
     mem_free(ids);
+    mem_free(mute);
     mem_free(scratch);
     return code;
 }

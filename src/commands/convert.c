@@ -114,15 +114,6 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
     return code;
 }
 
-static void print_notes(const struct str *notes)
-{
-    for (const char *p = notes->p; p && *p;) {
-        size_t n = strcspn(p, "\n");
-        fprintf(stderr, "note: %.*s\n", (int)n, p);
-        p += n + (p[n] == '\n');
-    }
-}
-
 /* Its weights are looked at only where they are there: a shape is enough for most adapters. */
 static int open_for_base(struct adapter *a, const struct adapter_notes *notes, const char *path,
                          struct err *e)
@@ -138,7 +129,7 @@ static int open_for_base(struct adapter *a, const struct adapter_notes *notes, c
     struct adapter_base for_base = { &s, whole ? &m : NULL, &lines };
     code = adapter_open(a, &for_base, path, e);
     if (!code && whole) code = base_note_other(&lines, &m, path, notes, BASE_GLANCE, e);
-    if (!code) print_notes(&lines);
+    if (!code) notes_print(&lines);
     str_free(&lines);
     if (whole) llama_close(&m);
     return code;
@@ -198,7 +189,10 @@ static int convert_model(const char *path, struct err *e)
     int code = setup_kernels(&k, e);
     if (!code) code = llama_open(&m, path, e);
     if (code) return code;
-    struct merge_options o = { .base_path = path, .dtype = choose_dtype(&m), .end = -1 };
+    struct str remarks = { 0 };
+    struct merge_options o = {
+        .base_path = path, .dtype = choose_dtype(&m), .end = -1, .remarks = &remarks
+    };
     if (o.dtype > DTYPE_BF16 && !wants_gguf()) {
         code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
                          dtype_name(o.dtype));
@@ -211,6 +205,8 @@ static int convert_model(const char *path, struct err *e)
     if (!code)
         code = wants_gguf() ? merge_to_gguf(&m, NULL, k, out, &o, e)
                             : merge_to_hf(&m, NULL, k, out, &o, e);
+    if (!code) notes_print(&remarks);
+    str_free(&remarks);
     if (!code) term_print(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
     adapter_notes_free(&notes);
     tokenizer_free(tok);

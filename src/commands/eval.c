@@ -64,15 +64,23 @@ static int print_result(const struct evaluation *v, struct err *e)
 }
 
 static int evaluate_examples(const struct llama *m, const struct adapter *a,
-                             const struct kernels *k, const struct examples *x, struct err *e)
+                             const struct kernels *k, const struct examples *x,
+                             const struct tokenizer *tok, struct err *e)
 {
     struct batch b;
     struct network n = { 0 };
-    int code = batch_init(&b, x, EVAL_BATCH, EVAL_PASS_TOKENS, true, e);
+    uint8_t *mute = NULL;
+    int code = tok ? tokenizer_mute(&mute, tok, m->shape.V, e) : 0;
     if (code) return code;
+    code = batch_init(&b, x, EVAL_BATCH, EVAL_PASS_TOKENS, true, e);
+    if (code) {
+        mem_free(mute);
+        return code;
+    }
     struct network_limits limits = { .rows_max = b.rows_max, .seg_max = b.seg_max };
     code = network_plan(&n, m, a, k, &limits, e);
     if (!code) code = network_map(&n, e);
+    n.mute = mute;
     if (!code) {
         struct evaluation v;
         evaluate(&v, &n, &b);
@@ -87,12 +95,8 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
     }
     network_free(&n);
     batch_free(&b);
+    mem_free(mute);
     return code;
-}
-
-static void print_notes(const struct str *notes)
-{
-    if (notes->n) term_text(stderr, notes->p, notes->n, NULL);
 }
 
 /* Records that were not meant for training are evaluated whole: nothing is split off. */
@@ -129,8 +133,8 @@ static int run_data(struct err *e)
     };
     code = dataset_open(&d, &o, x.tok, &notes, e);
     if (!code) {
-        print_notes(&notes);
-        code = evaluate_examples(&x.model, inference_adapter(&x), x.k, &d.train, e);
+        notes_print(&notes);
+        code = evaluate_examples(&x.model, inference_adapter(&x), x.k, &d.train, x.tok, e);
         dataset_close(&d);
     }
     str_free(&notes);
@@ -172,7 +176,7 @@ static int run_config(const char *path, char *const *overrides, size_t n, struct
         config_free(&c);
         return code;
     }
-    print_notes(&s.notes);
+    notes_print(&s.notes);
     const struct examples *x = s.data.validation.n ? &s.data.validation : &s.data.train;
     char dir[PATH_BYTES], best[PATH_BYTES];
     code = path_join(best, c.output.dir, "best", e);
@@ -183,7 +187,7 @@ static int run_config(const char *path, char *const *overrides, size_t n, struct
     if (!code) {
         term_print(stderr, "%s on %zu %s examples\n", from, x->n,
                    s.data.validation.n ? "validation" : "training (there is no validation part)");
-        code = evaluate_examples(&s.model, &a, k, x, e);
+        code = evaluate_examples(&s.model, &a, k, x, s.tok, e);
         adapter_free(&a);
     }
     setup_close(&s);

@@ -87,15 +87,6 @@ static int open_adapter(struct inference *x, struct adapter *a, const char *text
     return code;
 }
 
-static void print_notes(const struct str *notes)
-{
-    for (const char *p = notes->p; p && *p;) {
-        size_t n = strcspn(p, "\n");
-        fprintf(stderr, "note: %.*s\n", (int)n, p);
-        p += n + (p[n] == '\n');
-    }
-}
-
 static int open_adapters(struct inference *x, const struct option_list *list, const char *model,
                          enum adapter_check check, struct err *e)
 {
@@ -105,7 +96,7 @@ static int open_adapters(struct inference *x, const struct option_list *list, co
     int code = list->n ? base_read_merged(&x->merged, &x->model, model, e) : 0;
     for (; !code && n < list->n; n += !code)
         code = open_adapter(x, &parts[n], list->at[n], model, check, &notes, e);
-    if (!code) print_notes(&notes);
+    if (!code) notes_print(&notes);
     str_free(&notes);
     if (!code && n == 1) {
         x->adapter = parts[0];
@@ -208,10 +199,7 @@ int inference_open_text(struct inference *x, const char *model, const char *toke
     int code = inference_open(x, model, adapters, check, e);
     if (code) return code;
     code = tokenizer_find(&x->tok, model, tokenizer, e);
-    if (!code && tokenizer_size(x->tok) > x->model.shape.V) {
-        code = err_set(e, "%s: the tokenizer has %zu ids, the model's vocabulary %zu", model,
-                       tokenizer_size(x->tok), x->model.shape.V);
-    }
+    if (!code) code = tokenizer_fit(x->tok, x->model.shape.V, model, e);
     if (!code && template) {
         code = setup_template(&x->template, template, x->tok, e);
     } else if (!code) {

@@ -280,10 +280,12 @@ static int run(int n, char **args, struct err *e)
     if (!code) code = inference_open(&x, model, &adapters, CHECK_MERGE, e);
     if (code) return code;
     struct adapter_notes notes = { 0 };
-    struct str jinja = { 0 };
-    struct merge_options o = {
-        .base_path = model, .dtype = choose_dtype(&x.model), .notes = &notes, .end = -1
-    };
+    struct str jinja = { 0 }, remarks = { 0 };
+    struct merge_options o = { .base_path = model,
+                               .dtype = choose_dtype(&x.model),
+                               .notes = &notes,
+                               .end = -1,
+                               .remarks = &remarks };
     code = open_tokenizer(&x, e);
     o.tok = x.tok;
     if (!code) code = read_notes(&notes, &x.model, e);
@@ -300,6 +302,8 @@ static int run(int n, char **args, struct err *e)
     notes.merged = (struct digest_list){ 0 };
     adapter_notes_free(&notes);
     str_free(&jinja);
+    if (!code) notes_print(&remarks);
+    str_free(&remarks);
     if (!code) term_print(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
     const char *warning = code ? NULL : notices_warning(model);
     if (warning) term_print(stderr, "warning: %s: %s\n", model, warning);

@@ -19,6 +19,7 @@ struct merge_options {
     const char *chat_template; /* Jinja in the place of the base's; NULL: that goes along */
     /* With it: the token that ends its answers where the files name others; -1: none. */
     int32_t end;
+    struct str *remarks; /* += what was written otherwise, one line each; NULL: not wanted */
 };
 
 /* A Hugging Face directory: config.json, model.safetensors (or shards of at most 5 GB with their index),
@@ -27,7 +28,10 @@ int merge_to_hf(const struct llama *m, const struct adapter *a, const struct ker
                 const char *dir, const struct merge_options *o, struct err *e);
 
 /* One GGUF file; norms stay F32, as llama.cpp wants them. Of a quantised file embedding and head are Q8_0,
- * and matrices whose rows are no whole blocks F16. Of the notes lorac.template holds the template. adapter NULL, here and above: the base as it is. */
+ * and matrices whose rows are no whole blocks F16. Rows without a piece get tokens [PAD330] of type
+ * UNUSED, as llama.cpp's converter names them. An error when the tokenizer has pieces without a row that
+ * are in use, or says what the format cannot. The file is read back before it gets its name. Of the
+ * notes lorac.template holds the template. adapter NULL, here and above: the base as it is. */
 int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
                   const char *path, const struct merge_options *o, struct err *e);
 

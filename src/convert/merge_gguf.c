@@ -5,6 +5,7 @@
 
 #include "src/base/mem.h"
 #include "src/convert/merge.h"
+#include "src/convert/tokenizer_gguf.h"
 #include "src/convert/weights.h"
 #include "src/model/notices.h"
 #include "src/train/publish.h"
@@ -40,72 +41,6 @@ static void put_shape(struct gguf_writer *w, const struct shape *s)
     }
 }
 
-/* The model may have more rows than the tokenizer has ids; llama.cpp wants a token for each. */
-static void put_tokens(struct gguf_writer *w, const struct tokenizer *t, size_t V)
-{
-    static const char unused[] = "<unused>";
-    size_t size = tokenizer_size(t), n;
-    gguf_put_array(w, "tokenizer.ggml.tokens", GGUF_STRING, V);
-    for (size_t i = 0; i < V; i++) {
-        const char *piece = i < size ? tokenizer_piece(t, (int32_t)i, &n) : unused;
-        gguf_item_string(w, piece, i < size ? n : sizeof unused - 1);
-    }
-    if (tokenizer_kind(t) == TOKENIZER_SPM) {
-        gguf_put_array(w, "tokenizer.ggml.scores", GGUF_F32, V);
-        for (size_t i = 0; i < V; i++)
-            gguf_item_f32(w, i < size ? tokenizer_score(t, (int32_t)i) : 0);
-    }
-    gguf_put_array(w, "tokenizer.ggml.token_type", GGUF_I32, V);
-    for (size_t i = 0; i < V; i++)
-        gguf_item_i32(w, i < size ? (int32_t)tokenizer_type(t, (int32_t)i) : TOKEN_UNUSED);
-}
-
-static int put_merges(struct gguf_writer *w, const struct tokenizer *t, struct err *e)
-{
-    struct str s = { 0 };
-    size_t count = 0, n;
-    int32_t left, right;
-    while (tokenizer_merge(t, count, &left, &right)) count++;
-    gguf_put_array(w, "tokenizer.ggml.merges", GGUF_STRING, count);
-    for (size_t i = 0; i < count && tokenizer_merge(t, i, &left, &right); i++) {
-        str_clear(&s);
-        const char *piece = tokenizer_piece(t, left, &n);
-        str_add(&s, piece, n);
-        str_addc(&s, ' ');
-        piece = tokenizer_piece(t, right, &n);
-        str_add(&s, piece, n);
-        if (!s.failed) gguf_item_string(w, s.p, s.n);
-    }
-    int code = str_error(&s, e);
-    str_free(&s);
-    return code;
-}
-
-static int put_tokenizer(struct gguf_writer *w, const struct tokenizer *t, size_t V, bool chat_too,
-                         struct err *e)
-{
-    static const char *const pre[] = { [PRE_NONE] = "default",
-                                       [PRE_GPT2] = "gpt-2",
-                                       [PRE_SMOLLM] = "smollm",
-                                       [PRE_LLAMA3] = "llama-bpe" };
-    bool spm = tokenizer_kind(t) == TOKENIZER_SPM;
-    const char *name = pre[tokenizer_pre(t)], *chat = tokenizer_chat_template(t);
-    gguf_put_string(w, "tokenizer.ggml.model", spm ? "llama" : "gpt2", spm ? 5 : 4);
-    gguf_put_string(w, "tokenizer.ggml.pre", name, strlen(name));
-    put_tokens(w, t, V);
-    int code = spm ? 0 : put_merges(w, t, e);
-    if (tokenizer_bos(t) >= 0) {
-        gguf_put_u32(w, "tokenizer.ggml.bos_token_id", (uint32_t)tokenizer_bos(t));
-    }
-    if (tokenizer_eos(t) >= 0) {
-        gguf_put_u32(w, "tokenizer.ggml.eos_token_id", (uint32_t)tokenizer_eos(t));
-    }
-    gguf_put_bool(w, "tokenizer.ggml.add_bos_token", tokenizer_adds_bos(t));
-    if (spm) gguf_put_bool(w, "tokenizer.ggml.add_space_prefix", tokenizer_adds_prefix(t));
-    if (chat && chat_too) gguf_put_string(w, "tokenizer.chat_template", chat, strlen(chat));
-    return code;
-}
-
 /* The adapters that are in it: merging one of them again is then noticed. */
 static void put_merged(struct gguf_writer *w, const struct digest_list *l)
 {
@@ -114,16 +49,14 @@ static void put_merged(struct gguf_writer *w, const struct digest_list *l)
     for (size_t i = 0; i < l->n; i++) gguf_item_string(w, l->at[i], SHA256_HEX - 1);
 }
 
-/* What the adapter was trained with, in the place of the base's own. */
+/* What the adapter was trained with, in the place of what a GGUF base says. */
 static void put_template(struct gguf_writer *w, const struct merge_options *o)
 {
-    const char *name = o->notes ? o->notes->template : NULL;
     const char *chat = o->chat_template;
     if (chat) gguf_put_string(w, "tokenizer.chat_template", chat, strlen(chat));
     if (chat && o->end >= 0) {
         gguf_put_u32(w, "tokenizer.ggml.eot_token_id", (uint32_t)o->end);
     }
-    if (name) gguf_put_string(w, GGUF_TEMPLATE, name, strlen(name));
 }
 
 static bool is_replaced(const char *key, const struct merge_options *o)
@@ -196,6 +129,13 @@ static int write_tensors(struct gguf_writer *w, struct weights *list, const stru
     return code;
 }
 
+static int put_tokenizer(struct gguf_writer *w, const struct llama *m,
+                         const struct merge_options *o, struct err *e)
+{
+    const char *chat = o->chat_template ? o->chat_template : tokenizer_chat_template(o->tok);
+    return gguf_put_tokenizer(w, o->tok, m->shape.V, chat, o->end, o->remarks, e);
+}
+
 static int write_file(struct gguf_writer *w, struct weights *list, const struct llama *m,
                       const struct merge_options *o, struct err *e)
 {
@@ -203,14 +143,31 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
     gguf_put_u32(w, "general.file_type", file_type(o->dtype));
     if (o->dtype >= DTYPE_Q8_0) gguf_put_u32(w, "general.quantization_version", 2);
     if (o->notes) put_merged(w, &o->notes->merged);
+    const char *name = o->notes ? o->notes->template : NULL;
+    if (name) gguf_put_string(w, GGUF_TEMPLATE, name, strlen(name));
     if (llama_gguf(m)) {
         copy_metadata(w, llama_gguf(m), o);
+        if (o->tok) put_template(w, o);
     } else {
         put_shape(w, &m->shape);
-        if (o->tok) code = put_tokenizer(w, o->tok, m->shape.V, !o->chat_template, e);
+        if (o->tok) code = put_tokenizer(w, m, o, e);
     }
-    if (o->tok) put_template(w, o);
     return code ? code : write_tensors(w, list, &m->shape, e);
+}
+
+/* Nothing is published that lorac itself would refuse. The tokenizer of a GGUF base goes along as it
+ * is, and may be one that lorac does not know. */
+static int read_back(const struct gguf_writer *w, const struct llama *m,
+                     const struct merge_options *o, struct err *e)
+{
+    struct gguf g;
+    int code = gguf_open(&g, w->save.tmp, e);
+    if (!code) gguf_close(&g);
+    if (!code && o->tok && !llama_gguf(m))
+        code = gguf_check_tokenizer(w->save.tmp, o->tok, m->shape.V, e);
+    return code ? err_prefix(e, "%s: nothing was written, since it could not be read back",
+                             w->save.path)
+                : 0;
 }
 
 /* Beside the file, where others may have files of these names: those stay. */
@@ -234,6 +191,7 @@ int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct k
     if (!code) code = gguf_writer_begin(&w, path, 0666, e);
     if (!code) {
         code = write_file(&w, &list, m, o, e);
+        if (!code) code = read_back(&w, m, o, e);
         if (!code) code = gguf_writer_commit(&w, e);
         if (code) gguf_writer_abort(&w);
     }

@@ -66,14 +66,17 @@ static int32_t special_id(const struct tokenizer *tok, const struct piece *p)
     return tokenizer_special(tok, text);
 }
 
-/* Whether a special token of the row is not in the tokenizer; *out is it. */
+/* Whether the row places a special token that the tokenizer does not have, or the model has no row
+ * for; *out is it. */
 static bool lacks(struct piece *out, const struct template *t, const struct tokenizer *tok)
 {
     const char *parts[] = { t->begin, t->system,    t->user,   t->input,
                             t->tool,  t->assistant, t->between };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         for (const char *at = parts[i]; piece_next(out, &at);) {
-            if (piece_is_special(out) && special_id(tok, out) < 0) return true;
+            if (!piece_is_special(out)) continue;
+            int32_t id = special_id(tok, out);
+            if (id < 0 || !tokenizer_has_row(tok, id)) return true;
         }
     }
     return false;
@@ -100,6 +103,13 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
     t = row_of(t);
     struct piece missing, other;
     if (!lacks(&missing, t, tok)) return 0;
+    int32_t id = special_id(tok, &missing);
+    if (id >= 0) {
+        tokenizer_no_row(tok, id, e);
+        err_prefix(e, "data.template: %s", t->name);
+        struct err why = *e;
+        return err_usage(e, "%s", why.msg);
+    }
     struct str works = { 0 };
     char name[64];
     suggest_own(&works, tok);
@@ -157,6 +167,7 @@ struct render {
     enum mark now;  /* of what is written next */
     bool answered;  /* an answer was written whose EOS is still to come */
     struct err *e;
+    int32_t after; /* the special token in front of the run, -1 when the text begins with it */
 };
 
 static int add_flag(struct encoded *x, size_t at, bool on, struct err *e)
@@ -172,15 +183,16 @@ static int add_flag(struct encoded *x, size_t at, bool on, struct err *e)
     return 0;
 }
 
-/* Tokenise the run that was collected. */
-static int flush(struct render *r)
+/* Tokenise the run that was collected; `before`: the special token that follows it, or -1. */
+static int flush(struct render *r, int32_t before)
 {
     struct encoded *x = r->x;
     int code = str_error(&x->run, r->e);
     if (!code) code = str_error(&x->mask, r->e);
     if (code || x->run.n == 0) return code;
     size_t from = x->tokens.n;
-    code = tokenizer_encode(r->tok, &x->tokens, x->run.p, x->run.n, 0, r->e);
+    code = tokenizer_encode_between(r->tok, &x->tokens, x->run.p, x->run.n, 0, r->after, before,
+                                    r->e);
     for (size_t i = from; !code && i < x->tokens.n; i++) {
         size_t start = x->tokens.start[i], end = x->tokens.end[i];
         const char *marks = x->mask.p + start;
@@ -224,7 +236,9 @@ static int add_special(struct render *r, const struct piece *p)
 {
     int32_t id = special_id(r->tok, p);
     if (id < 0) return template_check(r->t, r->tok, r->e);
-    int code = flush(r);
+    if (!tokenizer_has_row(r->tok, id)) return tokenizer_no_row(r->tok, id, r->e);
+    int code = flush(r, id);
+    r->after = id;
     if (!code) code = tokens_add(&r->x->tokens, id, 0, 0, r->e);
     if (!code) code = add_flag(r->x, r->x->tokens.n - 1, r->now == TARGET, r->e);
     if (code || !r->answered) return code;
@@ -244,7 +258,7 @@ static int add_part(struct render *r, const struct piece *p, const struct parts 
 {
     if (!p->is_name) {
         bool twice = r->t->spaced && !r->x->run.n && *p->text == ' ' &&
-                     tokenizer_prefixes_runs(r->tok);
+                     tokenizer_prefixes(r->tok, r->after);
         return add_text(r, p->text + twice, p->n - twice, r->now);
     }
     if (piece_is_special(p)) return add_special(r, p);
@@ -454,13 +468,16 @@ static int add_segments(struct render *r, const struct conversation *c)
             if (id < 0 && !at_end) continue;
             size_t end = id < 0 ? t->n : at;
             code = add_text(r, t->text + begin, end - begin, mark);
-            if (!code && id >= 0) code = flush(r);
+            if (!code && id >= 0) code = flush(r, id);
+            if (!code && id >= 0 && !tokenizer_has_row(r->tok, id))
+                code = tokenizer_no_row(r->tok, id, r->e);
+            if (id >= 0) r->after = id;
             if (!code && id >= 0) code = tokens_add(&r->x->tokens, id, 0, 0, r->e);
             if (!code && id >= 0) code = add_flag(r->x, r->x->tokens.n - 1, mark == TARGET, r->e);
             if (id >= 0) at += n - 1, begin = at + 1;
         }
     }
-    return code ? code : flush(r);
+    return code ? code : flush(r, -1);
 }
 
 /* ---- examples ------------------------------------------------------------------------------- */
@@ -496,7 +513,9 @@ static int begin(struct render *r, bool with_row)
     str_clear(&x->mask);
     if (with_row && r->t->begin) return add_format(r, r->t->begin, &(struct parts){ 0 });
     if (!r->tok || !tokenizer_adds_bos(r->tok)) return 0;
-    return add_special(r, &(struct piece){ "bos", 3, true });
+    int code = add_special(r, &(struct piece){ "bos", 3, true });
+    r->after = -1; /* not written in the text, which begins after it */
+    return code;
 }
 
 int template_encode(struct encoded *out, const struct template *t, const struct tokenizer *tok,
@@ -504,7 +523,7 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
 {
     bool all = o->train_on == TRAIN_ON_EVERYTHING;
     enum mark rest = all ? TARGET : OTHER;
-    struct render r = { row_of(t), tok, out, all, o->train_on_eos, rest, rest, false, e };
+    struct render r = { row_of(t), tok, out, all, o->train_on_eos, rest, rest, false, e, -1 };
     int code = 0;
     if (c->kind == RECORD_TOKENS) {
         out->tokens.n = out->n_ends = 0;
@@ -524,7 +543,7 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
         code = check_order(&r, c);
         if (!code) code = begin(&r, true);
         if (!code) code = add_turns(&r, c, o->train_on);
-        if (!code) code = flush(&r);
+        if (!code) code = flush(&r, -1);
     }
     if (!code && out->tokens.n) out->target[0] = 0;
     return code;
@@ -551,7 +570,7 @@ static int add_header(struct render *r)
 int template_prompt(struct encoded *out, const struct template *t, const struct tokenizer *tok,
                     const struct conversation *c, struct err *e)
 {
-    struct render r = { .t = row_of(t), .tok = tok, .x = out, .e = e };
+    struct render r = { .t = row_of(t), .tok = tok, .x = out, .e = e, .after = -1 };
     bool is_text = c->kind == RECORD_TEXT;
     CHECK((c->kind == RECORD_CHAT || c->kind == RECORD_ALPACA || is_text) && c->n > 0);
     enum role ends = c->turns[c->n - 1].role;
@@ -563,7 +582,7 @@ int template_prompt(struct encoded *out, const struct template *t, const struct 
     if (!code && is_text) code = add_text(&r, c->turns[0].text, c->turns[0].n, OTHER);
     if (!code && !is_text) code = add_turns(&r, c, TRAIN_ON_RESPONSES);
     if (!code && !is_text) code = add_header(&r);
-    if (!code) code = flush(&r);
+    if (!code) code = flush(&r, -1);
     if (!code && out->tokens.n) memset(out->target, 0, out->tokens.n);
     return code;
 }

@@ -50,7 +50,7 @@ static void add_special(struct writer *w, const struct piece *p)
 
 static void add_text(struct writer *w, const char *text, size_t n)
 {
-    bool own = w->t->spaced && w->after_special && *text == ' ' && tokenizer_prefixes_runs(w->tok);
+    bool own = w->t->spaced && w->after_special && *text == ' ' && tokenizer_prefixes(w->tok, 0);
     add_string(w, text + own, n - own);
 }
 

@@ -411,6 +411,17 @@ static void head_backward(struct network *n, const uint32_t *rows, size_t first,
     }
 }
 
+/* Whether the target is the largest of the logits that may be picked, the first of equals. */
+static bool hits_unmuted(const real *z, size_t target, const uint8_t *mute, size_t V)
+{
+    if (mute[target]) return false;
+    for (size_t v = 0; v < V; v++) {
+        if (mute[v]) continue;
+        if (z[v] > z[target] || (z[v] == z[target] && v < target)) return false;
+    }
+    return true;
+}
+
 void network_head(struct network *n, const struct pass *p, real scale, bool backward)
 {
     const struct shape *s = &n->base->shape;
@@ -423,6 +434,10 @@ void network_head(struct network *n, const struct pass *p, real scale, bool back
         for (size_t i = 0; i < m; i++) n->head_weight[i] = scale * (real)p->weight[first + i];
         n->k->cross_entropy(n->loss + first, n->hit + first, n->logits, p->target + first,
                             n->head_weight, m, s->V, backward);
+        for (size_t i = 0; n->mute && !backward && i < m; i++) {
+            n->hit[first + i] = hits_unmuted(n->logits + i * s->V, (size_t)p->target[first + i],
+                                             n->mute, s->V);
+        }
         if (backward) head_backward(n, p->target_row, first, m);
     }
 }

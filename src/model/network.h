@@ -74,6 +74,9 @@ struct network {
     size_t head_rows;
     double *loss; /* (T) of each target of the pass */
     uint8_t *hit; /* (T) whether the target was the largest logit */
+    /* (V) the caller's: set for ids that generation never picks, which beat no target; NULL: none.
+     * The loss is over all V logits all the same, as in training. */
+    const uint8_t *mute;
     void *product_work, *attention_work;
 
     struct arena arena;

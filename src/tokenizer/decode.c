@@ -60,7 +60,11 @@ void tokenizer_decode(const struct tokenizer *t, struct str *out, const int32_t 
 {
     bool strip = strip_prefix && (t->prefix != PREFIX_NONE || t->trim);
     for (size_t i = 0; i < n; i++) {
-        CHECK(ids[i] >= 0 && (size_t)ids[i] < t->vocab.n);
+        if (ids[i] < 0 || (size_t)ids[i] >= t->vocab.n) {
+            padding_name(out, ids[i]);
+            strip = false;
+            continue;
+        }
         bool control = t->vocab.pieces[ids[i]].type == TOKEN_CONTROL;
         if (control && !special) continue;
         add_piece(t, out, ids[i], strip && !control);

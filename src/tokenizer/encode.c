@@ -12,6 +12,7 @@ struct encoder {
     struct tokens *out;
     const char *text; /* the caller's */
     size_t base;      /* added to every span */
+    bool inner;       /* a special token stands in front of the text: it begins nothing */
     struct bpe_work work;
     struct splits splits;
     /* SentencePiece-style: the normalised segment, and for each of its bytes (and its end) the
@@ -62,7 +63,52 @@ int tokens_add(struct tokens *t, int32_t id, size_t start, size_t end, struct er
 static int put(struct encoder *x, uint32_t id, size_t start, size_t end)
 {
     x->after_unknown = false;
+    if (!tokenizer_has_row(x->t, (int32_t)id)) return tokenizer_no_row(x->t, (int32_t)id, x->e);
     return tokens_add(x->out, (int32_t)id, x->base + start, x->base + end, x->e);
+}
+
+/* ---- white space beside added tokens -------------------------------------------------------- */
+
+/* White space as Hugging Face's library strips it (Unicode's White_Space). */
+static bool is_white(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+           c == 0x205f || c == 0x3000;
+}
+
+/* The white space at the beginning of [from, to): where it ends. */
+static size_t after_white(const char *text, size_t from, size_t to)
+{
+    uint32_t c;
+    for (size_t n; from < to; from += n) {
+        n = utf8_decode(&c, text + from, to - from);
+        if (!is_white(c)) break;
+    }
+    return from;
+}
+
+/* The white space at the end of [from, to): where it begins. */
+static size_t before_white(const char *text, size_t from, size_t to)
+{
+    while (from < to) {
+        size_t at = to - 1;
+        uint32_t c;
+        while (at > from && ((unsigned char)text[at] & 0xc0) == 0x80) at--;
+        utf8_decode(&c, text + at, to - at);
+        if (!is_white(c)) break;
+        to = at;
+    }
+    return to;
+}
+
+/* A word with lstrip or rstrip covers the white space beside it as well. */
+static void widen_word(size_t *begin, size_t *end, const struct tokenizer *t, int32_t id,
+                       const char *text, size_t from, size_t to)
+{
+    const struct piece *word = &t->vocab.pieces[id];
+    if (word->lstrip) *begin = before_white(text, from, *begin);
+    if (word->rstrip) *end = after_white(text, *end, to);
 }
 
 /* ---- SentencePiece-style -------------------------------------------------------------------- */
@@ -187,7 +233,8 @@ static int encode_pieces(struct encoder *x, size_t from, size_t to)
 static bool wants_prefix(const struct encoder *x, size_t from, size_t i, size_t to)
 {
     const struct tokenizer *t = x->t;
-    if (t->prefix == PREFIX_NONE || (t->prefix == PREFIX_FIRST && from > 0)) return false;
+    if (t->prefix == PREFIX_NONE) return false;
+    if (t->prefix == PREFIX_FIRST && (from > 0 || x->inner)) return false;
     bool space = x->text[i] == ' ' || is_meta_space(x->text + i, to - i);
     return !(t->prefix_unless_space && space);
 }
@@ -256,9 +303,11 @@ static int encode_spm(struct encoder *x, size_t from, size_t to)
             i++;
             continue;
         }
-        if (start < i) code = encode_pieces(x, start, i);
-        if (!code) code = put(x, (uint32_t)id, x->origin[i], x->origin[i + found]);
-        start = i += found;
+        size_t begin = i, end = i + found;
+        widen_word(&begin, &end, x->t, id, x->normal.p, start, n);
+        if (start < begin) code = encode_pieces(x, start, begin);
+        if (!code) code = put(x, (uint32_t)id, x->origin[begin], x->origin[end]);
+        start = i = end;
     }
     return !code && start < n ? encode_pieces(x, start, n) : code;
 }
@@ -336,9 +385,11 @@ static int between_words(struct encoder *x, const struct match *m, segment_fn *f
             i++;
             continue;
         }
-        if (start < i) code = f(x, start, i);
-        if (!code) code = put(x, (uint32_t)id, i, i + found);
-        start = i += found;
+        size_t begin = i, end = i + found;
+        widen_word(&begin, &end, x->t, id, x->text, start, to);
+        if (start < begin) code = f(x, start, begin);
+        if (!code) code = put(x, (uint32_t)id, begin, end);
+        start = i = end;
     }
     return !code && start < to ? f(x, start, to) : code;
 }
@@ -351,6 +402,12 @@ static int encode_outside_raw(struct encoder *x, size_t from, size_t to)
 int tokenizer_encode(const struct tokenizer *t, struct tokens *out, const char *text, size_t n,
                      size_t base, struct err *e)
 {
+    return tokenizer_encode_between(t, out, text, n, base, -1, -1, e);
+}
+
+int tokenizer_encode_between(const struct tokenizer *t, struct tokens *out, const char *text,
+                             size_t n, size_t base, int32_t after, int32_t before, struct err *e)
+{
     size_t bad = 0;
     if (!utf8_valid(text, n, &bad)) {
         return err_set(e, "byte %zu: found %s, wanted valid UTF-8", base + bad,
@@ -362,10 +419,15 @@ int tokenizer_encode(const struct tokenizer *t, struct tokens *out, const char *
                        "all",
                        n);
     }
-    struct encoder x = { .t = t, .out = out, .text = text, .base = base, .e = e };
+    size_t from = 0, to = n;
+    if (after >= 0 && t->vocab.pieces[after].rstrip) from = after_white(text, 0, n);
+    if (before >= 0 && t->vocab.pieces[before].lstrip) to = before_white(text, from, n);
+    struct encoder x = {
+        .t = t, .out = out, .text = text, .base = base, .inner = after >= 0, .e = e
+    };
     int code = bpe_work_begin(&x.work, &t->bpe, e);
     if (!code && t->kind == TOKENIZER_BYTE_BPE) code = splits_init(&x.splits, &t->splitter, e);
-    if (!code) code = between_words(&x, &t->raw[0], encode_outside_raw, 0, n);
+    if (!code) code = between_words(&x, &t->raw[0], encode_outside_raw, from, to);
     splits_release(&x.splits);
     bpe_work_release(&x.work);
     str_free(&x.normal);

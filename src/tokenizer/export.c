@@ -11,6 +11,11 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 
+static const char *json_bool(bool v)
+{
+    return v ? "true" : "false";
+}
+
 /* Whether tokenizer.json can say what this tokenizer does. */
 static bool fits_json(const struct tokenizer *t)
 {
@@ -56,9 +61,10 @@ static void put_decoder(struct str *out, const struct tokenizer *t)
         str_addf(out, "%s\n  \"%zu\": {\"content\": ", comma, i);
         json_add_string(out, text, n);
         str_addf(out,
-                 ", \"lstrip\": false, \"normalized\": %s, \"rstrip\": false, "
+                 ", \"lstrip\": %s, \"normalized\": %s, \"rstrip\": %s, "
                  "\"single_word\": false, \"special\": %s}",
-                 special || p->search == SEARCH_RAW ? "false" : "true", special ? "true" : "false");
+                 json_bool(p->lstrip), json_bool(!special && p->search != SEARCH_RAW),
+                 json_bool(p->rstrip), json_bool(special));
         comma = ",";
     }
     str_addz(out, "\n }");

@@ -37,8 +37,9 @@ static void put_added(struct str *out, const struct tokenizer *t)
         str_addf(out, "%s\n  {\"id\": %zu, \"content\": ", comma, i);
         put_text(out, t, (int32_t)i);
         str_addf(out,
-                 ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
+                 ", \"single_word\": false, \"lstrip\": %s, \"rstrip\": %s, "
                  "\"normalized\": %s, \"special\": %s}",
+                 p->lstrip ? "true" : "false", p->rstrip ? "true" : "false",
                  special || p->search == SEARCH_RAW ? "false" : "true", special ? "true" : "false");
         comma = ",";
     }

@@ -66,8 +66,9 @@ static int add_piece(struct tokenizer *t, const struct gguf *g, const char *text
     int code = vocab_add(&t->vocab, text, n, score, (enum token_type)type, g->path, e);
     if (code) return code;
     if (type == TOKEN_BYTE) t->byte_fallback = true;
-    bool spm = t->kind == TOKENIZER_SPM;
-    t->vocab.pieces[id].search = spm ? SEARCH_NORMALIZED : SEARCH_RAW;
+    /* llama.cpp cuts user-defined tokens out of the text as it came, and puts a space in front of
+     * what follows each (tokenizer_st_partition, is_prev_special) */
+    t->vocab.pieces[id].search = SEARCH_RAW;
     return 0;
 }
 

@@ -25,7 +25,7 @@ struct entry {
     size_t n;
     enum token_type type;
     enum piece_search search;
-    bool in_model;
+    bool in_model, lstrip, rstrip;
 };
 
 static const char *at(struct hf *h, const char *key)
@@ -43,22 +43,20 @@ int hf_read_added(struct added *a, const json_t *o, const char *where, struct er
         return err_set(e, "%s: found %s without content, wanted an added token", where,
                        json_kind(o));
     }
-    bool normalized, strip = false, single = false;
-    a->special = false;
+    bool normalized, single = false;
+    a->special = a->lstrip = a->rstrip = false;
     int code = json_get_bool(&a->special, o, "special", where, e);
     normalized = !a->special;
     if (!code) code = json_get_bool(&normalized, o, "normalized", where, e);
-    if (!code) code = json_get_bool(&strip, o, "lstrip", where, e);
-    if (!code && !strip) code = json_get_bool(&strip, o, "rstrip", where, e);
+    if (!code) code = json_get_bool(&a->lstrip, o, "lstrip", where, e);
+    if (!code) code = json_get_bool(&a->rstrip, o, "rstrip", where, e);
     if (!code) code = json_get_bool(&single, o, "single_word", where, e);
     if (code) return code;
     a->text = json_string_value(text);
     a->n = json_string_length(text);
     a->search = normalized ? SEARCH_RAW_LAST : SEARCH_RAW;
-    if (a->special || (!strip && !single)) return 0; /* text is not searched for special ones */
-    return err_set(e,
-                   "%s (%s): found lstrip, rstrip or single_word on a token that is not "
-                   "special, wanted none of them",
+    if (a->special || !single) return 0; /* text is not searched for special ones */
+    return err_set(e, "%s (%s): found single_word on a token that is not special, wanted none",
                    where, err_quote(a->text, a->n));
 }
 
@@ -72,7 +70,12 @@ static int read_added(struct hf *h, struct entry *x, size_t *id, size_t i, struc
     if (!code && !json_has(o, "id")) code = err_set(e, "%s: found no id, wanted one", where);
     if (!code) code = json_get_size(id, o, "id", where, e);
     if (code) return code;
-    *x = (struct entry){ a.text, a.n, a.special ? TOKEN_CONTROL : TOKEN_USER, a.search, false };
+    *x = (struct entry){ .text = a.text,
+                         .n = a.n,
+                         .type = a.special ? TOKEN_CONTROL : TOKEN_USER,
+                         .search = a.search,
+                         .lstrip = a.lstrip,
+                         .rstrip = a.rstrip };
     return 0;
 }
 
@@ -107,7 +110,9 @@ static int place_vocab(struct hf *h, struct entry *entries, size_t n, const json
     json_t *value;
     json_object_foreach((json_t *)vocab, text, value)
     {
-        struct entry x = { text, strlen(text), TOKEN_NORMAL, SEARCH_RAW, true };
+        struct entry x = {
+            .text = text, .n = strlen(text), .search = SEARCH_RAW, .in_model = true
+        };
         x.type = type_of(h, x.text, x.n);
         if (!json_is_integer(value) || json_integer_value(value) < 0) {
             return err_set(e, "%s: model.vocab: piece %s: found %s, wanted an id of 0 or more",
@@ -140,6 +145,8 @@ static int place_added(struct hf *h, struct entry *entries, size_t n, const json
         } else {
             entries[id].type = x.type;
             entries[id].search = x.search;
+            entries[id].lstrip = x.lstrip;
+            entries[id].rstrip = x.rstrip;
         }
         if (code) return code;
     }
@@ -176,6 +183,8 @@ static int read_pieces(struct hf *h, struct err *e)
         if (code) break;
         h->t->vocab.pieces[i].search = (uint8_t)x->search;
         h->t->vocab.pieces[i].in_model = x->in_model;
+        h->t->vocab.pieces[i].lstrip = x->lstrip;
+        h->t->vocab.pieces[i].rstrip = x->rstrip;
     }
     mem_free(entries);
     return code;
@@ -301,6 +310,14 @@ static int read_root(struct hf *h, const json_t *root, bool *refused, struct err
 {
     h->model = json_object_get(root, "model");
     h->added = json_object_get(root, "added_tokens");
+    if (!h->model && json_is_array(json_object_get(root, "vocab")) &&
+        json_is_object(json_object_get(root, "config"))) {
+        return err_set(e,
+                       "%s: found Mistral's tekken.json, which is not supported, wanted a "
+                       "SentencePiece model or a tokenizer.json; use the tokenizer.json of the "
+                       "Hugging Face release",
+                       h->path);
+    }
     if (!json_is_object(h->model)) {
         return err_set(e, "%s: model: found %s, wanted an object", h->path, json_kind(h->model));
     }

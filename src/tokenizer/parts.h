@@ -47,6 +47,7 @@ struct tokenizer {
     size_t n_stops;
     bool adds_bos;
     char *chat_template;
+    size_t rows; /* of the model (tokenizer_fit()); 0: not told, any number */
 
     /* ---- derived by tokenizer_seal() ---- */
     struct vocab chars; /* characters inside pieces that are no pieces: symbols from vocab.n on */
@@ -104,7 +105,7 @@ int gguf_vocab_read(struct tokenizer *t, const char *path, bool *absent, struct 
 struct added {
     const char *text;
     size_t n;
-    bool special;
+    bool special, lstrip, rstrip;
     enum piece_search search;
 };
 int hf_read_added(struct added *a, const json_t *o, const char *where, struct err *e);
@@ -123,6 +124,19 @@ uint32_t alphabet_of_byte(uint8_t byte);
 int alphabet_to_byte(uint32_t c);
 /* Append the spelling of bytes. */
 void alphabet_spell(struct str *out, const char *bytes, size_t n);
+
+/* ---- fit.c ---- */
+/* The name of an id without a piece, as llama.cpp's converter writes it. */
+void padding_name(struct str *out, int32_t id);
+
+/* ---- container.c ---- */
+enum container { CONTAINER_SPM, CONTAINER_HF, CONTAINER_GGUF, CONTAINER_UNKNOWN };
+/* Which reader a file is for, by its content; by its name where the content says nothing. */
+int container_of(enum container *c, const char *path, struct err *e);
+/* Whether a file name ends so. */
+bool ends_with(const char *text, const char *end);
+/* Tiktoken's ranks, as Meta publishes Llama 3: lines of base64 and a number. */
+bool is_tiktoken(const uint8_t *bytes, size_t n);
 
 /* The byte that "<0x0A>" stands for, or -1 for any other spelling. */
 int byte_piece(const char *text, size_t n);

@@ -76,6 +76,7 @@ static int add_piece(struct sidecars *s, const struct numbered *x, const char *w
                        where, err_quote(a->text, a->n), x->id, err_quote(known, n));
     }
     struct piece *p = &v->pieces[x->id];
+    if (s->from_spm) p->lstrip |= a->lstrip, p->rstrip |= a->rstrip;
     if (a->special) {
         tokenizer_mark_special(s->t, (int32_t)x->id);
     } else if (s->from_spm && (p->type == TOKEN_NORMAL || p->type == TOKEN_USER)) {
@@ -169,7 +170,7 @@ static int number_added(struct numbered *list, size_t *n, const json_t *root,
                            json_kind(value));
         }
         bool named = vocab_find(special, key, strlen(key)) >= 0;
-        struct added a = { key, strlen(key), named, SEARCH_RAW };
+        struct added a = { .text = key, .n = strlen(key), .special = named, .search = SEARCH_RAW };
         list[(*n)++] = (struct numbered){ (size_t)json_integer_value(value), a };
     }
     return 0;
@@ -325,7 +326,11 @@ static int read_config(struct sidecars *s, const char *path, struct err *e)
     if (!code) code = read_decoder(s, path, e);
     if (code || !s->from_spm) return code;
     if (!prefix) s->t->prefix = PREFIX_NONE;
-    if (!legacy && s->t->prefix == PREFIX_EACH) s->t->prefix = PREFIX_FIRST;
+    if (legacy || s->t->prefix != PREFIX_EACH) return 0;
+    /* As Metaspace's "first", which is what transformers makes of it but for its slow class of
+     * version 4: that puts a second space in front of a text that begins with one. */
+    s->t->prefix = PREFIX_FIRST;
+    s->t->prefix_unless_space = true;
     return 0;
 }
 

@@ -277,17 +277,6 @@ static int read_model(struct spm *s, struct reader *r, struct err *e)
     return code ? code : finish(s, e);
 }
 
-/* Llama 3 as Meta publishes it: lines of base64 and a number, under the same file name. */
-static bool is_tiktoken(const struct map *m)
-{
-    const uint8_t *line = m->size ? memchr(m->data, '\n', m->size < 64 ? m->size : 64) : NULL;
-    if (!line || line == m->data) return false;
-    for (const uint8_t *p = m->data; p < line; p++) {
-        if (*p < 0x20 || *p > 0x7e) return false;
-    }
-    return memchr(m->data, ' ', (size_t)(line - m->data)) != NULL;
-}
-
 int spm_read(struct tokenizer *t, const char *path, struct err *e)
 {
     struct map m;
@@ -303,7 +292,7 @@ int spm_read(struct tokenizer *t, const char *path, struct err *e)
     struct reader r = reader_of(m.data, m.size);
     if (is_lfs_pointer(m.data, m.size)) {
         code = lfs_refuse(path, e);
-    } else if (is_tiktoken(&m)) {
+    } else if (is_tiktoken(m.data, m.size)) {
         code = err_set(e,
                        "%s: found tiktoken's format (Llama 3 as Meta publishes it), wanted a "
                        "SentencePiece model; use the tokenizer.json of the Hugging Face "

@@ -78,32 +78,6 @@ int tokenizer_add_merge(struct tokenizer *t, int32_t left, int32_t right, const 
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
-enum container { CONTAINER_SPM, CONTAINER_HF, CONTAINER_GGUF };
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
-/* By name, else by the first byte. */
-static int container_of(enum container *c, const char *path, struct err *e)
-{
-    struct map m;
-    int code = map_open(&m, path, e);
-    if (code) return code;
-    bool magic = m.size >= 4 && memcmp(m.data, "GGUF", 4) == 0;
-    if (ends_with(path, ".gguf") || magic) {
-        *c = CONTAINER_GGUF;
-    } else if (ends_with(path, ".json") || (m.size && m.data[0] == '{')) {
-        *c = CONTAINER_HF;
-    } else {
-        *c = CONTAINER_SPM;
-    }
-    map_close(&m);
-    return 0;
-}
-
 struct attempt {
     bool refused; /* sound, but of a kind that we do not encode */
     bool absent;  /* sound, but without a tokenizer */
@@ -144,7 +118,33 @@ static int open_file(struct tokenizer **out, const char *path, struct attempt *a
     return 0;
 }
 
-/* a->absent when the directory holds neither file. */
+/* A directory without the usual names: the one file of Mistral's names, which are told apart by the
+ * version of the vocabulary. a->absent when there is none. */
+static int open_other(struct tokenizer **out, const char *dir, struct attempt *a, struct err *e)
+{
+    static const char *const names[] = { "tokenizer.model.v1",   "tokenizer.model.v2",
+                                         "tokenizer.model.v3",   "tokenizer.model.v7",
+                                         "tokenizer.model.v7m1", "tekken.json" };
+    char path[PATH_BYTES];
+    const char *found = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (path_join(path, dir, names[i], e)) return e->code;
+        if (!file_exists(path)) continue;
+        if (found) {
+            return err_set(e,
+                           "%s: found %s and %s, wanted one tokenizer; name it with --tokenizer "
+                           "or model.tokenizer",
+                           dir, found, names[i]);
+        }
+        found = names[i];
+    }
+    a->absent = !found;
+    if (!found) return err_set(e, "%s: found no tokenizer.json and no tokenizer.model", dir);
+    int code = path_join(path, dir, found, e);
+    return code ? code : open_file(out, path, a, e);
+}
+
+/* a->absent when the directory holds no tokenizer. */
 static int open_dir(struct tokenizer **out, const char *dir, struct attempt *a, struct err *e)
 {
     char json[PATH_BYTES], model[PATH_BYTES];
@@ -154,10 +154,7 @@ static int open_dir(struct tokenizer **out, const char *dir, struct attempt *a, 
     if (!code) code = path_join(model, dir, "tokenizer.model", e);
     if (code) return code;
     bool has_json = file_exists(json), has_model = file_exists(model);
-    if (!has_json && !has_model) {
-        a->absent = true;
-        return err_set(e, "%s: found no tokenizer.json and no tokenizer.model", dir);
-    }
+    if (!has_json && !has_model) return open_other(out, dir, a, e);
     if (!has_json) return open_file(out, model, a, e);
     code = open_file(out, json, a, e);
     if (!code || !a->refused || !has_model) return code;
@@ -203,7 +200,7 @@ static int home_of(char dir[PATH_BYTES], struct tokenizer **out, const char *pat
         return 0;
     }
     if (kind == PATH_NOTHING) return err_set(e, "%s: no such file or directory", path);
-    if (ends_with(path, ".gguf") || ends_with(path, ".model") || ends_with(path, ".json")) {
+    if (tokenizer_is_file(path)) {
         struct attempt a;
         int code = open_file(out, path, &a, e);
         if (!code || !a.absent) return code;
@@ -273,9 +270,13 @@ bool tokenizer_adds_prefix(const struct tokenizer *t)
     return t->prefix != PREFIX_NONE;
 }
 
-bool tokenizer_prefixes_runs(const struct tokenizer *t)
+int32_t tokenizer_unknown(const struct tokenizer *t)
 {
-    return t->prefix == PREFIX_EACH;
+    return t->unk;
+}
+bool tokenizer_prefixes(const struct tokenizer *t, int32_t after)
+{
+    return t->prefix == PREFIX_EACH || (t->prefix == PREFIX_FIRST && after < 0);
 }
 
 bool tokenizer_is_eos(const struct tokenizer *t, int32_t id)
@@ -296,6 +297,11 @@ int32_t tokenizer_special(const struct tokenizer *t, const char *text)
 {
     int32_t id = vocab_find(&t->vocab, text, strlen(text));
     return id >= 0 && special_type(t->vocab.pieces[id].type) ? id : -1;
+}
+
+int32_t tokenizer_find_piece(const struct tokenizer *t, const char *text, size_t n)
+{
+    return vocab_find(&t->vocab, text, n);
 }
 
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n)
@@ -333,10 +339,13 @@ int tokenizer_digest(const struct tokenizer *t, uint8_t digest[SHA256_BYTES], st
              t->ignore_merges, t->byte_fallback, t->adds_bos);
     str_addf(&s, "%d %d %d\n", t->unk, t->bos, t->eos);
     for (size_t i = 0; i < t->n_stops; i++) str_addf(&s, "%d ", t->stops[i]);
+    /* earlier versions put a space after every special token there: other ids */
+    if (t->prefix == PREFIX_FIRST) str_addz(&s, "first only ");
     for (size_t i = 0; i < t->vocab.n; i++) {
         const struct piece *p = &t->vocab.pieces[i];
         str_addf(&s, "\n%u %a %d %d %d ", p->n, (double)p->score, p->type, p->search, p->in_model);
         str_add(&s, t->vocab.text.p + p->at, p->n);
+        if (p->lstrip || p->rstrip) str_addf(&s, " strips %d %d", p->lstrip, p->rstrip);
     }
     for (size_t i = 0; i < t->n_merges; i++) {
         const struct merge *m = &t->merges[i];

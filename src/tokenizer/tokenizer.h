@@ -20,13 +20,17 @@
 
 struct tokenizer;
 
-/* Open a tokenizer.model, a tokenizer.json, a .gguf, or a directory that holds one of the first
- * two. A directory with both: tokenizer.json, which knows the added tokens, unless it is a kind we
+/* Open a SentencePiece model, a tokenizer.json, a GGUF (each recognised by its content, whatever its
+ * name: tokenizer.model.v3), or a directory that holds one of the first two. A directory with both: tokenizer.json, which knows the added tokens, unless it is a kind we
  * refuse. Next to either, tokenizer_config.json, special_tokens_map.json, generation_config.json
  * and added_tokens.json are read for bos, eos, added tokens and the chat template. The tokenizer is
  * immutable afterwards and may be used from many threads. */
 int tokenizer_open(struct tokenizer **out, const char *path, struct err *e);
 void tokenizer_free(struct tokenizer *t);
+
+/* Whether the file is, by its content, one that tokenizer_open() takes or refuses by name: a
+ * SentencePiece model, a tokenizer.json, tiktoken's ranks, Mistral's tekken.json, a GGUF. */
+bool tokenizer_is_file(const char *path);
 
 /* Find the tokenizer of a model as the command line promises: `named` when it is not NULL, else in
  * the model itself (GGUF, or a tokenizer's own file), in its directory, then in the directory's
@@ -59,9 +63,22 @@ int tokens_add(struct tokens *t, int32_t id, size_t start, size_t end, struct er
 int tokenizer_encode(const struct tokenizer *t, struct tokens *out, const char *text, size_t n,
                      size_t base, struct err *e);
 
+/* The same for a part of a text in which special tokens were placed by id: `after` is the one in
+ * front of this part, `before` the one that follows it, -1 where there is none (also where `after`
+ * is a BOS that is not written in the text but put in front of it, since texts begin behind that).
+ * What a tokenizer does at the beginning of a text only (legacy = false, prepend_scheme = first) it
+ * does not do after a special token; white space beside tokens with lstrip or rstrip gives no
+ * token. Source: PreTrainedTokenizer.tokenize and LlamaTokenizer.tokenize of transformers 4,
+ * tokenizers/src/pre_tokenizers/metaspace.rs and .../added_vocabulary.rs. */
+int tokenizer_encode_between(const struct tokenizer *t, struct tokens *out, const char *text,
+                             size_t n, size_t base, int32_t after, int32_t before, struct err *e);
+/* Whether it puts a space of its own in front of a part of a text; `after` as above. */
+bool tokenizer_prefixes(const struct tokenizer *t, int32_t after);
+
 /* Append the text of ids, special tokens skipped unless `special`. SentencePiece-style: the dummy
  * prefix's space is removed from the front when the first id carries it (`strip_prefix`). Bytes may
- * be incomplete UTF-8 when the ids end inside a character. Ids out of range are CHECKed. */
+ * be incomplete UTF-8 when the ids end inside a character. Ids without a piece (data sets of token
+ * ids may hold them) are spelt [PAD330], as llama.cpp names them. */
 void tokenizer_decode(const struct tokenizer *t, struct str *out, const int32_t *ids, size_t n,
                       bool special, bool strip_prefix);
 
@@ -72,6 +89,24 @@ const char *tokenizer_path(const struct tokenizer *t);
 int tokenizer_digest(const struct tokenizer *t, uint8_t digest[SHA256_BYTES], struct err *e);
 
 size_t tokenizer_size(const struct tokenizer *t); /* ids are 0 .. size-1 */
+
+/* A model and its tokenizer need not have the same size. Embeddings are padded: ids without a piece
+ * are then never to be said. Or a tokenizer has tokens that were added without resizing the model:
+ * it serves as long as none of them is needed.
+ *
+ * Say that the model `model` (a path, for the message) has `rows` rows. An error when an ordinary
+ * piece, one that text comes to by merging, has no row: the two do not belong together. Afterwards
+ * encoding a text that needs a token without a row is an error that names the token. */
+int tokenizer_fit(struct tokenizer *t, size_t rows, const char *model, struct err *e);
+/* The lowest id from `rows` on that is an ordinary piece, a beginning or an end; -1: none. */
+int32_t tokenizer_needs(const struct tokenizer *t, size_t rows);
+/* Whether the id can be placed: it has a row, as far as tokenizer_fit() was told. */
+bool tokenizer_has_row(const struct tokenizer *t, int32_t id);
+/* Set *e to the error for an id that has none. */
+int tokenizer_no_row(const struct tokenizer *t, int32_t id, struct err *e);
+/* *mute = a flag for each of a model's `rows` ids: set where it has no piece, or an unused one, and
+ * must not be picked. NULL when every id may be. Freed with mem_free(). */
+int tokenizer_mute(uint8_t **mute, const struct tokenizer *t, size_t rows, struct err *e);
 int32_t tokenizer_bos(const struct tokenizer *t); /* -1: none */
 int32_t tokenizer_eos(const struct tokenizer *t); /* the first of the list; -1: none */
 /* Any id that ends generation: every eos of the files, and eot where a GGUF names one. */
@@ -100,6 +135,8 @@ enum tokenizer_kind tokenizer_kind(const struct tokenizer *t);
 enum pretokenizer tokenizer_pre(const struct tokenizer *t);
 /* The piece as stored (SentencePiece: with U+2581; byte-level: in GPT-2's printable alphabet). */
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n);
+/* The id of a piece of exactly that text, or -1. */
+int32_t tokenizer_find_piece(const struct tokenizer *t, const char *text, size_t n);
 /* Of SPM kinds; a tokenizer.json has none, so they are made from its merges. */
 float tokenizer_score(const struct tokenizer *t, int32_t id);
 /* Whether merging by those scores gives what this tokenizer gives. When false, containers that
@@ -109,8 +146,8 @@ enum token_type tokenizer_type(const struct tokenizer *t, int32_t id);
 /* Merge number i as its two parts' ids; false past the last (SPM without a merge list: none). */
 bool tokenizer_merge(const struct tokenizer *t, size_t i, int32_t *left, int32_t *right);
 bool tokenizer_adds_prefix(const struct tokenizer *t); /* SPM's dummy prefix */
-/* Whether that stands in front of every text between special tokens, and not only of the first. */
-bool tokenizer_prefixes_runs(const struct tokenizer *t);
+/* -1: none. With byte fallback no text becomes it. */
+int32_t tokenizer_unknown(const struct tokenizer *t);
 
 /* Write files from which transformers (and lorac) load this tokenizer into a directory that exists:
  * tokenizer.json and tokenizer_config.json with bos, eos, special tokens and the chat template; of

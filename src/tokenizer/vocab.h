@@ -24,9 +24,10 @@ enum piece_search {
 struct piece {
     uint32_t at, n; /* its bytes in vocab.text */
     float score;
-    uint8_t type;   /* enum token_type */
-    uint8_t search; /* enum piece_search */
-    bool in_model;  /* of a TOKEN_USER piece: merging may come to it as well, since Hugging Face's
+    uint8_t type;        /* enum token_type */
+    uint8_t search;      /* enum piece_search */
+    bool lstrip, rstrip; /* it swallows the white space before, after it */
+    bool in_model; /* of a TOKEN_USER piece: merging may come to it as well, since Hugging Face's
                        added tokens can be in the model's vocabulary too */
 };
 

@@ -178,14 +178,8 @@ static int open_tokenizer(struct setup *s, const struct config *c, struct err *e
     if (all_tokens(c)) return 0;
     const char *key = c->model.tokenizer ? "model.tokenizer" : "model.path";
     int code = tokenizer_find(&s->tok, c->model.path, c->model.tokenizer, e);
+    if (!code) code = tokenizer_fit(s->tok, s->model.shape.V, c->model.path, e);
     if (code) return config_prefix(e, c, key, 0);
-    if (tokenizer_size(s->tok) > s->model.shape.V) {
-        err_set(e,
-                "%s: the tokenizer has %zu ids, the model's vocabulary %zu; they do not "
-                "belong together (added tokens need a base with a larger embedding)",
-                c->model.path, tokenizer_size(s->tok), s->model.shape.V);
-        return config_prefix(e, c, key, 0);
-    }
     if (!c->data.template) return 0;
     return named_template(&s->template, c->data.template, "data.template", c, s, e);
 }
