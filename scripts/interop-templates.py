@@ -27,7 +27,7 @@ from types import ModuleType
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from checks import LORAC, Report
+from checks import LORAC, Report, lorac
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -765,6 +765,67 @@ def check_written(report: Report, tokenizer: ByteLevel, names: list[str]) -> Non
                     raise AssertionError(f"{text!r}, wanted {got['text']!r}")
 
 
+def check_merged(report: Report, folder: Path) -> None:
+    """A merged directory and GGUF as transformers and gguf read them: the adapter's template, and
+    the token that ends its answers."""
+    from transformers import AutoTokenizer
+
+    base = folder / "base"
+    subprocess.run(["tests/make-model", "tiny", str(base)], check=True)
+    plain = json.loads((base / "tokenizer_config.json").read_text())
+    for name in ("alpaca", "vicuna_v1.1", "chatml", "zephyr"):
+        run = folder / f"run-{name}"
+        settings = {
+            "model": {"path": str(base)},
+            "data": {"train": "datasets/sample-alpaca.jsonl", "template": name},
+            "adapter": {"r": 2},
+            "train": {"max_steps": 1, "batch_size": 2},
+            "output": {"dir": str(run)},
+        }
+        (folder / "run.yaml").write_text(json.dumps(settings))
+        lorac("train", folder / "run.yaml")
+        for where in ("none", "config", "file"):
+            out = folder / f"merged-{where}-{name}"
+            own = {"chat_template": "{{ messages }}"} if where == "config" else {}
+            (base / "tokenizer_config.json").write_text(json.dumps(plain | own))
+            (base / "chat_template.jinja").unlink(missing_ok=True)
+            if where == "file":
+                (base / "chat_template.jinja").write_text("{{ messages }}")
+            merge = ["merge", "--model", base, "--adapter", run / "adapter", "-o"]
+            lorac(*merge, out)
+            lorac(*merge, f"{out}.gguf")
+            with report.check(f"{name} merged, the base's template in {where}"):
+                check_served(report, out, base, name, AutoTokenizer.from_pretrained(out))
+
+
+def gguf_template(path: str) -> str | None:
+    """None: the module is not there."""
+    try:
+        import gguf
+    except ImportError:
+        return None
+    field = gguf.GGUFReader(path).fields["tokenizer.chat_template"]
+    return bytes(field.parts[field.data[0]]).decode()
+
+
+def check_served(report: Report, out: Path, base: Path, name: str, fast: object) -> None:
+    program = gguf_template(f"{out}.gguf")
+    for talk, got in zip(TALKS, lorac_texts(base, name, TALKS), strict=True):
+        prompt = talk[-1]["role"] == "user"
+        texts = [
+            fast.apply_chat_template(
+                talk, tokenize=False, add_generation_prompt=prompt, chat_template=jinja
+            )
+            for jinja in (None, program)
+        ]
+        for text in texts:
+            if fast(text, add_special_tokens=False)["input_ids"] != got["ids"]:
+                raise AssertionError(f"{text!r}, wanted {got['text']!r}")
+    if name == "chatml":
+        stops = json.loads((out / "generation_config.json").read_text())["eos_token_id"]
+        report.equal("stops", fast.convert_ids_to_tokens(stops)[-1], "<|im_end|>")
+
+
 def chat_goldens(tokenizer: ByteLevel) -> list[dict]:
     chat = Chat(tokenizer)
     out = []
@@ -823,6 +884,7 @@ def main() -> None:
         names = list(dict.fromkeys(g["template"] for g in committed))
         check_written(report, made_here, names)
         check_written(report, ByteLevel(Path(folder), named=False), names)
+        check_merged(report, Path(folder))
         data = Path(os.environ.get("LORAC_TEST_DATA") or "../shared/data")
         model = data / "llama2-tokenizer" / "tokenizer.model"
         if model.exists():

@@ -41,7 +41,7 @@ model zephyr "{% for message in messages %}{{ '<|' + message.role + '|>\n' + mes
 generate unknown
 is "an unknown template: exit code" "$status" 0
 like "an unknown template: said in one line" "$err" \
-    "note: *unknown: its chat template, *is not one that lorac knows*it has \[INST\]*--template mistral"*
+    "note: *unknown: its chat template, *is not one that lorac knows*It has \[INST\]*--template mistral"
 generate unknown --template mistral
 is "with --template there is nothing to say" "$err" ""
 generate odd

@@ -102,13 +102,20 @@ static inline const char *byte_tokenizer(void)
     };
     struct str s = { 0 };
     str_addz(&s, "{\"version\":\"1.0\",\"added_tokens\":[");
-    static const char *const special[] = { "<|endoftext|>",       "<|im_start|>",
-                                           "<|im_end|>",          "<|begin_of_text|>",
-                                           "<|start_header_id|>", "<|end_header_id|>",
-                                           "<|eot_id|>",          "<|prompter|>",
-                                           "<|assistant|>",       "<|system|>",
-                                           "[INST]",              "[/INST]",
-                                           "<s>",                 "</s>" };
+    static const char *const special[] = { "<|endoftext|>",
+                                           "<|im_start|>",
+                                           "<|im_end|>",
+                                           "<|begin_of_text|>",
+                                           "<|start_header_id|>",
+                                           "<|end_header_id|>",
+                                           "<|eot_id|>",
+                                           "<|prompter|>",
+                                           "<|assistant|>",
+                                           "<|system|>",
+                                           "[INST]",
+                                           "[/INST]",
+                                           "<s>",
+                                           "</s>" };
     enum { FIRST = 3, SPECIAL = sizeof special / sizeof *special }; /* others behind all pieces */
     int others = FIRST + 256 + (int)(sizeof merges / sizeof *merges) - FIRST;
     for (int i = 0; i < SPECIAL; i++) {
