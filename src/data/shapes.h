@@ -58,9 +58,33 @@ enum data_format shape_detect(const json_t *v);
 /* The error of a value that has no format's keys: names some of its keys and what was wanted. */
 int shape_unknown(const json_t *v, const char *where, struct err *e);
 
-/* Overwrite c with the record v; on failure c->fault says what kind it is. `prompt` and `completion` are the names of prompt_completion's
- * texts, both NULL for the usual ones. Errors begin with `where`. */
-int shape_read(struct conversation *c, enum data_format f, const json_t *v, const char *prompt,
-               const char *completion, const char *where, struct err *e);
+/* Columns under names of the user's own, as data.columns gives them; NULL: not given. Where prompt
+ * and completion are given, they and the others that are given are the only ones that are read;
+ * `messages` names the list of messages, `text` the text. */
+#define RECORD_COLUMNS(C)                                                                          \
+    C(prompt)                                                                                      \
+    C(completion)                                                                                  \
+    C(input)                                                                                       \
+    C(system)                                                                                      \
+    C(choices)                                                                                     \
+    C(messages)                                                                                    \
+    C(text)
+struct record_columns {
+#define RECORD_COLUMN(name) const char *name;
+    RECORD_COLUMNS(RECORD_COLUMN)
+#undef RECORD_COLUMN
+};
+
+/* How a record is to be read. */
+struct shape_options {
+    const struct record_columns *columns; /* NULL: the usual names */
+    const char *text; /* the record's JSON of n bytes, for numbers as they are */
+    size_t n;         /* written there; NULL: as they print */
+};
+
+/* Overwrite c with the record v; on failure c->fault says what kind it is. o may be NULL. Errors
+ * begin with `where`. What a reader leaves aside, or takes in a way of its own, is in c->remarks. */
+int shape_read(struct conversation *c, enum data_format f, const json_t *v,
+               const struct shape_options *o, const char *where, struct err *e);
 
 #endif

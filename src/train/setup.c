@@ -85,8 +85,9 @@ struct records_options setup_records(const struct config *c, const struct config
 {
     return (struct records_options){
         .format = format_of(source->has_format ? source->format : c->data.format),
-        .prompt_column = c->data.columns.prompt,
-        .completion_column = c->data.columns.completion,
+#define COLUMN(name) .columns.name = c->data.columns.name,
+        RECORD_COLUMNS(COLUMN)
+#undef COLUMN
     };
 }
 
