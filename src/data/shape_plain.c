@@ -143,18 +143,22 @@ static int apply_mask(const struct reading *r, const char *name, const json_t *m
     return 0;
 }
 
-/* Padding would be trained on, or attended to. */
+/* Padding is harmless at the end and without loss; anywhere else it would be trained on, or attended
+ * to. */
 static int check_padding(const struct reading *r, const json_t *mask)
 {
+    size_t n = json_array_size(mask), last = n;
     reading_use(r, "attention_mask");
-    for (size_t i = 0; i < json_array_size(mask); i++) {
+    while (last > 0 && json_integer_value(json_array_get(mask, last - 1)) == 0) last--;
+    for (size_t i = 0; last > 0 && i < n && i < r->c->n_ids; i++) {
         const json_t *v = json_array_get(mask, i);
-        if (!json_is_false(v) && (!json_is_integer(v) || json_integer_value(v) != 0)) continue;
+        if (!json_is_integer(v) || json_integer_value(v) != 0) continue;
+        if (i >= last && r->c->labels[i] == LABEL_NONE) continue;
         char field[64];
         snprintf(field, sizeof field, "attention_mask[%zu]", i);
         return reading_fault(r, FAULT_VALUE, field,
-                             "found 0, which marks padding, wanted 1: leave padding out of "
-                             "input_ids and labels");
+                             "found padding %s, wanted none: leave it out of input_ids and labels",
+                             i < last ? "in front of tokens" : "that has loss");
     }
     return 0;
 }
