@@ -58,6 +58,7 @@ struct turn {
     const char *input; /* RECORD_ALPACA's user turn: its input, or NULL; never empty */
     size_t input_n;
     bool train;      /* of an assistant turn: its tokens are targets */
+    bool listed;     /* a user's text that ends in a list: plain ends its last line */
     bool context;    /* no token of it is ever a target, train_on: everything included */
     uint32_t parent; /* in a forest: the turn it answers, which lies before it, or TURN_ROOT */
 };

@@ -58,7 +58,7 @@ static size_t count_kind(const struct remarks *r, enum remark kind)
 /* A column of the record, not a member of its messages. */
 static bool is_column(const struct remark_row *row)
 {
-    return !strchr(row->name, '[');
+    return !strstr(row->name, "[].");
 }
 
 static void say_unused(struct str *notes, const struct remarks *r, const char *file)

@@ -119,6 +119,7 @@ static int add_question(const struct reading *r, const struct fields *f, const s
         code = str_error(&text, r->e);
     }
     if (!code) code = conversation_add(r->c, ROLE_USER, text.n ? text.p : "", text.n, r->e);
+    if (!code) r->c->turns[r->c->n - 1].listed = c->n || c->is_text;
     str_clear(&text);
     const struct column *input = f->at[FIELD_INPUT];
     bool none = f->n[FIELD_INPUT] == 0 || json_is_null(input->value);
@@ -195,6 +196,8 @@ static int add_choice(struct str *out, const struct reading *r, const struct fie
                       const struct choices *c, const struct column *answer, const json_t *value)
 {
     size_t choice = 0;
+    bool empty = answer && json_is_string(value) && json_string_length(value) == 0;
+    if (empty && f->n[FIELD_KEY]) answer = NULL;
     bool found = answer != NULL;
     int code = answer ? choices_find(&choice, c, r, answer->key, value) : 0;
     if (!code) code = check_keys(&choice, &found, r, f, c);

@@ -279,7 +279,8 @@ static int user_text(struct span *out, struct render *r, const struct turn *t,
     const struct template *row = r->t;
     *out = (struct span){ t->text, t->n };
     bool joins = t->input && !row->input;
-    if (joins || folded) {
+    bool ends_line = t->listed && !t->input && template_is_plain(row);
+    if (joins || folded || ends_line) {
         struct str *s = &r->x->content;
         str_clear(s);
         struct piece p;
@@ -291,6 +292,7 @@ static int user_text(struct span *out, struct render *r, const struct turn *t,
         }
         if (joins) str_addz(s, "\n\n");
         if (joins) str_add(s, t->input, t->input_n);
+        if (ends_line) str_addc(s, '\n');
         int code = str_error(s, r->e);
         if (code) return code;
         *out = (struct span){ s->p, s->n };
