@@ -35,8 +35,12 @@ static void read_all(const char *path, const struct records_options *o, size_t m
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static const struct records_options columns = { .columns = { .prompt = "a",
-                                                                 .completion = "b" } };
+    static const struct records_options columns[] = {
+        { .columns = { .prompt = "a", .completion = "b" } },
+        { .columns = { .prompt = "a", .completion = "b", .input = "c", .choices = "d" } },
+        { .columns = { .messages = "a", .system = "b" } },
+        { .columns = { .text = "a" } },
+    };
     const char *path = fuzz_put("data.jsonl", data, n);
     for (int f = 0; f < FORMATS; f++) {
         struct records_options o = { .format = (enum data_format)f };
