@@ -143,6 +143,20 @@ static int unknown_key(const struct reading *r, const char *at, const json_t *ob
     return 0;
 }
 
+/* Whether any member may say something: nearly all objects have none. */
+static bool may_say(const json_t *object)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)object, key, v)
+    {
+        if (strncmp(key, "train", 5) == 0 || sounds_like_one(key, v)) return true;
+        for (size_t i = 0; i < ROWS; i++)
+            if (rows[i].name[0] == *key && strcmp(rows[i].name, key) == 0) return true;
+    }
+    return false;
+}
+
 int reading_train(bool *train, const struct reading *r, const char *at, const json_t *object,
                   const char *text, size_t n, struct used *used)
 {
@@ -151,6 +165,7 @@ int reading_train(bool *train, const struct reading *r, const char *at, const js
     const char *first = NULL; /* the key that said so */
     bool was = *train;
     int code = 0;
+    if (!may_say(object)) return 0;
     for (size_t i = 0; !code && i < ROWS + 2; i++) {
         const char *key = i < ROWS ? rows[i].name : details[i - ROWS];
         const json_t *v = json_object_get(object, key);

@@ -62,10 +62,9 @@ static char folded(char c)
     return c == '-' || c == ' ' ? '_' : c;
 }
 
-/* Whether the key is that name; spaces around it do not count. */
+/* Whether the key is that name; spaces behind it do not count. */
 static bool is_called(const char *key, const char *name)
 {
-    key += strspn(key, " ");
     while (*name && folded(*key) == *name) key++, name++;
     return !*name && key[strspn(key, " ")] == 0;
 }
@@ -73,7 +72,9 @@ static bool is_called(const char *key, const char *name)
 static size_t row_of(const char *key)
 {
     size_t i = 0;
-    while (i < ROWS && !is_called(key, rows[i].name)) i++;
+    key += strspn(key, " ");
+    char first = folded(*key);
+    while (i < ROWS && (rows[i].name[0] != first || !is_called(key, rows[i].name))) i++;
     return i;
 }
 
@@ -168,6 +169,15 @@ bool fields_complete(const struct fields *f)
 
 /* ---- misspellings --------------------------------------------------------------------------- */
 
+/* One bit for each letter that the word has: a change of a letter turns at most two. */
+static uint32_t letters_of(const char *word)
+{
+    uint32_t bits = 0;
+    for (; *word; word++)
+        if (*word >= 'a' && *word <= 'z') bits |= 1u << (*word - 'a');
+    return bits;
+}
+
 const char *field_nearest(enum field *field, const char *key)
 {
     enum { LEAST = 5, MOST = 24 };
@@ -177,12 +187,15 @@ const char *field_nearest(enum field *field, const char *key)
     if (n < LEAST || n > MOST || row_of(key) < ROWS) return NULL;
     for (size_t i = 0; i < n; i++) word[i] = folded(key[i]);
     if (strcmp(word, "contest") == 0)
-        return NULL;              /* a word of its own, and a column of maths data */
+        return NULL; /* a word of its own, and a column of maths data */
+    uint32_t letters = letters_of(word);
     size_t least = n < 7 ? 2 : 3; /* one letter of short names, two of longer ones */
     for (size_t i = 0; i < ROWS; i++) {
         size_t length = strlen(rows[i].name);
         if (rows[i].field > FIELD_CHOICES || length < LEAST || length > n + 1 || n > length + 1)
             continue;
+        uint32_t turned = letters_of(rows[i].name) ^ letters;
+        if ((size_t)__builtin_popcount(turned) > 2 * (least - 1)) continue;
         size_t distance = str_distance(word, rows[i].name);
         if (distance >= least) continue;
         least = distance;
