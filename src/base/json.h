@@ -48,6 +48,11 @@ const char *json_kind(const json_t *v);
 /* A string of a tree: text that is not UTF-8, which JSON cannot hold, in the form of messages (safe.h). */
 json_t *json_text(const char *text);
 
+/* The number v as it is written in the n bytes at `text`, of which `root` is the tree: *out points
+ * into it. False when v is not a number of the tree. */
+bool json_number_text(const char **out, size_t *out_n, const char *text, size_t n,
+                      const json_t *root, const json_t *v);
+
 /* Append a string as a JSON literal, quotes included. Bytes that are not UTF-8 become U+FFFD. */
 void json_add_string(struct str *out, const char *text, size_t n);
 
