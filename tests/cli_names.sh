@@ -139,6 +139,16 @@ run env LORAC_ISA="$bad" XDG_CACHE_HOME="/$bad" SLURM_JOB_ID="$bad" "$LORAC" doc
 ok "doctor: variables as JSON" perl -MJSON::PP -e 'local $/; decode_json(<STDIN>)' <"$scratch/out"
 ok "doctor: variables as JSON, safe" safe "$scratch/out"
 
+# A name of a file that is there, with something wrong in it.
+echo '{"prompt": 7' >"$scratch/$bad.jsonl"
+echo '{"text": 7}' >"$scratch/$bad.texts"
+printf 'model: [' >"$scratch/$bad.yaml"
+one "prompts: the file's name" "$LORAC" generate --model "$m" --prompts "$scratch/$bad.jsonl"
+one "eval: the file's name" "$LORAC" eval --model "$m" --data "$scratch/$bad.jsonl"
+one "configuration: the file's name" "$LORAC" plan "$scratch/$bad.yaml"
+one "tokenizer: the file's name" "$LORAC" tokenize --model "$scratch/$bad.texts" x
+one "inspect: the file's name" "$LORAC" inspect "$scratch/$bad.jsonl"
+
 # ---- a path that a configuration gave: its line and key --------------------------------------------
 # Of each path key: not there, and where that is wrong, there but of another kind.
 where() { # where NAME FILE LINE KEY [MORE of the command]
@@ -344,6 +354,15 @@ done
 fine "merge" "$LORAC" merge --model "$here/model" --adapter "$r/adapter" -o "$here/merged" --verify
 fine "convert" "$LORAC" convert "$here/model" -o "$here/x.gguf"
 fine "convert an adapter" "$LORAC" convert "$r/adapter" -o "$here/adapter.gguf"
+# A person's terminal: what chat says first, and what a model of noise answers.
+if command -v script >/dev/null; then
+    words=$(printf '%q ' "$LORAC" chat --model "$here/model" --adapter "$r/adapter")
+    TERM=dumb SHELL=/bin/bash script -qec "$words" /dev/null </dev/null | tr -d '\r\004\b' >"$scratch/out"
+    ok "chat, on a terminal" safe "$scratch/out"
+    like "chat, on a terminal: its model" "$(<"$scratch/out")" "*template*; /help lists commands*"
+else
+    skip "chat, on a terminal" "no script(1)"
+fi
 # A path that is not UTF-8 at all.
 cp -r "$m" "$scratch/$bad"
 fine "not UTF-8: merge" "$LORAC" merge --model "$scratch/$bad" --adapter "$r/adapter" -o "$scratch/$bad-merged"
