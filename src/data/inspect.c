@@ -227,9 +227,9 @@ static size_t cut_batch(struct slot *slots, struct records *r)
     bool more = true;
     while (n < BATCH_RECORDS && bytes < BATCH_BYTES) {
         struct slot *s = &slots[n];
-        s->slice.n = 0;
-        s->fault = FAULT_SIZE;
+        s->slice = (struct record_slice){ 0 };
         s->code = records_slice(r, &s->slice, &more, &s->e);
+        s->fault = s->slice.fault;
         if (!s->code && !more) break;
         bytes += s->slice.n;
         n++;

@@ -1,4 +1,4 @@
-/* A file of training records, by every format: the reader goes on behind each malformed record and
+/* A file of training records, by every format and as a table: the reader goes on behind each malformed record and
  * comes to an end. */
 #include "src/data/records.h"
 #include "tests/fuzz/fuzz.h"
@@ -34,5 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         read_all(path, &o, n);
     }
     read_all(path, &columns, n);
+    static const struct records_options any = { 0 };
+    read_all(fuzz_put("data.csv", data, n), &any, n); /* a table, unless it is JSON */
     return 0;
 }
