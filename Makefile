@@ -32,12 +32,14 @@ ZLIB_CFLAGS     ?= $(call probe,--cflags,zlib)
 ZLIB_LIBS       ?= $(call probe,--libs,zlib)
 ZSTD_CFLAGS     ?= $(call probe,--cflags,libzstd)
 ZSTD_LIBS       ?= $(call probe,--libs,libzstd)
+# libcsv has no .pc file: it is there when its header is. Without it (CSV_LIBS=) there is no CSV.
+CSV_LIBS        ?= $(shell echo '\#include <csv.h>' | $(CC) $(CPPFLAGS) $(CSV_CFLAGS) -E - >/dev/null 2>&1 && echo -lcsv)
 CMOCKA_LIBS     ?= -lcmocka
 
 DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) $(CRYPTO_CFLAGS) \
-             $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)
+             $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(CSV_CFLAGS) $(if $(CSV_LIBS),-DLORAC_CSV)
 DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) \
-             $(ZLIB_LIBS) $(ZSTD_LIBS)
+             $(ZLIB_LIBS) $(ZSTD_LIBS) $(CSV_LIBS)
 
 # ---- flags -------------------------------------------------------------------------------------
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
@@ -109,6 +111,7 @@ check-deps:
 	  [ -n "$${p#*:}" ] || missing="$$missing $${p%%:*}"; done; \
 	if [ -n "$$missing" ]; then echo "✗ not found:$$missing"; \
 	  echo "  run 'make deps' (Debian, Ubuntu, Fedora), or see README.md for Spack and conda"; exit 1; fi
+	@[ -n "$(CSV_LIBS)" ] || echo "- not found: libcsv; lorac is built without CSV ('make deps' installs it)"
 
 deps:
 	@scripts/install-deps && echo '✓ everything that lorac is built from is here'

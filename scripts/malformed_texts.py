@@ -368,6 +368,8 @@ def records() -> Kind:
     ) -> None:
         kind.cases.append(Case(label, {name: file}, says, code, args=args))
 
+    csv = b"instruction,output\nsay he,he\n"
+
     def chat(*messages: object) -> bytes:
         return m.text({"messages": list(messages)}) + b"\n"
 
@@ -429,6 +431,23 @@ def records() -> Kind:
         ("UTF-16", '{"instruction": "a", "output": "b"}'.encode("utf-16"), "UTF-16"),
         ("Parquet", b"PAR1" + bytes(60), "Parquet"),
         ("zip", b"PK\x03\x04" + bytes(60), "zip"),
+        ("Excel", b"PK\x03\x04" + bytes(30) + b"xl/workbook.xml" + bytes(30), "save the sheet as CSV"),
+        ("Arrow stream", b"\xff\xff\xff\xff" + bytes(60), "Arrow stream"),
+        ("pickle", b"\x80\x04" + bytes(60), "pickle"),
+        ("Latin-1", '{"instruction": "\xe9", "output": "b"}\n'.encode("latin-1"), "iconv -f LATIN1"),
+        ("UTF-16 without a mark", '{"instruction": "a", "output": "b"}'.encode("utf-16-le"), "UTF-16LE"),
+        ("CSV with a field more", csv + b"a,b,c\n", ":3: "),
+        ("CSV with a field less", csv + b"a\n", ":3: "),
+        ("CSV with a quote inside", csv + b'a,b"%s"\n' % SECRET, ":3: "),
+        ("CSV with text after a quote", csv + b'a,"b"%s\n' % SECRET, ":3: "),
+        ("CSV with an open quote", csv + b'a,"%s\nc,d\n' % SECRET, ":3: "),
+        ("CSV with a NUL", csv + b"a,\x00\n", ":3: "),
+        ("CSV with a carriage return", csv + b"a,%s\rc,d\n" % SECRET, ":3: "),
+        ("CSV with invalid UTF-8", csv + b"a,%s\xff\n" % SECRET, ":3: "),
+        ("CSV with a column twice", b"instruction,output,output\na,b,c\n", ":1: "),
+        ("CSV with a column without a name", b",instruction,output\n0,a,b\n", ":1: "),
+        ("CSV without records", b"instruction,output\n", "no records"),
+        ("gzip of CSV with an open quote", gzip.compress(csv + b'a,"b', mtime=0), ":3: "),
         ("gzip cut", gzip.compress(good * 9, mtime=0)[:-9], "ends early"),
         ("gzip with another checksum", gzip.compress(good * 9, mtime=0)[:-5] + b"12345", "damaged"),
         ("gzip with text behind", gzip.compress(good, mtime=0) + b"text", "damaged"),
@@ -463,6 +482,10 @@ def records() -> Kind:
         ("an array", b"[" + good + b"," + good + b"]"),
         ("gzip", gzip.compress(good, mtime=0)),
         ("Zstandard that wants 128 MB", zstandard(good, 27)),
+        ("CSV", csv),
+        ("CSV of a spreadsheet", b"\xef\xbb\xbf" + csv.replace(b",", b";").replace(b"\n", b"\r\n")),
+        ("TSV with a line end in a field", csv.replace(b",", b"\t") + b'"a\nb"\the\n'),
+        ("gzip of CSV", gzip.compress(csv, mtime=0)),
         ("gzip in two parts", gzip.compress(good, mtime=0) * 2),
         ("U+2028 inside a text", m.text({"instruction": "a\u2028b", "output": "he"}).replace(b"\\u2028", b"\xe2\x80\xa8")),
         ("NUL in a text", b'{"instruction": "a\\u0000b", "output": "he"}\n'),

@@ -109,6 +109,30 @@ like "a trailing comma: not valid JSON" "$err" "*1 of 3 records are malformed: 1
 data show "$scratch/tokens.yaml" --record x
 is "show of a wrong record: exit code" "$status" 2
 
+# ---- CSV, and what is kept aside ---------------------------------------------------------------
+{
+    printf '\xef\xbb\xbfQuestion;Answer\r\n'
+    for i in $(seq 60); do printf '"Who answers ""%s""?";"The desk,\r\nroom %s."\r\n' "$i" "$i"; done
+} >"$scratch/export.csv"
+config csv.yaml checkpoints/tiny-base "$scratch/export.csv" 'template: alpaca'
+for fraction in 0.1:6 0.3:18 0.5:30; do
+    data check "$scratch/csv.yaml" --json "data.validation=${fraction%:*}" train.seed=3
+    is "CSV: check: exit code" "$status" 0
+    is "CSV: ${fraction%:*} of 60 is ${fraction#*:}" "$(json validation examples)" "${fraction#*:}"
+done
+data check "$scratch/csv.yaml" data.validation=0.1
+like "CSV: six examples are few" "$err" "*validation: only 6 examples*"
+data show "$scratch/csv.yaml" --record 4
+like "CSV: a record by its line" "$out" "*$scratch/export.csv:4, *The desk,*room 2.*"
+sed 's/Who answers[^?]*/Who answers/' "$scratch/export.csv" >"$scratch/same.csv"
+data check "$scratch/csv.yaml" "data.train=$scratch/same.csv" data.validation=0.1
+is "one question: exit code" "$status" 1
+like "one question: where, how many" "$(last)" "*same.csv:2 on, is 60 of 60 (100 %); keep a file of its own *"
+sed '5d' "$scratch/export.csv" >"$scratch/cut.csv"
+data check "$scratch/csv.yaml" "data.train=$scratch/cut.csv"
+is "CSV cut in a record: exit code" "$status" 1
+like "CSV cut in a record: where" "$(last)" "lorac: $scratch/cut.csv:4: *"
+
 # ---- mixtures ----------------------------------------------------------------------------------
 for i in $(seq 0 99); do echo "{\"input_ids\": [1, $((i % 10)), $((i / 10))]}"; done >"$scratch/many.jsonl"
 for i in $(seq 10) $(seq 10); do echo "{\"input_ids\": [2, $i, 3]}"; done >"$scratch/few.jsonl"

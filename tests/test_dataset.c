@@ -378,28 +378,201 @@ static const char *numbered(const char *name, size_t n)
     return path;
 }
 
-static void split(void **state)
+static size_t wanted_of(double fraction, size_t n)
+{
+    return (size_t)(fraction * (double)n + 0.5);
+}
+
+/* A fraction is that part of the examples, whatever the seed, the template and the answers. */
+static void a_fraction_is_that_many(void **state)
 {
     (void)state;
-    struct data_source s = source_of(numbered("split.jsonl", 1000), "plain");
+    static const double fractions[] = { 0.1, 0.3, 0.5, 0.9, 0.02 };
+    static const size_t counts[] = { 60, 1000, 61, 3001 };
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        struct data_source s = source_of(numbered("split.jsonl", counts[k]), "plain");
+        struct data_options o = options_of(&s);
+        for (size_t f = 0; f < sizeof fractions / sizeof *fractions; f++) {
+            o.validation_frac = fractions[f];
+            size_t seeds = counts[k] < 100 ? 40 : 2, wanted = wanted_of(fractions[f], counts[k]);
+            for (o.seed = 0; o.seed < seeds; o.seed++) {
+                struct dataset d;
+                s.template = template_named(o.seed % 2 ? "alpaca" : "plain");
+                open_ok(&d, &o, bytes(), NULL);
+                assert_int_equal(d.validation.n, wanted);
+                assert_int_equal(d.train.n, counts[k] - wanted);
+                assert_int_equal(d.validation_counts.records, wanted);
+                assert_int_equal(d.train_counts.records, counts[k] - wanted);
+                assert_int_equal(d.train_counts.tokens, examples_tokens(&d.train));
+                assert_int_equal(d.validation_counts.targets, examples_targets(&d.validation));
+                dataset_close(&d);
+            }
+        }
+    }
+}
+
+/* The first ids of the validation side's examples, in order of size. */
+static size_t first_ids(int32_t *ids, const struct dataset *d)
+{
+    for (size_t i = 0; i < d->validation.n; i++) {
+        int32_t id = d->validation.ids[d->validation.at[i]];
+        size_t k = i;
+        for (; k > 0 && ids[k - 1] > id; k--) ids[k] = ids[k - 1];
+        ids[k] = id;
+    }
+    return d->validation.n;
+}
+
+/* The order of the file does not matter, the seed does; what is read stays in the file's order. The
+ * ids were chosen by another program, from the definition in dataset.h. */
+static void the_order_of_records_does_not_matter(void **state)
+{
+    (void)state;
+    static const int32_t wanted[] = { 101, 104, 109, 116, 127, 154 };
+    struct str up = { 0 }, down = { 0 };
+    for (int i = 0; i < 60; i++) {
+        str_addf(&up, "{\"input_ids\":[%d,7,8]}\n", i + 100);
+        str_addf(&down, "{\"input_ids\":[%d,7,8]}\n", 159 - i);
+    }
+    const char *path[2] = { temp_file("up.jsonl", up.p), temp_file("down.jsonl", down.p) };
+    for (int k = 0; k < 2; k++) {
+        struct data_source s = source_of(path[k], NULL);
+        struct data_options o = options_of(&s);
+        struct dataset d;
+        int32_t ids[60], others[60];
+        o.validation_frac = 0.1;
+        o.seed = 5;
+        open_ok(&d, &o, NULL, NULL);
+        assert_int_equal(first_ids(ids, &d), 6);
+        assert_memory_equal(ids, wanted, sizeof wanted);
+        for (size_t i = 0; i + 1 < d.train.n; i++) {
+            int32_t a = d.train.ids[d.train.at[i]], b = d.train.ids[d.train.at[i + 1]];
+            assert_true(k ? a > b : a < b);
+        }
+        dataset_close(&d);
+        o.seed = 6;
+        open_ok(&d, &o, NULL, NULL);
+        assert_int_equal(first_ids(others, &d), 6);
+        assert_memory_not_equal(ids, others, sizeof wanted);
+        dataset_close(&d);
+    }
+    str_free(&up);
+    str_free(&down);
+}
+
+/* What was dropped does not count, copies stay together, a tree is one. */
+static void what_is_kept_is_counted(void **state)
+{
+    (void)state;
+    struct str text = { 0 };
+    for (int i = 0; i < 80; i++) /* every second one is too long */
+        str_addf(&text, "{\"input_ids\":[%d,7,8%s]}\n", i + 100, i % 2 ? "" : ",9,9,9");
+    struct data_source s = source_of(temp_file("kept.jsonl", text.p), NULL);
     struct data_options o = options_of(&s);
-    struct dataset d, again;
-    o.validation_frac = 0.1;
-    open_ok(&d, &o, bytes(), NULL);
-    assert_int_equal(d.train.n + d.validation.n, 1000);
-    assert_int_equal(d.train_counts.records + d.validation_counts.records, 1000);
-    /* counted by another program from the definition in dataset.h */
-    assert_int_equal(d.validation.n, 77);
-    s.template = template_named("alpaca"); /* neither template nor answers move a record */
-    open_ok(&again, &o, bytes(), NULL);
-    assert_int_equal(again.validation.n, d.validation.n);
-    dataset_close(&again);
-    o.seed = 1;
-    s.template = template_named("plain");
-    open_ok(&again, &o, bytes(), NULL);
-    assert_int_equal(again.validation.n, 104);
-    dataset_close(&again);
+    struct dataset d;
+    struct str notes = { 0 };
+    o.validation_frac = 0.25;
+    o.max_length = 4;
+    open_ok(&d, &o, NULL, NULL);
+    assert_int_equal(d.validation.n, 10);
+    assert_int_equal(d.train.n, 30);
+    assert_int_equal(d.train_counts.overlong + d.validation_counts.overlong, 40);
     dataset_close(&d);
+    str_clear(&text);
+    for (int i = 0; i < 40; i++) str_addz(&text, "{\"input_ids\":[5,7,8]}\n");
+    for (int i = 0; i < 40; i++) str_addf(&text, "{\"input_ids\":[%d,7,8]}\n", i + 100);
+    s.path = temp_file("copies.jsonl", text.p);
+    open_ok(&d, &o, NULL, &notes); /* 20 wanted, of which no copy of the 40 can be one */
+    assert_int_equal(d.validation.n, 20);
+    assert_int_equal(d.validation_counts.duplicates, 0);
+    assert_int_equal(d.train_counts.duplicates, 39);
+    assert_string_equal(notes.p, "train: 39 examples are exact copies of others\n");
+    dataset_close(&d);
+    str_clear(&notes);
+    o.deduplicate = true;
+    open_ok(&d, &o, NULL, &notes);
+    assert_int_equal(d.train.n + d.validation.n, 41);
+    assert_int_equal(d.validation.n, 10);
+    assert_int_equal(d.train_counts.removed + d.validation_counts.removed, 39);
+    dataset_close(&d);
+    str_clear(&text);
+    for (int i = 0; i < 40; i++) {
+        str_addf(&text,
+                 "{\"prompt\":{\"role\":\"prompter\",\"text\":\"q%d\",\"replies\":["
+                 "{\"role\":\"assistant\",\"text\":\"a\",\"replies\":[]},"
+                 "{\"role\":\"assistant\",\"text\":\"b\",\"replies\":[]}]}}\n",
+                 i);
+    }
+    s = source_of(temp_file("trees.jsonl", text.p), "chatml");
+    o = options_of(&s);
+    o.validation_frac = 0.3;
+    open_ok(&d, &o, bytes(), NULL);
+    assert_int_equal(examples_items(&d.validation), 12);
+    assert_int_equal(d.validation.n, 24);
+    assert_int_equal(examples_items(&d.train), 28);
+    dataset_close(&d);
+    str_free(&text);
+    str_free(&notes);
+}
+
+/* Texts are kept aside by the whole text, segments by what is not learnt in front. */
+static void texts_and_segments_by_their_own(void **state)
+{
+    (void)state;
+    struct str text = { 0 }, segments = { 0 };
+    for (int i = 0; i < 50; i++) {
+        str_addf(&text, "{\"text\":\"The same beginning, and %d\"}\n", i);
+        str_addf(&segments,
+                 "{\"segments\":[{\"label\":false,\"text\":\"<|im_start|>\"},"
+                 "{\"label\":false,\"text\":\"q%d\"},{\"label\":true,\"text\":\"a\"}]}\n",
+                 i);
+    }
+    struct data_source s[2] = { source_of(temp_file("texts.jsonl", text.p), NULL),
+                                source_of(temp_file("segments.jsonl", segments.p), NULL) };
+    for (int k = 0; k < 2; k++) {
+        struct data_options o = options_of(&s[k]);
+        struct dataset d;
+        o.validation_frac = 0.2;
+        open_ok(&d, &o, bytes(), NULL);
+        assert_int_equal(d.validation.n, 10);
+        dataset_close(&d);
+    }
+    str_free(&text);
+    str_free(&segments);
+}
+
+/* A mixture keeps aside a part of all files together, and knows from which each example is. */
+static void a_mixture_is_split_as_a_whole(void **state)
+{
+    (void)state;
+    struct data_source s[3];
+    struct str text = { 0 };
+    for (int f = 0; f < 3; f++) {
+        char name[16];
+        snprintf(name, sizeof name, "mix%d.jsonl", f);
+        str_clear(&text);
+        for (int i = 0; i < 1500 * (f != 1) + 1; i++)
+            str_addf(&text, "{\"input_ids\":[%d,%d]}\n", f, i + 10);
+        s[f] = source_of(temp_file(name, text.p), NULL);
+    }
+    struct data_options o = options_of(s);
+    struct dataset d;
+    o.n_train = 3;
+    o.validation_frac = 0.1;
+    open_ok(&d, &o, NULL, NULL);
+    assert_int_equal(d.validation.n, 300);
+    for (int side = 0; side < 2; side++) {
+        const struct examples *x = side ? &d.validation : &d.train;
+        const struct origins *from = side ? &d.validation_origins : &d.train_origins;
+        assert_int_equal(from->ends[2], x->n);
+        for (size_t i = 0; i < x->n; i++) {
+            size_t line;
+            assert_int_equal(origin_of(&line, from, i), x->ids[x->at[i]]);
+            assert_int_equal(line, x->ids[x->at[i] + 1] - 9);
+        }
+    }
+    dataset_close(&d);
+    str_free(&text);
 }
 
 /* One question under other answers, system texts, shapes: one side. */
@@ -425,12 +598,12 @@ static void split_by_question(void **state)
     for (o.seed = 0; o.seed < 5; o.seed++) {
         o.n_train = 2;
         open_ok(&d, &o, bytes(), NULL);
-        size_t n = d.validation.n / 2;
-        assert_true(n > 10 && n < 40 && d.validation.n % 2 == 0);
+        assert_int_equal(d.validation.n, 50);
+        assert_int_equal(d.validation_origins.ends[0], 25); /* both answers to each question */
         dataset_close(&d);
         o.n_train = 1;
         open_ok(&d, &o, bytes(), NULL);
-        assert_int_equal(d.validation.n, n);
+        assert_int_equal(d.validation.n, 25);
         dataset_close(&d);
     }
     str_free(&a);
@@ -461,6 +634,68 @@ static void empty_sides(void **state)
     o.validation_frac = 0;
     s.weight = 0;
     open_fails(&o, bytes(), ERR_USAGE, "found a weight of 0, wanted more than 0");
+}
+
+/* One question that most records begin with cannot be torn apart: the error says which and how many. */
+static void a_group_that_cannot_be_split(void **state)
+{
+    (void)state;
+    struct str text = { 0 };
+    for (int i = 0; i < 60; i++)
+        str_addf(&text, "{\"prompt\":\"Secret?\",\"completion\":\"a%d\"}\n", i);
+    struct data_source s = source_of(temp_file("same.jsonl", text.p), "plain");
+    struct data_options o = options_of(&s);
+    static const double fractions[] = { 0.1, 0.9, 0.5 };
+    for (size_t i = 0; i < 3; i++) {
+        o.validation_frac = fractions[i];
+        open_fails(&o, bytes(), ERR_FAIL,
+                   "same.jsonl:1 on, is 60 of 60 (100 %); keep a file of its own");
+    }
+    /* two large groups, of which neither is near the fraction */
+    str_clear(&text);
+    for (int i = 0; i < 60; i++)
+        str_addf(&text, "{\"prompt\":\"%s\",\"completion\":\"a%d\"}\n", i < 25 ? "A" : "B", i);
+    s.path = temp_file("two.jsonl", text.p);
+    o.validation_frac = 0.1;
+    open_fails(&o, bytes(), ERR_FAIL, "leaves none for validation");
+    open_fails(&o, bytes(), ERR_FAIL, "two.jsonl:26 on, is 35 of 60 (58 %)");
+    o.validation_frac = 0.95;
+    open_fails(&o, bytes(), ERR_FAIL, "leaves none to train on");
+    /* what can be kept aside is, and that it is another number is said */
+    str_clear(&text);
+    for (int i = 0; i < 60; i++)
+        str_addf(&text, "{\"prompt\":\"q%d\",\"completion\":\"a%d\"}\n", i / 4, i);
+    s.path = temp_file("fours.jsonl", text.p);
+    o.validation_frac = 0.3; /* 18: 16 or 20 */
+    struct dataset d;
+    struct str notes = { 0 };
+    open_ok(&d, &o, bytes(), &notes);
+    assert_true(d.validation.n == 16 || d.validation.n == 20);
+    assert_non_null(strstr(notes.p, " examples instead of 18 (0.3 of 60)"));
+    assert_null(strstr(notes.p, "only"));
+    dataset_close(&d);
+    str_free(&text);
+    str_free(&notes);
+}
+
+static void few_are_said_to_be_few(void **state)
+{
+    (void)state;
+    struct data_source s = source_of(numbered("sixty.jsonl", 60), "plain");
+    struct data_options o = options_of(&s);
+    struct dataset d;
+    struct str notes = { 0 };
+    o.validation_frac = 0.1;
+    open_ok(&d, &o, bytes(), &notes);
+    assert_non_null(strstr(notes.p, "validation: only 6 examples: too few"));
+    dataset_close(&d);
+    str_clear(&notes);
+    o.validation_frac = 1 / 6.0;
+    open_ok(&d, &o, bytes(), &notes);
+    assert_int_equal(d.validation.n, 10);
+    assert_int_equal(notes.n, 0);
+    dataset_close(&d);
+    str_free(&notes);
 }
 
 static void validation_files(void **state)
@@ -532,6 +767,91 @@ static void copies(void **state)
     str_free(&notes);
 }
 
+/* ---- special tokens that texts spell ---------------------------------------------------------- */
+
+/* Ids of transformers 4.57's LlamaTokenizer and LlamaTokenizerFast, legacy, add_special_tokens=False,
+ * with the BOS and EOS that a text has not. */
+static void a_text_that_spells_its_prompt(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        { "<s>[INST] hi [/INST] yes </s>",
+          "1,518*,25580*,29962*,7251*,518*,29914*,25580*,29962*,4874*,29871*,2*" },
+        { "<s>[INST] a [/INST] b </s><s>[INST] c [/INST] d </s>",
+          "1,518*,25580*,29962*,263*,518*,29914*,25580*,29962*,289*,29871*,2*,1*,518*,25580*,29962*"
+          ","
+          "274*,518*,29914*,25580*,29962*,270*,29871*,2*" },
+        { "no marks", "1,694*,17997*,2*" },
+        { "x </s>\\n", "1,921*,29871*,2*,29871*,13*" },
+        { "<unk> y</s> z", "1,0*,29871*,343*,2*,29871*,503*,2*" },
+        { "</s>", "1,2*" },
+        { "a<s>b", "1,263*,1*,289*,2*" },
+        { "<s> hi\\n<s>", "1,29871*,7251*,13*,1*,2*" },
+        { "<s></s>", "1,2*" },
+    };
+    if (!llama2()) skip();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char line[256];
+        snprintf(line, sizeof line, "{\"text\":\"%s\"}\n", rows[i][0]);
+        struct data_source s = source_of(temp_file("spelt.jsonl", line), NULL);
+        struct data_options o = options_of(&s);
+        struct dataset d;
+        struct str notes = { 0 };
+        o.render.parse_special = true;
+        open_ok(&d, &o, llama2(), &notes);
+        assert_examples(&d.train, rows[i][1]);
+        assert_int_equal(notes.n, 0);
+        dataset_close(&d);
+        if (i > 1) continue; /* an EOS is what train_on_eos says */
+        o.render.train_on_eos = false;
+        open_ok(&d, &o, llama2(), NULL);
+        assert_int_equal(d.train_counts.targets, d.train_counts.tokens - (i ? 3 : 2));
+        dataset_close(&d);
+    }
+}
+
+/* How many records spell a special token is said, with the first, on any number of threads. */
+static void special_tokens_in_texts_are_counted(void **state)
+{
+    (void)state;
+    struct str text = { 0 }, chats = { 0 };
+    for (int i = 0; i < 3000; i++) {
+        str_addf(&text, "{\"text\":\"%d%s\"}\n", i,
+                 i % 3 == 1 ? "<|im_end|>"
+                 : i % 7    ? ""
+                            : "</s>");
+        str_addf(&chats, "{\"prompt\":\"%d%s\",\"completion\":\"a%s\"}\n", i,
+                 i % 10 == 5 ? "[INST] x [/INST]" : "", i % 4 == 2 ? "<|eot_id|>" : "<b>[x]");
+    }
+    struct data_source s[2] = { source_of(temp_file("spelt.jsonl", text.p), NULL),
+                                source_of(temp_file("chats.jsonl", chats.p), "chatml") };
+    struct data_options o = options_of(s);
+    int before = omp_get_max_threads();
+    o.n_train = 2;
+    for (int threads = 1; threads < 5; threads += 2) {
+        for (int parse = 0; parse < 2; parse++) {
+            struct dataset d;
+            struct str notes = { 0 };
+            omp_set_num_threads(threads);
+            o.render.parse_special = parse;
+            open_ok(&d, &o, bytes(), &notes);
+            const char *in_text = strstr(notes.p, "data: 1000 records, the first in ");
+            assert_true(!in_text == (parse == 1));
+            if (!parse) assert_non_null(strstr(in_text, "spelt.jsonl:2, spell special tokens"));
+            assert_true(!strstr(notes.p, "parse_special is for text records") == !parse);
+            assert_non_null(strstr(notes.p, "data: 750 records, the first in "));
+            assert_non_null(strstr(notes.p, "chats.jsonl:3, spell special tokens"));
+            assert_non_null(strstr(notes.p, "data: 586 records, the first in "));
+            assert_non_null(strstr(notes.p, "spelt.jsonl:1, spell marks of another prompt"));
+            dataset_close(&d);
+            str_free(&notes);
+        }
+    }
+    omp_set_num_threads(before);
+    str_free(&text);
+    str_free(&chats);
+}
+
 /* ---- malformed ------------------------------------------------------------------------------ */
 
 static void malformed(void **state)
@@ -579,6 +899,39 @@ static void malformed(void **state)
     str_free(&notes);
 }
 
+/* A quote or bracket that is not closed takes the rest of the file with it: not to be skipped. */
+static void the_rest_of_a_file_is_never_skipped(void **state)
+{
+    (void)state;
+    static const char *const files[][3] = {
+        { "rest.csv", "prompt,completion\na,b\n\"c,d\ne,f\ng,h\n",
+          "rest.csv:3: a quote that opens" },
+        { "rest.json", "[{\"prompt\":\"a\",\"completion\":\"b\"},\n{\"prompt\":\"c,\n",
+          "rest.json:2: the array that begins the file has no end" },
+    };
+    for (size_t i = 0; i < 2; i++) {
+        struct data_source s = source_of(temp_file(files[i][0], files[i][1]), "plain");
+        struct data_options o = options_of(&s);
+        o.skip_errors = true;
+        o.max_skipped_frac = 1;
+        open_fails(&o, bytes(), ERR_FAIL, files[i][2]);
+    }
+    /* a record that is malformed by itself is skipped, and counted as CSV */
+    struct data_source s = source_of(
+        temp_file("bad.csv", "prompt,completion\na,b\nc\nd,\"e\"f\ng,h\n"), "plain");
+    struct data_options o = options_of(&s);
+    struct dataset d;
+    struct str notes = { 0 };
+    o.skip_errors = true;
+    o.max_skipped_frac = 0.5;
+    open_ok(&d, &o, bytes(), &notes);
+    assert_int_equal(d.train.n, 2);
+    assert_non_null(
+        strstr(notes.p, "2 of 4 records malformed and skipped (2 not valid CSV), the first"));
+    dataset_close(&d);
+    str_free(&notes);
+}
+
 static void tokenizers(void **state)
 {
     (void)state;
@@ -613,7 +966,7 @@ static void gsm8k(void **state)
     o.validation_frac = 0.05;
     o.max_length = 200;
     open_ok(&d, &o, llama2(), NULL);
-    assert_int_equal(d.validation_counts.records, 389);
+    assert_int_equal(d.validation.n, 145); /* of the 2903 that fit */
     assert_int_equal(d.train_counts.overlong + d.validation_counts.overlong, 4570);
     dataset_close(&d);
     str_free(&notes);
@@ -675,14 +1028,31 @@ static void first_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_given),    cmocka_unit_test(vocabulary),
-        cmocka_unit_test(long_tokens), cmocka_unit_test(long_texts),
-        cmocka_unit_test(long_chats),  cmocka_unit_test(long_chats_keep_their_system_text),
-        cmocka_unit_test(split),       cmocka_unit_test(split_by_question),
-        cmocka_unit_test(empty_sides), cmocka_unit_test(validation_files),
-        cmocka_unit_test(repeats),     cmocka_unit_test(copies),
-        cmocka_unit_test(malformed),   cmocka_unit_test(tokenizers),
-        cmocka_unit_test(gsm8k),       cmocka_unit_test(threads),
+        cmocka_unit_test(as_given),
+        cmocka_unit_test(vocabulary),
+        cmocka_unit_test(long_tokens),
+        cmocka_unit_test(long_texts),
+        cmocka_unit_test(long_chats),
+        cmocka_unit_test(long_chats_keep_their_system_text),
+        cmocka_unit_test(a_fraction_is_that_many),
+        cmocka_unit_test(the_order_of_records_does_not_matter),
+        cmocka_unit_test(what_is_kept_is_counted),
+        cmocka_unit_test(texts_and_segments_by_their_own),
+        cmocka_unit_test(a_mixture_is_split_as_a_whole),
+        cmocka_unit_test(split_by_question),
+        cmocka_unit_test(empty_sides),
+        cmocka_unit_test(a_group_that_cannot_be_split),
+        cmocka_unit_test(few_are_said_to_be_few),
+        cmocka_unit_test(validation_files),
+        cmocka_unit_test(repeats),
+        cmocka_unit_test(copies),
+        cmocka_unit_test(a_text_that_spells_its_prompt),
+        cmocka_unit_test(special_tokens_in_texts_are_counted),
+        cmocka_unit_test(malformed),
+        cmocka_unit_test(the_rest_of_a_file_is_never_skipped),
+        cmocka_unit_test(tokenizers),
+        cmocka_unit_test(gsm8k),
+        cmocka_unit_test(threads),
         cmocka_unit_test(first_error),
     };
     return cmocka_run_group_tests(tests, NULL, temp_remove);

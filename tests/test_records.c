@@ -573,6 +573,260 @@ static void mangled(void **state)
     conversation_free(&c);
 }
 
+/* ---- tables --------------------------------------------------------------------------------- */
+
+/* A message from the file's name on. */
+static const char *without_directory(const char *message, const char *name)
+{
+    char slashed[64];
+    snprintf(slashed, sizeof slashed, "/%s", name);
+    const char *at = strstr(message, slashed);
+    return at ? at + 1 : message;
+}
+
+/* The records of a file as "U text / A text", one a line, an input after "+"; or "error: " and the
+ * message without the directory. */
+static void show_records(struct str *out, const char *name, const char *text, size_t n,
+                         const struct records_options *o)
+{
+    struct records *r;
+    struct conversation c = { 0 };
+    struct err e = { 0 };
+    str_clear(out);
+    int code = records_open(&r, temp_file_n(name, text, n), o, &e);
+    bool more = !code, opened = !code;
+    if (code) str_addf(out, "error: %s\n", without_directory(e.msg, name));
+    while (more) {
+        code = records_next(r, &c, &more, &e);
+        if (!code && !more) break;
+        for (size_t i = 0; !code && i < c.n; i++) {
+            const struct turn *t = &c.turns[i];
+            str_addf(out, "%s%c %s", i ? " / " : "", "SUAT"[t->role], t -> text);
+            if (t->input) str_addf(out, " + %s", t->input);
+        }
+        if (code) str_addf(out, "error: %s", without_directory(e.msg, name));
+        str_addc(out, '\n');
+    }
+    if (opened) records_close(r);
+    conversation_free(&c);
+}
+
+struct sheet {
+    const char *name, *text;
+    size_t n;         /* 0: up to its end */
+    const char *want; /* the whole, or how an error begins */
+};
+
+#define QA "question,answer\n"
+
+static const struct sheet sheets[] = {
+    /* separators, by the first line, whatever the name; TSV by its name too */
+    { "a.csv", QA "a,b\n", 0, "U a / A b\n" },
+    { "a.jsonl", QA "a,b\n", 0, "U a / A b\n" },
+    { "a", "prompt;completion\na,1;b;\n", 0,
+      "error: a:2: found 3 fields, wanted 2 as in the header" },
+    { "a", "prompt;completion\na,1;b,2\n", 0, "U a,1 / A b,2\n" },
+    { "a.txt", "instruction\tinput\toutput\na\tx, y;\tb\n", 0, "U a + x, y; / A b\n" },
+    { "a.tsv", "question\tanswer\n a \tb \n", 0, "U  a  / A b \n" },
+    { "a.csv", "question\tanswer\na\tb\n", 0, "U a / A b\n" },
+    { "a.tsv", QA "a,b\n", 0, "U a / A b\n" },
+    { "a.csv", "sep=;\r\nquestion;answer\r\na;b\r\n", 0, "U a / A b\n" },
+    { "a.csv", "text\nhello, \"x\" \n", 0,
+      "error: a.csv:2: byte 8: found a quote inside a field without quotes" },
+    { "a.csv", "text\nhello\n\"a, b\"\n", 0, "A hello\nA a, b\n" },
+    /* containers of text */
+    { "a", "\xef\xbb\xbf" QA "a,b", 0, "U a / A b\n" },
+    { "a", "question,answer\r\na,b\r\nc,d\r\n", 0, "U a / A b\nU c / A d\n" },
+    { "a", "\n\r\n" QA "\na,b\n,\n\"\",\n \n\nc,d\n\n", 0, "U a / A b\nU c / A d\n" },
+    { "a.csv", "\"question\",\"answer\"\n\"a\",\"b\"\n", 0, "U a / A b\n" },
+    { "a", "ORC,PAR1,question,answer\n1,2,a,b\n", 0, "U a / A b\n" },
+    { "a", "PAR1,question,answer\n2,a,b\n", 0, "U a / A b\n" },
+    { "a", " question , answer \n a, b\n", 0, "U  a / A  b\n" },
+    { "a", "Question;ANSWER\na;b\n", 0, "U a / A b\n" },
+    { "a", "\"ques\ntion\",\"instruction\",output\n1,a,b\n", 0,
+      "error: " }, /* no known first name */
+    /* quotes */
+    { "a", QA "\"a \"\"x\"\"\",\"b,\nc\r\nd\"\ne,f\n", 0, "U a \"x\" / A b,\nc\r\nd\nU e / A f\n" },
+    { "a", QA "\"\"\"\",\"\"\n", 0, "U \" / A \n" },
+    { "a", QA "a,\"b\"", 0, "U a / A b\n" },
+    { "a", QA "\"a\n\nb\",c\nx\nd,e\n", 0,
+      "U a\n\nb / A c\nerror: a:5: found 1 field, wanted 2 as in the header" },
+    /* a malformed record, and the next one is read */
+    { "a", QA "a,b\"c\"\nd,e\n", 0, "error: a:2: byte 4: found a quote inside a field" },
+    { "a", QA "a,\"b\"c\nd,e\n", 0, "error: a:2: byte 6: found a quote inside a field" },
+    { "a", QA "a,b,c\nd,e\n", 0, "error: a:2: found 3 fields, wanted 2" },
+    { "a", QA "a,b\rc,d\n", 0, "error: a:2: found a carriage return inside a field" },
+    { "a", QA "a\0,b\n", sizeof QA - 1 + 5, "error: a:2: found a NUL byte" },
+    { "a", QA "a,b\xff\n", 0,
+      "error: a:2: not valid UTF-8 at byte 4; if the file is LATIN1, convert" },
+    /* what cannot be gone on with */
+    { "a", QA "a,b\n\"c,d\ne,f\n", 0,
+      "U a / A b\nerror: a:3: a quote that opens in the record that begins on this line is not "
+      "closed" },
+    { "a", QA, 0, "error: a: holds a header and no records" },
+    { "a", "question,answer", 0, "error: a: holds a header and no records" },
+    { "a.csv", "question,question\na,b\n", 0,
+      "error: a.csv:1: columns 1 and 2 are both called \"question\"" },
+    { "a", ",question,answer\n0,a,b\n", 0, "error: a:1: column 1 has no name" },
+    { "a.tsv", "\tquestion\tanswer\n0\ta\tb\n", 0, "error: a.tsv:1: column 1 has no name" },
+    { "a.csv", "frage,antwort\na,b\n", 0,
+      "error: a.csv: header: keys: found \"frage\", \"antwort\"" },
+    { "a.csv", "messages,x\na,b\n", 0, "error: a.csv: header: found columns of format messages" },
+    { "a.csv", "\"question,answer\na,b\n", 0, "error: a.csv:1: " },
+    { "a.csv", "question,ans\xff\na,b\n", 0, "error: a.csv:1: the name of column 2 is not valid" },
+    /* JSON by content, and broken JSON is called that */
+    { "a.csv", "{\"prompt\":\"a\",\"completion\":\"b\"}\n", 0, "U a / A b\n" },
+    { "a.csv", "[{\"prompt\":\"a\",\"completion\":\"b\"}]", 0, "U a / A b\n" },
+    { "a", "\"prompt\": \"a\", \"completion\": \"b\"}\n", 0, "error: a:1: not valid JSON" },
+    { "a", "nonsense\n", 0, "error: a:1: not valid JSON" },
+    { "a", "Hello, world\n", 0, "error: a:1: not valid JSON" },
+    { "a", "question\na\n", 0, "error: a:1: not valid JSON" },
+};
+
+static void a_table_is_read(void **state)
+{
+    (void)state;
+    struct str found = { 0 };
+    for (size_t i = 0; i < sizeof sheets / sizeof *sheets; i++) {
+        const struct sheet *x = &sheets[i];
+        show_records(&found, x->name, x->text, x->n ? x->n : strlen(x->text), &auto_options);
+        const char *error = strstr(x->want, "error: ");
+        size_t n = error ? strlen(x->want) : found.n;
+        if (strncmp(found.p, x->want, n) != 0 || (!error && n != strlen(x->want)))
+            fail_msg("%zu: found\n%s\nwanted\n%s", i, found.p, x->want);
+    }
+    str_free(&found);
+}
+
+/* Columns of any names, in any format of texts. */
+static void columns_name_a_tables_fields(void **state)
+{
+    (void)state;
+    static const char text[] = "id;Frage;Antwort;instruction;output\n1;a;b;c;d\n";
+    struct records_options o = { FORMAT_AUTO, "Frage", "Antwort" };
+    struct str found = { 0 };
+    show_records(&found, "a", text, sizeof text - 1, &o);
+    assert_string_equal(found.p, "U a / A b\n");
+    o = (struct records_options){ .format = FORMAT_ALPACA };
+    show_records(&found, "a", text, sizeof text - 1, &o);
+    assert_string_equal(found.p, "U c / A d\n");
+    o = (struct records_options){ FORMAT_AUTO, "Frage", "nothing" };
+    show_records(&found, "a.csv", text, sizeof text - 1, &o);
+    assert_non_null(strstr(found.p, "error: a.csv:2: nothing: found nothing"));
+    str_free(&found);
+}
+
+/* A field of 64 MiB is the limit, the next record is read; and every prefix of a table, and every
+ * table with one byte replaced, gives messages or records. */
+static void a_table_may_be_anything(void **state)
+{
+    (void)state;
+    static const char text[] = QA "\"a\n\"\"b\"\"\",c\r\nd,\"e\"\n\nf,g\n";
+    static const char put[] = { '"', ',', ';', '\t', '\r', '\n', 0, (char)0xff, '{', ' ' };
+    struct str found = { 0 };
+    for (size_t i = 0; i < sizeof text - 1; i++) {
+        for (size_t j = 0; j <= sizeof put; j++) {
+            char copy[sizeof text];
+            memcpy(copy, text, sizeof text);
+            if (j < sizeof put) copy[i] = put[j];
+            show_records(&found, j % 2 ? "m.csv" : "m", copy, j < sizeof put ? sizeof text - 1 : i,
+                         &auto_options);
+            assert_true(found.n > 0);
+        }
+    }
+    str_clear(&found);
+    struct str large = { 0 };
+    str_addz(&large, QA "\"");
+    for (size_t i = 0; i < RECORD_BYTES / 64 + 1; i++)
+        str_addz(&large, "0123456789,bcdef0123456789abcdef0123456789ab\ndef012345678\"\"bcdef");
+    str_addz(&large, "\",b\nc,d\n");
+    show_records(&found, "large.csv", large.p, large.n, &auto_options);
+    assert_non_null(strstr(found.p, "error: large.csv:2: found a record of 671"));
+    assert_non_null(strstr(found.p, "\nU c / A d\n"));
+    str_free(&large);
+    str_free(&found);
+}
+
+/* ---- other files ----------------------------------------------------------------------------- */
+
+static const struct sheet others[] = {
+    { "x.xlsx", "PK\x03\x04....[Content_Types].xml....xl/workbook.xml", 0,
+      "x.xlsx: is an Excel workbook: save the sheet as CSV" },
+    { "x.ods", "PK\x03\x04..mimetypeapplication/vnd.oasis.opendocument.spreadsheet", 0,
+      "x.ods: is an OpenDocument spreadsheet: save the sheet as CSV" },
+    { "x.docx", "PK\x03\x04..word/document.xml", 0, "is a Word document" },
+    { "x.zip", "PK\x03\x04..data.jsonl", 0, "is a zip archive: unpack it first" },
+    { "x.xls", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1....", 0, "old Office file (.xls, .doc): save" },
+    { "it's.parquet", "PAR1\x15\x04....PAR1", 0,
+      "is a Parquet file: convert it to JSONL with: python3 -c 'import sys, pandas; a = sys.argv; "
+      "pandas.read_parquet(a[1]).to_json(a[2]" },
+    { "it's.parquet", "PAR1\x15\x04....PAR1", 0, "it'\\''s.parquet' '" },
+    { "it's.parquet", "PAR1\x15\x04....PAR1", 0, "it'\\''s.jsonl'" },
+    { "x.arrow", "ARROW1\x01\x02", 0, "is an Arrow file: convert it to JSONL with: python3 -c" },
+    { "x.arrow", "\xff\xff\xff\xff\x10", 0, "is an Arrow stream: convert it" },
+    { "x.feather", "FEA1\x01", 0, "is a Feather file" },
+    { "x.db", "SQLite format 3\0....", 20, "is an SQLite database" },
+    { "x.pkl", "\x80\x04\x95..", 0, "is a Python pickle" },
+    { "x.npy", "\x93NUMPY\x01", 0, "is a NumPy array" },
+    { "x.7z", "7z\xbc\xaf\x27\x1c", 0, "is a 7z archive" },
+    { "x.xz",
+      "\xfd"
+      "7zXZ\1",
+      0, "is compressed with xz" },
+    { "x.pdf", "%PDF-1.7\n", 0, "is a PDF document" },
+    { "x.jsonl", "<!DOCTYPE html>", 0, "is a web page" },
+    { "x.jsonl", "version https://git-lfs.github.com/spec/v1\n", 0, "git lfs pull" },
+    /* encodings, with the line that converts */
+    { "u.csv", "\xff\xfeq\0,\0a\0", 8,
+      "u.csv: is UTF-16, wanted UTF-8; convert it: iconv -f UTF-16" },
+    { "u.csv", "\xfe\xff\0q\0,", 6,
+      "is UTF-16, wanted UTF-8; convert it: iconv -f UTF-16 -t UTF-8 " },
+    { "u.csv", "q\0u\0e\0", 6, "is UTF-16LE, wanted UTF-8; convert it: iconv -f UTF-16LE" },
+    { "u.jsonl", "\0{\0\"", 4, "is UTF-16BE, wanted" },
+    { "u.jsonl", "{\0\0\0\"\0\0\0", 8, "is UTF-32LE, wanted" },
+    { "u.jsonl", "\0\0\0{\0\0\0\"", 8, "is UTF-32BE, wanted" },
+    { "u.jsonl", "\xff\xfe\0\0{\0\0\0", 8, "is UTF-32, wanted" },
+    { "a b.csv", QA "caf\xe9,b\n", 0,
+      "if the file is LATIN1, convert it: iconv -f LATIN1 -t UTF-8 '" },
+    { "a b.csv", QA "caf\xe9,b\n", 0, "/utf8-a b.csv'" },
+    { "l.csv",
+      QA "\x93"
+         "a\x94,b\n",
+      0, "iconv -f WINDOWS-1252 -t UTF-8 " },
+    { "l.jsonl", "{\"prompt\":\"caf\xe9\",\"completion\":\"b\"}\n", 0,
+      "l.jsonl:1: not valid UTF-8 at " },
+    { "l.jsonl", "{\"prompt\":\"caf\xe9\",\"completion\":\"b\"}\n", 0,
+      "iconv -f LATIN1 -t UTF-8 " },
+    { "-l.jsonl", "{\"prompt\":\"caf\xe9\",\"completion\":\"b\"}\n", 0,
+      "iconv -f LATIN1 -t UTF-8 " },
+    { "l\n.csv", QA "\xe9,b\n", 0, "iconv -f LATIN1 -t UTF-8 FILE > utf8-FILE" },
+};
+
+static void other_files_are_named(void **state)
+{
+    (void)state;
+    struct conversation c = { 0 };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        const struct sheet *x = &others[i];
+        struct records *r = NULL;
+        struct err e = { 0 };
+        bool more;
+        const char *path = temp_file_n(x->name, x->text, x->n ? x->n : strlen(x->text));
+        int code = records_open(&r, path, &auto_options, &e);
+        if (!code) code = records_next(r, &c, &more, &e);
+        assert_int_equal(code, ERR_FAIL);
+        if (!strstr(e.msg, x->want)) fail_msg("%zu: \"%s\" is not in: %s", i, x->want, e.msg);
+        records_close(r);
+    }
+    /* what is damaged, and not of another alphabet, is not said to be */
+    struct err e = { 0 };
+    static const char damaged[] = "{\"prompt\":\"caf\xc3\xa9 caf\xff\",\"completion\":\"b\"}\n";
+    assert_int_equal(read_first(&c, damaged, sizeof damaged - 1, &auto_options, &e), ERR_FAIL);
+    assert_message(&e, "not valid UTF-8 at byte 21");
+    assert_null(strstr(e.msg, "iconv"));
+    conversation_free(&c);
+}
+
 /* ---- real files ----------------------------------------------------------------------------- */
 
 struct real {
@@ -670,6 +924,15 @@ static void samples(void **state)
         assert_true(n >= 3);
         records_close(r);
     }
+    struct str found = { 0 }, text = { 0 };
+    struct err e;
+    assert_ok(file_read(&text, "datasets/sample-csv.csv", 1 << 20, &e), &e);
+    show_records(&found, "sample", text.p, text.n, &auto_options);
+    assert_non_null(strstr(found.p, "What does \"net 30\" mean on our invoices?"));
+    assert_non_null(strstr(found.p, "within 30 days\nafter the date"));
+    assert_null(strstr(found.p, "error"));
+    str_free(&found);
+    str_free(&text);
     conversation_free(&c);
 }
 
@@ -690,6 +953,10 @@ int main(void)
         cmocka_unit_test(refused_options),
         cmocka_unit_test(too_long),
         cmocka_unit_test(mangled),
+        cmocka_unit_test(a_table_is_read),
+        cmocka_unit_test(columns_name_a_tables_fields),
+        cmocka_unit_test(a_table_may_be_anything),
+        cmocka_unit_test(other_files_are_named),
         cmocka_unit_test(real_files),
         cmocka_unit_test(samples),
     };

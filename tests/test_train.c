@@ -12,6 +12,7 @@
 #include <omp.h>
 
 #include "src/formats/safetensors.h"
+#include "tests/seal.h"
 
 static const char *const goldens[] = { "gqa-tied", "mha-untied", "llama3-rope", "linear-rope" };
 enum { GOLDENS = sizeof goldens / sizeof *goldens, TIMES = 30 };
@@ -221,12 +222,82 @@ static void test_seed_matters(void **state)
     remove_tree(temp_path("two"));
 }
 
+/* Replace the bytes of `from` in a checkpoint by as many others. */
+static void patch(const char *path, const char *from, const char *to)
+{
+    struct str s = { 0 };
+    struct err e;
+    size_t n = strlen(from);
+    assert_int_equal(file_read(&s, path, 1 << 26, &e), 0);
+    char *at = memmem(s.p, s.n, from, n);
+    assert_non_null(at);
+    assert_int_equal(strlen(to), n);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, to, n, at - s.p), n);
+    close(fd);
+    reseal(path);
+    str_free(&s);
+}
+
+/* A run whose fraction was kept aside by another rule would train on what it was measured on. */
+static void test_another_split_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to; /* of the checkpoint: a run of before data.split_seed was a key */
+    } old[] = { { "  split_seed: 0\n", "  #plit_seed: 0\n" }, { "split_rule", "split_rulx" } };
+    static const char *const fractions[] = { "data.validation=0.3", "data.validation=0" };
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t f = 0; f < 2; f++) {
+            const char *out = temp_path("old"),
+                       *more[] = { "train.max_steps=2", fractions[f], NULL };
+            char checkpoint[PATH_BYTES];
+            struct err e;
+            if (run_golden("gqa-tied", out, more, RESUME_NEVER, &e)) fail_msg("%s", e.msg);
+            snprintf(checkpoint, sizeof checkpoint, "%s/step-000002.h5", out);
+            if (run_golden("gqa-tied", out, more, RESUME_AUTO, &e)) fail_msg("%s", e.msg);
+            patch(checkpoint, old[k].from, old[k].to);
+            int code = run_golden("gqa-tied", out, more, RESUME_AUTO, &e);
+            if (f == 1 && code) fail_msg("without a fraction: %s", e.msg);
+            if (f == 0) {
+                assert_int_equal(code, ERR_USAGE);
+                assert_non_null(strstr(e.msg, "data.validation: 0.3 keeps aside by another rule"));
+            }
+            remove_tree(out);
+        }
+    }
+}
+
+/* The seed of the split may differ from that of the run, and a resumed run must keep it. */
+static void test_split_seed(void **state)
+{
+    (void)state;
+    const char *out = temp_path("seed");
+    const char *one[] = { "train.max_steps=2", "data.validation=0.3", "data.split_seed=7", NULL };
+    const char *two[] = { "train.max_steps=2", "data.validation=0.3", NULL };
+    struct str s = { 0 };
+    struct err e;
+    if (run_golden("gqa-tied", out, one, RESUME_NEVER, &e)) fail_msg("%s", e.msg);
+    get_file(&s, out, "config.yaml");
+    assert_non_null(strstr(s.p, "  split_seed: 7\n"));
+    assert_int_equal(run_golden("gqa-tied", out, two, RESUME_AUTO, &e), ERR_USAGE);
+    assert_non_null(strstr(e.msg, "another data.split_seed;"));
+    remove_tree(out);
+    str_clear(&s);
+    const char *three[] = { "train.max_steps=2", "data.validation=0.3", "train.seed=3", NULL };
+    if (run_golden("gqa-tied", out, three, RESUME_NEVER, &e)) fail_msg("%s", e.msg);
+    get_file(&s, out, "config.yaml");
+    assert_non_null(strstr(s.p, "  split_seed: 3\n"));
+    remove_tree(out);
+    str_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_runs),
-        cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_seed_matters),
+        cmocka_unit_test(test_golden_runs),  cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_seed_matters), cmocka_unit_test(test_another_split_is_refused),
+        cmocka_unit_test(test_split_seed),
     };
     int failed = cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
     str_free(&said);

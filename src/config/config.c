@@ -170,15 +170,29 @@ int config_load(struct config *c, const char *path, char *const *overrides, size
     return code;
 }
 
+int64_t config_split_seed(const struct config *c)
+{
+    return c->data.split_seed == CONFIG_NONE ? c->train.seed : c->data.split_seed;
+}
+
+/* The same configuration, whose texts are c's, with what follows from other keys filled in. */
+static struct config resolved(const struct config *c)
+{
+    struct config whole = *c;
+    whole.data.split_seed = config_split_seed(c);
+    return whole;
+}
+
 void config_print(struct str *out, const struct config *c)
 {
     const char *section = "";
+    struct config whole = resolved(c);
     for (size_t i = 0; i < CONFIG_KEYS; i++) {
         const struct key *k = &config_keys[i];
         if (strcmp(section, k->section) != 0) str_addf(out, "%s:\n", k->section);
         section = k->section;
         str_addf(out, "  %s:", k->last);
-        value_print(out, k, c);
+        value_print(out, k, &whole);
         str_addc(out, '\n');
     }
 }
@@ -187,11 +201,13 @@ size_t config_diff(const char *names[CONFIG_KEYS], const struct config *a, const
                    bool resuming)
 {
     size_t n = 0;
+    bool follows = a->data.split_seed == CONFIG_NONE && b->data.split_seed == CONFIG_NONE;
+    struct config first = follows ? *a : resolved(a), second = follows ? *b : resolved(b);
     for (size_t i = 0; i < CONFIG_KEYS; i++) {
         const struct key *k = &config_keys[i];
         struct str x = { 0 }, y = { 0 };
-        value_print(&x, k, a);
-        value_print(&y, k, b);
+        value_print(&x, k, &first);
+        value_print(&y, k, &second);
         bool same = !x.failed && !y.failed && !strcmp(x.p, y.p);
         if (!same && !(resuming && !k->same_on_resume)) names[n++] = k->name;
         str_free(&x);

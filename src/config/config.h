@@ -170,7 +170,11 @@ int config_parse(struct config *c, const char *text, size_t bytes, const char *w
                  char *const *overrides, size_t n, struct err *e);
 void config_free(struct config *c);
 
-/* Append every key with its value, as YAML that config_parse() reads back to the same. */
+/* data.split_seed, or where it is null train.seed. */
+int64_t config_split_seed(const struct config *c);
+
+/* Append every key with its value, as YAML that config_parse() reads back to the same; what is null
+ * and follows from another key has that one's value. */
 void config_print(struct str *out, const struct config *c);
 
 /* The names of the keys whose values differ, in `names`; returns how many. With `resuming`, only

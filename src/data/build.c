@@ -13,7 +13,8 @@ struct slot {
     struct digest *digests; /* one for each */
     size_t digests_cap;
     struct fit_result result;
-    double key;
+    unsigned spelt; /* 1u << SPELT_... */
+    uint64_t group; /* when records are kept aside by a fraction */
     bool chosen;
     int code;
     enum fault fault;   /* when there is a code */
@@ -36,50 +37,6 @@ size_t build_examples(const struct build_side *s)
 static bool by_fraction(const struct data_options *o)
 {
     return o->n_validation == 0 && o->validation_frac > 0;
-}
-
-/* ---- the split ------------------------------------------------------------------------------ */
-
-static void add_u64(struct sha256 *h, uint64_t v, size_t bytes)
-{
-    uint8_t little[8];
-    for (size_t i = 0; i < bytes; i++) little[i] = (uint8_t)(v >> (8 * i));
-    sha256_add(h, little, bytes);
-}
-
-static void add_key_text(struct sha256 *h, const struct conversation *c)
-{
-    size_t first = 0;
-    while (first < c->n && c->turns[first].role != ROLE_USER) first++;
-    bool whole = first == c->n;
-    for (size_t i = whole ? 0 : first; i < c->n && (whole || i == first); i++) {
-        const struct turn *t = &c->turns[i];
-        sha256_add(h, t->text, t->n);
-        if (t->input) sha256_add(h, "\n\n", 2);
-        if (t->input) sha256_add(h, t->input, t->input_n);
-    }
-}
-
-/* A number in [0, 1) that decides the side. */
-static int split_key(double *key, const struct conversation *c, uint64_t seed, struct err *e)
-{
-    static const char purpose[] = "lorac split 1\n";
-    struct sha256 h;
-    int code = sha256_begin(&h, e);
-    if (code) return code;
-    sha256_add(&h, purpose, sizeof purpose - 1);
-    add_u64(&h, seed, 8);
-    if (c->kind == RECORD_TOKENS) {
-        for (size_t i = 0; i < c->n_ids; i++) add_u64(&h, (uint32_t)c->ids[i], 4);
-    } else {
-        add_key_text(&h, c);
-    }
-    uint8_t digest[SHA256_BYTES];
-    sha256_end(&h, digest);
-    uint64_t v = 0;
-    for (size_t i = 0; i < 8; i++) v |= (uint64_t)digest[i] << (8 * i);
-    *key = (double)(v >> 11) * 0x1p-53; /* exact, and below 1 */
-    return 0;
 }
 
 /* ---- one record ----------------------------------------------------------------------------- */
@@ -118,6 +75,53 @@ static int digest_slot(struct slot *s)
     return code;
 }
 
+/* Marks of templates that are special tokens elsewhere, and one that is text everywhere. */
+static bool spells_mark(const struct tokenizer *tok, const struct turn *t, bool is_chat)
+{
+    static const char *const marks[] = {
+        "</s>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|endoftext|>",
+        "<|eot_id|>",
+        "<|start_header_id|>",
+        "<|begin_of_text|>",
+        "<end_of_turn>",
+        "<|end_of_text|>",
+    };
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        if (memmem(t->text, t->n, marks[i], strlen(marks[i])) &&
+            tokenizer_special(tok, marks[i]) < 0)
+            return true;
+    }
+    return is_chat && memmem(t->text, t->n, "[INST]", 6) && memmem(t->text, t->n, "[/INST]", 7);
+}
+
+static bool spells_special(const struct tokenizer *tok, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int32_t id;
+        if (tokenizer_special_at(tok, text + i, n - i, &id)) return true;
+    }
+    return false;
+}
+
+/* What a record's texts spell, that is learnt as letters. */
+static unsigned spelling_of(const struct build *b, const struct conversation *c)
+{
+    bool is_text = c->kind == RECORD_TEXT, parsed = is_text && b->o->render.parse_special;
+    unsigned found = 0;
+    if (c->kind == RECORD_TOKENS || c->kind == RECORD_SEGMENTS) return 0;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct turn *t = &c->turns[i];
+        if (!parsed && (spells_special(b->tok, t->text, t->n) ||
+                        (t->input && spells_special(b->tok, t->input, t->input_n))))
+            found |= 1u << (is_text ? SPELT_IN_TEXT : SPELT_IN_CHAT);
+        if (spells_mark(b->tok, t, !is_text)) found |= 1u << SPELT_MARK;
+    }
+    return found;
+}
+
 static void read_slot(struct slot *s, struct worker *w, const struct build *b,
                       const struct records *r, const struct data_source *source)
 {
@@ -142,7 +146,8 @@ static void read_slot(struct slot *s, struct worker *w, const struct build *b,
         s->code = fit_record(&w->fit, &s->examples, &s->result, c, &fit, &s->e);
         s->fault = s->result.without_targets ? FAULT_TARGETS : FAULT_ORDER;
     }
-    if (!s->code && by_fraction(o)) s->code = split_key(&s->key, c, o->seed, &s->e);
+    if (!s->code) s->spelt = spelling_of(b, c);
+    if (!s->code && by_fraction(o)) s->code = split_group(&s->group, c, o->seed, &s->e);
     if (s->code) records_prefix(r, &s->slice, &s->e);
     if (!s->code) s->code = digest_slot(s);
 }
@@ -160,7 +165,8 @@ static size_t cut_batch(struct build *b, struct records *r)
         s->result = (struct fit_result){ 0 };
         s->chosen = false;
         str_clear(&s->remarks);
-        s->slice.n = 0;
+        s->spelt = 0;
+        s->slice = (struct record_slice){ 0 };
         s->code = records_slice(r, &s->slice, &more, &s->e);
         s->fault = s->slice.fault;
         if (!s->code && !more) break;
@@ -207,60 +213,103 @@ static int keep(struct build *b, struct build_side *side, const struct slot *s, 
                       : examples_append(&side->examples, &s->examples, from, to, b->e);
 }
 
+static uint32_t capped(size_t n)
+{
+    return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
 /* Keep a slot's items, without those that are copies of earlier ones if such are not wanted. */
-static int keep_slot(struct build *b, struct build_side *side, const struct slot *s)
+static int keep_slot(struct split_record *r, struct build *b, struct build_side *side,
+                     const struct slot *s)
 {
     const struct examples *x = &s->examples;
-    size_t from = 0;
+    size_t from = 0, copies = 0, removed = 0, removed_items = 0;
     for (size_t k = 0; k < examples_items(x); k++) {
         size_t begin = examples_item(x, k), end = examples_item(x, k + 1), copied = 0;
         for (size_t i = begin; i < end; i++) {
-            uint32_t copies;
-            int code = digests_put(&side->seen, &copies, &s->digests[i], b->e);
+            uint32_t before;
+            int code = digests_put(&side->seen, &before, &s->digests[i], b->e);
             if (code) return code;
-            copied += copies > 0;
+            copied += before > 0;
         }
-        side->counts.duplicates += copied;
+        copies += copied;
         if (!b->o->deduplicate || copied < end - begin) continue;
-        side->counts.removed += copied;
+        removed += copied;
+        removed_items++;
         int code = keep(b, side, s, from, begin);
         if (code) return code;
         from = end;
     }
+    r->copied = capped(copies);
+    r->removed = capped(removed);
+    r->examples = capped(x->n - removed);
+    r->items = capped(examples_items(x) - removed_items);
     return keep(b, side, s, from, x->n);
 }
 
-/* Out of memory is no property of the record: skipping it would train on other data in silence. */
+/* Out of memory is no property of the record: skipping it would train on other data in silence, as
+ * would skipping the rest of a file for a quote or bracket that is not closed. */
 static bool is_skippable(const struct build *b, const struct slot *s)
 {
-    return b->o->skip_errors && !s->result.too_long && !strstr(s->e.msg, "out of memory");
+    return b->o->skip_errors && !s->result.too_long && !s->slice.rest &&
+           !strstr(s->e.msg, "out of memory");
 }
 
-static int take_slot(struct build *b, struct slot *s, enum side to)
+static void count_record(struct data_counts *c, const struct split_record *r)
 {
-    if (!s->code && to == TRAIN && by_fraction(b->o) && s->key < b->o->validation_frac) {
-        to = VALIDATION;
+    c->records++;
+    c->chosen += r->chosen;
+    c->targets_lost += r->targets_lost;
+    c->overlong += r->lost;
+    c->truncated += r->truncated;
+    c->split += r->split;
+    c->without_targets += r->without_targets;
+    c->duplicates += r->copied;
+    c->removed += r->removed;
+    if (c->longest < r->length) c->longest = r->length;
+}
+
+static void note_spelling(struct build *b, const struct slot *s, const char *path)
+{
+    for (int k = 0; k < SPELLINGS; k++) {
+        struct spelling *x = &b->spelt[k];
+        if (!(s->spelt & 1u << k) || x->n++) continue;
+        x->path = path;
+        x->line = s->slice.line;
     }
+}
+
+/* With a fraction every sound record comes to the training side at first, and is counted when
+ * separate_sides() has decided. */
+static int take_slot(struct build *b, struct slot *s, enum side to, const char *path)
+{
     struct build_side *side = &b->side[to];
     struct data_counts *counts = &side->counts;
-    counts->records++;
     if (s->code && !is_skippable(b, s)) {
         *b->e = s->e;
         return s->code;
     }
     if (s->code) {
+        counts->records++;
         if (counts->bad++ == 0) side->first_bad = s->e;
         counts->faults[s->fault]++;
         return 0;
     }
-    counts->chosen += s->chosen;
-    counts->targets_lost += s->result.targets_lost;
-    counts->overlong += s->result.lost;
-    counts->truncated += s->result.truncated;
-    counts->split += s->result.split;
-    counts->without_targets += s->result.without_targets;
-    if (counts->longest < s->result.length) counts->longest = s->result.length;
-    return keep_slot(b, side, s);
+    struct split_record r = { .group = s->group,
+                              .line = capped(s->slice.line),
+                              .length = capped(s->result.length),
+                              .lost = capped(s->result.lost),
+                              .targets_lost = capped(s->result.targets_lost),
+                              .chosen = s->chosen,
+                              .truncated = s->result.truncated,
+                              .split = s->result.split,
+                              .without_targets = s->result.without_targets };
+    note_spelling(b, s, path);
+    int code = keep_slot(&r, b, side, s);
+    if (code) return code;
+    if (by_fraction(b->o)) return split_add(&b->sound, &r, b->e);
+    count_record(counts, &r);
+    return 0;
 }
 
 /* ---- a source ------------------------------------------------------------------------------- */
@@ -272,7 +321,7 @@ static int read_records(struct build *b, struct records *r, const struct data_so
     for (size_t n; !code && (n = cut_batch(b, r)) > 0;) {
         read_batch(b, n, r, source);
         for (size_t i = 0; !code && i < n; i++) {
-            code = take_slot(b, &b->slots[i], side);
+            code = take_slot(b, &b->slots[i], side, source->path);
             if (!b->slots[i].code) remarks_take(remarks, &b->slots[i].remarks);
             struct examples *x = &b->slots[i].examples;
             if (x->ids_cap > SLOT_TOKENS_KEPT) examples_free(x);
@@ -302,9 +351,122 @@ static int read_source(struct build *b, const struct data_source *source, enum s
             code = template_check(is_chat ? source->template : NULL, b->tok, b->e);
         }
         b->untemplated |= is_chat && !source->template;
+        b->unparsed |= is_chat && b->o->render.parse_special;
     }
     if (!code) code = read_records(b, r, source, side, remarks);
     records_close(r);
+    return code;
+}
+
+/* ---- two sides of one ------------------------------------------------------------------------ */
+
+/* All that was kept, on its way to the two sides. */
+struct whole {
+    struct examples examples;
+    struct spool spool;
+    size_t *ends;          /* of each source: the number of sound records up to its end */
+    size_t at;             /* the example that comes next */
+    struct examples batch; /* of a spool: the examples that are in memory now */
+};
+
+/* Take everything from the training side, which is empty afterwards. */
+static int begin_sides(struct whole *w, struct build *b)
+{
+    struct build_side *t = &b->side[TRAIN];
+    *w = (struct whole){ .examples = t->examples, .spool = t->spool, .ends = t->origins.ends };
+    t->examples = (struct examples){ 0 };
+    t->spool = (struct spool){ .ids.fd = -1, .target.fd = -1 };
+    digests_free(&t->seen);
+    mem_free(t->origins.line);
+    t->origins.line = NULL;
+    t->origins.cap = 0;
+    t->counts.tokens = t->counts.targets = 0; /* records: only the malformed ones so far */
+    t->origins.ends = mem_alloc(t->origins.n_sources, sizeof *t->origins.ends, b->e);
+    if (!t->origins.ends) return b->e->code;
+    return b->spooled ? spool_open(&t->spool, b->spool_dir, b->e) : 0;
+}
+
+static void whole_free(struct whole *w)
+{
+    examples_free(&w->examples);
+    examples_free(&w->batch);
+    spool_close(&w->spool);
+    mem_free(w->ends);
+}
+
+/* Fill slots with the examples of the records from `first` on; those of it begin at w->at. */
+static int load_slots(size_t *loaded, struct build *b, struct whole *w, size_t first)
+{
+    const size_t *begins = b->spooled ? w->spool.at : w->examples.at;
+    size_t n = 0, end = w->at;
+    while (n < BATCH_RECORDS && first + n < b->sound.n &&
+           (n == 0 || !begins || (begins[end] - begins[w->at]) * sizeof(int32_t) < BATCH_BYTES))
+        end += b->sound.at[first + n++].examples;
+    struct examples *from = b->spooled ? &w->batch : &w->examples;
+    size_t base = b->spooled ? w->at : 0;
+    examples_clear(&w->batch);
+    int code = b->spooled ? spool_read(&w->batch, &w->spool, w->at, end, b->e) : 0;
+    for (size_t i = 0; !code && i < n; i++) {
+        const struct split_record *r = &b->sound.at[first + i];
+        struct slot *s = &b->slots[i];
+        examples_clear(&s->examples);
+        s->slice.line = r->line;
+        code = examples_append(&s->examples, from, w->at - base, w->at + r->examples - base, b->e);
+        w->at += r->examples;
+    }
+    *loaded = n;
+    return code;
+}
+
+/* The digests are counted per side, to find what lies on both. */
+static int sort_slots(struct build *b, size_t from, size_t to, size_t first)
+{
+    int code = 0;
+#pragma omp parallel for schedule(dynamic, 4) num_threads((int)b->n_workers)
+    for (size_t i = from; i < to; i++) b->slots[i].code = digest_slot(&b->slots[i]);
+    for (size_t i = from; !code && i < to; i++) {
+        struct slot *s = &b->slots[i];
+        const struct split_record *r = &b->sound.at[first + i];
+        struct build_side *side = &b->side[r->validation ? VALIDATION : TRAIN];
+        if (s->code) *b->e = s->e;
+        code = s->code;
+        for (size_t k = 0; !code && k < s->examples.n; k++) {
+            uint32_t before;
+            code = digests_put(&side->seen, &before, &s->digests[k], b->e);
+        }
+        if (code) break;
+        count_record(&side->counts, r);
+        code = keep(b, side, s, 0, s->examples.n);
+        if (s->examples.ids_cap > SLOT_TOKENS_KEPT) examples_free(&s->examples);
+    }
+    return code;
+}
+
+static void end_source(struct build *b, size_t source)
+{
+    for (int s = TRAIN; s < SIDES; s++)
+        b->side[s].origins.ends[source] = build_examples(&b->side[s]);
+}
+
+/* What is kept aside becomes the validation side, in the order in which it was read. */
+static int separate_sides(struct build *b)
+{
+    struct whole w;
+    int code = begin_sides(&w, b);
+    if (!code) code = split_choose(&b->choice, &b->sound, b->o->validation_frac, b->e);
+    while (!code && b->choice.items && w.ends[b->largest_source] <= b->choice.largest_first)
+        b->largest_source++;
+    size_t n, first = 0, source = 0;
+    for (; !code && first < b->sound.n; first += n) {
+        code = load_slots(&n, b, &w, first);
+        for (size_t from = 0, to; !code && from < n; from = to) { /* as far as the source goes */
+            while (w.ends[source] <= first + from) end_source(b, source++);
+            to = w.ends[source] - first < n ? w.ends[source] - first : n;
+            code = sort_slots(b, from, to, first);
+        }
+    }
+    while (!code && source < b->o->n_train) end_source(b, source++);
+    whole_free(&w);
     return code;
 }
 
@@ -321,10 +483,10 @@ int build_read(struct build *b)
     }
     for (size_t i = 0; !code && i < o->n_train; i++) {
         code = read_source(b, &o->train[i], TRAIN, &b->remarks[i]);
-        b->side[TRAIN].origins.ends[i] = build_examples(&b->side[TRAIN]);
-        if (o->n_validation == 0)
-            b->side[VALIDATION].origins.ends[i] = build_examples(&b->side[VALIDATION]);
+        b->side[TRAIN].origins.ends[i] = by_fraction(o) ? b->sound.n
+                                                        : build_examples(&b->side[TRAIN]);
     }
+    if (!code && by_fraction(o)) code = separate_sides(b);
     for (size_t i = 0; !code && i < o->n_validation; i++) {
         code = read_source(b, &o->validation[i], VALIDATION, &b->remarks[o->n_train + i]);
         b->side[VALIDATION].origins.ends[i] = build_examples(&b->side[VALIDATION]);
@@ -338,6 +500,7 @@ int build_begin(struct build *b, const struct data_options *o, const struct toke
                 const char *spool_dir, struct err *e)
 {
     *b = (struct build){ .o = o, .tok = tok, .spooled = spool_dir != NULL, .e = e };
+    b->spool_dir = spool_dir;
     for (int s = TRAIN; s < SIDES; s++) {
         b->side[s].name = s == TRAIN ? "train" : "validation";
         b->side[s].spool = (struct spool){ .ids.fd = -1, .target.fd = -1 };
@@ -369,6 +532,7 @@ void build_end(struct build *b)
     mem_free(b->workers);
     mem_free(b->remarks);
     b->remarks = NULL;
+    split_free(&b->sound);
     for (int s = TRAIN; s < SIDES; s++) {
         struct build_side *side = &b->side[s];
         examples_free(&side->examples);

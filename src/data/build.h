@@ -7,6 +7,7 @@
 #include "src/data/dataset.h"
 #include "src/data/digests.h"
 #include "src/data/remarks.h"
+#include "src/data/split.h"
 #include "src/data/spool.h"
 
 /* Training records, or validation ones. */
@@ -22,21 +23,36 @@ struct build_side {
 
 enum side { TRAIN, VALIDATION, SIDES };
 
+/* Records that spell what they do not mean: special tokens of the tokenizer in a text record, or in
+ * a conversation; marks of a template that the tokenizer does not know, or that a template places.
+ * */
+enum { SPELT_IN_TEXT, SPELT_IN_CHAT, SPELT_MARK, SPELLINGS };
+struct spelling {
+    size_t n, line;
+    const char *path; /* of the first one, and its line */
+};
+
 struct build {
     const struct data_options *o;
     const struct tokenizer *tok;
     bool spooled;
+    const char *spool_dir;
     bool untemplated; /* a file of conversations has no template */
     struct build_side side[SIDES];
-    size_t records;          /* of both sides */
-    struct remarks *remarks; /* one for each file: training, then validation ones */
+    size_t records;             /* of both sides */
+    struct remarks *remarks;    /* one for each file: training, then validation ones */
+    struct split_records sound; /* of the training files, when a fraction is kept aside */
+    struct split_choice choice;
+    size_t largest_source; /* the file in which its largest group begins */
     struct slot *slots;
     struct worker *workers;
     size_t n_workers;
+    struct spelling spelt[SPELLINGS];
+    bool unparsed; /* special tokens of a file of conversations were to be parsed */
     struct err *e;
 };
 
-/* spool_dir: where the examples go, or NULL: into memory. */
+/* spool_dir: where the examples go, or NULL: into memory. Must live as long as the build. */
 int build_begin(struct build *b, const struct data_options *o, const struct tokenizer *tok,
                 const char *spool_dir, struct err *e);
 /* Read all files. */

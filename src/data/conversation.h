@@ -14,6 +14,7 @@ const char *role_name(enum role r); /* "system", "user", "assistant", "tool" */
 /* What is wrong with a malformed record, as summaries count it. */
 #define RECORD_FAULTS(F)                                                                           \
     F(JSON, "not valid JSON")                                                                      \
+    F(TABLE, "not valid CSV")                                                                      \
     F(UTF8, "not valid UTF-8")                                                                     \
     F(SIZE, "too large")                                                                           \
     F(KEY, "lacking a key")                                                                        \

@@ -52,12 +52,61 @@ static int nothing_left(const struct build *b, const struct build_side *side,
     return code;
 }
 
-static int fraction_leaves_none(const struct build *b, size_t train, size_t validation)
+/* The file and line where the largest group begins: "data.jsonl:17". */
+static void add_largest(struct str *out, const struct build *b)
 {
-    return err_set(b->e, "data.validation: a fraction of %g of %zu examples leaves %s; %s",
-                   b->o->validation_frac, train + validation,
-                   train ? "none for validation" : "none to train on",
-                   train ? "raise it, or name a validation file" : "lower it");
+    str_addf(out, "%s:%u", b->o->train[b->largest_source].path,
+             b->sound.at[b->choice.largest_first].line);
+}
+
+/* Groups that cannot be torn apart leave a side empty, or the fraction is none of the examples, or
+ * all. */
+static int fraction_leaves_none(const struct build *b)
+{
+    const struct split_choice *c = &b->choice;
+    bool none = c->wanted == 0, all = c->wanted == c->items;
+    const char *left = c->validation ? "none to train on" : "none for validation";
+    if (c->groups > 1 && (none || all)) {
+        return err_set(b->e, "data.validation: a fraction of %g of %zu examples leaves %s; %s",
+                       b->o->validation_frac, c->items, left,
+                       none ? "raise it, or name a validation file" : "lower it");
+    }
+    struct str where = { 0 };
+    add_largest(&where, b);
+    int code = str_error(&where, b->e);
+    if (!code) {
+        code = err_set(b->e,
+                       "data.validation: a fraction of %g of %zu examples leaves %s: examples with "
+                       "the same first user text (or the same text) stay together, and the largest "
+                       "group of them, from %s on, is %zu of %zu (%.0f %%); keep a file of its own "
+                       "for validation (data.validation: FILE)",
+                       b->o->validation_frac, c->items, left, where.p, c->largest, c->items,
+                       100.0 * (double)c->largest / (double)c->items);
+    }
+    str_free(&where);
+    return code;
+}
+
+/* What the user should know of the examples kept aside by a fraction. */
+static void note_split(struct str *notes, const struct build *b)
+{
+    enum { FEW = 10 };
+    const struct split_choice *c = &b->choice;
+    if (c->items == 0) return;
+    if (c->validation != c->wanted) {
+        str_addf(notes,
+                 "validation: %zu examples instead of %zu (%g of %zu), for those with the same "
+                 "first user text stay together; the largest group, from ",
+                 c->validation, c->wanted, b->o->validation_frac, c->items);
+        add_largest(notes, b);
+        str_addf(notes, " on, has %zu\n", c->largest);
+    }
+    if (c->validation < FEW) {
+        str_addf(notes,
+                 "validation: only %zu example%s: too few to tell a better adapter from a lucky "
+                 "one; %d or more say something (data.validation)\n",
+                 c->validation, c->validation == 1 ? "" : "s", FEW);
+    }
 }
 
 /* "2 not valid JSON, 1 lacking a key" */
@@ -106,9 +155,7 @@ static int check_sides(const struct build *b)
         if (sum.longest < v->counts.longest) sum.longest = v->counts.longest;
         return nothing_left(b, t, &sum);
     }
-    if (by_fraction && (train == 0 || validation == 0)) {
-        return fraction_leaves_none(b, train, validation);
-    }
+    if (by_fraction && (train == 0 || validation == 0)) return fraction_leaves_none(b);
     if (train == 0) return nothing_left(b, t, &t->counts);
     if (o->n_validation && validation == 0) return nothing_left(b, v, &v->counts);
     return 0;
@@ -186,6 +233,30 @@ static void note_remarks(struct str *notes, const struct build *b)
     }
 }
 
+static void note_spellings(struct str *notes, const struct build *b)
+{
+    static const char *const what[SPELLINGS] = {
+        [SPELT_IN_TEXT] = "spell special tokens in their texts, which are learnt as letters; "
+                          "data.parse_special: true makes them tokens, as transformers does",
+        [SPELT_IN_CHAT] =
+            "spell special tokens in their texts, which are learnt as letters; take them "
+            "out, since the template places its own, or write segments",
+        [SPELT_MARK] =
+            "spell marks of another prompt template ([INST], <|im_end|>, </s>), which are "
+            "learnt as letters; take them out, or choose the model that has them as tokens",
+    };
+    for (int k = 0; k < SPELLINGS; k++) {
+        const struct spelling *s = &b->spelt[k];
+        if (s->n == 0) continue;
+        str_addf(notes, "data: %zu record%s, the first in %s:%zu, %s\n", s->n, s->n == 1 ? "" : "s",
+                 s->path, s->line, what[k]);
+    }
+    if (b->unparsed) {
+        str_addz(notes, "data: data.parse_special is for text records; what conversations "
+                        "spell stays text\n");
+    }
+}
+
 static int finish(struct str *notes, struct build *b)
 {
     int code = check_sides(b);
@@ -193,6 +264,8 @@ static int finish(struct str *notes, struct build *b)
     for (int s = TRAIN; s < SIDES; s++) note_side(notes, b, &b->side[s]);
     note_remarks(notes, b);
     note_empty_sources(notes, b);
+    note_split(notes, b);
+    note_spellings(notes, b);
     if (b->untemplated) {
         str_addz(notes, "data: no template is given: prompts and answers are joined as they are "
                         "(data.template names one; plain means this)\n");

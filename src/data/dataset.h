@@ -29,20 +29,24 @@ struct data_options {
     size_t n_train;
     const struct data_source *validation; /* files of their own, or n_validation = 0 */
     size_t n_validation;
-    double validation_frac; /* of the conversations, when there are no validation files */
+    double validation_frac; /* of the examples, when there are no validation files */
+    uint64_t seed;          /* of which those are: data.split_seed */
     struct render_options render;
     size_t max_length; /* tokens of an example */
     enum overlong overlong;
     bool skip_errors;        /* on_error: skip */
     double max_skipped_frac; /* of a side's records; more that are malformed is an error */
     bool deduplicate;        /* keep only the first of examples with the same tokens and targets */
-    uint64_t seed;
     size_t vocab_size; /* ids of `tokens` records lie below it; 0: the tokenizer's size, if any */
     enum prepare prepare;
     const char *cache_dir;                           /* of prepared files; NULL: prepared.h's */
     void (*progress)(size_t records, void *context); /* NULL, or called now and then */
     void *context;
 };
+
+/* The number of the rule by which a fraction is kept aside; rule 1 was lorac 0.1's, in which each
+ * record fell by its own hash. */
+enum { SPLIT_RULE = 2 };
 
 struct data_counts {
     size_t records;         /* read, the malformed ones included */
@@ -87,15 +91,22 @@ size_t origin_of(size_t *line, const struct origins *o, size_t example);
 /* Reads and tokenises all files (on all OpenMP threads; the result does not depend on how many).
  * `tok` may be NULL when every source has the format tokens.
  *
- * The split by fraction is part of what makes a run repeatable. A record's key is the SHA-256 of
- *     "lorac split 1\n", the seed (8 bytes, little-endian), and then
- *     chats:  the first user turn's text; with an input: "\n\n" and the input (whatever the template,
- *             system text, answers; a chat without a user turn: all its texts)
- *     text:   the text
- *     tokens: the ids (4 bytes each, little-endian)
- * and the record is validation if the first 8 bytes of it as a little-endian number, divided by
- * 2^64, are below the fraction. So duplicates, and other answers to one question, fall on one side,
- * and a record's side depends on nothing but itself.
+ * The split by fraction is part of what makes a run repeatable. A record's group is the first 8
+ * bytes, as a little-endian number, of the SHA-256 of
+ *     "lorac split 2\n", the seed (8 bytes, little-endian), and then
+ *     chats:    the first user turn's text; with an input: "\n\n" and the input (whatever the
+ *               template, system text, answers; a chat without a user turn: all its texts)
+ *     segments: the texts before the first learnt one; where there are none: all
+ *     text:     the text
+ *     tokens:   the ids (4 bytes each, little-endian)
+ * without the ASCII white space at both ends of those texts. Records of one group stay together, so
+ * duplicates and other answers to one question fall on one side. The groups are gone through in the
+ * order of their numbers, and each is kept aside unless that brings the number of validation
+ * examples further from round(fraction * examples), halves up, than it is. Counted is what is left
+ * of the records: what was dropped for its length, for want of a target or as a copy does not
+ * count, a tree (or another item of examples.h) counts once, and each piece of a record that was
+ * split counts. Threads and the order of the records are of no effect. A side without a group is an
+ * error.
  *
  * Errors: the first bad record (unless skip_errors), an empty training side, a split that leaves
  * one side empty, every example dropped (the message names the setting). `notes` receives one line

@@ -232,7 +232,7 @@ static size_t cut_batch(struct slot *slots, struct records *r)
     bool more = true;
     while (n < BATCH_RECORDS && bytes < BATCH_BYTES) {
         struct slot *s = &slots[n];
-        s->slice.n = 0;
+        s->slice = (struct record_slice){ 0 };
         str_clear(&s->remarks);
         s->code = records_slice(r, &s->slice, &more, &s->e);
         s->fault = s->slice.fault;

@@ -80,7 +80,9 @@ int prepared_key(char key[SHA256_HEX], const struct data_options *o, const struc
     }
     str_addf(&s, "validation %a seed %llu\n", o->n_validation ? 0 : o->validation_frac,
              (unsigned long long)(o->n_validation || o->validation_frac == 0 ? 0 : o->seed));
-    str_addf(&s, "train_on %d eos %d\n", (int)o->render.train_on, o->render.train_on_eos);
+    str_addf(&s, "split rule %d\n", SPLIT_RULE);
+    str_addf(&s, "train_on %d eos %d special %d\n", (int)o->render.train_on, o->render.train_on_eos,
+             o->render.parse_special);
     str_addf(&s, "max_length %zu overlong %d vocabulary %zu\n", o->max_length, (int)o->overlong,
              o->vocab_size);
     str_addf(&s, "skip %d %a deduplicate %d\n", o->skip_errors,

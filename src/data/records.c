@@ -7,6 +7,8 @@
 #include "src/base/mem.h"
 #include "src/base/unpack.h"
 #include "src/base/utf8.h"
+#include "src/data/kinds.h"
+#include "src/data/table.h"
 
 struct records {
     char *path;
@@ -16,6 +18,9 @@ struct records {
     struct records_options options;
     enum data_format format;
     bool is_array;
+    bool is_table;
+    struct table table;
+    size_t begin; /* the byte where records begin: behind a byte order mark, or a header */
     bool is_flat; /* a record is several elements or lines: the messages of one tree */
     bool done;    /* nothing more can be read */
     size_t at;    /* the byte behind the last slice */
@@ -40,18 +45,28 @@ static void skip_space(struct records *r)
 
 /* ---- slices --------------------------------------------------------------------------------- */
 
-/* The bytes [from, r->at) that began on `line`, without the space at their end. */
-static int take(struct records *r, struct record_slice *s, size_t from, size_t line, struct err *e)
+/* The bytes from .. end-1 that began on `line` are a record. */
+static int number(struct records *r, struct record_slice *s, size_t from, size_t end, size_t line,
+                  struct err *e)
 {
-    size_t end = r->at;
-    while (end > from && is_space(r->map.data[end - 1])) end--;
-    *s = (struct record_slice){ (const char *)r->map.data + from, end - from, line, ++r->count,
-                                FAULT_SIZE };
+    *s = (struct record_slice){ .text = (const char *)r->map.data + from,
+                                .n = end - from,
+                                .line = line,
+                                .number = ++r->count,
+                                .fault = FAULT_SIZE };
     r->last_line = line;
     if (s->n <= RECORD_BYTES) return 0;
     err_set(e, "found a record of %zu bytes, wanted at most %d (one object a line, or an array)",
             s->n, RECORD_BYTES);
     return records_prefix(r, s, e);
+}
+
+/* The bytes [from, r->at) that began on `line`, without the space at their end. */
+static int take(struct records *r, struct record_slice *s, size_t from, size_t line, struct err *e)
+{
+    size_t end = r->at;
+    while (end > from && is_space(r->map.data[end - 1])) end--;
+    return number(r, s, from, end, line, e);
 }
 
 static int slice_line(struct records *r, struct record_slice *s, struct err *e)
@@ -116,16 +131,51 @@ static int slice_element(struct records *r, struct record_slice *s, bool *more, 
     int code = take(r, s, from, line, e);
     if (r->done || s->n == 0) s->fault = FAULT_JSON;
     if (r->done) {
+        s->rest = true;
+        s->fault = FAULT_JSON;
         return err_set(e,
                        "%s:%zu: the array that begins the file has no end: a record that begins "
                        "on this line (record %zu), or a quote or bracket in it, is not closed",
                        r->path, line, s->number);
     }
     if (!code && s->n == 0) {
+        s->fault = FAULT_JSON;
         err_set(e, "found nothing between two commas, or behind the last one; wanted a record");
         return records_prefix(r, s, e);
     }
     return code;
+}
+
+/* A record of a table may span lines. White space is part of its fields. */
+static int slice_row(struct records *r, struct record_slice *s, struct err *e)
+{
+    const char *text = (const char *)r->map.data;
+    size_t from = r->at, line = r->line;
+    bool open;
+    size_t n = table_row_end(&open, text + from, r->map.size - from, r->table.separator);
+    size_t end = from + n;
+    for (const char *p = text + from; (p = memchr(p, '\n', (size_t)(text + end - p))); p++)
+        r->line++;
+    r->at = end < r->map.size ? end + 1 : end;
+    r->line += end < r->map.size;
+    if (n && text[end - 1] == '\r') end--;
+    int code = number(r, s, from, end, line, e);
+    if (!open) return code;
+    r->done = s->rest = true;
+    s->fault = FAULT_TABLE;
+    err_set(e, "a quote that opens in the record that begins on this line is not closed");
+    return records_prefix(r, s, e);
+}
+
+static void skip_blank_rows(struct records *r)
+{
+    const char *text = (const char *)r->map.data;
+    size_t bytes;
+    while (r->at < r->map.size &&
+           table_blank(&bytes, text + r->at, r->map.size - r->at, r->table.separator)) {
+        r->at += bytes;
+        r->line++;
+    }
 }
 
 static int next_slice(struct records *r, struct record_slice *s, bool *more, struct err *e)
@@ -133,13 +183,13 @@ static int next_slice(struct records *r, struct record_slice *s, bool *more, str
     *more = true;
     s->fault = FAULT_JSON; /* of what stands behind the array */
     if (!r->done && r->is_array) return slice_element(r, s, more, e);
-    if (!r->done) skip_space(r);
+    if (!r->done) (r->is_table ? skip_blank_rows : skip_space)(r);
     if (r->done || r->at == r->map.size) {
         *more = false;
         r->done = true;
         return 0;
     }
-    return slice_line(r, s, e);
+    return (r->is_table ? slice_row : slice_line)(r, s, e);
 }
 
 /* ---- flat trees ----------------------------------------------------------------------------- */
@@ -215,7 +265,7 @@ static json_t *parse_slice(const struct records *r, const struct record_slice *s
     *fault = FAULT_JSON;
     if (!utf8_valid(s->text, s->n, &at)) {
         *fault = FAULT_UTF8;
-        err_set(e, "%s: not valid UTF-8 at byte %zu", where, at + 1);
+        kinds_not_utf8(where, r->path, s->text, s->n, at, e);
         return NULL;
     }
     json_t *v = json_parse(s->text, s->n, JSON_DUP_REFUSED, where, &why);
@@ -230,6 +280,24 @@ static json_t *parse_slice(const struct records *r, const struct record_slice *s
         err_set(e, "%s: found a string, wanted an object (or one that holds an object)", where);
     }
     return inner;
+}
+
+/* The object of a table's record. */
+static json_t *parse_row(const struct records *r, const struct record_slice *s, enum fault *fault,
+                         struct err *e)
+{
+    size_t at;
+    if (!utf8_valid(s->text, s->n, &at)) {
+        char where[WHERE_BYTES];
+        where_of(where, r, s);
+        *fault = FAULT_UTF8;
+        kinds_not_utf8(where, r->path, s->text, s->n, at, e);
+        return NULL;
+    }
+    *fault = FAULT_TABLE;
+    json_t *v = table_read(&r->table, s->text, s->n, e);
+    if (!v) records_prefix(r, s, e);
+    return v;
 }
 
 /* The messages of a flat tree as an array, a line each. */
@@ -275,12 +343,15 @@ static json_t *parse_tree(const struct records *r, const struct record_slice *s,
 int records_parse(const struct records *r, const struct record_slice *s, struct conversation *c,
                   struct err *e)
 {
-    json_t *v = (r->is_flat ? parse_tree : parse_slice)(r, s, &c->fault, e);
+    json_t *v = (r->is_flat    ? parse_tree
+                 : r->is_table ? parse_row
+                               : parse_slice)(r, s, &c->fault, e);
     if (!v) return e->code;
     char where[WHERE_BYTES];
     where_of(where, r, s);
-    /* the text of a string that holds a record is not the slice's, nor is that of a tree's lines */
-    bool whole = !r->is_flat && s->n && *s->text != '"';
+    /* the text of a string that holds a record is not the slice's, nor is that of a tree's lines; a
+     * table's is not JSON */
+    bool whole = !r->is_flat && !r->is_table && s->n && *s->text != '"';
     struct shape_options o = { &r->options.columns, whole ? s->text : NULL, s->n };
     int code = shape_read(c, r->format, v, &o, where, e);
     json_decref(v);
@@ -312,40 +383,54 @@ void records_release(struct records *r)
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
-/* Files that are something else, told by their first bytes. */
-static int refuse_others(const struct records *r, struct err *e)
-{
-    static const struct {
-        const char *bytes;
-        size_t n;
-        const char *what;
-    } kinds[] = {
-        { "BZh", 3, "is compressed with bzip2, wanted gzip, zstd or plain text" },
-        { "\xfd"
-          "7zXZ",
-          5, "is compressed with xz, wanted gzip, zstd or plain text" },
-        { "PK\x03\x04", 4, "is a zip archive: unpack it first" },
-        { "PAR1", 4, "is a Parquet file: convert it to JSONL first" },
-        { "\xff\xfe", 2, "is UTF-16, wanted UTF-8" },
-        { "\xfe\xff", 2, "is UTF-16, wanted UTF-8" },
-    };
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (r->map.size >= kinds[i].n && memcmp(r->map.data, kinds[i].bytes, kinds[i].n) == 0) {
-            return err_set(e, "%s: %s", r->path, kinds[i].what);
-        }
-    }
-    return 0;
-}
-
 /* Stand before the first record. */
 static void rewind_records(struct records *r)
 {
-    static const char mark[] = "\xef\xbb\xbf";
-    r->at = r->map.size >= 3 && memcmp(r->map.data, mark, 3) == 0 ? 3 : 0;
+    r->at = r->begin;
     r->line = 1;
+    for (size_t i = 0; i < r->begin; i++) r->line += r->map.data[i] == '\n';
     r->count = r->last_line = r->released = 0;
     r->done = false;
-    skip_space(r);
+    if (!r->is_table) skip_space(r);
+}
+
+/* Whether the file is a table: content that begins like JSON never is. */
+static int look_for_table(struct records *r, struct err *e)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    const uint8_t *data = r->map.data;
+    r->begin = r->map.size >= 3 && memcmp(data, mark, 3) == 0 ? 3 : 0;
+    rewind_records(r);
+    if (r->at == r->map.size) return err_set(e, "%s: holds no records", r->path);
+    if (data[r->at] == '{' || data[r->at] == '[') return 0;
+    size_t from = r->at, end = 0; /* white space before the first name is a field that is empty */
+    while (from > r->begin && (data[from - 1] == ' ' || data[from - 1] == '\t')) from--;
+    struct table_hints hints = { r->path, &r->options.columns };
+    int code = table_begin(&r->table, &r->is_table, &end, (const char *)data + from,
+                           r->map.size - from, &hints, e);
+    if (code) return err_prefix(e, "%s:%zu", r->path, r->line);
+    if (r->is_table) r->begin = from + end;
+    return 0;
+}
+
+/* The format of a table by its header; a field is one text, so it has to be one of texts. */
+static int detect_table(struct records *r, struct err *e)
+{
+    char where[WHERE_BYTES];
+    snprintf(where, sizeof where, "%.*s: header", PATH_BYTES, r->path);
+    json_t *v = table_example(&r->table, e);
+    if (!v) return e->code;
+    if (r->format == FORMAT_AUTO) r->format = shape_detect(v);
+    int code = r->format == FORMAT_AUTO ? shape_unknown(v, where, e) : 0;
+    json_decref(v);
+    if (code || r->format == FORMAT_ALPACA || r->format == FORMAT_PROMPT_COMPLETION ||
+        r->format == FORMAT_TEXT)
+        return code;
+    return err_set(
+        e,
+        "%s: found columns of format %s, whose records are lists; wanted JSONL for it, or "
+        "columns of alpaca, prompt_completion or text",
+        where, data_format_name(r->format));
 }
 
 /* Find the first record that has the keys of a format. When there is none the error is the first
@@ -440,20 +525,27 @@ static int begin(struct records *r, struct err *e)
     r->packed = unpack_knows(&r->file);
     if (!r->packed) r->map = r->file;
     if (r->packed) code = unpack(&r->map, &r->file, r->path, e);
-    if (!code) code = refuse_others(r, e);
+    if (!code) code = kinds_refuse(r->path, r->map.data, r->map.size, e);
+    if (!code) code = look_for_table(r, e);
     if (code) return code;
     rewind_records(r);
-    if (r->at == r->map.size) return err_set(e, "%s: holds no records", r->path);
-    r->is_array = r->map.data[r->at] == '[';
+    r->is_array = !r->is_table && r->map.data[r->at] == '[';
     struct record_slice s;
     struct err ignored;
     bool more;
     if (r->is_array && records_slice(r, &s, &more, &ignored) == 0 && !more) {
         return err_set(e, "%s: holds no records: its array is empty", r->path);
     }
+    if (r->is_table && records_slice(r, &s, &more, &ignored) == 0 && !more) {
+        return err_set(e, "%s: holds a header and no records", r->path);
+    }
     rewind_records(r);
-    if (r->format == FORMAT_AUTO) code = detect(r, e);
-    if (!code) look_for_flat(r);
+    if (r->is_table) {
+        code = detect_table(r, e);
+    } else {
+        if (r->format == FORMAT_AUTO) code = detect(r, e);
+        if (!code) look_for_flat(r);
+    }
     rewind_records(r);
     return code;
 }
@@ -476,6 +568,7 @@ int records_open(struct records **out, const char *path, const struct records_op
 void records_close(struct records *r)
 {
     if (!r) return;
+    table_free(&r->table);
     if (r->packed) map_close(&r->map);
     map_close(&r->file);
     mem_free(r->path);

@@ -1,7 +1,14 @@
-/* Files of training records: JSONL (one object a line) or one JSON array; UTF-8 with or without
- * byte order mark, LF or CRLF; plain, gzip or Zstandard. What a record may look like, by format, is
- * in shapes.h. A line that is a string which holds an object is that object. Of OpenAssistant's flat
- * lists a record is a tree: a message without a parent and those behind it that have one.
+/* Files of training records: JSONL (one object a line), one JSON array, or CSV; UTF-8 with or
+ * without byte order mark, LF or CRLF; plain, gzip or Zstandard. What a record may look like, by
+ * format, is in shapes.h. A line that is a string which holds an object is that object. Of
+ * OpenAssistant's flat lists a record is a tree: a message without a parent and those behind it
+ * that have one.
+ *
+ * CSV: the first line names the columns, separated by commas, semicolons or tabs, whichever makes
+ * names that a format has (table.h). A file whose first character is { or [ is JSON. Any other is a
+ * table when its name says so (.csv, .tsv) or when its first line, read as a header of two or more
+ * columns, has the keys of a format or data.columns; else it is JSONL, and broken. A record is an
+ * object of texts; its fields may span lines; a line of separators and quotes alone is blank.
  *
  * One record is in memory at a time, of either container: the file is mapped and cut into slices,
  * each of which is parsed strictly and by itself, so that records can be parsed in parallel and an
@@ -44,7 +51,8 @@ size_t records_line(const struct records *r);
 struct record_slice {
     const char *text;
     size_t n, line, number; /* number: 1-based, within the file */
-    enum fault fault;       /* of a slice that could not be cut */
+    enum fault fault;       /* of records_slice()'s error */
+    bool rest;              /* it could not be cut off: the rest of the file is lost with it */
 };
 int records_slice(struct records *r, struct record_slice *s, bool *more, struct err *e);
 int records_parse(const struct records *r, const struct record_slice *s, struct conversation *c,

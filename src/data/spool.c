@@ -58,6 +58,41 @@ int spool_append(struct spool *s, const struct examples *x, size_t from, size_t 
     return code ? code : scratch_add(&s->target, x->target + begin, tokens, e);
 }
 
+/* The examples of the items from .. to-1, whose ids and flags begin at `ids` and `target`. */
+static int add_examples(struct examples *out, const struct spool *s, size_t from, size_t to,
+                        const int32_t *ids, const uint8_t *target, struct err *e)
+{
+    struct examples view = { .at = s->at, .n = s->n, .item = s->item, .n_items = s->n_items };
+    int code = 0;
+    for (size_t k = examples_item_of(&view, from); !code && from < to; k++) {
+        size_t first = out->n, end = examples_item(&view, k + 1);
+        for (; !code && from < end; from++) {
+            size_t n = s->at[from + 1] - s->at[from];
+            code = examples_add(out, ids, target, n, e);
+            ids += n;
+            target += n;
+        }
+        if (!code) code = examples_join(out, first, e);
+    }
+    return code;
+}
+
+int spool_read(struct examples *out, struct spool *s, size_t from, size_t to, struct err *e)
+{
+    if (from == to) return 0;
+    CHECK(from < to && to <= s->n);
+    size_t begin = s->at[from], tokens = s->at[to] - begin;
+    int32_t *ids = mem_alloc(tokens, sizeof *ids, e);
+    uint8_t *target = ids ? mem_alloc(tokens, 1, e) : NULL;
+    int code = target ? 0 : e->code;
+    if (!code) code = scratch_read(ids, &s->ids, begin * sizeof *ids, tokens * sizeof *ids, e);
+    if (!code) code = scratch_read(target, &s->target, begin, tokens, e);
+    if (!code) code = add_examples(out, s, from, to, ids, target, e);
+    mem_free(ids);
+    mem_free(target);
+    return code;
+}
+
 void spool_close(struct spool *s)
 {
     scratch_close(&s->ids);

@@ -18,6 +18,8 @@ struct spool {
 int spool_open(struct spool *s, const char *dir, struct err *e);
 /* Append the examples from .. to-1 of x, whole items. */
 int spool_append(struct spool *s, const struct examples *x, size_t from, size_t to, struct err *e);
+/* Append the examples from .. to-1 of the spool to out; whole items. */
+int spool_read(struct examples *out, struct spool *s, size_t from, size_t to, struct err *e);
 void spool_close(struct spool *s);
 
 #endif

@@ -456,30 +456,82 @@ int32_t template_spelt_special(size_t *n, const struct tokenizer *tok, const cha
     return strlen(name) == *n ? tokenizer_special(tok, name) : -1;
 }
 
-/* The texts of all segments as one, cut at the special tokens that they spell. */
+/* A special token that a text spells, after what was collected before it. */
+static int add_spelt(struct render *r, int32_t id, bool on)
+{
+    int code = flush(r, id);
+    if (!code && !tokenizer_has_row(r->tok, id)) code = tokenizer_no_row(r->tok, id, r->e);
+    r->after = id;
+    if (!code) code = tokens_add(&r->x->tokens, id, 0, 0, r->e);
+    return code ? code : add_flag(r->x, r->x->tokens.n - 1, on, r->e);
+}
+
+/* A text, cut at the special tokens that it spells; in a text record any, whatever it is written with. */
+static int add_spelling(struct render *r, const char *text, size_t length, enum mark mark,
+                        bool is_record)
+{
+    int code = 0;
+    for (size_t at = 0, begin = 0; !code && at < length; at++) {
+        size_t n = 0;
+        int32_t id = -1;
+        if (!is_record) {
+            id = template_spelt_special(&n, r->tok, text + at, length - at);
+        } else {
+            n = tokenizer_special_at(r->tok, text + at, length - at, &id);
+        }
+        bool at_end = at + 1 == length;
+        if (id < 0 && !at_end) continue;
+        size_t end = id < 0 ? length : at;
+        bool on = mark == TARGET && (!is_record || r->on_eos || !tokenizer_is_eos(r->tok, id));
+        code = add_text(r, text + begin, end - begin, mark);
+        if (!code && id >= 0) code = add_spelt(r, id, on);
+        if (id >= 0) at += n - 1, begin = at + 1;
+    }
+    return code;
+}
+
+/* The texts of all segments as one. */
 static int add_segments(struct render *r, const struct conversation *c)
 {
     int code = 0;
     for (size_t i = 0; !code && i < c->n; i++) {
         const struct turn *t = &c->turns[i];
-        enum mark mark = (r->all || t->train) && !t->context ? TARGET : OTHER;
-        for (size_t at = 0, begin = 0; !code && at < t->n; at++) {
-            size_t n = 0;
-            int32_t id = template_spelt_special(&n, r->tok, t->text + at, t->n - at);
-            bool at_end = at + 1 == t->n;
-            if (id < 0 && !at_end) continue;
-            size_t end = id < 0 ? t->n : at;
-            code = add_text(r, t->text + begin, end - begin, mark);
-            if (!code && id >= 0) code = flush(r, id);
-            if (!code && id >= 0 && !tokenizer_has_row(r->tok, id))
-                code = tokenizer_no_row(r->tok, id, r->e);
-            if (id >= 0) r->after = id;
-            if (!code && id >= 0) code = tokens_add(&r->x->tokens, id, 0, 0, r->e);
-            if (!code && id >= 0) code = add_flag(r->x, r->x->tokens.n - 1, mark == TARGET, r->e);
-            if (id >= 0) at += n - 1, begin = at + 1;
-        }
+        bool on = (r->all || t->train) && !t->context;
+        code = add_spelling(r, t->text, t->n, on ? TARGET : OTHER, false);
     }
     return code ? code : flush(r, -1);
+}
+
+/* Whether an EOS is the last thing that a text spells, white space apart. */
+static bool ends_with_eos(const struct tokenizer *tok, const char *text, size_t length)
+{
+    bool ends = false;
+    for (size_t at = 0, n; at < length; at += n ? n : 1) {
+        int32_t id;
+        n = tokenizer_special_at(tok, text + at, length - at, &id);
+        if (n) {
+            ends = tokenizer_is_eos(tok, id);
+        } else if (!strchr(" \t\r\n", text[at]) || !text[at]) {
+            ends = false;
+        }
+    }
+    return ends;
+}
+
+/* A text whose special tokens are read as such; begin() has placed the BOS. */
+static int add_parsed(struct render *r, const char *text, size_t n)
+{
+    int32_t first = -1;
+    bool own_end = ends_with_eos(r->tok, text, n);
+    if (tokenizer_special_at(r->tok, text, n, &first) && first == tokenizer_bos(r->tok))
+        r->x->tokens.n = 0;
+    int code = add_spelling(r, text, n, TARGET, true);
+    if (!code) code = flush(r, -1);
+    if (!code && own_end) code = add_end(r->x, r->e);
+    if (code || own_end) return code;
+    r->now = r->on_eos ? TARGET : OTHER;
+    r->answered = true;
+    return add_special(r, &(struct piece){ "eos", 3, true });
 }
 
 /* ---- examples ------------------------------------------------------------------------------- */
@@ -548,7 +600,11 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
         r.all = !excluded; /* every token of a text, and with train_on_eos its EOS */
         struct parts v = { .answer = { c->turns[0].text, c->turns[0].n }, .trained = r.all };
         code = begin(&r, false);
-        if (!code) code = add_format(&r, "{answer}{eos}", &v);
+        if (!code && o->parse_special) {
+            code = add_parsed(&r, v.answer.text, v.answer.n);
+        } else if (!code) {
+            code = add_format(&r, "{answer}{eos}", &v);
+        }
     } else {
         code = check_order(&r, c);
         if (!code) code = begin(&r, true);

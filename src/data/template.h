@@ -14,8 +14,10 @@
  *   everything     all tokens but the first, except assistant messages with train = false
  *
  * Turns that are context (paths of a tree have them in common) are never targets, whatever train_on
- * says. Segments are texts of the user's own making: there, and only there, a special token that is
- * spelt out is one; nothing is added, and the label decides. */
+ * says. Segments are texts of the user's own making: there a special token that is spelt out is one;
+ * nothing is added, and the label decides. With parse_special it is one in a text, too, as transformers
+ * reads it: the ids of text between two of them are those of the text alone. A text that begins with
+ * the BOS, or ends with an EOS (white space behind it apart), gets no other. */
 #ifndef LORAC_DATA_TEMPLATE_H
 #define LORAC_DATA_TEMPLATE_H
 
@@ -53,6 +55,7 @@ int template_digest(uint8_t digest[SHA256_BYTES], const struct template *t, stru
 struct render_options {
     enum train_on train_on;
     bool train_on_eos;
+    bool parse_special; /* in RECORD_TEXT a special token that is spelt out is one */
 };
 
 /* An example: ids and, for each, whether it is a target. Zero-initialised it is empty; its memory

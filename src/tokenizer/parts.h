@@ -58,6 +58,7 @@ struct tokenizer {
     bool scores_fit;     /* the scores alone say how pieces are joined (SPM) */
     bool cut_words;      /* no rule joins across the beginning of a word */
     struct match raw[2], normal;
+    struct match special; /* control and unknown pieces, for tokenizer_special_at() */
     struct splitter splitter;
 };
 

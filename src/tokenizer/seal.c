@@ -120,6 +120,29 @@ static int seal_user_pieces(struct tokenizer *t, const char *where, struct err *
                            where, err_quote(text, n));
         }
     }
+    return 0;
+}
+
+/* Special tokens are looked for only where somebody asks; a longer one than that is in no file. */
+static int seal_special_pieces(struct tokenizer *t, struct err *e)
+{
+    int code = 0;
+    for (size_t i = 0; !code && i < t->vocab.n; i++) {
+        enum token_type type = t->vocab.pieces[i].type;
+        size_t n;
+        const char *text = vocab_bytes(&t->vocab, (int32_t)i, &n);
+        if ((type == TOKEN_CONTROL || type == TOKEN_UNKNOWN) && n > 0 && n <= USER_MOST)
+            code = match_add(&t->special, text, n, (int32_t)i, e);
+    }
+    match_seal(&t->special);
+    return code;
+}
+
+static int seal_matches(struct tokenizer *t, const char *where, struct err *e)
+{
+    int code = seal_user_pieces(t, where, e);
+    if (!code) code = seal_special_pieces(t, e);
+    if (code) return code;
     match_seal(&t->raw[0]);
     match_seal(&t->raw[1]);
     match_seal(&t->normal);
@@ -158,7 +181,7 @@ int tokenizer_seal(struct tokenizer *t, const char *where, struct err *e)
 {
     if (t->vocab.n == 0) return err_set(e, "%s: found no pieces, wanted a vocabulary", where);
     int code = rules_make(t, where, e);
-    if (!code) code = seal_user_pieces(t, where, e);
+    if (!code) code = seal_matches(t, where, e);
     if (code) return code;
     if (t->kind == TOKENIZER_BYTE_BPE) return seal_byte_level(t, e);
     t->cut_words = words_are_apart(t);

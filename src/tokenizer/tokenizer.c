@@ -20,6 +20,7 @@ void tokenizer_free(struct tokenizer *t)
     match_release(&t->raw[0]);
     match_release(&t->raw[1]);
     match_release(&t->normal);
+    match_release(&t->special);
     splitter_release(&t->splitter);
     mem_free(t);
 }
@@ -302,6 +303,11 @@ int32_t tokenizer_special(const struct tokenizer *t, const char *text)
 int32_t tokenizer_find_piece(const struct tokenizer *t, const char *text, size_t n)
 {
     return vocab_find(&t->vocab, text, n);
+}
+
+size_t tokenizer_special_at(const struct tokenizer *t, const char *text, size_t n, int32_t *id)
+{
+    return match_at(&t->special, text, n, id);
 }
 
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n)

@@ -117,6 +117,9 @@ size_t tokenizer_stops(const struct tokenizer *t, const int32_t **ids);
 bool tokenizer_adds_bos(const struct tokenizer *t);
 /* The id of a special (control or added) token by its exact text, or -1. */
 int32_t tokenizer_special(const struct tokenizer *t, const char *text);
+/* The length of the longest special token that the n bytes at `text` begin with, and its id; 0: none.
+ * User-defined ones are not special. */
+size_t tokenizer_special_at(const struct tokenizer *t, const char *text, size_t n, int32_t *id);
 /* The model's chat template text, or NULL. Never executed, only recognised. */
 const char *tokenizer_chat_template(const struct tokenizer *t);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/data/dataset.h"
 #include "src/formats/h5.h"
 
 static const char format_name[] = "lorac-checkpoint";
@@ -39,6 +40,7 @@ static int put_numbers(struct h5_writer *w, const struct checkpoint *c, struct e
         uint64_t v;
     } numbers[] = {
         { "format_version", FORMAT_VERSION },
+        { "split_rule", SPLIT_RULE },
         { "step", c->step },
         { "total_steps", c->total_steps },
         { "eval_pending", c->eval_pending },
@@ -146,6 +148,8 @@ int checkpoint_read_head(struct checkpoint_head *h, const char *path, struct err
         code = get_u64(&warmup, &r, "schedule/warmup", e);
         h->warmup = (int64_t)warmup;
     }
+    h->split_rule = 1; /* what wrote no number had the first rule */
+    if (!code && h5_has(&r, "split_rule")) code = get_u64(&h->split_rule, &r, "split_rule", e);
     if (!code) code = h5_get_text(&h->config, &r, "config", e);
     if (!code) code = h5_get_text(&h->base_sha256, &r, "base_sha256", e);
     if (!code) code = h5_get_text(&h->data_sha256, &r, "data_sha256", e);

@@ -7,6 +7,8 @@
  *   adapter/params, optimizer/m, optimizer/v    flat, in the order of model/adapter.h
  *   adapter/r, adapter/alpha, adapter/targets, adapter/layers    what that order needs
  *   config                              resolved, as YAML
+ *   split_rule                          SPLIT_RULE of data/dataset.h: how a fraction was kept aside;
+ *                                       absent: 1
  *   base_sha256, data_sha256            of the files
  *   isa, gemm                           what computed it
  *   history/loss                        of every step so far
@@ -35,7 +37,7 @@ uint64_t checkpoint_bytes(const struct adapter *a, uint64_t total_steps);
 
 /* What is needed to decide whether a run may go on from a file, before its arrays are read. */
 struct checkpoint_head {
-    uint64_t step, total_steps;
+    uint64_t step, total_steps, split_rule;
     int64_t warmup; /* -1: it does not say */
     struct str config, base_sha256, data_sha256, isa, gemm, version;
 };

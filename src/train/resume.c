@@ -7,6 +7,23 @@
 
 enum { CHECKPOINTS_MAX = 4096 };
 
+/* A fraction kept aside by another rule is another set of records: what was trained on would be
+ * measured on, and the other way round. Before data.split_seed was a key the rule was the first one,
+ * whatever the checkpoint says. */
+static int check_split(const struct config *old, const struct checkpoint_head *h, const char *path,
+                       struct err *e)
+{
+    uint64_t rule = old->line[CONFIG_KEY_data_split_seed] ? h->split_rule : 1;
+    if (old->data.validation.fraction == 0 || rule == SPLIT_RULE) return 0;
+    return err_usage(
+        e,
+        "%s: the run was begun by another version of lorac, which chose the records "
+        "that data.validation: %g keeps aside by another rule (%llu, now %d): going on "
+        "would train on what it was measured on; go on with that version, or begin a "
+        "new run in another output.dir",
+        path, old->data.validation.fraction, (unsigned long long)rule, SPLIT_RULE);
+}
+
 /* A configuration whose results differ is another run: refused by name. */
 static int check_config(const struct trainer *t, const struct checkpoint_head *h, const char *path,
                         struct err *e)
@@ -15,11 +32,17 @@ static int check_config(const struct trainer *t, const struct checkpoint_head *h
     const char *names[CONFIG_KEYS];
     int code = config_parse(&old, h->config.p ? h->config.p : "", h->config.n, path, NULL, 0, e);
     if (code) return code;
+    code = check_split(&old, h, path, e);
     size_t n = config_diff(names, &old, t->config, true);
+    bool splits = old.data.validation.fraction > 0 || t->config->data.validation.fraction > 0;
     config_free(&old);
-    if (n == 0) return 0;
+    if (code) return code;
     struct str list = { 0 };
-    for (size_t i = 0; i < n; i++) str_addf(&list, "%s%s", i ? ", " : "", names[i]);
+    for (size_t i = 0; i < n; i++) {
+        if (!splits && strcmp(names[i], "data.split_seed") == 0) continue; /* of no effect */
+        str_addf(&list, "%s%s", list.n ? ", " : "", names[i]);
+    }
+    if (list.n == 0) return str_error(&list, e);
     err_usage(e,
               "%s: the run was begun with another %s; a resumed run must agree with it (only "
               "memory_budget, save_* and eval_* may change); give it back its value, or begin a "

@@ -1,4 +1,4 @@
-/* A file of training records, by every format: the reader goes on behind each malformed record and
+/* A file of training records, by every format and as a table: the reader goes on behind each malformed record and
  * comes to an end. */
 #include "src/data/records.h"
 #include "src/data/remarks.h"
@@ -47,5 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         read_all(path, &o, n);
     }
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) read_all(path, &columns[i], n);
+    static const struct records_options any = { 0 };
+    read_all(fuzz_put("data.csv", data, n), &any, n); /* a table, unless it is JSON */
     return 0;
 }
