@@ -170,8 +170,8 @@ int machine_threads(const char **why)
     } else if (slurm && strtol(slurm, NULL, 10) > 0) {
         *why = "SLURM_CPUS_PER_TASK";
         omp_set_num_threads((int)strtol(slurm, NULL, 10));
-    } else if (by_places ||
-               omp_get_max_threads() > machine_cpus()) { /* GOMP_CPU_AFFINITY=0, OMP_PLACES={0} */
+    } else if (by_places || (omp_get_proc_bind() != omp_proc_bind_false &&
+                             omp_get_max_threads() > machine_cpus())) { /* OMP_PLACES={0} */
         *why = "processors of OpenMP's places";
         by_places = true;
         omp_set_num_threads(machine_cpus());
