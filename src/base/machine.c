@@ -231,10 +231,11 @@ bool machine_mask(cpu_set_t *set)
     return true;
 }
 
+/* The places first: libomp binds this thread when it is first asked anything. */
 void machine_unbind(struct machine_binding *was)
 {
     cpu_set_t all;
-    was->bound = sched_getaffinity(0, sizeof was->mask, &was->mask) == 0 && machine_mask(&all) &&
+    was->bound = machine_mask(&all) && sched_getaffinity(0, sizeof was->mask, &was->mask) == 0 &&
                  !CPU_EQUAL(&all, &was->mask) && sched_setaffinity(0, sizeof all, &all) == 0;
 }
 

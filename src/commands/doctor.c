@@ -162,8 +162,8 @@ static void look_load(struct patient *p)
     double others = load_others(&from, &to);
     bool busy = load_remedy(remedy, sizeof remedy, others, cpus, p->threads, machine_cpu_quota());
     facts_check(p->f, busy ? VERDICT_NOTE : VERDICT_OK, "load", busy ? remedy : NULL,
-                "other programs use %.1f of these %d processors%s", others, cpus,
-                busy ? "; a run waits for its slowest thread" : "");
+                "other programs use %.1f of these %d processor%s%s", others, cpus,
+                cpus == 1 ? "" : "s", busy ? "; a run waits for its slowest thread" : "");
 }
 
 static void look_waiting(struct patient *p)

@@ -33,9 +33,9 @@ static void report_load(struct trainer *t)
                         machine_cpu_quota()))
             progress_note(
                 &t->progress,
-                "note: other programs use %.1f of these %d processors, and a run waits for its "
+                "note: other programs use %.1f of these %d processor%s, and a run waits for its "
                 "slowest thread: %s",
-                others, cpus, remedy);
+                others, cpus, cpus == 1 ? "" : "s", remedy);
     }
     t->load.time_s = 0;
 }
