@@ -96,20 +96,9 @@ double plan_epoch_seconds(const struct plan *p)
     return cost_total(&p->work) / (p->gflops * 1e9 * step_share);
 }
 
-/* What the program takes beside the plan: its code, libraries, buffers of files. */
-enum { PROGRAM_BYTES = 24 << 20 };
-
-/* Tokens and flags, unless they stay in their file, and for each example where it begins, its line, its
- * place in the epoch. */
-static double data_bytes(const struct examples *x)
-{
-    return (x->mapped ? 0 : (double)examples_tokens(x) * 5) + (double)x->n * 16;
-}
-
 static double peak_bytes(const struct plan *p)
 {
-    return (double)learner_bytes(&p->learner) + (double)p->setup.model.weight_bytes +
-           data_bytes(&p->setup.data.train) + data_bytes(&p->setup.data.validation) + PROGRAM_BYTES;
+    return (double)budget_total_bytes(&p->setup, &p->learner);
 }
 
 static void print_people(const struct plan *p, size_t available, const char *why)
@@ -129,6 +118,8 @@ static void print_people(const struct plan *p, size_t available, const char *why
         "recompute the MLP's inputs, %zu all\n",
         human_bytes(a, (double)l->net.bytes), l->batch.rows_max, layers, l->net.keeps[KEEP_ALL],
         l->net.keeps[KEEP_NO_MLP], l->net.keeps[KEEP_INPUT]);
+    printf("  program      %12s  with its threads, the data and the tokenizer\n",
+           human_bytes(a, (double)(budget_other_bytes(&p->setup) - p->setup.model.weight_bytes)));
     printf("data       %zu examples an epoch: %.0f tokens, %.0f computed (%.0f %% saved), %.0f "
            "targets; "
            "%zu for validation\n",
@@ -194,7 +185,7 @@ int plan_open(struct plan *p, const struct config *c, struct err *e)
     if (!code) {
         code = learner_plan(&p->learner, c, &p->setup.model, start, &p->setup.data.train,
                             &p->setup.data.validation, k,
-                            budget_bytes(c, p->setup.model.weight_bytes), e);
+                            budget_bytes(c, budget_other_bytes(&p->setup)), e);
     }
     adapter_free(&from);
     return code;

@@ -73,7 +73,7 @@ int learner_plan(struct learner *l, const struct config *c, const struct llama *
     }
     l->net.k = k;
     carve(l, &l->arena);
-    l->state_bytes = l->arena.used;
+    l->state_bytes = l->arena.used + l->adapter.n_params * sizeof(float); /* publishing: a copy */
     struct network_limits limits = {
         .rows_max = largest(l->batch.rows_max, other.rows_max),
         .seg_max = largest(l->batch.seg_max, other.seg_max),
@@ -111,6 +111,11 @@ void learner_free(struct learner *l)
     batch_free(&l->batch);
     arena_unmap(&l->arena);
     *l = (struct learner){ 0 };
+}
+
+void learner_release(struct learner *l)
+{
+    arena_unmap(&l->net.arena);
 }
 
 size_t learner_bytes(const struct learner *l)

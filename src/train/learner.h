@@ -15,7 +15,7 @@ struct learner {
     real *m, *v; /* AdamW's moments */
     size_t passes_max;
     struct arena arena;
-    size_t state_bytes; /* adapter, moments, gradients */
+    size_t state_bytes; /* adapter, moments, gradients, the copy that publishing makes */
     double beta1, beta2, eps, weight_decay, max_grad_norm;
 };
 
@@ -36,6 +36,8 @@ int learner_plan(struct learner *l, const struct config *c, const struct llama *
 int learner_map(struct learner *l, const struct config *c, const struct adapter *from,
                 struct err *e);
 void learner_free(struct learner *l);
+/* Give back what the network needs: nothing is computed after it. */
+void learner_release(struct learner *l);
 
 /* Bytes planned in all, without the mapped weights. */
 size_t learner_bytes(const struct learner *l);

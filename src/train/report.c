@@ -6,6 +6,7 @@
 
 #include "kernels/blas.h"
 #include "src/base/machine.h"
+#include "src/train/budget.h"
 #include "src/train/trainer.h"
 #include "src/train/yardstick.h"
 
@@ -34,18 +35,20 @@ static void report_load(struct trainer *t)
 static void print_memory(const struct trainer *t)
 {
     char weights[HUMAN_BYTES], state[HUMAN_BYTES], net[HUMAN_BYTES], all[HUMAN_BYTES];
-    char most[HUMAN_BYTES];
+    char most[HUMAN_BYTES], own[HUMAN_BYTES];
     const struct learner *l = &t->learner;
     double w = (double)t->setup.model.weight_bytes;
     int64_t given = t->config->train.memory_budget;
     const char *why = "train.memory_budget";
     double limit = given != CONFIG_NONE ? (double)given : (double)machine_memory_available(&why);
-    fprintf(
-        stderr,
-        "memory    %s of %s (%s): weights %s, mapped; adapter and optimiser %s; activations %s\n",
-        human_bytes(all, w + (double)learner_bytes(l)), human_bytes(most, limit), why,
-        human_bytes(weights, w), human_bytes(state, (double)l->state_bytes),
-        human_bytes(net, (double)l->net.bytes));
+    fprintf(stderr,
+            "memory    %s at most, of %s (%s): weights %s, mapped; adapter and optimiser %s; "
+            "activations "
+            "%s; program and data %s\n",
+            human_bytes(all, (double)budget_total_bytes(&t->setup, l)), human_bytes(most, limit),
+            why, human_bytes(weights, w), human_bytes(state, (double)l->state_bytes),
+            human_bytes(net, (double)l->net.bytes),
+            human_bytes(own, (double)budget_other_bytes(&t->setup) - w));
     const size_t *keeps = l->net.keeps;
     if (keeps[KEEP_ALL] == t->setup.model.shape.layers) return;
     fprintf(stderr, "          of %zu layers %zu recompute the MLP's inputs and %zu everything\n",
@@ -166,20 +169,22 @@ static void print_speed(const struct trainer *t, double busy)
 
 void report_time(const struct trainer *t)
 {
-    char text[HUMAN_BYTES];
+    char text[HUMAN_BYTES], planned[HUMAN_BYTES];
     const struct timings *s = &t->time;
     double total = term_now_s() - s->start, busy = s->forward + s->backward + s->update + s->data;
     if (t->step == t->first_step) return;
     fprintf(stderr, "time      %s for %llu steps\n", human_duration(text, total),
             (unsigned long long)(t->step - t->first_step));
     print_table(t, total);
+    fprintf(stderr, "peak      %s of memory, of %s at most\n",
+            human_bytes(text, (double)machine_memory_peak()),
+            human_bytes(planned, (double)budget_total_bytes(&t->setup, &t->learner)));
     print_speed(t, busy);
     fprintf(
         stderr,
         "tokens    %llu given, %llu computed (%.0f %% saved by shared prefixes and unused ends)\n",
         (unsigned long long)t->tokens, (unsigned long long)t->rows,
         100 - 100 * (double)t->rows / (double)t->tokens);
-    fprintf(stderr, "peak      %s of memory\n", human_bytes(text, (double)machine_memory_peak()));
 }
 
 void report_end(const struct trainer *t)

@@ -1,5 +1,6 @@
 #include "src/train/setup.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -278,6 +279,9 @@ static int open_all(struct setup *s, const struct config *c,
     if (!code) code = open_tokenizer(s, c, e);
     if (!code) code = open_data(s, c, e);
     if (code) setup_close(s);
+#ifdef __GLIBC__
+    malloc_trim(0); /* what parsing left free is no part of the plan */
+#endif
     return code;
 }
 

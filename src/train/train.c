@@ -256,7 +256,7 @@ static int prepare_learner(struct trainer *t, struct err *e)
     const struct dataset *d = &t->setup.data;
     if (!code) {
         code = learner_plan(&t->learner, c, &t->setup.model, start, &d->train, &d->validation, k,
-                            budget_bytes(c, t->setup.model.weight_bytes), e);
+                            budget_bytes(c, budget_other_bytes(&t->setup)), e);
     }
     if (!code) code = learner_map(&t->learner, c, start, e);
     if (!code && d->validation.n) {
@@ -482,6 +482,7 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
         } else if (code) {
             note_failure(&t, e);
         }
+        learner_release(&t.learner); /* the yardsticks need room of their own */
         if (!code || code == ERR_STOPPED) report_time(&t);
         if (!code) code = manifest_write(&t, "finished", NULL, e);
         if (!code) report_end(&t);
