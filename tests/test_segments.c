@@ -1,5 +1,5 @@
 /* Texts between special tokens, against transformers: tests/golden/segments.jsonl, which
- * scripts/segment-goldens.py made with Llama 2's vocabulary under transformers 4 (slow and fast) and
+ * scripts/interop-segments.py made with Llama 2's vocabulary under transformers 4 (slow and fast) and
  * 5. A tokenizer that puts a space at the beginning of a text may or may not put one after each
  * special token; which, the files beside a tokenizer.model or the tokenizer.json say. */
 #include "tests/data_test.h"
