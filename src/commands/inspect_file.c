@@ -21,7 +21,8 @@ static bool has_suffix(const char *text, const char *tail)
 void inspect_unusable(struct facts *f, const char *kind, const char *remedy)
 {
     facts_text(f, "kind", kind);
-    facts_check(f, VERDICT_PROBLEM, "use", remedy, "it is not a model, an adapter or a part of one that lorac reads");
+    facts_check(f, VERDICT_PROBLEM, "use", remedy,
+                "it is not a model, an adapter or a part of one that lorac reads");
 }
 
 void inspect_directory_of(char out[PATH_BYTES], const char *path)
