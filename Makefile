@@ -240,7 +240,7 @@ coverage:
 	@find build-cov -name '*.gcda' -delete
 	@LORAC=build-cov/lorac FUZZ=build-cov/fuzz tests/run $(COVER:%=build-cov/tests/test_%) \
 	  tests/cli_malformed.sh tests/cli_fuzz.sh tests/cli_usage.sh tests/cli_tokenize.sh \
-	  tests/cli_convert.sh tests/cli_inspect.sh
+	  tests/cli_convert.sh tests/cli_inspect.sh tests/cli_adapters.sh
 	@scripts/coverage build-cov
 
 lint:
