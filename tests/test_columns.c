@@ -331,6 +331,8 @@ static const struct {
       "answer_idx: found another choice than the answer's" },
     { "{\"question\":\"a\",\"options\":{\"text\":[\"x\"],\"label\":[]},\"answer\":\"x\"}",
       "found 0 labels, wanted 1" },
+    { "{\"instruction\":\"a\",\"system\":\"s\",\"instances\":[{\"output\":\"b\"}]}",
+      "instances: found system or history beside it" },
     /* misspelt names */
     { "{\"instrction\":\"a\",\"output\":\"b\"}",
       "is instrction meant as instruction? Then write data.columns: {prompt: instrction, "

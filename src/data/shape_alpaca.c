@@ -62,6 +62,11 @@ int reading_instances(const struct reading *r, const json_t *v)
     }
     reading_use(r, "instruction");
     reading_use(r, "instances");
+    if (json_has(v, "system") || json_has(v, "history")) {
+        return reading_fault(
+            r, FAULT_VALUE, "instances",
+            "found system or history beside it, wanted a record for each instance");
+    }
     c->forest = c->every_path = json_array_size(instances) > 1;
     for (size_t i = 0; !code && i < json_array_size(instances); i++) {
         const json_t *one = json_array_get(instances, i);

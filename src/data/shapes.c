@@ -69,7 +69,10 @@ int shape_unknown(const json_t *v, const char *where, struct err *e)
     }
     int code = str_error(&s, e);
     if (!code) {
-        code = err_set(e, "%s: keys: found %s; or set data.format and data.columns", where, s.p);
+        code = err_set(e,
+                       "%s: keys: found %s; or name the columns with data.columns: {prompt: ..., "
+                       "completion: ...}",
+                       where, s.p);
     }
     str_free(&s);
     return code;
