@@ -97,6 +97,15 @@ data check "$scratch/tokens.yaml" data.validation=0.999999999
 like "all validation: the setting" "$(last)" "lorac: data.validation: *none to train on; lower it"
 data show "$scratch/tokens.yaml" --record 999
 is "show of no record: exit code" "$status" 1
+like "show of no record: how many there are" "$(last)" \
+    "lorac: --record 999: no record begins on line 999: $golden/batch.jsonl has $n records, the last one on line $n"
+data show "$scratch/bad.yaml" data.on_error=skip data.max_skipped_frac=0.9 --record 2
+is "show of a skipped record: exit code" "$status" 1
+like "show of a skipped record: it is there" "$(last)" "*the record that begins there gives no example*"
+printf '[{"input_ids": [1, 2]},\n{"input_ids": [3, 4]},\n]\n' >"$scratch/comma.json"
+data check "$scratch/tokens.yaml" "data.train=$scratch/comma.json"
+is "a trailing comma: exit code" "$status" 1
+like "a trailing comma: not valid JSON" "$err" "*1 of 3 records are malformed: 1 not valid JSON*"
 data show "$scratch/tokens.yaml" --record x
 is "show of a wrong record: exit code" "$status" 2
 
@@ -111,6 +120,17 @@ is "mixture: copies" "$(json training duplicates)" 10
 data check "$scratch/mix.yaml" train.batch_size=10 data.deduplicate=true --json
 is "mixture without copies: steps" "$(json steps_per_epoch)" 6
 is "mixture without copies: removed" "$(json training removed)" 10
+data show "$scratch/tokens.yaml" "data.train=$scratch/many.jsonl" data.validation=0.1 -n 1
+is "show of held-out examples: exit code" "$status" 0
+held=$(grep -o 'held out for validation: [0-9]*' <<<"$out" | grep -o '[0-9]*')
+ok "show of held-out examples: they are listed" [ "${held:-0}" -gt 0 ]
+like "show of held-out examples: one is shown" "$out" "*held-out example 1 of $held, $scratch/many.jsonl:*not trained on: validation*"
+line=$(grep -o 'many.jsonl:[0-9]*' <<<"$(grep '^held out' <<<"$out")" | head -n 1 | cut -d: -f2)
+data show "$scratch/tokens.yaml" "data.train=$scratch/many.jsonl" data.validation=0.1 --record "$line"
+is "show of a held-out record: exit code" "$status" 0
+like "show of a held-out record: what it is" "$out" "*held-out example 1 of $held, $scratch/many.jsonl:$line, *"
+data show "$scratch/tokens.yaml" "data.train=$scratch/many.jsonl" "data.validation=$scratch/few.jsonl" --record few.jsonl:3
+like "show of a validation file's record" "$out" "*held-out example 3 of 20, $scratch/few.jsonl:3, *"
 data show "$scratch/mix.yaml" --record few.jsonl:3
 is "show of a file's record: one" "$(grep -c '^example ' <<<"$out")" 1
 like "show of a file's record: which" "$out" "*, $scratch/few.jsonl:3, 3 tokens*"
@@ -149,6 +169,43 @@ is "text: JSON: their lines" "$(json files 0 email_addresses lines 0)" 2
 is "text: JSON: answers without EOS" "$(json answers_without_eos)" 0
 data check "$scratch/text.yaml" --json data.train_on_eos=false
 is "text: answers without EOS" "$(json answers_without_eos)" 8
+# ---- columns that are not used -----------------------------------------------------------------
+for i in 1 2 3 4; do
+    printf '{"question": "q%d", "context": "c", "answer": "a%d", "url": "u"%s}\n' "$i" "$i" \
+        "$([ "$i" = 1 ] && echo ', "topic": "t"')"
+done >"$scratch/columns.jsonl"
+config columns.yaml "$model" "$scratch/columns.jsonl" 'template: alpaca'
+url="note: train: url: in 100 % of the records, not used; data.columns"
+topic="note: train: topic: in 25 % of the records, not used; data.columns"
+for threads in 1 3; do
+    for command in 'data check' 'data show' plan; do
+        # shellcheck disable=SC2086 # the command is two words
+        run env OMP_NUM_THREADS=$threads "$LORAC" $command "$scratch/columns.yaml"
+        is "columns: $command, $threads threads: exit code" "$status" 0
+        is "columns: $command, $threads threads: each is named once" \
+            "$(grep -E 'url|topic|context' <<<"$err")" "$url"$'\n'"$topic"
+    done
+done
+for again in '' ', again'; do
+    data prepare "$scratch/columns.yaml"
+    is "columns: data prepare$again: each is named" "$(grep -E 'url|topic' <<<"$err")" "$url"$'\n'"$topic"
+done
+like "columns: data prepare, again: from the cache" "$out" "*was there already*"
+data check "$scratch/columns.yaml" --json
+is "columns: the prepared file tells check, too" "$(grep -cE 'url|topic' <<<"$err")" 2
+is "columns: JSON: records with one" "$(json files 0 unused_columns topic)" 1
+like "columns: JSON: the notes" "$(json notes 0)" "train: url: in 100 %*"
+data prepare "$scratch/columns.yaml" --purge
+run "$LORAC" train "$scratch/columns.yaml" train.max_steps=1 train.warmup_ratio=0
+is "columns: train: exit code" "$status" 0
+is "columns: train: each is named" "$(grep -E 'url|topic' <<<"$err")" "$url"$'\n'"$topic"
+rm -rf "$scratch/run"
+run "$LORAC" plan "$scratch/columns.yaml" --json
+like "columns: plan: JSON: the notes" "$(json notes 1)" "train: topic: in 25 %*"
+data show "$scratch/columns.yaml" "data.columns={prompt: question, input: topic, completion: answer}" --record 1
+like "columns: the ones that are named are read" "$out" "*q1*### Input:*t*### Response:*a1*"
+like "columns: and the others not used" "$err" "*context: in 100 % of the records, not used*"
+
 data show "$scratch/text.yaml" --record 2
 like "show: context, target between its marks" "$out" "*Write to me.*### Response:*⟦At anna.b@example.org please</s>⟧*"
 like "show: what is shared" "$out" "*first epoch: step 1 of 1*-- tokens 0 to *, shared by 8 examples*"

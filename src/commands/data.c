@@ -15,7 +15,8 @@ static struct show_options show = { .n = 3 };
 static bool as_json, purge;
 
 static const struct option options[] = {
-    { "n", 'n', "N", "show: so many examples", .allowed = "[1, 1000000]", .integer = &show.n },
+    { "n", 'n', "N", "show: so many examples, and so many held out for validation",
+      .allowed = "[1, 1000000]", .integer = &show.n },
     { "record", 0, "LINE",
       "show: the record that begins on this line, or on FILE:LINE of a mixture",
       .text = &show.record },
@@ -59,7 +60,7 @@ static int prepare_data(struct config *c, struct err *e)
     c->data.prepare = CONFIG_PREPARE_ALWAYS;
     int code = setup_open_headers(&s, c, e);
     if (code) return code;
-    fputs(s.notes.p ? s.notes.p : "", stderr);
+    notes_print(&s.notes);
     double seconds = term_now_s() - start;
     const struct dataset *d = &s.data;
     size_t records = d->train_counts.records + d->validation_counts.records;

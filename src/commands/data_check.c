@@ -285,6 +285,8 @@ static void add_file(struct str *s, const struct check *k, size_t i)
             str_addf(s, "%s%zu", j ? ", " : "", found->lines[j]);
         str_addz(s, "]}");
     }
+    str_addz(s, ", \"unused_columns\": ");
+    remarks_add_unused(s, &x->remarks);
     str_addf(s, ", \"most_identical_answers\": %zu}", x->most_identical);
 }
 
@@ -310,8 +312,10 @@ static int print_json(const struct check *k, struct err *e)
              p->tokens, p->rows);
     str_addf(&s, "  \"shared_fraction\": %.6f,\n  \"seconds_per_epoch\": %.3f,\n",
              1 - p->rows / p->tokens, seconds);
-    str_addf(&s, "  \"seconds\": %.3f\n}\n",
+    str_addf(&s, "  \"seconds\": %.3f,\n  \"notes\": ",
              seconds * (double)p->total / (double)p->steps_per_epoch);
+    notes_add_json(&s, &p->setup.notes);
+    str_addz(&s, "\n}\n");
     int code = str_error(&s, e);
     if (!code) fputs(s.p, stdout);
     str_free(&s);
@@ -325,7 +329,7 @@ static int check(struct check *k, struct err *e)
     int code = inspect_files(k, e);
     for (int f = 0; !code && f < FOUND_KINDS; f++) k->findings += total_found(k, (enum found)f);
     if (!code) code = plan_make(&k->plan, k->c, e);
-    if (k->plan.setup.notes.n) fputs(k->plan.setup.notes.p, stderr);
+    notes_print(&k->plan.setup.notes);
     if (!code) code = measure_lengths(k, e);
     return code ? code : count_without_eos(k, e);
 }

@@ -151,17 +151,47 @@ static void print_segments(struct show *s, const struct batch *b, const struct p
     if (from < n) print_tokens(s, x, i, from, n);
 }
 
+/* The path of a validation example's file: its own, or a training file of which a part is kept. */
+static const char *held_out_path(const struct show *s, size_t source)
+{
+    const struct config_sources *own = &s->c->data.validation.files;
+    return own->n ? own->at[source].path : s->c->data.train.at[source].path;
+}
+
+/* The line that says which example it is. */
+static void print_head(const struct show *s, const char *what, const struct examples *x, size_t i,
+                       const char *path, size_t line)
+{
+    size_t targets = 0;
+    for (size_t j = x->at[i]; j < x->at[i + 1]; j++) targets += x->target[j];
+    printf("%s%s %zu of %zu, %s:%zu, %zu tokens, %zu targets%s\n", s->marks->about, what, i + 1,
+           x->n, path, line, x->at[i + 1] - x->at[i], targets,
+           s->marks == &plain ? "" : s->marks->end);
+}
+
+/* An example that is kept for validation: it falls into no step. */
+static void print_held_out(struct show *s, size_t i)
+{
+    const struct dataset *d = &s->plan.setup.data;
+    const struct examples *x = &d->validation;
+    size_t line, source = origin_of(&line, &d->validation_origins, i);
+    print_head(s, "held-out example", x, i, held_out_path(s, source), line);
+    printf("%snot trained on: validation%s\n", s->marks->about,
+           s->marks == &plain ? "" : s->marks->end);
+    print_tokens(s, x, i, 0, x->at[i + 1] - x->at[i]);
+    if (s->o->ids) print_ids(s, x, i);
+    putchar('\n');
+}
+
 static void print_example(struct show *s, size_t i)
 {
     const struct dataset *d = &s->plan.setup.data;
     const struct examples *x = &d->train;
     struct batch *b = &s->plan.learner.batch;
     size_t line, source = origin_of(&line, &d->train_origins, i), n = x->at[i + 1] - x->at[i];
-    size_t targets = 0, at = 0, size = b->batch_size, place;
+    size_t at = 0, size = b->batch_size, place;
     const char *about = s->marks->about, *end = s->marks == &plain ? "" : s->marks->end;
-    for (size_t j = x->at[i]; j < x->at[i + 1]; j++) targets += x->target[j];
-    printf("%sexample %zu of %zu, %s:%zu, %zu tokens, %zu targets%s\n", about, i + 1, x->n,
-           s->c->data.train.at[source].path, line, n, targets, end);
+    print_head(s, "example", x, i, s->c->data.train.at[source].path, line);
     size_t item = examples_item_of(x, i);
     while (at < s->sampler.n && s->order[at] != item) at++;
     if (at == s->sampler.n) {
@@ -183,48 +213,138 @@ static void print_example(struct show *s, size_t i)
 
 /* ---- which ------------------------------------------------------------------------------------ */
 
-/* "17" or "FILE:17": the source (SIZE_MAX: any) and the line. */
-static int parse_record(size_t *source, size_t *line, const struct show *s, struct err *e)
+/* A record that is asked for: of file number `file` (training, then validation files; SIZE_MAX: any),
+ * on this line. */
+struct wanted {
+    size_t file, line;
+};
+
+static size_t n_files(const struct show *s)
 {
-    const struct config_sources *files = &s->c->data.train;
+    return s->c->data.train.n + s->c->data.validation.files.n;
+}
+
+static const struct config_source *file_at(const struct show *s, size_t i)
+{
+    size_t n = s->c->data.train.n;
+    return i < n ? &s->c->data.train.at[i] : &s->c->data.validation.files.at[i - n];
+}
+
+/* "17" or "FILE:17". */
+static int parse_record(struct wanted *w, const struct show *s, struct err *e)
+{
     const char *text = s->o->record, *colon = strrchr(text, ':');
     const char *number = colon ? colon + 1 : text;
     char *end;
-    *line = strtoull(number, &end, 10);
-    *source = SIZE_MAX;
-    if (*number < '0' || *number > '9' || *end || *line == 0)
+    w->line = strtoull(number, &end, 10);
+    w->file = SIZE_MAX;
+    if (*number < '0' || *number > '9' || *end || w->line == 0)
         return err_usage(e, "--record: found %s, wanted LINE or FILE:LINE", err_quotez(text));
     if (!colon) return 0;
-    for (size_t i = 0; i < files->n; i++) {
-        const char *path = files->at[i].path;
+    for (size_t i = n_files(s); i-- > 0;) {
+        const char *path = file_at(s, i)->path;
         size_t n = (size_t)(colon - text);
         if ((strlen(path) == n && memcmp(path, text, n) == 0) ||
             (strlen(path_base(path)) == n && memcmp(path_base(path), text, n) == 0))
-            *source = i;
+            w->file = i;
     }
-    if (*source == SIZE_MAX)
-        return err_usage(e, "--record: %s is none of the files of data.train", err_quotez(text));
+    if (w->file == SIZE_MAX)
+        return err_usage(e, "--record: %s is none of the files of data.train and data.validation",
+                         err_quotez(text));
     return 0;
+}
+
+/* Print the examples of a side that come from the record; how many. */
+static size_t show_side(struct show *s, const struct wanted *w, bool held_out)
+{
+    const struct dataset *d = &s->plan.setup.data;
+    const struct examples *x = held_out ? &d->validation : &d->train;
+    const struct origins *o = held_out ? &d->validation_origins : &d->train_origins;
+    bool own = held_out && s->c->data.validation.files.n;
+    size_t found = 0;
+    for (size_t i = 0; i < x->n; i++) {
+        if (o->line[i] != w->line) continue;
+        size_t at, source = origin_of(&at, o, i) + (own ? s->c->data.train.n : 0);
+        if (w->file != SIZE_MAX && w->file != source) continue;
+        if (held_out) {
+            print_held_out(s, i);
+        } else {
+            print_example(s, i);
+        }
+        found++;
+    }
+    return found;
+}
+
+/* Append what there is of a file: "data.jsonl has 12 records, on lines 1 to 12"; *begins when one
+ * begins on the line. */
+static int describe_file(struct str *out, bool *begins, const struct show *s, size_t i, size_t line,
+                         struct err *e)
+{
+    const struct config_source *source = file_at(s, i);
+    struct records_options o = setup_records(s->c, source);
+    struct records *r;
+    struct record_slice slice;
+    size_t n = 0, last = 0;
+    int code = records_open(&r, source->path, &o, e);
+    if (code) return code;
+    for (bool more = true;;) {
+        struct err ignored; /* malformed records are there, too */
+        if (records_slice(r, &slice, &more, &ignored) == 0 && !more) break;
+        n++;
+        last = slice.line;
+        *begins = *begins || slice.line == line;
+    }
+    records_close(r);
+    str_addf(out, "%s%s has %zu record%s", out->n ? ", " : "", source->path, n, n == 1 ? "" : "s");
+    if (n) str_addf(out, ", the last one on line %zu", last);
+    return str_error(out, e);
+}
+
+static int no_such_record(const struct show *s, const struct wanted *w, struct err *e)
+{
+    struct str files = { 0 };
+    bool begins = false;
+    int code = 0;
+    for (size_t i = 0; !code && i < n_files(s); i++)
+        if (w->file == SIZE_MAX || w->file == i)
+            code = describe_file(&files, &begins, s, i, w->line, e);
+    if (!code && begins) {
+        code = err_set(e,
+                       "--record %s: the record that begins there gives no example: it was dropped "
+                       "or skipped (lorac data check says why)",
+                       s->o->record);
+    } else if (!code) {
+        code = err_set(e, "--record %s: no record begins on line %zu: %s", s->o->record, w->line,
+                       files.p);
+    }
+    str_free(&files);
+    return code;
 }
 
 static int show_record(struct show *s, struct err *e)
 {
-    const struct dataset *d = &s->plan.setup.data;
-    size_t wanted, line, found = 0;
-    int code = parse_record(&wanted, &line, s, e);
+    struct wanted w;
+    int code = parse_record(&w, s, e);
     if (code) return code;
-    for (size_t i = 0; i < d->train.n; i++) {
-        if (d->train_origins.line[i] != line) continue;
-        size_t at, source = origin_of(&at, &d->train_origins, i);
-        if (wanted != SIZE_MAX && wanted != source) continue;
-        print_example(s, i);
-        found++;
+    size_t found = show_side(s, &w, false) + show_side(s, &w, true);
+    return found ? 0 : no_such_record(s, &w, e);
+}
+
+/* Which records are kept for validation: the lines of the first ones, and the first few examples. */
+static void list_held_out(struct show *s)
+{
+    enum { LISTED = 20 };
+    const struct dataset *d = &s->plan.setup.data;
+    size_t n = d->validation.n;
+    if (n == 0) return;
+    printf("%sheld out for validation: %zu example%s, from", s->marks->about, n, n == 1 ? "" : "s");
+    for (size_t i = 0; i < n && i < LISTED; i++) {
+        size_t line, source = origin_of(&line, &d->validation_origins, i);
+        printf("%s %s:%zu", i ? "," : "", path_base(held_out_path(s, source)), line);
     }
-    if (found) return 0;
-    return err_set(e,
-                   "--record %s: no training example comes from a record that begins there; it may "
-                   "be dropped, or be kept for validation (lorac data check counts both)",
-                   s->o->record);
+    printf("%s%s\n\n", n > LISTED ? ", ..." : "", s->marks == &plain ? "" : s->marks->end);
+    for (size_t i = 0; i < n && i < (size_t)s->o->n; i++) print_held_out(s, i);
 }
 
 static int show(struct show *s, struct err *e)
@@ -232,7 +352,7 @@ static int show(struct show *s, struct err *e)
     int code = plan_open(&s->plan, s->c, e);
     if (!code) code = setup_sampler(&s->sampler, &s->plan.setup, s->c, e);
     if (code) return code;
-    if (s->plan.setup.notes.n) fputs(s->plan.setup.notes.p, stderr);
+    notes_print(&s->plan.setup.notes);
     s->order = mem_alloc(s->sampler.n, sizeof *s->order, e);
     s->path = mem_alloc(s->plan.learner.batch.seg_max, sizeof *s->path, e);
     if (!s->order || !s->path) return e->code;
@@ -246,6 +366,7 @@ static int show(struct show *s, struct err *e)
     if (s->o->record) return show_record(s, e);
     size_t n = s->plan.setup.data.train.n;
     for (size_t i = 0; i < n && i < (size_t)s->o->n; i++) print_example(s, i);
+    list_held_out(s);
     return str_error(&s->text, e);
 }
 

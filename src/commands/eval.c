@@ -88,11 +88,6 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
     return code;
 }
 
-static void print_notes(const struct str *notes)
-{
-    if (notes->n) fprintf(stderr, "%s", notes->p);
-}
-
 /* Records that were not meant for training are evaluated whole: nothing is split off. */
 static int run_data(struct err *e)
 {
@@ -124,7 +119,7 @@ static int run_data(struct err *e)
     };
     code = dataset_open(&d, &o, x.tok, &notes, e);
     if (!code) {
-        print_notes(&notes);
+        notes_print(&notes);
         code = evaluate_examples(&x.model, inference_adapter(&x), x.k, &d.train, e);
         dataset_close(&d);
     }
@@ -148,7 +143,7 @@ static int run_config(const char *path, char *const *overrides, size_t n, struct
         config_free(&c);
         return code;
     }
-    print_notes(&s.notes);
+    notes_print(&s.notes);
     const struct examples *x = s.data.validation.n ? &s.data.validation : &s.data.train;
     char dir[PATH_BYTES], best[PATH_BYTES];
     code = path_join(best, c.output.dir, "best", e);

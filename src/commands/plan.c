@@ -166,8 +166,11 @@ static int print_json(const struct plan *p, size_t available, struct err *e)
     str_addf(&s, "\"steps\": %llu, \"steps_per_epoch\": %llu, \"flops_per_epoch\": %.6g, ",
              (unsigned long long)p->total, (unsigned long long)p->steps_per_epoch,
              cost_total(&p->work));
-    str_addf(&s, "\"gflops\": %.1f, \"seconds_per_epoch\": %.3f, \"tokens_per_s\": %.1f}\n",
+    str_addf(&s, "\"gflops\": %.1f, \"seconds_per_epoch\": %.3f, \"tokens_per_s\": %.1f, ",
              p->gflops, seconds, p->tokens / seconds);
+    str_addz(&s, "\"notes\": ");
+    notes_add_json(&s, &p->setup.notes);
+    str_addz(&s, "}\n");
     int code = str_error(&s, e);
     if (!code) fputs(s.p, stdout);
     str_free(&s);
@@ -227,7 +230,7 @@ static int run(int n, char **args, struct err *e)
     size_t available = machine_memory_available(&why);
     code = plan_make(&p, &c, e);
     if (code) hint_at_other_machine(e);
-    if (!code && p.setup.notes.n) fputs(p.setup.notes.p, stderr);
+    if (!code) notes_print(&p.setup.notes);
     if (!code && as_json) {
         code = print_json(&p, available, e);
     } else if (!code) {

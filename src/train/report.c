@@ -9,15 +9,6 @@
 #include "src/train/trainer.h"
 #include "src/train/yardstick.h"
 
-static void print_notes(const struct str *notes)
-{
-    for (const char *p = notes->p; p && *p;) {
-        size_t n = strcspn(p, "\n");
-        fprintf(stderr, "note: %.*s\n", (int)n, p);
-        p += n + (p[n] == '\n');
-    }
-}
-
 static void print_memory(const struct trainer *t)
 {
     char weights[HUMAN_BYTES], state[HUMAN_BYTES], net[HUMAN_BYTES], all[HUMAN_BYTES];
@@ -70,7 +61,7 @@ void report_header(const struct trainer *t)
     fprintf(stderr,
             "\ndata      %zu examples, %zu tokens, %zu of them targets; %zu for validation\n",
             t->setup.data.train.n, c->tokens, c->targets, t->setup.data.validation.n);
-    print_notes(&t->setup.notes);
+    notes_print(&t->setup.notes);
     print_memory(t);
     fprintf(stderr, "training  %llu steps of %lld examples, passes of up to %zu tokens%s\n",
             (unsigned long long)t->total, (long long)t->config->train.batch_size,

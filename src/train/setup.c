@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
 
@@ -85,8 +86,9 @@ struct records_options setup_records(const struct config *c, const struct config
 {
     return (struct records_options){
         .format = format_of(source->has_format ? source->format : c->data.format),
-        .prompt_column = c->data.columns.prompt,
-        .completion_column = c->data.columns.completion,
+#define COLUMN(name) .columns.name = c->data.columns.name,
+        RECORD_COLUMNS(COLUMN)
+#undef COLUMN
     };
 }
 
@@ -204,6 +206,27 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
     free_sources(train, c->data.train.n, s);
     free_sources(validation, c->data.validation.files.n, s);
     return code;
+}
+
+void notes_print(const struct str *notes)
+{
+    for (const char *p = notes->p; p && *p;) {
+        size_t n = strcspn(p, "\n");
+        fprintf(stderr, "note: %.*s\n", (int)n, p);
+        p += n + (p[n] == '\n');
+    }
+}
+
+void notes_add_json(struct str *out, const struct str *notes)
+{
+    str_addc(out, '[');
+    for (const char *p = notes->p; p && *p;) {
+        size_t n = strcspn(p, "\n");
+        if (p != notes->p) str_addz(out, ", ");
+        json_add_string(out, p, n);
+        p += n + (p[n] == '\n');
+    }
+    str_addc(out, ']');
 }
 
 /* The words of the configuration and of the data floor are the same, in the same order. */

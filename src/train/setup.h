@@ -22,6 +22,11 @@ int setup_open(struct setup *s, const struct config *c, struct err *e);
 int setup_open_headers(struct setup *s, const struct config *c, struct err *e);
 void setup_close(struct setup *s);
 
+/* Print notes (lines) to stderr, each behind "note: ". */
+void notes_print(const struct str *notes);
+/* Append them as a JSON array of texts. */
+void notes_add_json(struct str *out, const struct str *notes);
+
 /* How the records of one of the configuration's files are to be read. */
 struct records_options setup_records(const struct config *c, const struct config_source *source);
 
