@@ -165,11 +165,16 @@ static const struct wrong {
     { LEAST "  template: {}\n", "c.yaml:5: data.template: found a section", "a section" },
     { LEAST "  template:\n    user: {a: b}\n", "c.yaml:6: data.template: found a section",
       "a text for each part" },
-    { LEAST "  columns: {prompt: a, answer: b}\n", "c.yaml:5:", "prompt or completion" },
+    { LEAST "  columns: {prompt: a, answer: b}\n",
+      "c.yaml:5:", "wanted prompt, completion, input" },
     { LEAST "  columns: {prompt: null}\n", "c.yaml:5:", "the name of a column" },
     { LEAST "  format: sharegpt4\n", "c.yaml:5: data.format:", "wanted one of auto alpaca" },
     { LEAST "  format: text\n  columns: {prompt: a}\n",
       "c.yaml:6: data.columns:", "found with data.format text" },
+    { LEAST "  format: alpaca\n  columns: {messages: a}\n",
+      "c.yaml:6: data.columns:", "wanted messages or auto" },
+    { LEAST "  format: sharegpt\n  columns: {text: a}\n",
+      "c.yaml:6: data.columns:", "wanted text or auto" },
     /* what must be given */
     { "data: {train: d}\noutput: {dir: o}\n", "c.yaml: model.path:", "missing" },
     { "model: {path: m}\noutput: {dir: o}\n", "c.yaml: data.train:", "missing" },
@@ -280,7 +285,8 @@ static const char full[] = "\xef\xbb\xbf" /* a byte order mark */
                            "  validation:\n"
                            "    - v1\n"
                            "    - \"0.5\"\n"
-                           "  columns: {completion: 'a: b', prompt: null_}\n"
+                           "  columns: {completion: 'a: b', prompt: null_, input: i, system: s, "
+                           "choices: 'c, d'}\n"
                            "  template:\n"
                            "    user: \"Q: {user}\\n\\u2028\"\n"
                            "    assistant: 'A: {answer}{<|im_end|>}'\n"
@@ -318,6 +324,10 @@ static void check_full(struct config c)
     assert_string_equal(c.data.validation.files.at[1].path, "0.5");
     assert_string_equal(c.data.columns.prompt, "null_");
     assert_string_equal(c.data.columns.completion, "a: b");
+    assert_string_equal(c.data.columns.input, "i");
+    assert_string_equal(c.data.columns.system, "s");
+    assert_string_equal(c.data.columns.choices, "c, d");
+    assert_null(c.data.columns.messages);
     assert_int_equal(c.data.overlong, CONFIG_OVERLONG_TRUNCATE);
     assert_true(c.train.learning_rate == 1e-4);
     assert_true(c.train.weight_decay == 0.5);

@@ -130,7 +130,7 @@ static void prompt_completion(void **state)
     read_ok(&c, "{\"system_prompt\":\"s\",\"question\":\"p\",\"response\":\"c\"}");
     assert_int_equal(c.n, 3);
     assert_turn(&c, 0, ROLE_SYSTEM, "s", NULL, false);
-    struct records_options o = { FORMAT_AUTO, "Frage", "system" };
+    struct records_options o = { .columns = { .prompt = "Frage", .completion = "system" } };
     const char *own = "{\"Frage\":\"p\",\"system\":\"c\",\"instruction\":\"x\",\"output\":\"y\"}";
     struct err e;
     assert_ok(read_first(&c, own, strlen(own), &o, &e), &e);
@@ -395,8 +395,8 @@ static const struct bad bad_records[] = {
       FORMAT_ALPACA },
     { "{\"instruction\":\"" SECRET "\"}", ":1: output: found nothing, wanted a string",
       FORMAT_ALPACA },
-    { "{\"instruction\":\"" SECRET "\",\"response\":5}",
-      ":1: response: found an integer, wanted a string", FORMAT_ALPACA },
+    { "{\"instruction\":\"" SECRET "\",\"response\":{}}",
+      ":1: response: found an object, wanted a string", FORMAT_ALPACA },
     { "{\"instruction\":\"" SECRET "\",\"output\":null}", ":1: output: found null, wanted a string",
       FORMAT_AUTO },
     { "{\"instruction\":\"" SECRET "\",\"input\":[],\"output\":\"\"}",
@@ -409,8 +409,8 @@ static const struct bad bad_records[] = {
       ":1: history[1]: found a string, wanted a [user, assistant] pair", FORMAT_AUTO },
     { "{\"instruction\":\"" SECRET "\",\"history\":[[\"" SECRET "\"]],\"output\":\"\"}",
       ":1: history[0]: found an array of 1, wanted a [user, assistant] pair", FORMAT_AUTO },
-    { "{\"instruction\":\"" SECRET "\",\"history\":[[\"a\",true]],\"output\":\"\"}",
-      ":1: history[0][1]: found true, wanted a string", FORMAT_AUTO },
+    { "{\"instruction\":\"" SECRET "\",\"history\":[[\"a\",[]]],\"output\":\"\"}",
+      ":1: history[0][1]: found an array, wanted a string", FORMAT_AUTO },
     /* messages */
     { "{\"messages\":\"" SECRET "\"}", ":1: messages: found a string, wanted an array",
       FORMAT_AUTO },
@@ -447,9 +447,9 @@ static const struct bad bad_records[] = {
       FORMAT_PROMPT_COMPLETION },
     { "{\"frage\":\"" SECRET "\"}", ":1: prompt, completion: found neither",
       FORMAT_PROMPT_COMPLETION },
-    { "{\"prompt\":[\"" SECRET "\"],\"completion\":\"\"}",
+    { "{\"prompt\":[{\"a\":\"" SECRET "\"}],\"completion\":\"\"}",
       ":1: prompt: found an array, wanted a string", FORMAT_AUTO },
-    { "{\"question\":\"" SECRET "\",\"answer\":1.5}", ":1: answer: found a number, wanted a string",
+    { "{\"question\":\"" SECRET "\",\"answer\":{}}", ":1: answer: found an object, wanted a string",
       FORMAT_AUTO },
     /* text */
     { "{\"texts\":\"" SECRET "\"}", ":1: text: found nothing, wanted a string", FORMAT_TEXT },
@@ -499,12 +499,12 @@ static void refused_options(void **state)
     struct err e;
     struct records *r = NULL;
     const char *path = temp_file("options", P(a));
-    struct records_options one = { FORMAT_PROMPT_COMPLETION, "p", NULL };
+    struct records_options one = { FORMAT_PROMPT_COMPLETION, { .prompt = "p" } };
     assert_int_equal(records_open(&r, path, &one, &e), ERR_USAGE);
     assert_message(&e, "data.columns");
-    struct records_options other = { FORMAT_ALPACA, "p", "q" };
+    struct records_options other = { FORMAT_MESSAGES, { .prompt = "p", .completion = "q" } };
     assert_int_equal(records_open(&r, path, &other, &e), ERR_USAGE);
-    assert_message(&e, "alpaca");
+    assert_message(&e, "messages");
     assert_int_equal(records_open(&r, "/nonexistent/x.jsonl", &auto_options, &e), ERR_FAIL);
     assert_message(&e, "/nonexistent/x.jsonl");
     assert_int_equal(records_open(&r, "/dev/zero", &auto_options, &e), ERR_FAIL);
@@ -588,7 +588,7 @@ static void real_files(void **state)
     static const struct real files[] = {
         { "gsm8k/train.jsonl", { 0 }, FORMAT_PROMPT_COMPLETION, 7473, 14946 },
         { "gsm8k/train.jsonl",
-          { FORMAT_AUTO, "question", "answer" },
+          { FORMAT_AUTO, { .prompt = "question", .completion = "answer" } },
           FORMAT_PROMPT_COMPLETION,
           7473,
           14946 },
@@ -596,7 +596,7 @@ static void real_files(void **state)
         { "llama-factory-demo/identity.json", { 0 }, FORMAT_ALPACA, 91, 182 },
         { "torchtune-assets/alpaca_tiny.json", { 0 }, FORMAT_ALPACA, 100, 200 },
         { "dolly-fixture/dolly.json",
-          { FORMAT_PROMPT_COMPLETION, "instruction", "response" },
+          { FORMAT_PROMPT_COMPLETION, { .prompt = "instruction", .completion = "response" } },
           FORMAT_PROMPT_COMPLETION,
           12,
           24 },
@@ -613,7 +613,7 @@ static void real_files(void **state)
           2 * 167 + 6 * 167 + 4 * 166 },
         { "oasst/en_100_tree.jsonl", { 0 }, FORMAT_OASST, 99, 1155 },
         { "oasst/en_100_tree.jsonl",
-          { FORMAT_OASST_THREADS, NULL, NULL },
+          { FORMAT_OASST_THREADS, { 0 } },
           FORMAT_OASST_THREADS,
           99,
           1155 },

@@ -6,25 +6,11 @@
 
 #include "src/data/dataset.h"
 #include "src/data/pass.h"
+#include "tests/turns_util.h"
 
 static const struct records_options auto_options = { .format = FORMAT_AUTO };
 
 /* ---- records as text ------------------------------------------------------------------------ */
-
-/* "S:text U:text A:text A-:not trained T:text", "<i" behind the letter for a parent in a forest. */
-static void show(struct str *out, const struct conversation *c)
-{
-    str_clear(out);
-    for (size_t i = 0; i < c->n; i++) {
-        const struct turn *t = &c->turns[i];
-        str_addf(out, "%s%c", i ? " | " : "", "SUAT"[t->role]);
-        if (c->forest && t->parent != TURN_ROOT) str_addf(out, "<%u", t->parent);
-        if (t->role == ROLE_ASSISTANT && !t->train) str_addc(out, '-');
-        str_addc(out, ':');
-        str_add(out, t->text, t->n);
-        if (t->input) str_addf(out, "(%.*s)", (int)t->input_n, t->input);
-    }
-}
 
 /* Every record of the file, a line each. */
 static void show_file(struct str *out, const char *path, const struct records_options *o)

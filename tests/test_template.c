@@ -31,7 +31,7 @@ static void conversation_of(struct conversation *c, const char *json)
     struct err e = { 0 };
     json_t *v = json_parse(json, strlen(json), JSON_DUP_REFUSED, "test", &e);
     assert_ok(e.code, &e);
-    assert_ok(shape_read(c, shape_detect(v), v, NULL, NULL, "test", &e), &e);
+    assert_ok(shape_read(c, shape_detect(v), v, NULL, "test", &e), &e);
     json_decref(v);
 }
 

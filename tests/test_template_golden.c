@@ -373,7 +373,7 @@ static void assert_renders(const char *definition, const char *record, const cha
     json_t *v = json_parse(record, strlen(record), JSON_DUP_REFUSED, "test", &e);
     assert_ok(template_define(&t, definition, &e), &e);
     assert_string_equal(template_definition(t), definition);
-    assert_ok(shape_read(&c, shape_detect(v), v, NULL, NULL, "test", &e), &e);
+    assert_ok(shape_read(&c, shape_detect(v), v, NULL, "test", &e), &e);
     struct render_options o = { TRAIN_ON_RESPONSES, true };
     assert_ok(template_encode(&x, t, tokenizer(BYTES), &c, &o, &e), &e);
     tokenizer_decode(tokenizer(BYTES), &s, x.tokens.ids, x.tokens.n, true, false);

@@ -226,6 +226,51 @@ const char *json_kind(const json_t *v)
     return "something else";
 }
 
+/* ---- numbers as they are written ------------------------------------------------------------ */
+
+/* Count the numbers of a tree up to v, in the order in which they stand in its text; true at v. */
+static bool count_numbers(size_t *before, const json_t *at, const json_t *v)
+{
+    const char *key;
+    json_t *item;
+    size_t i;
+    if (at == v) return true;
+    if (json_is_number(at)) ++*before;
+    json_array_foreach((json_t *)(uintptr_t)at, i, item)
+    {
+        if (count_numbers(before, item, v)) return true;
+    }
+    json_object_foreach((json_t *)(uintptr_t)at, key, item)
+    {
+        if (count_numbers(before, item, v)) return true;
+    }
+    return false;
+}
+
+bool json_number_text(const char **out, size_t *out_n, const char *text, size_t n,
+                      const json_t *root, const json_t *v)
+{
+    size_t before = 0;
+    bool quoted = false;
+    if (!json_is_number(v) || !count_numbers(&before, root, v)) return false;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if (quoted && c == '\\') {
+            i++;
+        } else if (c == '"') {
+            quoted = !quoted;
+        } else if (!quoted && (c == '-' || (c >= '0' && c <= '9'))) {
+            size_t end = i + 1;
+            while (end < n && text[end] && strchr("0123456789.eE+-", text[end])) end++;
+            *out = text + i;
+            *out_n = end - i;
+            if (before-- == 0) return true;
+            i = end - 1;
+        }
+    }
+    return false;
+}
+
 static const json_t *member(const json_t *o, const char *key)
 {
     const json_t *v = json_object_get(o, key);

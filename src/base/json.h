@@ -45,6 +45,11 @@ int json_get_string(const char **out, const json_t *o, const char *key, const ch
 /* "a string", "an object", ... for messages. */
 const char *json_kind(const json_t *v);
 
+/* The number v as it is written in the n bytes at `text`, of which `root` is the tree: *out points
+ * into it. False when v is no number of the tree. */
+bool json_number_text(const char **out, size_t *out_n, const char *text, size_t n,
+                      const json_t *root, const json_t *v);
+
 /* Append a string as a JSON literal, quotes included. The bytes must be valid UTF-8. */
 void json_add_string(struct str *out, const char *text, size_t n);
 

@@ -122,11 +122,18 @@ static int check_given(const struct config *c, struct err *e)
 static int check_together(const struct config *c, struct err *e)
 {
     enum config_format f = c->data.format;
-    bool columns = c->data.columns.prompt || c->data.columns.completion;
-    if (columns && f != CONFIG_FORMAT_AUTO && f != CONFIG_FORMAT_PROMPT_COMPLETION) {
-        return config_error(e, c, "data.columns",
-                            "found with data.format %s, wanted prompt_completion or auto",
-                            config_format_name(f));
+    const struct config_columns *n = &c->data.columns;
+    bool pair = n->prompt || n->completion || n->input || n->choices;
+    bool like = f == CONFIG_FORMAT_AUTO ||
+                (pair && (f == CONFIG_FORMAT_PROMPT_COMPLETION || f == CONFIG_FORMAT_ALPACA)) ||
+                (n->messages && (f == CONFIG_FORMAT_MESSAGES || f == CONFIG_FORMAT_SHAREGPT)) ||
+                (n->text && f == CONFIG_FORMAT_TEXT);
+    if ((pair || n->messages || n->text || n->system) && !like) {
+        return config_error(e, c, "data.columns", "found with data.format %s, wanted %s or auto",
+                            config_format_name(f),
+                            n->messages ? "messages"
+                            : n->text   ? "text"
+                                        : "prompt_completion");
     }
     return 0;
 }

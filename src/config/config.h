@@ -96,8 +96,19 @@ struct config_validation {
     struct config_sources files;
 };
 
+/* NULL: the usual names. */
+#define CONFIG_COLUMNS(C)                                                                          \
+    C(prompt)                                                                                      \
+    C(completion)                                                                                  \
+    C(input)                                                                                       \
+    C(system)                                                                                      \
+    C(choices)                                                                                     \
+    C(messages)                                                                                    \
+    C(text)
 struct config_columns {
-    char *prompt, *completion; /* NULL: the usual names */
+#define CONFIG_COLUMN(name) char *name;
+    CONFIG_COLUMNS(CONFIG_COLUMN)
+#undef CONFIG_COLUMN
 };
 
 /* Every so many steps, or every so many seconds; both CONFIG_NONE: null. */

@@ -80,7 +80,7 @@ void value_add_wanted(struct str *out, const struct key *k)
                  range);
         break;
     case VALUE_COLUMNS:
-        str_addz(out, "null or {prompt: NAME, completion: NAME}");
+        str_addz(out, "null or {prompt: NAME, completion: NAME, ...}");
         break;
     case VALUE_INTERVAL:
         str_addf(out, "null, a number of steps in %s, or a time such as 10min", range);
@@ -220,10 +220,15 @@ static int read_columns(struct config_columns *out, const struct reading *r,
     if (is_null(v)) return 0;
     if (v->kind != YAML_MAPPING || !v->child) return unwanted(r, v, NULL, "");
     for (const struct yaml_node *m = v->child; m; m = m->next) {
-        char **to = !strcmp(m->key, "prompt")       ? &out->prompt
-                    : !strcmp(m->key, "completion") ? &out->completion
-                                                    : NULL;
-        if (!to) return unknown_member(r, m, "prompt or completion");
+        char **to = NULL;
+#define MATCH(name)                                                                                \
+    if (strcmp(m->key, #name) == 0) to = &out->name;
+        CONFIG_COLUMNS(MATCH)
+#undef MATCH
+        if (!to) {
+            return unknown_member(r, m,
+                                  "prompt, completion, input, system, choices, messages or text");
+        }
         int code = read_text(to, r, m, "the name of a column");
         if (code) return code;
     }
@@ -407,8 +412,9 @@ void value_free(struct config *c, const struct key *k)
         *text = NULL;
     } else if (k->type == VALUE_COLUMNS) {
         struct config_columns *columns = field;
-        mem_free(columns->prompt);
-        mem_free(columns->completion);
+#define FREE(name) mem_free(columns->name);
+        CONFIG_COLUMNS(FREE)
+#undef FREE
         *columns = (struct config_columns){ 0 };
     } else if (k->type == VALUE_SOURCES) {
         sources_free(field);
@@ -499,20 +505,15 @@ static void print_modules(struct str *out, unsigned modules)
 static void print_columns(struct str *out, const struct config_columns *columns)
 {
     const char *before = " {";
-    if (!columns->prompt && !columns->completion) {
-        str_addz(out, " null");
-        return;
+#define PRINT(name)                                                                                \
+    if (columns->name) {                                                                           \
+        str_addf(out, "%s" #name ": ", before);                                                    \
+        scalar_add_text(out, columns->name);                                                       \
+        before = ", ";                                                                             \
     }
-    if (columns->prompt) {
-        str_addz(out, " {prompt: ");
-        scalar_add_text(out, columns->prompt);
-        before = ", ";
-    }
-    if (columns->completion) {
-        str_addf(out, "%scompletion: ", before);
-        scalar_add_text(out, columns->completion);
-    }
-    str_addc(out, '}');
+    CONFIG_COLUMNS(PRINT)
+#undef PRINT
+    str_addz(out, *before == ' ' ? " null" : "}");
 }
 
 static void print_interval(struct str *out, const struct config_interval *i)

@@ -16,7 +16,8 @@ struct slot {
     double key;
     bool chosen;
     int code;
-    enum fault fault; /* when there is a code */
+    enum fault fault;   /* when there is a code */
+    struct str remarks; /* of the conversation */
     struct err e;
 };
 
@@ -127,6 +128,11 @@ static void read_slot(struct slot *s, struct worker *w, const struct build *b,
     s->fault = c->fault;
     if (s->code) return;
     s->chosen = c->chosen;
+    if (c->remarks.n) str_add(&s->remarks, c->remarks.p, c->remarks.n);
+    if (str_error(&s->remarks, &s->e)) {
+        s->code = s->e.code;
+        return;
+    }
     CHECK(b->tok || c->kind == RECORD_TOKENS);
     if (c->kind == RECORD_TOKENS) {
         s->code = check_vocabulary(c, build_vocabulary(o, b->tok), &s->e);
@@ -153,9 +159,10 @@ static size_t cut_batch(struct build *b, struct records *r)
         examples_clear(&s->examples);
         s->result = (struct fit_result){ 0 };
         s->chosen = false;
-        s->fault = FAULT_SIZE;
+        str_clear(&s->remarks);
         s->slice.n = 0;
         s->code = records_slice(r, &s->slice, &more, &s->e);
+        s->fault = s->slice.fault;
         if (!s->code && !more) break;
         bytes += s->slice.n;
         n++;
@@ -259,13 +266,14 @@ static int take_slot(struct build *b, struct slot *s, enum side to)
 /* ---- a source ------------------------------------------------------------------------------- */
 
 static int read_records(struct build *b, struct records *r, const struct data_source *source,
-                        enum side side)
+                        enum side side, struct remarks *remarks)
 {
     int code = 0;
     for (size_t n; !code && (n = cut_batch(b, r)) > 0;) {
         read_batch(b, n, r, source);
         for (size_t i = 0; !code && i < n; i++) {
             code = take_slot(b, &b->slots[i], side);
+            if (!b->slots[i].code) remarks_take(remarks, &b->slots[i].remarks);
             struct examples *x = &b->slots[i].examples;
             if (x->ids_cap > SLOT_TOKENS_KEPT) examples_free(x);
         }
@@ -276,7 +284,8 @@ static int read_records(struct build *b, struct records *r, const struct data_so
     return code;
 }
 
-static int read_source(struct build *b, const struct data_source *source, enum side side)
+static int read_source(struct build *b, const struct data_source *source, enum side side,
+                       struct remarks *remarks)
 {
     struct records *r;
     int code = records_open(&r, source->path, &source->records, b->e);
@@ -294,7 +303,7 @@ static int read_source(struct build *b, const struct data_source *source, enum s
         }
         b->untemplated |= is_chat && !source->template;
     }
-    if (!code) code = read_records(b, r, source, side);
+    if (!code) code = read_records(b, r, source, side, remarks);
     records_close(r);
     return code;
 }
@@ -311,13 +320,13 @@ int build_read(struct build *b)
         if (!origins->ends) return b->e->code;
     }
     for (size_t i = 0; !code && i < o->n_train; i++) {
-        code = read_source(b, &o->train[i], TRAIN);
+        code = read_source(b, &o->train[i], TRAIN, &b->remarks[i]);
         b->side[TRAIN].origins.ends[i] = build_examples(&b->side[TRAIN]);
         if (o->n_validation == 0)
             b->side[VALIDATION].origins.ends[i] = build_examples(&b->side[VALIDATION]);
     }
     for (size_t i = 0; !code && i < o->n_validation; i++) {
-        code = read_source(b, &o->validation[i], VALIDATION);
+        code = read_source(b, &o->validation[i], VALIDATION, &b->remarks[o->n_train + i]);
         b->side[VALIDATION].origins.ends[i] = build_examples(&b->side[VALIDATION]);
     }
     return code;
@@ -338,7 +347,8 @@ int build_begin(struct build *b, const struct data_options *o, const struct toke
         code = spool_open(&b->side[s].spool, spool_dir, e);
     b->n_workers = (size_t)omp_get_max_threads();
     if (!code) b->slots = mem_alloc(BATCH_RECORDS, sizeof *b->slots, e);
-    if (b->slots) b->workers = mem_alloc(b->n_workers, sizeof *b->workers, e);
+    if (b->slots) b->remarks = mem_alloc(o->n_train + o->n_validation, sizeof *b->remarks, e);
+    if (b->remarks) b->workers = mem_alloc(b->n_workers, sizeof *b->workers, e);
     if (!code && !b->workers) code = e->code;
     if (code) build_end(b);
     return code;
@@ -349,6 +359,7 @@ void build_end(struct build *b)
     for (size_t i = 0; b->slots && i < BATCH_RECORDS; i++) {
         examples_free(&b->slots[i].examples);
         mem_free(b->slots[i].digests);
+        str_free(&b->slots[i].remarks);
     }
     for (size_t i = 0; b->workers && i < b->n_workers; i++) {
         conversation_free(&b->workers[i].conversation);
@@ -356,6 +367,8 @@ void build_end(struct build *b)
     }
     mem_free(b->slots);
     mem_free(b->workers);
+    mem_free(b->remarks);
+    b->remarks = NULL;
     for (int s = TRAIN; s < SIDES; s++) {
         struct build_side *side = &b->side[s];
         examples_free(&side->examples);

@@ -6,6 +6,7 @@
 
 #include "src/data/dataset.h"
 #include "src/data/digests.h"
+#include "src/data/remarks.h"
 #include "src/data/spool.h"
 
 /* Training records, or validation ones. */
@@ -27,7 +28,8 @@ struct build {
     bool spooled;
     bool untemplated; /* a file of conversations has no template */
     struct build_side side[SIDES];
-    size_t records; /* of both sides */
+    size_t records;          /* of both sides */
+    struct remarks *remarks; /* one for each file: training, then validation ones */
     struct slot *slots;
     struct worker *workers;
     size_t n_workers;

@@ -23,6 +23,7 @@ void conversation_clear(struct conversation *c, enum record_kind kind)
     c->n = c->n_ids = 0;
     c->forest = c->every_path = c->chosen = false;
     str_clear(&c->text);
+    str_clear(&c->remarks);
 }
 
 void conversation_free(struct conversation *c)
@@ -31,6 +32,7 @@ void conversation_free(struct conversation *c)
     mem_free(c->ids);
     mem_free(c->labels);
     str_free(&c->text);
+    str_free(&c->remarks);
     *c = (struct conversation){ 0 };
 }
 
@@ -110,6 +112,28 @@ int conversation_add_input(struct conversation *c, const char *text, size_t n, s
     c->turns[c->n - 1].input = input;
     c->turns[c->n - 1].input_n = n;
     return 0;
+}
+
+void conversation_remark(struct conversation *c, enum remark kind, const char *name)
+{
+    size_t n = strlen(name) + 1;
+    char letter = (char)('a' + kind);
+    for (const char *p = c->remarks.p, *end = p ? p + c->remarks.n : p; p < end;) {
+        if (*p == letter && strcmp(p + 1, name) == 0) return;
+        p += strlen(p) + 1;
+    }
+    if (c->remarks.n + n + 1 > CONVERSATION_REMARKS_BYTES) return;
+    str_addc(&c->remarks, letter);
+    str_add(&c->remarks, name, n);
+}
+
+void conversation_exclude(struct conversation *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        c->turns[i].train = false;
+        c->turns[i].context = true;
+    }
+    for (size_t i = 0; i < c->n_ids; i++) c->labels[i] = LABEL_NONE;
 }
 
 int conversation_add_id(struct conversation *c, int32_t id, int32_t label, struct err *e)

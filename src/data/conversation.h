@@ -38,6 +38,16 @@ enum record_kind {
     RECORD_SEGMENTS, /* texts as given, special tokens spelt out; an assistant's are targets */
 };
 
+/* What a reader did with a part of a record that the user may not expect: counted by file, and told
+ * in a note (remarks.h). */
+enum remark {
+    REMARK_UNUSED,    /* a column, or a member of a message, that was not read */
+    REMARK_SCALAR,    /* a number, true or false that was read as text */
+    REMARK_JOINED,    /* columns that are the same part of the prompt, joined */
+    REMARK_REASONING, /* reasoning that was put in front of its answer */
+    REMARK_KINDS
+};
+
 enum { LABEL_NONE = -100 };      /* of a token without loss */
 enum { TURN_ROOT = UINT32_MAX }; /* the parent of a turn that nothing comes before */
 
@@ -48,6 +58,7 @@ struct turn {
     const char *input; /* RECORD_ALPACA's user turn: its input, or NULL; never empty */
     size_t input_n;
     bool train;      /* of an assistant turn: its tokens are targets */
+    bool listed;     /* a user's text that ends in a list: plain ends its last line */
     bool context;    /* no token of it is ever a target, train_on: everything included */
     uint32_t parent; /* in a forest: the turn it answers, which lies before it, or TURN_ROOT */
 };
@@ -59,12 +70,13 @@ struct conversation {
     size_t n, cap;
     int32_t *ids, *labels; /* RECORD_TOKENS; labels are LABEL_NONE or the id */
     size_t n_ids, ids_cap;
-    struct str text;  /* storage of all strings */
-    bool forest;      /* turns hang together by `parent`: each path from a root is a chat */
-    bool every_path;  /* of a forest: each path is an example of its own, trained as a whole; else
+    struct str text;    /* storage of all strings */
+    bool forest;        /* turns hang together by `parent`: each path from a root is a chat */
+    bool every_path;    /* of a forest: each path is an example of its own, trained as a whole; else
                         the paths are one example in which each turn counts once */
-    bool chosen;      /* preference data: what was rejected is left out */
-    enum fault fault; /* of the record that could not be read */
+    bool chosen;        /* preference data: what was rejected is left out */
+    enum fault fault;   /* of the record that could not be read */
+    struct str remarks; /* for each: the letter 'a' + enum remark, the name, a NUL */
 };
 
 void conversation_clear(struct conversation *c, enum record_kind kind);
@@ -78,6 +90,12 @@ int conversation_add(struct conversation *c, enum role role, const char *text, s
 int conversation_extend(struct conversation *c, const char *text, size_t n, struct err *e);
 /* Give the last turn an input; an empty one is none. */
 int conversation_add_input(struct conversation *c, const char *text, size_t n, struct err *e);
+/* Remark on the part called `name` (a key, or "messages[].key"), once for a record. At most
+ * CONVERSATION_REMARKS_BYTES are kept; what is beyond is dropped. */
+enum { CONVERSATION_REMARKS_BYTES = 4096 };
+void conversation_remark(struct conversation *c, enum remark kind, const char *name);
+/* No token of the record is ever a target. */
+void conversation_exclude(struct conversation *c);
 /* Append a token of RECORD_TOKENS. */
 int conversation_add_id(struct conversation *c, int32_t id, int32_t label, struct err *e);
 

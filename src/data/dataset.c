@@ -1,5 +1,6 @@
 #include "src/data/dataset.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/hashcache.h"
@@ -171,11 +172,26 @@ static void note_empty_sources(struct str *notes, const struct build *b)
     }
 }
 
+/* What the readers remarked on, file by file; of several files, by their number. */
+static void note_remarks(struct str *notes, const struct build *b)
+{
+    const struct data_options *o = b->o;
+    for (size_t i = 0; i < o->n_train + o->n_validation; i++) {
+        char file[64];
+        size_t number = i < o->n_train ? i : i - o->n_train;
+        const char *side = b->side[i < o->n_train ? TRAIN : VALIDATION].name;
+        bool alone = (i < o->n_train ? o->n_train : o->n_validation) == 1;
+        snprintf(file, sizeof file, alone ? "%s" : "%s, file %zu", side, number + 1);
+        remarks_say(notes, &b->remarks[i], file);
+    }
+}
+
 static int finish(struct str *notes, struct build *b)
 {
     int code = check_sides(b);
     if (code) return code;
     for (int s = TRAIN; s < SIDES; s++) note_side(notes, b, &b->side[s]);
+    note_remarks(notes, b);
     note_empty_sources(notes, b);
     if (b->untemplated) {
         str_addz(notes, "data: no template is given: prompts and answers are joined as they are "

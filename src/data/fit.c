@@ -261,7 +261,7 @@ static int fit_path(struct fit *f, struct examples *out, struct fit_result *resu
     for (uint32_t i = leaf, k = (uint32_t)n; i != TURN_ROOT; i = c->turns[i].parent) {
         f->number[--k] = i;
         f->path[k] = c->turns[i];
-        f->path[k].context = !c->every_path && f->state[i] & DONE;
+        f->path[k].context |= !c->every_path && f->state[i] & DONE;
     }
     struct conversation view = { .kind = c->kind, .turns = f->path, .n = n };
     struct fit_result path = { 0 };

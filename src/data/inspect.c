@@ -17,6 +17,7 @@ struct slot {
     size_t messages;
     int code;
     enum fault fault;
+    struct str remarks;
     struct err e;
 };
 
@@ -169,6 +170,9 @@ static void look_at_slot(struct slot *s, struct conversation *c, const struct re
     s->code = records_parse(r, &s->slice, c, &s->e);
     s->fault = c->fault;
     s->messages = c->kind == RECORD_TOKENS ? 1 : c->n;
+    if (s->code) return;
+    if (c->remarks.n) str_add(&s->remarks, c->remarks.p, c->remarks.n);
+    s->code = str_error(&s->remarks, &s->e);
     if (s->code || c->kind == RECORD_TOKENS) return;
     bool whole_texts = c->kind == RECORD_TEXT || c->kind == RECORD_SEGMENTS;
     for (size_t i = 0; !s->code && i < c->n; i++) {
@@ -207,6 +211,7 @@ static int take(struct inspection *out, struct digests *answers, const struct sl
         return 0;
     }
     out->messages += s->messages;
+    remarks_take(&out->remarks, &s->remarks);
     bool same = false;
     for (size_t i = 0; i < s->n_answers; i++) {
         uint32_t copies;
@@ -228,8 +233,9 @@ static size_t cut_batch(struct slot *slots, struct records *r)
     while (n < BATCH_RECORDS && bytes < BATCH_BYTES) {
         struct slot *s = &slots[n];
         s->slice.n = 0;
-        s->fault = FAULT_SIZE;
+        str_clear(&s->remarks);
         s->code = records_slice(r, &s->slice, &more, &s->e);
+        s->fault = s->slice.fault;
         if (!s->code && !more) break;
         bytes += s->slice.n;
         n++;
@@ -267,7 +273,10 @@ int inspect(struct inspection *out, const char *path, const struct records_optio
     struct slot *slots = threads ? mem_alloc(BATCH_RECORDS, sizeof *slots, e) : NULL;
     code = slots ? read_all(out, r, slots, threads, e) : e->code;
     for (size_t i = 0; threads && i < n_threads; i++) conversation_free(&threads[i]);
-    for (size_t i = 0; slots && i < BATCH_RECORDS; i++) mem_free(slots[i].answers);
+    for (size_t i = 0; slots && i < BATCH_RECORDS; i++) {
+        mem_free(slots[i].answers);
+        str_free(&slots[i].remarks);
+    }
     mem_free(threads);
     mem_free(slots);
     records_close(r);

@@ -4,6 +4,7 @@
 #define LORAC_DATA_INSPECT_H
 
 #include "src/data/records.h"
+#include "src/data/remarks.h"
 
 /* What may be found in a record: id, key of the JSON, what to call it. Each counts records. */
 #define INSPECT_FINDINGS(F)                                                                        \
@@ -34,7 +35,8 @@ struct inspection {
     size_t faults[FAULTS];                 /* the malformed by kind */
     struct err malformed[MALFORMED_SHOWN]; /* the first ones */
     struct finding found[FOUND_KINDS];
-    size_t most_identical; /* how often the answer given most often is given */
+    struct remarks remarks; /* columns that were not used, and the like */
+    size_t most_identical;  /* how often the answer given most often is given */
 };
 
 /* "empty answers", and its key. */

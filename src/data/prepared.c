@@ -9,7 +9,7 @@
 #include "src/base/mem.h"
 #include "src/formats/h5.h"
 
-enum { FORMAT_VERSION = 1, COPY_BYTES = 1 << 20, KEY_CHARS = SHA256_HEX - 1 };
+enum { FORMAT_VERSION = 2, COPY_BYTES = 1 << 20, KEY_CHARS = SHA256_HEX - 1 };
 static const char format_name[] = "lorac-data", suffix[] = ".h5";
 
 /* `at` is read straight into memory. */
@@ -56,8 +56,9 @@ static int add_source(struct str *s, const char *side, const struct data_source 
     add_text(s, "side", side);
     add_digest(s, "file", digest);
     add_text(s, "format", data_format_name(source->records.format));
-    add_text(s, "prompt", source->records.prompt_column);
-    add_text(s, "completion", source->records.completion_column);
+#define ADD(name) add_text(s, #name, source->records.columns.name);
+    RECORD_COLUMNS(ADD)
+#undef ADD
     add_digest(s, "template", template);
     return 0;
 }

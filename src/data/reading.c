@@ -5,6 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "src/data/fields.h"
+#include "src/data/hint.h"
+
 int reading_fault(const struct reading *r, enum fault f, const char *field, const char *fmt, ...)
 {
     char text[512];
@@ -23,23 +26,165 @@ int reading_unwanted(const struct reading *r, const char *field, const json_t *v
                          wanted);
 }
 
+/* ---- columns and members -------------------------------------------------------------------- */
+
+void used_add(struct used *u, const char *key)
+{
+    for (size_t i = 0; i < u->n; i++)
+        if (strcmp(u->key[i], key) == 0) return;
+    if (u->n < sizeof u->key / sizeof *u->key) u->key[u->n++] = key;
+}
+
+void reading_use(const struct reading *r, const char *key)
+{
+    used_add(r->used, key);
+}
+
+void reading_remark(const struct reading *r, enum remark kind, const char *field)
+{
+    static const char message[] = "message "; /* of trees, by their number */
+    char name[160];
+    size_t n = 0;
+    if (strncmp(field, message, sizeof message - 1) == 0) {
+        n = (size_t)snprintf(name, sizeof name, "messages[]");
+        field += sizeof message - 1;
+        field += strspn(field, "0123456789");
+    }
+    for (; *field && n + 1 < sizeof name; field++) {
+        name[n++] = *field;
+        if (*field == '[') field += strspn(field + 1, "0123456789");
+    }
+    name[n] = 0;
+    conversation_remark(r->c, kind, name);
+}
+
+/* null, "", [] and {} say nothing. */
+static bool is_nothing(const json_t *v)
+{
+    return !v || json_is_null(v) || (json_is_string(v) && json_string_length(v) == 0) ||
+           (json_is_array(v) && json_array_size(v) == 0) ||
+           (json_is_object(v) && json_object_size(v) == 0);
+}
+
+void reading_leftover(const struct reading *r, const char *at, const json_t *object,
+                      const struct used *used)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)object, key, v)
+    {
+        size_t i = 0;
+        while (i < used->n && strcmp(used->key[i], key) != 0) i++;
+        if (i < used->n || is_nothing(v)) continue;
+        char field[160];
+        if (*at) {
+            snprintf(field, sizeof field, "%.60s.%.96s", at, key);
+            reading_remark(r, REMARK_UNUSED, field);
+        } else {
+            conversation_remark(r->c, REMARK_UNUSED, key);
+        }
+    }
+}
+
+/* ---- texts ---------------------------------------------------------------------------------- */
+
+/* A number as the JSON has it: 12.50 stays 12.50. */
+static void add_number(struct str *out, const struct reading *r, const json_t *v)
+{
+    const char *text;
+    size_t n;
+    if (r->o && r->o->text && json_number_text(&text, &n, r->o->text, r->o->n, r->record, v)) {
+        str_add(out, text, n);
+    } else if (json_is_integer(v)) {
+        str_addf(out, "%lld", (long long)json_integer_value(v));
+    } else {
+        json_add_double(out, json_real_value(v));
+    }
+}
+
+int reading_text(struct str *out, const struct reading *r, const char *field, const json_t *v)
+{
+    if (json_is_string(v)) {
+        str_add(out, json_string_value(v), json_string_length(v));
+    } else if (json_is_number(v)) {
+        add_number(out, r, v);
+    } else if (json_is_boolean(v)) {
+        str_addz(out, json_is_true(v) ? "true" : "false");
+    } else {
+        return reading_unwanted(r, field, v, "a string");
+    }
+    if (!json_is_string(v)) reading_remark(r, REMARK_SCALAR, field);
+    return str_error(out, r->e);
+}
+
 int reading_turn(const struct reading *r, enum role role, const char *field, const json_t *v)
 {
+    if (json_is_string(v)) {
+        return conversation_add(r->c, role, json_string_value(v), json_string_length(v), r->e);
+    }
+    if (role == ROLE_SYSTEM) return reading_unwanted(r, field, v, "a string");
+    struct str text = { 0 };
+    int code = reading_text(&text, r, field, v);
+    if (!code) code = conversation_add(r->c, role, text.p, text.n, r->e);
+    str_free(&text);
+    return code;
+}
+
+int reading_one(const json_t **out, const struct reading *r, const char *field, const json_t *v)
+{
+    const json_t *list = json_is_object(v) ? json_object_get(v, "text") : v;
+    *out = v;
+    if (!json_is_array(list)) return 0;
+    if (json_array_size(list) == 0) {
+        return reading_fault(
+            r, FAULT_VALUE, field,
+            "found an empty list, wanted an answer (data.on_error: skip leaves out "
+            "records without one)");
+    }
+    for (size_t i = 1; i < json_array_size(list); i++) {
+        if (json_equal(json_array_get(list, 0), json_array_get(list, i))) continue;
+        return reading_fault(r, FAULT_VALUE, field,
+                             "found a list of %zu answers that differ, wanted one: keep the one to "
+                             "learn, or write a record for each",
+                             json_array_size(list));
+    }
+    *out = json_array_get(list, 0);
+    return 0;
+}
+
+int reading_think(struct str *out, const struct reading *r, const char *field, const json_t *v)
+{
     if (!json_is_string(v)) return reading_unwanted(r, field, v, "a string");
-    return conversation_add(r->c, role, json_string_value(v), json_string_length(v), r->e);
+    const char *text = json_string_value(v);
+    size_t n = json_string_length(v);
+    while (n && *text == '\n') text++, n--;
+    while (n && text[n - 1] == '\n') n--;
+    str_addz(out, "<think>\n");
+    str_add(out, text, n);
+    str_addz(out, "\n</think>\n\n");
+    reading_remark(r, REMARK_REASONING, field);
+    return str_error(out, r->e);
 }
 
-static bool is_empty(const json_t *record, const char *key)
+int reading_system(const struct reading *r, const json_t *record)
 {
-    const json_t *v = json_object_get(record, key);
-    return !json_has(record, key) || (json_is_string(v) && json_string_length(v) == 0) ||
-           (json_is_array(v) && json_array_size(v) == 0);
-}
-
-int reading_system(const struct reading *r, const char *key, const json_t *record)
-{
-    if (is_empty(record, key)) return 0;
-    return reading_turn(r, ROLE_SYSTEM, key, json_object_get(record, key));
+    struct fields f;
+    const json_t *found = NULL;
+    const char *name = NULL;
+    fields_find(&f, record, r->columns);
+    for (size_t i = 0; i < f.n[FIELD_SYSTEM]; i++) {
+        const struct column *at = &f.at[FIELD_SYSTEM][i];
+        reading_use(r, at->key);
+        if (is_nothing(at->value)) continue;
+        if (found && !json_equal(found, at->value)) {
+            return reading_fault(r, FAULT_VALUE, at->key,
+                                 "found another system text than in %s, wanted one",
+                                 err_quotez(name));
+        }
+        found = at->value;
+        name = at->key;
+    }
+    return found ? reading_turn(r, ROLE_SYSTEM, name, found) : 0;
 }
 
 /* ---- messages ------------------------------------------------------------------------------- */
@@ -83,32 +228,6 @@ static int role_of(enum role *out, const struct reading *r, const char *field, c
     return reading_fault(r, FAULT_ROLE, field, "found %s, wanted %s",
                          is_short ? err_quote(name, json_string_length(v)) : "a long string",
                          wanted);
-}
-
-/* The message's own say on whether it is trained: axolotl's `train`, OpenAI's `weight`. */
-static int read_train(bool *train, const struct reading *r, const char *at, const json_t *message)
-{
-    char field[96];
-    if (json_has(message, "train")) {
-        const json_t *v = json_object_get(message, "train");
-        snprintf(field, sizeof field, "%s.train", at);
-        if (!json_is_boolean(v)) return reading_unwanted(r, field, v, "true or false");
-        *train = json_is_true(v);
-    }
-    if (json_has(message, "weight")) {
-        const json_t *v = json_object_get(message, "weight");
-        snprintf(field, sizeof field, "%s.weight", at);
-        bool whole = json_is_number(v) && (json_number_value(v) == 0 || json_number_value(v) == 1);
-        if (!whole) return reading_unwanted(r, field, v, "0 or 1");
-        bool weight = json_number_value(v) != 0;
-        if (json_has(message, "train") && weight != *train) {
-            return reading_fault(r, FAULT_VALUE, field,
-                                 "found the opposite of train, wanted them to agree or one of them "
-                                 "left out");
-        }
-        *train = weight;
-    }
-    return 0;
 }
 
 /* A call as a text: {"name": ..., "arguments": ...}. Arguments are JSON inside a string as a rule;
@@ -163,17 +282,37 @@ static int add_calls(const struct reading *r, const char *at, const json_t *mess
     return code;
 }
 
-static int add_content(const struct reading *r, enum role role, const char *field,
-                       const json_t *message, const json_t *content)
+/* The reasoning of an assistant's message, unless its content holds it already. */
+static int add_reasoning(struct str *out, const struct reading *r, const char *at,
+                         const json_t *message, const json_t *content, struct used *used)
 {
-    bool calls = role == ROLE_ASSISTANT &&
-                 (!is_empty(message, "tool_calls") || json_has(message, "function_call"));
-    if (calls && (!content || json_is_null(content))) {
-        return conversation_add(r->c, role, "", 0, r->e);
+    const char *key, *text = json_string_value(content);
+    json_t *v;
+    int code = 0;
+    json_object_foreach((json_t *)(uintptr_t)message, key, v)
+    {
+        if (!field_has_name(FIELD_REASONING, key) || !json_is_string(v)) continue;
+        used_add(used, key);
+        if (is_nothing(v)) continue;
+        if (text &&
+            memmem(text, json_string_length(content), json_string_value(v), json_string_length(v)))
+            continue;
+        char field[96];
+        snprintf(field, sizeof field, "%.60s.%.30s", at, key);
+        if (out->n) {
+            return reading_fault(r, FAULT_VALUE, field,
+                                 "found a second reasoning, wanted one of the keys left out");
+        }
+        code = reading_think(out, r, field, v);
+        if (code) return code;
     }
-    if (!json_is_array(content)) return reading_turn(r, role, field, content);
-    /* OpenAI's parts: [{"type": "text", "text": ...}, ...] */
-    int code = conversation_add(r->c, role, "", 0, r->e);
+    return 0;
+}
+
+/* OpenAI's parts: [{"type": "text", "text": ...}, ...] */
+static int add_parts(const struct reading *r, const char *field, const json_t *content)
+{
+    int code = 0;
     for (size_t i = 0; !code && i < json_array_size(content); i++) {
         const json_t *text = json_object_get(json_array_get(content, i), "text");
         char part[128];
@@ -182,6 +321,70 @@ static int add_content(const struct reading *r, enum role role, const char *fiel
         code = conversation_extend(r->c, json_string_value(text), json_string_length(text), r->e);
     }
     return code;
+}
+
+/* A turn of the message's content, behind its reasoning. */
+static int add_content(const struct reading *r, enum role role, const char *field,
+                       const json_t *content, bool calls, const struct str *reasoning)
+{
+    if (!reasoning->n && !json_is_array(content) && !(calls && (!content || json_is_null(content))))
+        return reading_turn(r, role, field, content);
+    int code = conversation_add(r->c, role, reasoning->n ? reasoning->p : "", reasoning->n, r->e);
+    if (code) return code;
+    if (json_is_array(content)) return add_parts(r, field, content);
+    if (calls && (!content || json_is_null(content))) return 0;
+    struct str text = { 0 };
+    code = reading_text(&text, r, field, content);
+    size_t from = code || !text.n ? 0 : strspn(text.p, "\n");
+    if (!code) code = conversation_extend(r->c, text.p + from, text.n - from, r->e);
+    str_free(&text);
+    return code;
+}
+
+/* A key that is not there: another one may be meant. */
+static int lacking(const struct reading *r, const char *field, const char *key,
+                   const json_t *object, const char *wanted)
+{
+    struct str_nearest nearest = { .word = key };
+    const char *other;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)object, other, v) str_nearest_try(&nearest, other);
+    return reading_fault(r, FAULT_KEY, field, "found nothing, wanted %s%s%s%s", wanted,
+                         nearest.best ? "; is " : "", nearest.best ? err_quotez(nearest.best) : "",
+                         nearest.best ? " meant?" : "");
+}
+
+/* Role, content, reasoning and calls of a message as a turn. */
+static int add_message(enum role *role, const struct reading *r, const struct spelling *s,
+                       const char *at, const json_t *message, struct used *used)
+{
+    char field[96];
+    const json_t *content = json_object_get(message, s->content);
+    struct str reasoning = { 0 };
+    snprintf(field, sizeof field, "%s.%s", at, s->role);
+    if (!json_object_get(message, s->role)) return lacking(r, field, s->role, message, s->wanted);
+    int code = role_of(role, r, field, json_object_get(message, s->role), s->wanted);
+    if (code) return code;
+    bool answers = *role == ROLE_ASSISTANT;
+    bool calls = answers && (!is_nothing(json_object_get(message, "tool_calls")) ||
+                             json_has(message, "function_call"));
+    snprintf(field, sizeof field, "%s.%s", at, s->content);
+    if (!content && !calls) return lacking(r, field, s->content, message, "a string");
+    if (answers) code = add_reasoning(&reasoning, r, at, message, content, used);
+    if (!code) code = add_content(r, *role, field, content, calls, &reasoning);
+    str_free(&reasoning);
+    return code || !answers ? code : add_calls(r, at, message);
+}
+
+/* What OpenAssistant says of a message beside its text. */
+static void use_annotations(struct used *used)
+{
+    static const char *const keys[] = {
+        "message_id",    "parent_id",       "user_id",    "created_date", "lang",    "review_count",
+        "review_result", "deleted",         "rank",       "synthetic",    "labels",  "model_name",
+        "detoxify",      "message_tree_id", "tree_state", "emojis",       "replies",
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) used_add(used, keys[i]);
 }
 
 static int read_message(const struct reading *r, const struct spelling *s, const char *at,
@@ -195,16 +398,15 @@ static int read_message(const struct reading *r, const struct spelling *s, const
                                 at, message);
         }
     }
-    char field[96];
     enum role role = ROLE_USER;
-    snprintf(field, sizeof field, "%s.%s", at, s->role);
-    int code = role_of(&role, r, field, json_object_get(message, s->role), s->wanted);
-    snprintf(field, sizeof field, "%s.%s", at, s->content);
-    if (!code) code = add_content(r, role, field, message, json_object_get(message, s->content));
-    if (!code && role == ROLE_ASSISTANT) code = add_calls(r, at, message);
+    struct used used = { .key = { s->role, s->content }, .n = 2 };
+    if (strcmp(s->content, "text") == 0) use_annotations(&used);
+    int code = add_message(&role, r, s, at, message, &used);
     if (code) return code;
+    if (role == ROLE_ASSISTANT) used_add(&used, "tool_calls"), used_add(&used, "function_call");
+    const struct turn *t = &r->c->turns[r->c->n - 1];
     bool train = role == ROLE_ASSISTANT;
-    code = read_train(&train, r, at, message);
+    code = reading_train(&train, r, at, message, t->text, t->n, &used);
     if (code) return code;
     if (train && role != ROLE_ASSISTANT) {
         return reading_fault(r, FAULT_VALUE, at,
@@ -215,6 +417,7 @@ static int read_message(const struct reading *r, const struct spelling *s, const
                                                    : "a tool's message");
     }
     r->c->turns[r->c->n - 1].train = train;
+    reading_leftover(r, at, message, &used);
     return 0;
 }
 
@@ -252,6 +455,8 @@ int reading_chosen(const struct reading *r, const struct spelling *s, const json
     const json_t *chosen = json_object_get(record, "chosen");
     struct conversation *c = r->c;
     c->chosen = true;
+    reading_use(r, "chosen");
+    reading_use(r, "rejected");
     for (size_t i = 0; i < c->n; i++) c->turns[i].train = false;
     if (json_is_string(chosen)) return reading_turn(r, ROLE_ASSISTANT, "chosen", chosen);
     size_t before = c->n;
@@ -267,10 +472,12 @@ int reading_chosen(const struct reading *r, const struct spelling *s, const json
 
 int reading_tools(const struct reading *r, const json_t *record)
 {
-    if (is_empty(record, "tools")) return 0;
-    const json_t *tools = json_object_get(record, "tools");
+    const char *key = is_nothing(json_object_get(record, "tools")) ? "functions" : "tools";
+    const json_t *tools = json_object_get(record, key);
+    reading_use(r, key);
+    if (is_nothing(tools)) return 0;
     if (!json_is_string(tools) && !json_is_array(tools)) {
-        return reading_unwanted(r, "tools", tools, "a string or an array");
+        return reading_unwanted(r, key, tools, "a string or an array");
     }
     struct str text = { 0 };
     bool has_system = r->c->n > 0;

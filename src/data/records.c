@@ -45,7 +45,8 @@ static int take(struct records *r, struct record_slice *s, size_t from, size_t l
 {
     size_t end = r->at;
     while (end > from && is_space(r->map.data[end - 1])) end--;
-    *s = (struct record_slice){ (const char *)r->map.data + from, end - from, line, ++r->count };
+    *s = (struct record_slice){ (const char *)r->map.data + from, end - from, line, ++r->count,
+                                FAULT_SIZE };
     r->last_line = line;
     if (s->n <= RECORD_BYTES) return 0;
     err_set(e, "found a record of %zu bytes, wanted at most %d (one object a line, or an array)",
@@ -113,6 +114,7 @@ static int slice_element(struct records *r, struct record_slice *s, bool *more, 
     }
     if (!scan_element(r)) r->done = true;
     int code = take(r, s, from, line, e);
+    if (r->done || s->n == 0) s->fault = FAULT_JSON;
     if (r->done) {
         return err_set(e,
                        "%s:%zu: the array that begins the file has no end: a record that begins "
@@ -129,6 +131,7 @@ static int slice_element(struct records *r, struct record_slice *s, bool *more, 
 static int next_slice(struct records *r, struct record_slice *s, bool *more, struct err *e)
 {
     *more = true;
+    s->fault = FAULT_JSON; /* of what stands behind the array */
     if (!r->done && r->is_array) return slice_element(r, s, more, e);
     if (!r->done) skip_space(r);
     if (r->done || r->at == r->map.size) {
@@ -171,6 +174,7 @@ static int extend_slice(struct records *r, struct record_slice *s, struct err *e
         r->last_line = s->line;
         if (s->n > RECORD_BYTES) break;
     }
+    s->fault = FAULT_SIZE;
     if (s->n <= RECORD_BYTES) return 0;
     err_set(e, "found a tree of messages of more than %d bytes", RECORD_BYTES);
     return records_prefix(r, s, e);
@@ -275,8 +279,10 @@ int records_parse(const struct records *r, const struct record_slice *s, struct 
     if (!v) return e->code;
     char where[WHERE_BYTES];
     where_of(where, r, s);
-    int code = shape_read(c, r->format, v, r->options.prompt_column, r->options.completion_column,
-                          where, e);
+    /* the text of a string that holds a record is not the slice's, nor is that of a tree's lines */
+    bool whole = !r->is_flat && s->n && *s->text != '"';
+    struct shape_options o = { &r->options.columns, whole ? s->text : NULL, s->n };
+    int code = shape_read(c, r->format, v, &o, where, e);
     json_decref(v);
     return code;
 }
@@ -392,20 +398,44 @@ static void look_for_flat(struct records *r)
     }
 }
 
-static int begin(struct records *r, struct err *e)
+/* What data.columns names decides the format, or has to go with the one that is given. */
+static int take_columns(struct records *r, struct err *e)
 {
-    const struct records_options *o = &r->options;
-    if (!o->prompt_column != !o->completion_column) {
+    const struct record_columns *c = &r->options.columns;
+    bool pair = c->prompt || c->completion || c->input || c->choices;
+    enum data_format format = pair      ? FORMAT_PROMPT_COMPLETION
+                              : c->text ? FORMAT_TEXT
+                                        : FORMAT_MESSAGES;
+    if (!pair && !c->text && !c->messages && !c->system) return 0;
+    if (pair + !!c->text + !!c->messages > 1 || (c->text && c->system)) {
+        return err_usage(e, "data.columns: found names of more than one format, wanted those of a "
+                            "prompt and its completion, or messages, or text");
+    }
+    if (!pair && !c->text && !c->messages) {
+        return err_usage(e, "data.columns: found system alone, wanted prompt and completion, or "
+                            "messages, beside it");
+    }
+    if (pair && (!c->prompt || !c->completion)) {
         return err_usage(e, "data.columns: found only one of prompt and completion, wanted both");
     }
-    if (o->prompt_column && r->format == FORMAT_AUTO) r->format = FORMAT_PROMPT_COMPLETION;
-    if (o->prompt_column && r->format != FORMAT_PROMPT_COMPLETION) {
+    bool like = r->format == format || r->format == FORMAT_AUTO ||
+                (pair && r->format == FORMAT_ALPACA) ||
+                (c->messages && r->format == FORMAT_SHAREGPT);
+    if (!like) {
         return err_usage(e,
                          "data.columns: found with format %s, which names its keys itself; wanted "
-                         "format prompt_completion",
-                         data_format_name(r->format));
+                         "format %s",
+                         data_format_name(r->format), data_format_name(format));
     }
-    int code = map_open(&r->file, r->path, e);
+    r->format = format;
+    return 0;
+}
+
+static int begin(struct records *r, struct err *e)
+{
+    int code = take_columns(r, e);
+    if (code) return code;
+    code = map_open(&r->file, r->path, e);
     if (code) return code;
     r->packed = unpack_knows(&r->file);
     if (!r->packed) r->map = r->file;

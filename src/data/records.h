@@ -20,8 +20,7 @@ struct records; /* an open file */
 
 struct records_options {
     enum data_format format;
-    /* `columns`, of prompt_completion: both or neither; NULL: the usual names */
-    const char *prompt_column, *completion_column;
+    struct record_columns columns; /* data.columns; all NULL: the usual names */
 };
 
 /* The strings of o must live as long as the file is open. An empty file, one that is visibly
@@ -45,6 +44,7 @@ size_t records_line(const struct records *r);
 struct record_slice {
     const char *text;
     size_t n, line, number; /* number: 1-based, within the file */
+    enum fault fault;       /* of a slice that could not be cut */
 };
 int records_slice(struct records *r, struct record_slice *s, bool *more, struct err *e);
 int records_parse(const struct records *r, const struct record_slice *s, struct conversation *c,

@@ -9,10 +9,29 @@ static const struct spelling sharegpt = {
     "from", "value", "system, human, gpt, tool, function_call or observation"
 };
 
-static bool begins_with_system(const struct spelling *s, const json_t *list)
+static bool begins_with_system(const json_t *list)
 {
-    const char *role = json_string_value(json_object_get(json_array_get(list, 0), s->role));
+    const json_t *first = json_array_get(list, 0);
+    const char *role = json_string_value(json_object_get(first, "role"));
+    if (!role) role = json_string_value(json_object_get(first, "from"));
     return role && strcmp(role, "system") == 0;
+}
+
+/* A list that begins with its system text needs none beside it; another one would be lost. */
+static int check_system(const struct reading *r, const json_t *v)
+{
+    const struct conversation *c = r->c;
+    struct conversation beside = { 0 };
+    struct reading aside = *r;
+    aside.c = &beside;
+    int code = reading_system(&aside, v);
+    const struct turn *a = c->turns, *b = beside.turns;
+    bool same = beside.n == 0 || (a->n == b->n && memcmp(a->text, b->text, a->n) == 0);
+    r->c->fault = code ? beside.fault : r->c->fault;
+    conversation_free(&beside);
+    if (code || same) return code;
+    return reading_fault(r, FAULT_VALUE, "system",
+                         "found another system text than that of the messages, wanted one");
 }
 
 /* The list under `field`, with the system text and the tools that the record has beside it. */
@@ -20,16 +39,17 @@ static int read_list(const struct reading *r, const struct spelling *s, const ch
                      const json_t *v)
 {
     const json_t *list = json_object_get(v, field);
-    bool begins = begins_with_system(s, list);
+    bool begins = begins_with_system(list);
     int code = 0;
+    reading_use(r, field);
     if (begins) {
         const json_t *first = json_array_get(list, 0);
         char at[64];
         snprintf(at, sizeof at, "%s[0]", field);
         code = reading_messages(r, s, at, first, 0);
+        if (!code) code = check_system(r, v);
     } else {
-        code = reading_system(r, "system", v);
-        if (!code && r->c->n == 0) code = reading_system(r, "system_prompt", v);
+        code = reading_system(r, v);
     }
     if (!code) code = reading_tools(r, v);
     return code ? code : reading_messages(r, s, field, list, begins);
@@ -59,7 +79,8 @@ bool is_messages(const json_t *v)
 static int read_prompt(const struct reading *r, const json_t *v)
 {
     const json_t *prompt = json_object_get(v, "prompt");
-    int code = reading_system(r, "system", v);
+    int code = reading_system(r, v);
+    reading_use(r, "prompt");
     if (code || !json_has(v, "prompt")) return code;
     if (json_is_string(prompt)) return reading_turn(r, ROLE_USER, "prompt", prompt);
     return reading_messages(r, &openai, "prompt", prompt, 0);
@@ -69,12 +90,14 @@ int read_messages(const struct reading *r, const json_t *v)
 {
     struct conversation *c = r->c;
     conversation_clear(c, RECORD_CHAT);
-    bool listed = json_object_get(v, "messages") || !is_messages(v);
-    int code = listed ? read_list(r, &openai, "messages", v) : read_prompt(r, v);
+    const char *list = r->columns->messages ? r->columns->messages : "messages";
+    bool listed = json_object_get(v, list) || !is_messages(v);
+    int code = listed ? read_list(r, &openai, list, v) : read_prompt(r, v);
     if (code) return code;
     if (json_has(v, "chosen")) return reading_chosen(r, &openai, v);
     if (listed) return 0;
     for (size_t i = 0; i < c->n; i++)
         c->turns[i].train = false; /* the completion alone is learnt */
+    reading_use(r, "completion");
     return reading_messages(r, &openai, "completion", json_object_get(v, "completion"), 0);
 }

@@ -123,11 +123,25 @@ bool is_oasst_threads(const json_t *v)
     return json_object_get(v, "thread") != NULL;
 }
 
+/* The export's own members beside the messages, and those of a record that is a message itself,
+ * which are remarked on as a message's. */
+static void use_tree(const struct reading *r)
+{
+    static const char *const keys[] = { "prompt",          "thread",     "thread_id",
+                                        "message_tree_id", "tree_state", "origin" };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) reading_use(r, keys[i]);
+    const char *key;
+    json_t *value;
+    if (!json_object_get(r->record, "message_id")) return;
+    json_object_foreach((json_t *)(uintptr_t)r->record, key, value) reading_use(r, key);
+}
+
 int read_oasst(const struct reading *r, const json_t *v)
 {
     conversation_clear(r->c, RECORD_CHAT);
     r->c->forest = true;
     if (json_is_array(v)) return read_flat(r, v);
+    use_tree(r);
     const json_t *prompt = json_object_get(v, "prompt");
     if (!prompt && json_object_get(v, "message_id")) return add_node(r, v, TURN_ROOT);
     if (!json_is_object(prompt)) {
@@ -150,5 +164,6 @@ int read_oasst_threads(const struct reading *r, const json_t *v)
         return code;
     }
     conversation_clear(r->c, RECORD_CHAT);
+    use_tree(r);
     return reading_messages(r, &spelling, "thread", json_object_get(v, "thread"), 0);
 }

@@ -1,32 +1,13 @@
-/* Records of two texts under one of the usual pairs of names, or under those of `columns`. */
+/* Records that ask once and are answered once: alpaca and prompt_completion, which are one format
+ * with many names for its columns (fields.h); and dialogues in one text. */
 #include "src/data/reading.h"
 
 #include <string.h>
+#include <strings.h>
 
-struct pair {
-    const char *prompt, *completion;
-};
-
-/* In the order in which they are looked for. */
-static const struct pair pairs[] = {
-    { "prompt", "completion" },      { "prompt", "response" },      { "prompt", "chosen" },
-    { "question", "answer" },        { "question", "response" },    { "question", "chosen" },
-    { "instruction", "response" },   { "INSTRUCTION", "RESPONSE" }, { "query", "response" },
-    { "instruction", "completion" }, { "instruction", "answer" },   { "prompt", "answer" },
-    { "question", "output" },        { "query", "answer" },         { "problem", "solution" },
-    { "input", "output" },           { "inputs", "targets" },       { "source", "target" },
-};
-enum { PAIRS = sizeof pairs / sizeof *pairs };
-
-static const struct pair *usual_pair(const json_t *v)
-{
-    for (size_t i = 0; i < PAIRS; i++) {
-        if (json_object_get(v, pairs[i].prompt) && json_object_get(v, pairs[i].completion)) {
-            return &pairs[i];
-        }
-    }
-    return NULL;
-}
+#include "src/data/choices.h"
+#include "src/data/fields.h"
+#include "src/data/hint.h"
 
 /* ---- dialogues in one text ------------------------------------------------------------------ */
 
@@ -66,6 +47,8 @@ static int read_dialogue(const struct reading *r, const json_t *v)
     struct conversation *c = r->c;
     int code = 0;
     c->chosen = true;
+    reading_use(r, "chosen");
+    reading_use(r, "rejected");
     while (!code && at < n) {
         enum role role = ROLE_USER, next;
         at += speaker_at(&role, text + at, n - at);
@@ -82,49 +65,308 @@ static int read_dialogue(const struct reading *r, const json_t *v)
     return code;
 }
 
-/* ---- two texts ------------------------------------------------------------------------------ */
+/* ---- what is asked -------------------------------------------------------------------------- */
+
+/* The one text of a column of the prompt: a list of texts is them with a blank line between. */
+static int add_text(struct str *out, const struct reading *r, const struct column *at)
+{
+    size_t n = json_array_size(at->value);
+    if (!json_is_array(at->value) || n == 0) return reading_text(out, r, at->key, at->value);
+    int code = 0;
+    for (size_t i = 0; !code && i < n; i++) {
+        const json_t *item = json_array_get(at->value, i);
+        if (!json_is_string(item)) return reading_unwanted(r, at->key, at->value, "a string");
+        if (i) str_addz(out, "\n\n");
+        code = reading_text(out, r, at->key, item);
+    }
+    return code;
+}
+
+static bool is_repeated(const struct column *at, size_t i)
+{
+    size_t k = 0;
+    while (k < i && !json_equal(at[k].value, at[i].value)) k++;
+    return k < i;
+}
+
+/* Append the n columns of a field, each text once, with a blank line between. */
+static int join(struct str *out, const struct reading *r, const struct column *at, size_t n)
+{
+    struct str names = { 0 };
+    size_t joined = 0, from = out->n;
+    int code = 0;
+    for (size_t i = 0; !code && i < n; i++) {
+        bool is_empty = json_is_string(at[i].value) && json_string_length(at[i].value) == 0;
+        if ((is_empty && n > 1) || is_repeated(at, i)) continue;
+        if (out->n > from) str_addz(out, "\n\n");
+        code = add_text(out, r, &at[i]);
+        if (joined++) str_addz(&names, " + ");
+        hint_name(&names, at[i].key);
+    }
+    if (!code && joined > 1) conversation_remark(r->c, REMARK_JOINED, names.p);
+    str_free(&names);
+    return code ? code : str_error(out, r->e);
+}
+
+/* The user's turn: the prompt, the choices on lines after it, the input apart. */
+static int add_question(const struct reading *r, const struct fields *f, const struct choices *c)
+{
+    struct str text = { 0 };
+    int code = join(&text, r, f->at[FIELD_PROMPT], f->n[FIELD_PROMPT]);
+    if (!code && (c->n || c->is_text)) {
+        str_addc(&text, '\n');
+        choices_add(&text, c);
+        code = str_error(&text, r->e);
+    }
+    if (!code) code = conversation_add(r->c, ROLE_USER, text.n ? text.p : "", text.n, r->e);
+    if (!code) r->c->turns[r->c->n - 1].listed = c->n || c->is_text;
+    str_clear(&text);
+    const struct column *input = f->at[FIELD_INPUT];
+    bool none = f->n[FIELD_INPUT] == 0 || json_is_null(input->value);
+    if (!code && !none) code = join(&text, r, input, f->n[FIELD_INPUT]);
+    if (!code && !none) code = conversation_add_input(r->c, text.n ? text.p : "", text.n, r->e);
+    str_free(&text);
+    return code;
+}
+
+/* ---- what is answered ----------------------------------------------------------------------- */
+
+static int two_answers(const struct reading *r, const struct fields *f, const char *a,
+                       const char *b)
+{
+    struct str s = { 0 };
+    str_addz(&s, "found another answer than in ");
+    hint_name(&s, a);
+    str_addz(&s, ", wanted one: name it with data.columns: {prompt: ");
+    hint_name(&s, f->at[FIELD_PROMPT][0].key);
+    str_addz(&s, ", completion: ");
+    hint_name(&s, a);
+    str_addc(&s, '}');
+    int code = str_error(&s, r->e);
+    if (!code) code = reading_fault(r, FAULT_VALUE, b, "%s", s.p);
+    str_free(&s);
+    return code;
+}
+
+/* The answer's column: the one that says something. */
+static int pick(const struct column **out, const json_t **value, const struct reading *r,
+                const struct fields *f)
+{
+    *out = NULL;
+    for (size_t i = 0; i < f->n[FIELD_COMPLETION]; i++) {
+        const struct column *at = &f->at[FIELD_COMPLETION][i];
+        const json_t *one;
+        int code = reading_one(&one, r, at->key, at->value);
+        if (code) return code;
+        bool empty = json_is_string(one) && json_string_length(one) == 0;
+        if (*out && empty) continue;
+        bool was_empty = *out && json_is_string(*value) && json_string_length(*value) == 0;
+        if (*out && !was_empty && !json_equal(*value, one)) {
+            return two_answers(r, f, (*out)->key, at->key);
+        }
+        *out = at;
+        *value = one;
+    }
+    return 0;
+}
+
+/* Of the columns that may hold the right choice's key, those called answer_... have to agree with
+ * the answer; others are keys only where there is no answer. */
+static int check_keys(size_t *choice, bool *found, const struct reading *r, const struct fields *f,
+                      const struct choices *c)
+{
+    for (size_t i = 0; i < f->n[FIELD_KEY]; i++) {
+        const struct column *at = &f->at[FIELD_KEY][i];
+        size_t now;
+        if (*found && strncasecmp(at->key, "answer", 6) != 0) continue;
+        int code = choices_find(&now, c, r, at->key, at->value);
+        if (code) return code;
+        reading_use(r, at->key);
+        if (*found && now != *choice) {
+            return reading_fault(r, FAULT_VALUE, at->key,
+                                 "found another choice than the answer's, wanted them to agree");
+        }
+        *choice = now;
+        *found = true;
+    }
+    return 0;
+}
+
+static int add_choice(struct str *out, const struct reading *r, const struct fields *f,
+                      const struct choices *c, const struct column *answer, const json_t *value)
+{
+    size_t choice = 0;
+    bool empty = answer && json_is_string(value) && json_string_length(value) == 0;
+    if (empty && f->n[FIELD_KEY]) answer = NULL;
+    bool found = answer != NULL;
+    int code = answer ? choices_find(&choice, c, r, answer->key, value) : 0;
+    if (!code) code = check_keys(&choice, &found, r, f, c);
+    if (!code) choices_add_one(out, c, choice);
+    return code ? code : str_error(out, r->e);
+}
+
+/* The reasoning in front of the answer, unless that holds it. */
+static int add_reasoning(struct str *out, const struct reading *r, const struct fields *f,
+                         const json_t *answer)
+{
+    const char *text = json_string_value(answer);
+    for (size_t i = 0; i < f->n[FIELD_REASONING]; i++) {
+        const struct column *at = &f->at[FIELD_REASONING][i];
+        size_t n = json_string_length(at->value);
+        if (!json_is_string(at->value)) continue;
+        reading_use(r, at->key);
+        if (n == 0 || is_repeated(f->at[FIELD_REASONING], i)) continue;
+        if (text && memmem(text, json_string_length(answer), json_string_value(at->value), n))
+            continue;
+        if (out->n) {
+            return reading_fault(r, FAULT_VALUE, at->key,
+                                 "found another reasoning beside it, wanted one of them");
+        }
+        int code = reading_think(out, r, at->key, at->value);
+        if (code) return code;
+    }
+    return 0;
+}
+
+static int add_answer(const struct reading *r, const struct fields *f, const struct choices *c)
+{
+    const struct column *at;
+    const json_t *value = NULL;
+    struct str text = { 0 };
+    int code = pick(&at, &value, r, f);
+    if (!code) code = add_reasoning(&text, r, f, value);
+    bool thinks = text.n > 0;
+    if (!code && c->n) {
+        code = add_choice(&text, r, f, c, at, value);
+    } else if (!code) {
+        size_t from = text.n;
+        code = reading_text(&text, r, at ? at->key : f->at[FIELD_KEY][0].key,
+                            at ? value : f->at[FIELD_KEY][0].value);
+        size_t feeds = thinks && !code && text.n > from ? strspn(text.p + from, "\n") : 0;
+        if (feeds) memmove(text.p + from, text.p + from + feeds, text.n - from - feeds);
+        text.n -= feeds;
+    }
+    if (!code) code = conversation_add(r->c, ROLE_ASSISTANT, text.n ? text.p : "", text.n, r->e);
+    str_free(&text);
+    return code;
+}
+
+/* ---- the record ----------------------------------------------------------------------------- */
 
 bool is_prompt_completion(const json_t *v)
 {
-    return usual_pair(v) || is_dialogue(v);
+    struct fields f;
+    fields_find(&f, v, NULL);
+    return fields_complete(&f) || is_dialogue(v);
 }
 
-static int no_pair(const struct reading *r, const json_t *v)
+/* A prompt or an answer is not there; another name may be meant. */
+static int lacking(const struct reading *r, const struct fields *f, const json_t *v,
+                   const char *prompt, const char *completion)
 {
-    for (size_t i = 0; i < PAIRS; i++) {
-        if (json_object_get(v, pairs[i].prompt)) {
-            return reading_unwanted(r, pairs[i].completion, NULL,
-                                    "a string (or name the two texts with data.columns)");
-        }
+    bool no_prompt = f->n[FIELD_PROMPT] == 0;
+    struct str hint = { 0 };
+    hint_columns(&hint, v);
+    const char *more = hint.n ? hint.p : "", *key = no_prompt ? prompt : completion;
+    int code;
+    if (no_prompt && f->n[FIELD_COMPLETION] == 0 && strcmp(prompt, "instruction") != 0) {
+        code = reading_fault(r, FAULT_KEY, "prompt, completion",
+                             "found neither, nor another usual pair (question, answer; "
+                             "instruction, response; ...)%s; name the two texts with data.columns",
+                             more);
+    } else {
+        code = reading_fault(r, FAULT_KEY, key, "found nothing, wanted a string%s%s", more,
+                             hint.n ? "" : " (or name the texts with data.columns)");
     }
-    return reading_fault(r, FAULT_KEY, "prompt, completion",
-                         "found neither, nor another usual pair (question, answer; instruction, "
-                         "response; ...); name the two texts with data.columns");
+    str_free(&hint);
+    return code;
 }
 
-/* Data of single judgements (KTO): a bad completion is not to be learnt. */
-static bool is_bad(const json_t *v)
+/* A part of the prompt under a misspelt name would be lost where the rest makes a record all the
+ * same. */
+static int check_misspelt(const struct reading *r, const struct fields *f, const json_t *v)
 {
-    return json_is_false(json_object_get(v, "label")) ||
-           json_is_false(json_object_get(v, "kto_tag"));
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)v, key, value)
+    {
+        enum field field;
+        const char *meant = field_nearest(&field, key);
+        if (!meant || field == FIELD_COMPLETION) continue;
+        bool is_list = json_is_array(value) || json_is_object(value);
+        if (field == FIELD_CHOICES ? !is_list : !json_is_string(value)) continue;
+        if (f->n[field] && !(field == FIELD_PROMPT && f->input_is_prompt)) continue;
+        struct str hint = { 0 };
+        hint_columns(&hint, v);
+        int code = reading_fault(r, FAULT_KEY, "keys", "found a name that is near to %s%s", meant,
+                                 hint.n ? hint.p : "");
+        str_free(&hint);
+        return code;
+    }
+    return 0;
+}
+
+static void use_fields(const struct reading *r, const struct fields *f)
+{
+    for (int i = 0; i < FIELDS; i++) {
+        if (i == FIELD_KEY || i == FIELD_REASONING || i == FIELD_SYSTEM) continue;
+        for (size_t k = 0; k < f->n[i]; k++) reading_use(r, f->at[i][k].key);
+    }
+}
+
+static int read_turns(const struct reading *r, const struct fields *f, const json_t *v)
+{
+    const struct column *chosen = f->at[FIELD_COMPLETION], *choices = f->at[FIELD_CHOICES];
+    struct choices c = { 0 };
+    int code = reading_system(r, v);
+    if (!code && !r->columns->prompt) code = reading_history(r, v);
+    if (!code && f->n[FIELD_CHOICES]) code = choices_read(&c, r, choices->key, choices->value);
+    if (!code && f->n[FIELD_COMPLETION] == 0 && c.n == 0) {
+        code = reading_fault(r, FAULT_VALUE, choices->key,
+                             "found no choices, and no answer but the key of one");
+    }
+    if (!code) code = add_question(r, f, &c);
+    bool only = f->n[FIELD_COMPLETION] == 1 && field_has_name(FIELD_COMPLETION, chosen->key);
+    if (!code && only && strcmp(chosen->key, "chosen") == 0) {
+        code = reading_chosen(r, &(struct spelling){ "role", "content", "assistant" }, v);
+    } else if (!code) {
+        code = add_answer(r, f, &c);
+    }
+    choices_free(&c);
+    return code;
+}
+
+static int read_exchange(const struct reading *r, const json_t *v, const char *prompt,
+                         const char *completion)
+{
+    struct fields f;
+    bool named = r->columns->prompt;
+    if (named) prompt = r->columns->prompt, completion = r->columns->completion;
+    fields_find(&f, v, r->columns);
+    if (!named && !fields_complete(&f) && is_dialogue(v)) return read_dialogue(r, v);
+    if (named && !fields_complete(&f)) {
+        return reading_unwanted(r, f.n[FIELD_PROMPT] ? completion : prompt, NULL,
+                                "a string: data.columns names it");
+    }
+    if (!fields_complete(&f)) return lacking(r, &f, v, prompt, completion);
+    int code = named ? 0 : check_misspelt(r, &f, v);
+    use_fields(r, &f);
+    if (!code) code = read_turns(r, &f, v);
+    if (code || named) return code;
+    if (json_object_get(v, "rejected")) r->c->chosen = true;
+    reading_use(r, "rejected");
+    return 0;
 }
 
 int read_prompt_completion(const struct reading *r, const json_t *v)
 {
-    struct conversation *c = r->c;
-    conversation_clear(c, RECORD_CHAT);
-    struct pair columns = { r->prompt, r->completion };
-    const struct pair *p = r->prompt ? &columns : usual_pair(v);
-    if (!p && is_dialogue(v)) return read_dialogue(r, v);
-    if (!p) return no_pair(r, v);
-    int code = 0;
-    if (!r->prompt) code = reading_system(r, "system", v);
-    if (!r->prompt && !code && c->n == 0) code = reading_system(r, "system_prompt", v);
-    if (!code) code = reading_turn(r, ROLE_USER, p->prompt, json_object_get(v, p->prompt));
-    if (code) return code;
-    code = reading_turn(r, ROLE_ASSISTANT, p->completion, json_object_get(v, p->completion));
-    if (code || r->prompt) return code;
-    c->chosen = json_object_get(v, "rejected") != NULL;
-    if (is_bad(v)) c->turns[c->n - 1].train = false;
-    return 0;
+    conversation_clear(r->c, RECORD_CHAT);
+    return read_exchange(r, v, "prompt", "completion");
+}
+
+int read_alpaca(const struct reading *r, const json_t *v)
+{
+    conversation_clear(r->c, RECORD_ALPACA);
+    if (json_object_get(v, "instances")) return reading_instances(r, v);
+    return read_exchange(r, v, "instruction", "output");
 }

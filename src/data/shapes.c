@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "src/data/hint.h"
 #include "src/data/reading.h"
 
 struct format {
@@ -59,28 +60,38 @@ int shape_unknown(const json_t *v, const char *where, struct err *e)
     {
         if (n++ < SHOWN) str_addf(&s, "%s%s", n > 1 ? ", " : "", err_quotez(key));
     }
-    str_addf(&s, "%s; wanted those of", n == 0 ? "none" : n > SHOWN ? ", ..." : "");
+    str_addz(&s, n == 0 ? "none" : n > SHOWN ? ", ..." : "");
+    hint_columns(&s, v);
+    str_addz(&s, "; wanted those of");
     for (size_t i = FORMAT_AUTO + 1; i < FORMATS; i++) {
         const struct format *f = &formats[i];
         str_addf(&s, "%s %s (%s)", i > FORMAT_AUTO + 1 ? "," : "", f->name, f->keys);
     }
     int code = str_error(&s, e);
     if (!code) {
-        code = err_set(e, "%s: keys: found %s; or set data.format and data.columns", where, s.p);
+        code = err_set(e,
+                       "%s: keys: found %s; or name the columns with data.columns: {prompt: ..., "
+                       "completion: ...}",
+                       where, s.p);
     }
     str_free(&s);
     return code;
 }
 
-int shape_read(struct conversation *c, enum data_format f, const json_t *v, const char *prompt,
-               const char *completion, const char *where, struct err *e)
+int shape_read(struct conversation *c, enum data_format f, const json_t *v,
+               const struct shape_options *o, const char *where, struct err *e)
 {
-    CHECK(f != FORMAT_AUTO && f < FORMATS && !prompt == !completion);
-    struct reading r = { where, prompt, completion, c, e };
+    CHECK(f != FORMAT_AUTO && f < FORMATS);
+    static const struct record_columns none = { 0 };
+    struct used used = { .n = 0 };
+    struct reading r = { where, o && o->columns ? o->columns : &none, c, e, v, o, &used };
     bool is_tree = json_is_array(v) && (f == FORMAT_OASST || f == FORMAT_OASST_THREADS);
     if (!json_is_object(v) && !is_tree) {
         c->fault = FAULT_TYPE;
         return err_set(e, "%s: found %s, wanted an object", where, json_kind(v));
     }
-    return formats[f].read(&r, v);
+    int code = formats[f].read(&r, v);
+    if (!code && !is_tree) code = reading_excluded(&r, v);
+    if (!code && !is_tree) reading_leftover(&r, "", v, &used);
+    return code ? code : str_error(&c->remarks, e);
 }

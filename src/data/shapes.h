@@ -1,18 +1,16 @@
 /* The shapes of records: from one JSON value to a conversation. A format is one row of
- * DATA_FORMATS below, and is_NAME() and read_NAME() in one of shape_*.c. Keys that a format does
- * not name are ignored. datasets/README.md shows a record of each.
+ * DATA_FORMATS below, and is_NAME() and read_NAME() in one of shape_*.c. Members that a format does
+ * not have are remarked on (conversation.h). datasets/README.md shows a record of each.
  *
- *   alpaca             instruction, output; optional input, system, history: [[user, answer], ...].
- *                      Dolly's names (instruction, context, response) are taken too, and
+ *   alpaca             a prompt and an answer, optional input, choices, system text, reasoning and
+ *                      history: [[user, answer], ...], under any of the names in fields.h; or
  *                      self-instruct's instances: [{input, output}, ...], each a conversation
+ *   prompt_completion  the same: the two names are kept for what files are known as
  *   sharegpt           conversations: [{from, value}]; roles human, gpt, system, tool and what else
  *                      they are called (reading.c); optional system, tools
  *   messages           messages: [{role, content}]; roles system (also developer), user, assistant,
- *                      tool; optional tools. In both an assistant message may say train: true|false
- *                      or weight: 0|1, and may call tools
- *   prompt_completion  two texts under one of the usual pairs of names (prompt/completion,
- *                      question/answer, ...) or those of `columns`; with the usual names also an
- *                      optional system or system_prompt
+ *                      tool; optional tools. In both an assistant message may be left out
+ *                      (exclude.c), may have reasoning and may call tools
  *   oasst              a tree of messages, prompt: {role, text, replies: [...]}; or an array of its
  *                      messages {message_id, parent_id, role, text}
  *   oasst_threads      thread: [{role, text}]; or a tree, of which each path is then an example
@@ -20,7 +18,7 @@
  *   text               text
  *   tokens             input_ids; optional labels, each -100 or the id at its place (they are not
  *                      shifted: labels[i] belongs to input_ids[i]). Without labels all are targets.
- *                      Padding belongs to other trainers: attention_mask is ignored.
+ *                      loss_mask takes ids out. Padding may stand at the end, without loss
  *
  * Preference data is read for what was chosen: `chosen` in place of the answer, or behind the
  * messages, or as the whole list. Then what stands before it is context. Data of single judgements
@@ -58,9 +56,33 @@ enum data_format shape_detect(const json_t *v);
 /* The error of a value that has no format's keys: names some of its keys and what was wanted. */
 int shape_unknown(const json_t *v, const char *where, struct err *e);
 
-/* Overwrite c with the record v; on failure c->fault says what kind it is. `prompt` and `completion` are the names of prompt_completion's
- * texts, both NULL for the usual ones. Errors begin with `where`. */
-int shape_read(struct conversation *c, enum data_format f, const json_t *v, const char *prompt,
-               const char *completion, const char *where, struct err *e);
+/* Columns under names of the user's own, as data.columns gives them; NULL: not given. Where prompt
+ * and completion are given, they and the others that are given are the only ones that are read;
+ * `messages` names the list of messages, `text` the text. */
+#define RECORD_COLUMNS(C)                                                                          \
+    C(prompt)                                                                                      \
+    C(completion)                                                                                  \
+    C(input)                                                                                       \
+    C(system)                                                                                      \
+    C(choices)                                                                                     \
+    C(messages)                                                                                    \
+    C(text)
+struct record_columns {
+#define RECORD_COLUMN(name) const char *name;
+    RECORD_COLUMNS(RECORD_COLUMN)
+#undef RECORD_COLUMN
+};
+
+/* How a record is to be read. */
+struct shape_options {
+    const struct record_columns *columns; /* NULL: the usual names */
+    const char *text; /* the record's JSON of n bytes, for numbers as they are */
+    size_t n;         /* written there; NULL: as they print */
+};
+
+/* Overwrite c with the record v; on failure c->fault says what kind it is. o may be NULL. Errors
+ * begin with `where`. What a reader leaves aside, or takes in a way of its own, is in c->remarks. */
+int shape_read(struct conversation *c, enum data_format f, const json_t *v,
+               const struct shape_options *o, const char *where, struct err *e);
 
 #endif

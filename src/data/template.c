@@ -279,7 +279,8 @@ static int user_text(struct span *out, struct render *r, const struct turn *t,
     const struct template *row = r->t;
     *out = (struct span){ t->text, t->n };
     bool joins = t->input && !row->input;
-    if (joins || folded) {
+    bool ends_line = t->listed && !t->input && template_is_plain(row);
+    if (joins || folded || ends_line) {
         struct str *s = &r->x->content;
         str_clear(s);
         struct piece p;
@@ -291,6 +292,7 @@ static int user_text(struct span *out, struct render *r, const struct turn *t,
         }
         if (joins) str_addz(s, "\n\n");
         if (joins) str_add(s, t->input, t->input_n);
+        if (ends_line) str_addc(s, '\n');
         int code = str_error(s, r->e);
         if (code) return code;
         *out = (struct span){ s->p, s->n };
@@ -409,7 +411,7 @@ static int add_segments(struct render *r, const struct conversation *c)
     int code = 0;
     for (size_t i = 0; !code && i < c->n; i++) {
         const struct turn *t = &c->turns[i];
-        enum mark mark = r->all || t->train ? TARGET : OTHER;
+        enum mark mark = (r->all || t->train) && !t->context ? TARGET : OTHER;
         for (size_t at = 0, begin = 0; !code && at < t->n; at++) {
             size_t n = 0;
             int32_t id = spelt_special(&n, r->tok, t->text + at, t->n - at);
@@ -462,10 +464,18 @@ static int begin(struct render *r, bool with_row)
     return add_special(r, &(struct piece){ "bos", 3, true });
 }
 
+/* Whether no token of the record is a target (conversation_exclude). */
+static bool is_excluded(const struct conversation *c)
+{
+    size_t i = 0;
+    while (i < c->n && c->turns[i].context) i++;
+    return c->n > 0 && i == c->n;
+}
+
 int template_encode(struct encoded *out, const struct template *t, const struct tokenizer *tok,
                     const struct conversation *c, const struct render_options *o, struct err *e)
 {
-    bool all = o->train_on == TRAIN_ON_EVERYTHING;
+    bool excluded = is_excluded(c), all = o->train_on == TRAIN_ON_EVERYTHING && !excluded;
     enum mark rest = all ? TARGET : OTHER;
     struct render r = { row_of(t), tok, out, all, o->train_on_eos, rest, rest, false, e };
     int code = 0;
@@ -479,8 +489,8 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
         code = add_segments(&r, c);
     } else if (c->kind == RECORD_TEXT) {
         CHECK(c->n == 1);
-        r.all = true; /* every token of a text, and with train_on_eos its EOS */
-        struct parts v = { .answer = { c->turns[0].text, c->turns[0].n }, .trained = true };
+        r.all = !excluded; /* every token of a text, and with train_on_eos its EOS */
+        struct parts v = { .answer = { c->turns[0].text, c->turns[0].n }, .trained = r.all };
         code = begin(&r, false);
         if (!code) code = add_format(&r, "{answer}{eos}", &v);
     } else {

@@ -1,6 +1,7 @@
 /* A file of training records, by every format: the reader goes on behind each malformed record and
  * comes to an end. */
 #include "src/data/records.h"
+#include "src/data/remarks.h"
 #include "tests/fuzz/fuzz.h"
 
 static void read_all(const char *path, const struct records_options *o, size_t most)
@@ -13,6 +14,7 @@ static void read_all(const char *path, const struct records_options *o, size_t m
         return;
     }
     struct conversation c = { 0 };
+    struct remarks remarks = { 0 };
     bool more = true;
     size_t n = 0;
     while (more) {
@@ -20,19 +22,30 @@ static void read_all(const char *path, const struct records_options *o, size_t m
         CHECK(n++ <= most);
         if (code) fuzz_refused(&e, code, ERR_FAIL, path);
         for (size_t i = 0; !code && more && i < c.n; i++) CHECK(c.turns[i].text[c.turns[i].n] == 0);
+        if (!code && more) remarks_take(&remarks, &c.remarks);
     }
+    struct str notes = { 0 };
+    remarks_say(&notes, &remarks, "data");
+    remarks_add_unused(&notes, &remarks);
+    CHECK(notes.n < 1 << 16);
+    str_free(&notes);
     conversation_free(&c);
     records_close(r);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static const struct records_options columns = { FORMAT_AUTO, "a", "b" };
+    static const struct records_options columns[] = {
+        { .columns = { .prompt = "a", .completion = "b" } },
+        { .columns = { .prompt = "a", .completion = "b", .input = "c", .choices = "d" } },
+        { .columns = { .messages = "a", .system = "b" } },
+        { .columns = { .text = "a" } },
+    };
     const char *path = fuzz_put("data.jsonl", data, n);
     for (int f = 0; f < FORMATS; f++) {
         struct records_options o = { .format = (enum data_format)f };
         read_all(path, &o, n);
     }
-    read_all(path, &columns, n);
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) read_all(path, &columns[i], n);
     return 0;
 }

@@ -1,0 +1,39 @@
+/* Answers to choose from: written as lines "A. text" after the question, and the answer, whatever
+ * way the record gives it, as the line that is right.
+ *
+ *   lists      of texts; of {text, label}; {text: [...], label: [...]}; {"A": ..., "B": ...}. Letters
+ *              that the texts bring along ("B) ...") are not written twice. One text with all choices
+ *              stands as it is, and so does its answer
+ *   letters    the labels where they are letters, else A, B, C, ... in the order of the list
+ *   answer     a label, a letter ("B", "(b)", "B. text"), a text, or an index that counts from 0. What
+ *              is none of them, or more than one that differ, is an error */
+#ifndef LORAC_DATA_CHOICES_H
+#define LORAC_DATA_CHOICES_H
+
+#include "src/data/reading.h"
+
+enum { CHOICES_MOST = 26 };
+
+struct choices {
+    struct choice {
+        char letter;
+        size_t label, label_n, text, text_n; /* in `texts`; no label: label_n = 0 */
+    } at[CHOICES_MOST];
+    size_t n;
+    bool is_text; /* one text with all of them, n = 0 */
+    struct str texts;
+};
+
+/* Read the value v of the column `key`; null and empty are no choices (n = 0). To be released with
+ * choices_free() after an error too. */
+int choices_read(struct choices *c, const struct reading *r, const char *key, const json_t *v);
+/* Append "A. text" for each, with a line feed between. */
+void choices_add(struct str *out, const struct choices *c);
+/* The number of the choice that v, the value of the column `key`, means. */
+int choices_find(size_t *out, const struct choices *c, const struct reading *r, const char *key,
+                 const json_t *v);
+/* Append one choice's line. */
+void choices_add_one(struct str *out, const struct choices *c, size_t i);
+void choices_free(struct choices *c);
+
+#endif

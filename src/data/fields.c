@@ -1,0 +1,215 @@
+#include "src/data/fields.h"
+
+#include <string.h>
+
+/* Within a field the order is that in which columns are joined, or looked for. */
+static const struct {
+    const char *name;
+    enum field field;
+    const char *only_with; /* a synonym only beside a column of this name */
+} rows[] = {
+    { "instruction", FIELD_PROMPT, NULL },
+    { "prompt", FIELD_PROMPT, NULL },
+    { "question", FIELD_PROMPT, NULL },
+    { "query", FIELD_PROMPT, NULL },
+    { "problem", FIELD_PROMPT, NULL },
+    { "question_stem", FIELD_PROMPT, NULL },
+    { "input", FIELD_INPUT, NULL },
+    { "inputs", FIELD_INPUT, NULL },
+    { "context", FIELD_INPUT, NULL },
+    { "contexts", FIELD_INPUT, NULL },
+    { "passage", FIELD_INPUT, NULL },
+    { "passages", FIELD_INPUT, NULL },
+    { "document", FIELD_INPUT, NULL },
+    { "documents", FIELD_INPUT, NULL },
+    { "article", FIELD_INPUT, NULL },
+    { "paragraph", FIELD_INPUT, NULL },
+    { "source", FIELD_INPUT, "target" }, /* else it says where a record comes from */
+    { "output", FIELD_COMPLETION, NULL },
+    { "outputs", FIELD_COMPLETION, NULL },
+    { "completion", FIELD_COMPLETION, NULL },
+    { "response", FIELD_COMPLETION, NULL },
+    { "answer", FIELD_COMPLETION, NULL },
+    { "answers", FIELD_COMPLETION, NULL },
+    { "solution", FIELD_COMPLETION, NULL },
+    { "target", FIELD_COMPLETION, NULL },
+    { "targets", FIELD_COMPLETION, NULL },
+    { "chosen", FIELD_COMPLETION, NULL },
+    { "choices", FIELD_CHOICES, NULL },
+    { "options", FIELD_CHOICES, NULL },
+    { "answerkey", FIELD_KEY, NULL },
+    { "answer_key", FIELD_KEY, NULL },
+    { "answer_idx", FIELD_KEY, NULL },
+    { "answer_index", FIELD_KEY, NULL },
+    { "correct_answer", FIELD_KEY, NULL },
+    { "correct", FIELD_KEY, NULL },
+    { "label", FIELD_KEY, NULL },
+    { "system", FIELD_SYSTEM, NULL },
+    { "system_prompt", FIELD_SYSTEM, NULL },
+    { "system_message", FIELD_SYSTEM, NULL },
+    { "reasoning_content", FIELD_REASONING, NULL },
+    { "reasoning", FIELD_REASONING, NULL },
+    { "thinking", FIELD_REASONING, NULL },
+    { "thought", FIELD_REASONING, NULL },
+    { "chain_of_thought", FIELD_REASONING, NULL },
+    { "complex_cot", FIELD_REASONING, NULL },
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static char folded(char c)
+{
+    if (c >= 'A' && c <= 'Z') return (char)(c - 'A' + 'a');
+    return c == '-' || c == ' ' ? '_' : c;
+}
+
+/* Whether the key is that name; spaces behind it do not count. */
+static bool is_called(const char *key, const char *name)
+{
+    while (*name && folded(*key) == *name) key++, name++;
+    return !*name && key[strspn(key, " ")] == 0;
+}
+
+static size_t row_of(const char *key)
+{
+    size_t i = 0;
+    key += strspn(key, " ");
+    char first = folded(*key);
+    while (i < ROWS && (rows[i].name[0] != first || !is_called(key, rows[i].name))) i++;
+    return i;
+}
+
+bool field_has_name(enum field field, const char *key)
+{
+    size_t row = row_of(key);
+    return row < ROWS && rows[row].field == field;
+}
+
+static bool has_column(const json_t *record, const char *name)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)record, key, value)
+    {
+        if (is_called(key, name)) return true;
+    }
+    return false;
+}
+
+/* Put the column in its place; columns of one row keep the record's order. */
+static void insert(struct fields *f, enum field field, const char *key, const json_t *value,
+                   size_t row)
+{
+    struct column *at = f->at[field];
+    size_t n = f->n[field], i;
+    if (n == FIELD_COLUMNS) return;
+    for (i = n; i > 0 && at[i - 1].row > row; i--) at[i] = at[i - 1];
+    at[i] = (struct column){ key, value, row };
+    f->n[field]++;
+}
+
+/* Nulls count only where there is nothing else: exports give every record all columns. */
+static void drop_nulls(struct fields *f)
+{
+    for (int i = 0; i < FIELDS; i++) {
+        struct column *at = f->at[i];
+        size_t kept = 0;
+        for (size_t k = 0; k < f->n[i]; k++)
+            if (!json_is_null(at[k].value)) at[kept++] = at[k];
+        if (f->n[i] > 0) f->n[i] = kept ? kept : 1;
+    }
+}
+
+static void find_named(struct fields *f, const json_t *record, const struct record_columns *named)
+{
+    const char *const names[FIELDS] = {
+        [FIELD_PROMPT] = named->prompt,   [FIELD_INPUT] = named->input,
+        [FIELD_SYSTEM] = named->system,   [FIELD_COMPLETION] = named->completion,
+        [FIELD_CHOICES] = named->choices,
+    };
+    for (int i = 0; i < FIELDS; i++) {
+        json_t *value = names[i] ? json_object_get(record, names[i]) : NULL;
+        if (value) insert(f, (enum field)i, names[i], value, 0);
+    }
+}
+
+void fields_find(struct fields *f, const json_t *record, const struct record_columns *named)
+{
+    memset(f->n, 0, sizeof f->n);
+    f->input_is_prompt = false;
+    if (named && (named->prompt || named->completion)) {
+        find_named(f, record, named);
+        return;
+    }
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)record, key, value)
+    {
+        size_t row = row_of(key);
+        if (row == ROWS) continue;
+        if (rows[row].only_with && !has_column(record, rows[row].only_with)) continue;
+        insert(f, rows[row].field, key, value, row);
+    }
+    drop_nulls(f);
+    if (named && named->system) {
+        json_t *system = json_object_get(record, named->system);
+        f->n[FIELD_SYSTEM] = 0;
+        if (system) insert(f, FIELD_SYSTEM, named->system, system, 0);
+    }
+    if (f->n[FIELD_PROMPT] || !f->n[FIELD_INPUT]) return;
+    f->input_is_prompt = true;
+    insert(f, FIELD_PROMPT, f->at[FIELD_INPUT][0].key, f->at[FIELD_INPUT][0].value, 0);
+    memmove(f->at[FIELD_INPUT], f->at[FIELD_INPUT] + 1, --f->n[FIELD_INPUT] * sizeof **f->at);
+}
+
+bool fields_complete(const struct fields *f)
+{
+    return f->n[FIELD_PROMPT] &&
+           (f->n[FIELD_COMPLETION] || (f->n[FIELD_CHOICES] && f->n[FIELD_KEY]));
+}
+
+/* ---- misspellings --------------------------------------------------------------------------- */
+
+/* One bit for each letter that the word has: a change of a letter turns at most two. */
+static uint32_t letters_of(const char *word)
+{
+    uint32_t bits = 0;
+    for (; *word; word++)
+        if (*word >= 'a' && *word <= 'z') bits |= 1u << (*word - 'a');
+    return bits;
+}
+
+const char *field_nearest(enum field *field, const char *key)
+{
+    enum { LEAST = 5, MOST = 24 };
+    char word[MOST + 1] = "";
+    size_t n = strlen(key);
+    const char *best = NULL;
+    if (n < LEAST || n > MOST || row_of(key) < ROWS) return NULL;
+    for (size_t i = 0; i < n; i++) word[i] = folded(key[i]);
+    if (strcmp(word, "contest") == 0)
+        return NULL; /* a word of its own, and a column of maths data */
+    uint32_t letters = letters_of(word);
+    size_t least = n < 7 ? 2 : 3; /* one letter of short names, two of longer ones */
+    for (size_t i = 0; i < ROWS; i++) {
+        size_t length = strlen(rows[i].name);
+        if (rows[i].field > FIELD_CHOICES || length < LEAST || length > n + 1 || n > length + 1)
+            continue;
+        uint32_t turned = letters_of(rows[i].name) ^ letters;
+        if ((size_t)__builtin_popcount(turned) > 2 * (least - 1)) continue;
+        size_t distance = str_distance(word, rows[i].name);
+        if (distance >= least) continue;
+        least = distance;
+        best = rows[i].name;
+        *field = rows[i].field;
+    }
+    return best;
+}
+
+const char *field_column(enum field field)
+{
+    static const char *const names[] = {
+        [FIELD_PROMPT] = "prompt",   [FIELD_INPUT] = "input",    [FIELD_COMPLETION] = "completion",
+        [FIELD_CHOICES] = "choices", [FIELD_KEY] = "completion", [FIELD_SYSTEM] = "system",
+    };
+    return field < FIELD_REASONING ? names[field] : "completion";
+}

@@ -1,0 +1,32 @@
+/* What the readers remarked on, counted over the records of one file, and told in notes: columns
+ * that were not used, numbers taken as text, columns that were joined.
+ *
+ * A table of bounded size: names beyond REMARKS_MOST are counted together. It depends on the records
+ * and their order alone. */
+#ifndef LORAC_DATA_REMARKS_H
+#define LORAC_DATA_REMARKS_H
+
+#include "src/base/json.h"
+#include "src/data/conversation.h"
+
+enum { REMARKS_MOST = 64, REMARK_NAME_BYTES = 64 };
+
+struct remarks {
+    struct remark_row {
+        enum remark kind;
+        char name[REMARK_NAME_BYTES]; /* cut when longer */
+        size_t records;
+    } row[REMARKS_MOST];
+    size_t n;
+    size_t others;  /* remarks on names that found no place */
+    size_t records; /* that were read */
+};
+
+/* Count a record with the remarks of its conversation (conversation.remarks). */
+void remarks_take(struct remarks *r, const struct str *of_record);
+/* Append a line for each thing worth knowing; each begins with `file` and ": ". */
+void remarks_say(struct str *notes, const struct remarks *r, const char *file);
+/* Append the unused columns as a JSON object: {"source": 12, ...}. */
+void remarks_add_unused(struct str *out, const struct remarks *r);
+
+#endif
