@@ -1,5 +1,4 @@
-/* A chat template's program, read by cases: bounded work, no answer but a row or a line. What is known
- * is written again and known as the same. */
+/* A chat template's program, read by cases: bounded work, and no answer but a row or a line. */
 #include <string.h>
 
 #include "src/base/mem.h"
