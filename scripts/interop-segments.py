@@ -189,13 +189,13 @@ def spelt(golden: dict, setting: str) -> str:
     which is SentencePiece's own where that puts one."""
     out = ""
     special = True
-    spaced = golden["template"] == "mistral" and setting not in AFTER_EACH
+    own = golden["template"] == "mistral" and setting in AFTER_EACH
     for text, kind in golden["pieces"]:
         was, special = special, kind.endswith("special")
         if special:
             out += {"bos": "<s>", "eos": "</s>"}.get(text, text)
         else:
-            out += (" " if spaced and was else "") + text
+            out += text[1:] if own and was and text[0] == " " else text
     return out
 
 
@@ -205,8 +205,10 @@ def rows() -> list[dict]:
     for line, text in enumerate(TEMPLATES.read_text().splitlines()):
         golden = json.loads(text)
         plain = "".join(t for t, kind in golden["pieces"] if not kind.endswith("special"))
+        special = {t for t, kind in golden["pieces"] if kind.endswith("special")}
         if (
-            any(name in plain for name in NAMES)
+            special - {"bos", "eos", *NAMES}
+            or any(name in plain for name in NAMES)
             or sum(map(len, map(str, golden["messages"]))) > 240
         ):
             continue

@@ -31,7 +31,7 @@ static const struct tokenizer *bytes(void)
 static int render(struct str *text, struct encoded *x, const struct template *t,
                   const struct tokenizer *tok, const struct conversation *c, struct err *e)
 {
-    struct render_options o = { TRAIN_ON_RESPONSES, true };
+    struct render_options o = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true };
     bool prompt = c->n && c->turns[c->n - 1].role == ROLE_USER;
     int code = prompt ? template_prompt(x, t, tok, c, e) : template_encode(x, t, tok, c, &o, e);
     str_clear(text);

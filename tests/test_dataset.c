@@ -152,7 +152,7 @@ static void vocabulary(void **state)
                "vocab.jsonl:2: input_ids[1]: found 300, wanted an id below 300");
     o.vocab_size = 0;
     open_fails(&o, bytes(), ERR_FAIL,
-               "vocab.jsonl:2: input_ids[1]: found 300, wanted an id below 277");
+               "vocab.jsonl:2: input_ids[1]: found 300, wanted an id below 281");
 }
 
 /* ---- too long ------------------------------------------------------------------------------- */
@@ -819,9 +819,9 @@ static void special_tokens_in_texts_are_counted(void **state)
         str_addf(&text, "{\"text\":\"%d%s\"}\n", i,
                  i % 3 == 1 ? "<|im_end|>"
                  : i % 7    ? ""
-                            : "</s>");
+                            : "<end_of_turn>");
         str_addf(&chats, "{\"prompt\":\"%d%s\",\"completion\":\"a%s\"}\n", i,
-                 i % 10 == 5 ? "[INST] x [/INST]" : "", i % 4 == 2 ? "<|eot_id|>" : "<b>[x]");
+                 i % 10 == 5 ? "<end_of_turn> x" : "", i % 4 == 2 ? "<|eot_id|>" : "<b>[x]");
     }
     struct data_source s[2] = { source_of(temp_file("spelt.jsonl", text.p), NULL),
                                 source_of(temp_file("chats.jsonl", chats.p), "chatml") };

@@ -703,14 +703,14 @@ static void columns_name_a_tables_fields(void **state)
 {
     (void)state;
     static const char text[] = "id;Frage;Antwort;instruction;output\n1;a;b;c;d\n";
-    struct records_options o = { FORMAT_AUTO, "Frage", "Antwort" };
+    struct records_options o = { .columns = { .prompt = "Frage", .completion = "Antwort" } };
     struct str found = { 0 };
     show_records(&found, "a", text, sizeof text - 1, &o);
     assert_string_equal(found.p, "U a / A b\n");
     o = (struct records_options){ .format = FORMAT_ALPACA };
     show_records(&found, "a", text, sizeof text - 1, &o);
     assert_string_equal(found.p, "U c / A d\n");
-    o = (struct records_options){ FORMAT_AUTO, "Frage", "nothing" };
+    o = (struct records_options){ .columns = { .prompt = "Frage", .completion = "nothing" } };
     show_records(&found, "a.csv", text, sizeof text - 1, &o);
     assert_non_null(strstr(found.p, "error: a.csv:2: nothing: found nothing"));
     str_free(&found);

@@ -194,7 +194,7 @@ static void goldens(void **state)
         const struct rendering *r = &renderings[i];
         const struct tokenizer *tok = tokenizer(r->tokenizer);
         const struct template *t = r->template ? template_named(r->template) : NULL;
-        struct render_options o = { r->train_on, !r->without_eos };
+        struct render_options o = { .train_on = r->train_on, .train_on_eos = !r->without_eos };
         struct err e;
         if (!tok) continue;
         conversation_of(&c, r->record);
@@ -224,8 +224,10 @@ static void golden_ids(void **state)
     struct encoded x = { 0 };
     struct err e;
     conversation_of(&c, TWO);
-    assert_ok(template_encode(&x, template_named("llama2"), tok, &c,
-                              &(struct render_options){ TRAIN_ON_RESPONSES, true }, &e),
+    assert_ok(template_encode(
+                  &x, template_named("llama2"), tok, &c,
+                  &(struct render_options){ .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true },
+                  &e),
               &e);
     assert_int_equal(x.tokens.n, sizeof ids / sizeof *ids);
     assert_memory_equal(x.tokens.ids, ids, sizeof ids);
@@ -271,8 +273,10 @@ static void axolotl(void **state)
                   &e);
     }
     struct encoded x = { 0 };
-    assert_ok(template_encode(&x, template_named("llama2"), tok, &c,
-                              &(struct render_options){ TRAIN_ON_RESPONSES, true }, &e),
+    assert_ok(template_encode(
+                  &x, template_named("llama2"), tok, &c,
+                  &(struct render_options){ .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true },
+                  &e),
               &e);
     assert_int_equal(x.tokens.n, TOKENS);
     for (size_t i = 0; i < TOKENS; i++) {
@@ -592,7 +596,8 @@ static void random_conversations(void **state)
         if (!tok || template_check(t, tok, &e)) continue;
         bool free_order = i % 6 >= 3;
         random_conversation(&c, !free_order);
-        struct render_options o = { (enum train_on)draw(3), draw(4) != 0 };
+        struct render_options o = { .train_on = (enum train_on)draw(3),
+                                    .train_on_eos = draw(4) != 0 };
         assert_ok(template_encode(&x, t, tok, &c, &o, &e), &e);
         expect(&want, name, tok, &c, &o);
         compare(&want, tok, &x);
@@ -677,7 +682,7 @@ static void prompts_are_prefixes(void **state)
         if (c.n < 2) continue;
         const struct turn *answer = &c.turns[c.n - 1];
         if (which == BYTES && answer->n && strchr(" \t\n\r\xc2\xe3", answer->text[0])) continue;
-        struct render_options o = { TRAIN_ON_RESPONSES, true };
+        struct render_options o = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true };
         assert_ok(template_encode(&whole, t, tok, &c, &o, &e), &e);
         c.n--;
         assert_ok(template_prompt(&prompt, t, tok, &c, &e), &e);
@@ -716,7 +721,7 @@ static void tokens_as_given(void **state)
     struct encoded x = { 0 };
     struct err e;
     conversation_of(&c, "{\"input_ids\":[9,8,7,6],\"labels\":[9,-100,7,6]}");
-    struct render_options o = { TRAIN_ON_RESPONSES, false };
+    struct render_options o = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = false };
     assert_ok(template_encode(&x, NULL, NULL, &c, &o, &e), &e);
     assert_int_equal(x.tokens.n, 4);
     assert_memory_equal(x.tokens.ids, ((int32_t[]){ 9, 8, 7, 6 }), 16);
@@ -747,7 +752,7 @@ static void orders(void **state)
             enum role role = *p == 's' ? ROLE_SYSTEM : *p == 'u' ? ROLE_USER : ROLE_ASSISTANT;
             assert_ok(conversation_add(&c, role, "x", 1, &e), &e);
         }
-        struct render_options o = { TRAIN_ON_RESPONSES, true };
+        struct render_options o = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true };
         assert_int_equal(
             template_encode(&x, template_named("alpaca"), tokenizer(BYTES), &c, &o, &e), ERR_FAIL);
         assert_message(&e, rows[i].message);
@@ -776,7 +781,7 @@ static void missing_tokens(void **state)
     assert_int_equal(template_check(template_named("chatml"), tok, &e), ERR_USAGE);
     assert_string_equal(e.msg, want);
     conversation_of(&c, TWO);
-    struct render_options o = { TRAIN_ON_RESPONSES, true };
+    struct render_options o = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true };
     assert_int_equal(template_encode(&x, template_named("chatml"), tok, &c, &o, &e), ERR_USAGE);
     assert_string_equal(e.msg, want);
     assert_ok(template_check(template_named("llama2"), tok, &e), &e);

@@ -119,7 +119,7 @@ static void goldens(void **state)
 {
     (void)state;
     struct records_options o = { .format = FORMAT_MESSAGES };
-    struct render_options render = { TRAIN_ON_RESPONSES, true };
+    struct render_options render = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true };
     struct conversation c = { 0 };
     struct encoded got = { 0 };
     struct expected want = { 0 };
@@ -352,7 +352,7 @@ static void every_template(void **state)
                 enum role role = i % 2 ? ROLE_ASSISTANT : ROLE_USER;
                 assert_ok(conversation_add(&c, role, s.p, s.n, &e), &e);
             }
-            struct render_options o = { TRAIN_ON_RESPONSES, true };
+            struct render_options o = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true };
             assert_ok(template_encode(&x, t, tok, &c, &o, &e), &e);
             bool plain = template_is_plain(t); /* prompts' ends may be in the first token */
             if (!plain) check_answers(&x, tok, &c, name);
@@ -381,7 +381,7 @@ static void assert_renders(const char *definition, const char *record, const cha
     assert_ok(template_define(&t, definition, &e), &e);
     assert_string_equal(template_definition(t), definition);
     assert_ok(shape_read(&c, shape_detect(v), v, NULL, "test", &e), &e);
-    struct render_options o = { TRAIN_ON_RESPONSES, true };
+    struct render_options o = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true };
     assert_ok(template_encode(&x, t, tokenizer(BYTES), &c, &o, &e), &e);
     tokenizer_decode(tokenizer(BYTES), &s, x.tokens.ids, x.tokens.n, true, false);
     assert_string_equal(s.p, want);
@@ -454,7 +454,7 @@ static void own_refused(void **state)
     struct err e = { 0 };
     struct conversation c = { 0 };
     struct encoded x = { 0 };
-    struct render_options o = { TRAIN_ON_RESPONSES, true };
+    struct render_options o = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true };
     assert_ok(
         template_define(&t, "{\"user\": \"{users}{user}\", \"assistant\": \"{answer}{eos}\"}", &e),
         &e);
@@ -478,7 +478,7 @@ static void own_refused(void **state)
 static int print_ids(const char *tokenizer_path, const char *name, const char *path)
 {
     struct records_options o = { .format = FORMAT_MESSAGES };
-    struct render_options render = { TRAIN_ON_RESPONSES, true };
+    struct render_options render = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true };
     struct tokenizer *tok = NULL;
     struct records *r = NULL;
     struct conversation c = { 0 };

@@ -1,0 +1,66 @@
+/* What a user should know of a schedule before the run. */
+#include "src/train/schedule.h"
+
+/* The first rate is often 0, the second never is. */
+static bool has_rate(const struct schedule *s)
+{
+    for (size_t step = 0; step < s->total; step++)
+        if (schedule_rate(s, step) > 0) return true;
+    return false;
+}
+
+static const char *warmup_key(const struct config *c)
+{
+    return c->train.warmup_steps != CONFIG_NONE ? "train.warmup_steps" : "train.warmup_ratio";
+}
+
+int schedule_check(const struct schedule *s, const struct config *c, struct err *e)
+{
+    if (s->peak <= 0 || has_rate(s)) return 0;
+    return config_error(
+        e, c, warmup_key(c),
+        "found a warm-up of %zu step%s in a run of %zu, which leaves no step with a "
+        "learning rate above 0, so nothing would be trained; wanted fewer warm-up "
+        "steps (train.warmup_steps: 0), or more steps by a smaller "
+        "train.batch_size or more train.num_epochs",
+        s->warmup, s->warmup == 1 ? "" : "s", s->total);
+}
+
+/* transformers' constant does not look at it either. */
+static bool ignores_warmup(const struct config *c)
+{
+    bool ratio_given = c->line[CONFIG_KEY_train_warmup_ratio] ||
+                       c->overridden[CONFIG_KEY_train_warmup_ratio];
+    bool none = c->train.warmup_steps == 0 || c->train.warmup_ratio <= 0;
+    if (c->train.lr_scheduler_type != CONFIG_SCHEDULE_CONSTANT || none) return false;
+    return ratio_given || c->train.warmup_steps != CONFIG_NONE;
+}
+
+void schedule_notes(struct str *notes, const struct schedule *s, const struct config *c)
+{
+    enum { FEW = 20 };
+    if (s->total < FEW) {
+        str_addf(notes,
+                 "%zu optimiser step%s in all: few to learn from; %s or a smaller "
+                 "train.batch_size (now %lld)%s\n",
+                 s->total, s->total == 1 ? "" : "s",
+                 c->train.max_steps != CONFIG_NONE ? "a larger train.max_steps makes more"
+                                                   : "more train.num_epochs",
+                 (long long)c->train.batch_size,
+                 c->train.max_steps != CONFIG_NONE ? " with epochs instead" : " make more");
+    }
+    if (s->peak <= 0) {
+        str_addz(notes, "train.learning_rate is 0: the adapter stays as it begins\n");
+    } else if (s->type != CONFIG_SCHEDULE_CONSTANT && s->warmup >= s->total) {
+        str_addf(notes,
+                 "the warm-up of %zu steps is not over when the run of %zu ends: the learning rate "
+                 "gets no higher than %g of %g; lower %s\n",
+                 s->warmup, s->total, schedule_rate(s, s->total - 1), s->peak, warmup_key(c));
+    }
+    if (ignores_warmup(c)) {
+        str_addf(notes,
+                 "%s is not used: lr_scheduler_type constant has no warm-up, and "
+                 "constant_with_warmup has one\n",
+                 warmup_key(c));
+    }
+}
