@@ -548,7 +548,7 @@ static void a_mixture_is_split_as_a_whole(void **state)
     struct data_source s[3];
     struct str text = { 0 };
     for (int f = 0; f < 3; f++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "mix%d.jsonl", f);
         str_clear(&text);
         for (int i = 0; i < 1500 * (f != 1) + 1; i++)
