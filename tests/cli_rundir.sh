@@ -55,7 +55,11 @@ refused "a directory that is called a log" "$scratch/place" "*it holds \"job.log
 place
 touch "$scratch/place/file"
 refused "a file" "$scratch/place/file" "*place/file: is a file, wanted a directory*"
-refused "below a file" "$scratch/place/file/run" "*place/file*"
+config "$scratch/place/file/run" >"$scratch/run.yaml"
+train "$scratch/run.yaml"
+is "below a file: exit code" "$status" 1
+like "below a file: message" "$err" "*place/file: is a file, wanted a directory*"
+is "below a file: nothing is new" "$(tree "$scratch/place")" "file f 644 0"
 place
 ln -s nowhere "$scratch/place/link"
 refused "a link to nothing" "$scratch/place/link" "*is a symbolic link to nothing*"

@@ -322,8 +322,8 @@ static int check_above(const char *path, struct err *e)
     while (n > 1 && above[n - 1] == '/') n--;
     above[n] = 0;
     const char *at = n ? above : ".";
-    if (!dir_exists(at)) return err_usage(e, "%s: is a file, wanted a directory", at);
-    return access(at, W_OK | X_OK) == 0 ? 0 : err_errno(e, "%s: no directory can be made here", at);
+    if (!dir_exists(at)) return err_set(e, "%s: is a file, wanted a directory", at);
+    return access(at, W_OK | X_OK) == 0 ? 0 : err_errno(e, "%s", path);
 }
 
 int rundir_look(const char *path, const char *config, struct err *e)
