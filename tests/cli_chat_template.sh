@@ -107,7 +107,9 @@ ok "merge to GGUF: the base's template is gone" test "$(grep -ac "message.role +
 run "$LORAC" convert "$scratch/merged.gguf" -o "$scratch/back"
 like "GGUF to a directory: the chat template goes along" "$(chat_template back)" "*### Response:*"
 like "GGUF to a directory: lorac.json" "$(<"$scratch/back/lorac.json")" '*"template": "alpaca"*'
-run "$LORAC" merge --model "$scratch/merged.gguf" --adapter "$adapter" -o "$scratch/twice.gguf"
+config zephyr alpaca
+run "$LORAC" train "$scratch/run.yaml" train.seed=7 "output.dir=$scratch/second"
+run "$LORAC" merge --model "$scratch/merged.gguf" --adapter "$scratch/second/adapter" -o "$scratch/twice.gguf"
 is "merge on a merged GGUF: exit code" "$status" 0
 generate twice.gguf
 is "merge on a merged GGUF: one template" "$status" 0

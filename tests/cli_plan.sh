@@ -12,11 +12,6 @@ fi
 
 number() { grep -o "\"$1\": *[0-9]*" | tail -n 1 | sed 's/.*: *//'; }
 
-bytes() { # bytes "1.2 GiB"
-    awk -v n="${1% *}" -v u="${1#* }" \
-        'BEGIN { printf "%.0f", n * (u == "GiB" ? 2 ^ 30 : u == "MiB" ? 2 ^ 20 : 2 ^ 10) }'
-}
-
 records() { # records TOKENS VOCABULARY: four examples, the second half of each with loss
     awk -v n="$1" -v v="$2" 'BEGIN {
         srand(1)
@@ -47,8 +42,7 @@ YAML
     planned=$(number memory_bytes <<<"$out")
     run "$LORAC" train "$scratch/run.yaml" "$@"
     is "$name: ran" "$status$(grep -c 'error' <<<"$err")" 00
-    peak=$(sed -n 's/^peak  *\(.*\) of memory, of .*/\1/p' <<<"$err")
-    peak=$(bytes "$peak")
+    peak=$(number memory_peak_bytes <"$scratch/run/run.json")
     ok "$name: $planned bytes planned, $peak taken at most" \
         awk -v p="$planned" -v t="$peak" \
         'BEGIN { exit !(t > 0 && t <= p && (t > 0.9 * p || p - t < 48 * 1048576)) }'

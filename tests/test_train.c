@@ -12,7 +12,14 @@
 #include <omp.h>
 
 #include "src/formats/safetensors.h"
+<<<<<<< HEAD
 #include "tests/seal.h"
+=======
+#include "src/model/adapter.h"
+#include "src/model/llama.h"
+#include "src/train/checkpoint.h"
+#include "src/train/schedule.h"
+>>>>>>> h-run
 
 static const char *const goldens[] = { "gqa-tied", "mha-untied", "llama3-rope", "linear-rope" };
 enum { GOLDENS = sizeof goldens / sizeof *goldens, TIMES = 30 };
@@ -222,6 +229,7 @@ static void test_seed_matters(void **state)
     remove_tree(temp_path("two"));
 }
 
+<<<<<<< HEAD
 /* Replace the bytes of `from` in a checkpoint by as many others. */
 static void patch(const char *path, const char *from, const char *to)
 {
@@ -290,14 +298,89 @@ static void test_split_seed(void **state)
     assert_non_null(strstr(s.p, "  split_seed: 3\n"));
     remove_tree(out);
     str_free(&s);
+=======
+/* Give the checkpoint of step 2 in `dir` another warm-up, or none, as version 0.1 wrote it. */
+static void rewrite_warmup(const char *dir, uint64_t warmup)
+{
+    char path[PATH_BYTES], model[PATH_BYTES], start[PATH_BYTES];
+    struct err e;
+    struct llama m;
+    struct adapter a;
+    struct checkpoint_head h;
+    double loss[4];
+    snprintf(path, sizeof path, "%s/step-000002.h5", dir);
+    snprintf(model, sizeof model, "%s/mha-untied/model", golden_root());
+    snprintf(start, sizeof start, "%s/mha-untied/adapter", golden_root());
+    if (llama_open_headers(&m, model, &e) || adapter_load(&a, &m.shape, start, 1, &e) ||
+        checkpoint_read_head(&h, path, &e))
+        fail_msg("%s", e.msg);
+    real *mean = calloc(a.n_params, sizeof *mean), *square = calloc(a.n_params, sizeof *square);
+    struct checkpoint c = {
+        .total_steps = 4, .adapter = &a, .params = a.params, .m = mean, .v = square, .loss = loss
+    };
+    if (checkpoint_load(&c, path, &e)) fail_msg("%s", e.msg);
+    c.warmup = warmup;
+    c.config = h.config.p, c.base_sha256 = h.base_sha256.p, c.data_sha256 = h.data_sha256.p;
+    c.isa = h.isa.p, c.gemm = h.gemm.p;
+    if (checkpoint_save(&c, path, 0600, &e)) fail_msg("%s", e.msg);
+    free(mean);
+    free(square);
+    checkpoint_head_free(&h);
+    adapter_free(&a);
+    llama_close(&m);
+}
+
+/* The rates of steps 3 and 4 of 4 after going on from a checkpoint with that warm-up. */
+static void go_on_with(uint64_t warmup, size_t wanted)
+{
+    static const char *const keys[] = { "train.max_steps=4", "train.save_steps=2",
+                                        "train.save_total_limit=9", NULL };
+    struct err e = { 0 };
+    char path[PATH_BYTES];
+    const char *dir = temp_path("warmup");
+    remove_tree(dir);
+    if (run_golden("mha-untied", dir, keys, RESUME_NEVER, &e)) fail_msg("%s", e.msg);
+    snprintf(path, sizeof path, "%s/step-000004.h5", dir);
+    assert_int_equal(unlink(path), 0);
+    rewrite_warmup(dir, warmup);
+    if (run_golden("mha-untied", dir, keys, RESUME_AUTO, &e)) fail_msg("%s", e.msg);
+    bool told = strstr(said.p, "the run was begun by an earlier lorac with a warm-up of") != NULL;
+    assert_int_equal(told, wanted != 0);
+    struct schedule s = {
+        .type = CONFIG_SCHEDULE_COSINE, .peak = 2e-4, .warmup = wanted, .total = 4
+    };
+    json_t *metrics = read_metrics(dir);
+    for (size_t step = 2; step < 4; step++) {
+        double rate = number_of(json_array_get(metrics, step), "learning_rate");
+        assert_true(fabs(rate - schedule_rate(&s, step)) < 1e-12);
+    }
+    json_decref(metrics);
+}
+
+/* A warm-up of less than one step was one step in version 0.1: a run of then is not changed on the way.
+ */
+static void test_an_old_run_keeps_its_warmup(void **state)
+{
+    (void)state;
+    go_on_with(CHECKPOINT_NO_WARMUP, 1);
+    go_on_with(1, 1); /* what that run itself then writes */
+    go_on_with(0, 0);
+>>>>>>> h-run
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+<<<<<<< HEAD
         cmocka_unit_test(test_golden_runs),  cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_seed_matters), cmocka_unit_test(test_another_split_is_refused),
         cmocka_unit_test(test_split_seed),
+=======
+        cmocka_unit_test(test_golden_runs),
+        cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_seed_matters),
+        cmocka_unit_test(test_an_old_run_keeps_its_warmup),
+>>>>>>> h-run
     };
     int failed = cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
     str_free(&said);

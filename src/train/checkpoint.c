@@ -44,7 +44,6 @@ static int put_numbers(struct h5_writer *w, const struct checkpoint *c, struct e
         { "step", c->step },
         { "total_steps", c->total_steps },
         { "eval_pending", c->eval_pending },
-        { "schedule/warmup", c->warmup },
         { "best/step", c->best_step },
         { "adapter/r", c->adapter->r },
         { "adapter/targets", c->adapter->targets },
@@ -53,6 +52,8 @@ static int put_numbers(struct h5_writer *w, const struct checkpoint *c, struct e
     int code = 0;
     for (size_t i = 0; !code && i < sizeof numbers / sizeof *numbers; i++)
         code = h5_put_i64(w, numbers[i].name, (int64_t)numbers[i].v, e);
+    if (!code && c->warmup != CHECKPOINT_NO_WARMUP)
+        code = h5_put_i64(w, "schedule/warmup", (int64_t)c->warmup, e);
     if (!code) code = h5_put_f64(w, "best/eval_loss", c->best_eval_loss, e);
     if (!code) code = h5_put_f64(w, "adapter/alpha", c->adapter->lora_alpha, e);
     return code;

@@ -19,6 +19,9 @@
 
 #include "src/model/adapter.h"
 
+/* The warm-up that a checkpoint does not name. */
+#define CHECKPOINT_NO_WARMUP UINT64_MAX
+
 struct checkpoint {
     uint64_t step, total_steps, warmup;
     bool eval_pending;

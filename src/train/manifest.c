@@ -9,6 +9,7 @@
 #include "src/base/machine.h"
 #include "src/base/utf8.h"
 #include "src/base/version.h"
+#include "src/train/budget.h"
 #include "src/train/trainer.h"
 
 enum { MANIFEST_BYTES = 1 << 24, FORMAT_VERSION = 1 };
@@ -389,6 +390,8 @@ static void put_run(struct object *x, struct trainer *t)
     put_count(x, "total_steps", t->total);
     put_count(x, "best_step", t->best_step);
     put_number(x, "best_eval_loss", t->best_loss);
+    put_count(x, "memory_planned_bytes", budget_total_bytes(&t->setup, &t->learner));
+    put_count(x, "memory_peak_bytes", machine_memory_peak());
     put(x, "sessions", json_incref(t->manifest.sessions));
     put(x, "checkpoints", json_incref(t->manifest.checkpoints));
     put(x, "outputs", json_incref(t->manifest.outputs));

@@ -12,6 +12,7 @@
  *   config, config_sha256      the resolved configuration (config.yaml), its digest
  *   training, validation       counts: records, examples, tokens, targets, and what was dropped and why
  *   adapter_parameters, step, total_steps, best_step, best_eval_loss
+ *   memory_planned_bytes, memory_peak_bytes    what it may take at most; what this process took so far
  *   sessions                   [{started_utc, ended_utc, host, threads, ranks, isa, gemm, from_step,
  *                              from_file, from_sha256, to_step, status}]: one for each process
  *   checkpoints                [{step, file, sha256, parent_sha256, written_utc}] of every checkpoint

@@ -342,7 +342,7 @@ static int check_directory(const struct trainer *t, struct err *e)
     }
     int code = rundir_look(c->output.dir, c->file, e);
     if (!code) code = resume_may_begin(t, e);
-    return code == ERR_USAGE ? config_prefix(e, c, "output.dir", 0) : code;
+    return code ? config_prefix(e, c, "output.dir", 0) : 0;
 }
 
 /* An adapter follows the umask: only the directory keeps others from it, and one that was there
