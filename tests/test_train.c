@@ -12,14 +12,11 @@
 #include <omp.h>
 
 #include "src/formats/safetensors.h"
-<<<<<<< HEAD
-#include "tests/seal.h"
-=======
 #include "src/model/adapter.h"
 #include "src/model/llama.h"
 #include "src/train/checkpoint.h"
 #include "src/train/schedule.h"
->>>>>>> h-run
+#include "tests/seal.h"
 
 static const char *const goldens[] = { "gqa-tied", "mha-untied", "llama3-rope", "linear-rope" };
 enum { GOLDENS = sizeof goldens / sizeof *goldens, TIMES = 30 };
@@ -229,7 +226,6 @@ static void test_seed_matters(void **state)
     remove_tree(temp_path("two"));
 }
 
-<<<<<<< HEAD
 /* Replace the bytes of `from` in a checkpoint by as many others. */
 static void patch(const char *path, const char *from, const char *to)
 {
@@ -298,7 +294,8 @@ static void test_split_seed(void **state)
     assert_non_null(strstr(s.p, "  split_seed: 3\n"));
     remove_tree(out);
     str_free(&s);
-=======
+}
+
 /* Give the checkpoint of step 2 in `dir` another warm-up, or none, as version 0.1 wrote it. */
 static void rewrite_warmup(const char *dir, uint64_t warmup)
 {
@@ -307,11 +304,13 @@ static void rewrite_warmup(const char *dir, uint64_t warmup)
     struct llama m;
     struct adapter a;
     struct checkpoint_head h;
+    struct str notes = { 0 };
+    struct adapter_base base = { &m.shape, &m, &notes };
     double loss[4];
     snprintf(path, sizeof path, "%s/step-000002.h5", dir);
     snprintf(model, sizeof model, "%s/mha-untied/model", golden_root());
     snprintf(start, sizeof start, "%s/mha-untied/adapter", golden_root());
-    if (llama_open_headers(&m, model, &e) || adapter_load(&a, &m.shape, start, 1, &e) ||
+    if (llama_open_headers(&m, model, &e) || adapter_load(&a, &base, start, 1, &e) ||
         checkpoint_read_head(&h, path, &e))
         fail_msg("%s", e.msg);
     real *mean = calloc(a.n_params, sizeof *mean), *square = calloc(a.n_params, sizeof *square);
@@ -325,6 +324,7 @@ static void rewrite_warmup(const char *dir, uint64_t warmup)
     if (checkpoint_save(&c, path, 0600, &e)) fail_msg("%s", e.msg);
     free(mean);
     free(square);
+    str_free(&notes);
     checkpoint_head_free(&h);
     adapter_free(&a);
     llama_close(&m);
@@ -365,22 +365,14 @@ static void test_an_old_run_keeps_its_warmup(void **state)
     go_on_with(CHECKPOINT_NO_WARMUP, 1);
     go_on_with(1, 1); /* what that run itself then writes */
     go_on_with(0, 0);
->>>>>>> h-run
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-<<<<<<< HEAD
         cmocka_unit_test(test_golden_runs),  cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_seed_matters), cmocka_unit_test(test_another_split_is_refused),
-        cmocka_unit_test(test_split_seed),
-=======
-        cmocka_unit_test(test_golden_runs),
-        cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_seed_matters),
-        cmocka_unit_test(test_an_old_run_keeps_its_warmup),
->>>>>>> h-run
+        cmocka_unit_test(test_split_seed),   cmocka_unit_test(test_an_old_run_keeps_its_warmup),
     };
     int failed = cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
     str_free(&said);
