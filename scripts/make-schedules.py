@@ -2,9 +2,9 @@
 """Write tests/golden/schedules.json: the learning rates of transformers' get_scheduler.
 
 A row holds the SHA-256 of all rates (float64, little endian) of runs of every number of steps in
-TOTALS, one run after the other. The warm-up is transformers' own (get_warmup_steps of its
-TrainingArguments), but a ratio that comes to less than one step gives none: there lorac differs on
-purpose.
+TOTALS, one run after the other. The warm-up is transformers' own, by
+TrainingArguments.get_warmup_steps(), but a ratio that comes to less than one step gives none: there
+lorac differs on purpose.
 """
 
 import hashlib
