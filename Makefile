@@ -201,11 +201,18 @@ test:
 	@scripts/install-deps --for test
 	@$(MAKE) --no-print-directory all tests-run
 
-.PHONY: tests-run tests-build fuzz-build
+.PHONY: tests-run tests-quick tests-build fuzz-build
 tests-build: $(TEST_BINS) $(FUZZ_BINS)
 fuzz-build: $(FUZZ_BINS)
 tests-run: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
 	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run $(TEST_BINS) $(TEST_SH)
+
+# Without those that take a third of the time and hardly depend on compiler or sanitizer: for .ci/run,
+# which runs all of them once.
+LONG = f64_network f64_stories f64_attention test_kill test_torture cli_bench cli_demo cli_plan
+tests-quick: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
+	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run \
+	  $(filter-out $(LONG:%=$(BUILD)/tests/%),$(TEST_BINS)) $(filter-out $(LONG:%=tests/%.sh),$(TEST_SH))
 
 demo:
 	@scripts/install-deps --for demo
