@@ -880,7 +880,7 @@ static void test_machine(void **state)
     unsetenv("SLURM_MEM_PER_NODE");
 }
 
-/* .preinit_array borrowed a variable's place; all of them are back. */
+/* What libgomp is told takes the places of variables for a moment; all of them are back. */
 static void test_environment_is_whole(void **state)
 {
     (void)state;
@@ -904,30 +904,34 @@ static void test_environment_is_whole(void **state)
     str_free(&all);
 }
 
-/* Spinning where nobody takes cores away, none where somebody does, and a new try after a second. */
+/* Spinning where nobody takes cores away, none where somebody does, and a new try after two seconds. */
 static void test_waiting(void **state)
 {
     (void)state;
     static const struct {
         double seconds, cpu_s;
         long taken;
-        int wanted_ms;
+        bool wanted;
     } rows[] = {
-        { 0.05, 0.10, 0, 1 },  /* alone */
-        { 0.05, 0.10, 3, 1 },  /* the kernel's own work */
-        { 0.05, 0.05, 9, 0 },  /* beside two loops on two cores: a turn is 3 ms */
-        { 0.05, 0.02, 0, 0 },  /* threads that sleep are left alone, which tells nothing */
-        { 0.90, 0.50, 10, 0 }, /* the second is not over */
-        { 0.10, 0.05, 0, 1 },  /* a new try */
-        { 0.05, 0.05, 8, 0 },  /* they are still there */
-        { 1.10, 0.60, 0, 1 },
-        { 0.05, 0.01, 4, 0 },   /* beside ten: few turns, but each was taken away */
-        { 60.0, 110., 900, 1 }, /* a long piece of work, alone */
+        { 0.05, 0.10, 0, false },  /* alone */
+        { 0.05, 0.10, 3, false },  /* the kernel's own work */
+        { 0.05, 0.05, 9, true },   /* beside two loops on two cores, a turn is 3 ms: 2 seconds */
+        { 0.05, 0.02, 0, true },   /* of threads that sleep it tells nothing, */
+        { 1.90, 0.50, 900, true }, /* neither way */
+        { 0.10, 0.05, 0, false },  /* a new try */
+        { 0.05, 0.05, 8, true },   /* they are still there: 4 seconds */
+        { 3.90, 0.05, 0, true },    { 0.15, 0.05, 0, false },
+        { 0.05, 0.05, 8, true },                              /* 8 seconds */
+        { 8.10, 0.05, 0, false },   { 0.05, 0.05, 8, true },  /* no longer than 8 */
+        { 8.10, 0.05, 0, false },   { 0.05, 0.10, 1, false }, /* they are gone */
+        { 0.05, 0.01, 4, true }, /* beside ten, few turns, but each was taken away: 2 seconds */
+        { 2.10, 0.05, 0, false },   { 60.0, 110., 900, false }, /* a long piece of work, alone */
+        { 60.0, 55.0, 9000, true },                             /* and not */
     };
     struct waiting_rule r = { 0 };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        int found = waiting_decide(&r, rows[i].seconds, rows[i].cpu_s, rows[i].taken);
-        if (found != rows[i].wanted_ms) fail_msg("row %zu: %d ms", i, found);
+        bool found = waiting_decide(&r, rows[i].seconds, rows[i].cpu_s, rows[i].taken);
+        if (found != rows[i].wanted) fail_msg("row %zu: %d", i, found);
     }
     waiting_adapt();
 }
@@ -974,6 +978,7 @@ static void test_load(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+
         cmocka_unit_test(test_environment_is_whole),
         cmocka_unit_test(test_mem),
         cmocka_unit_test(test_mem_guard),

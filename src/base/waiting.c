@@ -1,150 +1,194 @@
 #include "src/base/waiting.h"
 
 #include <dlfcn.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include <omp.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
-/* Variables with which a user decides; the first that is set. */
-static const char *const decided_by[] = { "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME",
-                                          "KMP_LIBRARY" };
-enum { DECIDERS = sizeof decided_by / sizeof *decided_by };
+/* ---- two runtimes ---------------------------------------------------------------------------- */
 
-static const char *decider(void)
+static void *symbol(const char *name)
 {
-    for (size_t i = 0; i < DECIDERS; i++)
-        if (getenv(decided_by[i])) return decided_by[i];
+    return dlsym(RTLD_DEFAULT, name);
+}
+
+/* libomp is asked. Its unit is the millisecond: one is enough for nearly all waits of a run that is
+ * alone. */
+static void libomp_sleep(bool sleep)
+{
+    union {
+        void *symbol;
+        void (*set)(int ms);
+    } blocktime = { symbol("kmp_set_blocktime") };
+    blocktime.set(sleep ? 0 : 1);
+}
+
+/* libgomp cannot be asked while it runs, but where more of its threads exist than the process has
+ * processors it spins for as many turns as it was told for that case: 100, some microseconds, or
+ * none where OMP_WAIT_POLICY is passive (its manual, GOMP_SPINCOUNT). So there come to be more: they
+ * belong to a thread that does nothing, and sleep until that ends. */
+static sem_t here, enough;
+
+static void *crowd(void *arg)
+{
+    int extra = omp_get_num_procs() - *(const int *)arg + 1;
+#pragma omp parallel num_threads(extra > 0 ? extra + 1 : 2)
+    {
+        __asm__ volatile("" ::: "memory"); /* a region without anything in it is left out */
+    }
+    sem_post(&here);
+    while (sem_wait(&enough) != 0) continue;
     return NULL;
 }
 
-/* ---- libgomp: before its constructor ------------------------------------------------------------
+static void libgomp_sleep(bool sleep)
+{
+    static bool ready, crowded;
+    static int threads;
+    pthread_t thread;
+    if (!ready) ready = sem_init(&enough, 0, 0) == 0 && sem_init(&here, 0, 0) == 0;
+    if (!ready || sleep == crowded) return;
+    if (!sleep) {
+        sem_post(&enough);
+        crowded = false;
+        return;
+    }
+    threads = omp_get_max_threads();
+    if (pthread_create(&thread, NULL, crowd, &threads) != 0) return;
+    pthread_detach(thread);
+    while (sem_wait(&here) != 0) continue; /* else it waits for a core for hundreds of regions */
+    crowded = true;
+}
+
+/* The 100 turns are too many: beside two loops on two cores threads then no longer sleep so early that
+ * the kernel lets them go first. And 300,000 turns before it sleeps, where nobody told it anything,
+ * are several turns on a core, lost until lorac has seen the others. So libgomp is told before it looks:
+ * passive where its threads are too many, and 3,000 turns, some 30 to 150 us, where they are not.
  *
- * libgomp reads its variables in its constructor, which runs before any code of the program but the
- * functions in .preinit_array. There the C library has no environment yet that setenv() could add to:
- * it will take the array that the kernel passed. That one cannot grow, so ours takes the place of a
- * variable that no library's constructor looks for, and gives it back before main(). */
+ * It looks in its constructor, which runs before any code of the program but the functions in
+ * .preinit_array. There the C library has no environment yet that setenv() could add to: it will take
+ * the array that the kernel passed. That one cannot grow, so ours take the places of variables that no
+ * library's constructor looks for, and give them back before main(). Where there are none libgomp's
+ * own numbers remain. */
+#ifndef __clang__
+enum { TOLD = 2 };
+static char *const told[TOLD] = { (char *)"OMP_WAIT_POLICY=passive",
+                                  (char *)"GOMP_SPINCOUNT=3000" };
+static char **lent[TOLD], *lender[TOLD]; /* the places, and what belongs there */
 
-static unsigned long spins;  /* that were set; 0: none */
-static char setting[48];     /* GOMP_SPINCOUNT=...; it must outlive libgomp's reading */
-static char **lent, *lender; /* the place, and what belongs there */
-
-#ifndef __clang__ /* libomp reads its own */
-
-/* No address sanitizer is up yet. */
+/* No sanitizer is up at that time. */
 #define BEFORE_ALL __attribute__((no_sanitize("address", "undefined", "thread")))
 
-BEFORE_ALL static bool named(const char *entry, const char *name)
+/* "PATH=/bin" is named PATH, and PATH=anything. */
+BEFORE_ALL static bool is_named(const char *entry, const char *name)
 {
-    while (*name && *entry == *name) entry++, name++;
-    return !*name && *entry == '=';
+    while (*name && *name != '=' && *entry == *name) entry++, name++;
+    return *entry == '=' && (*name == '=' || !*name);
 }
 
-BEFORE_ALL static char **place_of(char **env, const char *const *names, size_t n)
+BEFORE_ALL static char **place_of(char **env, const char *name)
 {
-    for (size_t i = 0; i < n; i++)
-        for (char **p = env; *p; p++)
-            if (named(*p, names[i])) return p;
-    return NULL;
+    while (*env && !is_named(*env, name)) env++;
+    return *env ? env : NULL;
 }
 
-BEFORE_ALL static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-BEFORE_ALL static inline void pause_a_turn(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#else
-    __asm__ volatile("" ::: "memory"); /* what libgomp does there */
-#endif
-}
-
-/* Turns of libgomp's loop (a load, a pause) in WAITING_SPIN_US. The shortest of some tries: what
- * disturbs one only lengthens it. */
-BEFORE_ALL static unsigned long measure_spins(void)
-{
-    enum { TRIES = 8, TURNS = 256 };
-    uint64_t best = UINT64_MAX;
-    volatile int never = 0;
-    for (int k = 0; k < TRIES; k++) {
-        uint64_t start = now_ns();
-        for (int i = 0; i < TURNS && !never; i++) pause_a_turn();
-        uint64_t took = now_ns() - start;
-        if (took < best) best = took;
-    }
-    if (best == 0) best = 1;
-    return 1 + WAITING_SPIN_US * 1000ul * TURNS / (unsigned long)best;
-}
-
-BEFORE_ALL static void set_spins(int argc, char **argv, char **env)
+BEFORE_ALL static void tell_libgomp(int argc, char **argv, char **env)
 {
     static const char *const lenders[] = { "_",    "SHLVL", "OLDPWD", "PWD",     "LS_COLORS",
                                            "HOME", "USER",  "SHELL",  "LOGNAME", "PATH" };
-    static const char name[] = "GOMP_SPINCOUNT=";
-    (void)argc, (void)argv;
-    if (!env || place_of(env, decided_by, DECIDERS)) return;
-    char **place = place_of(env, lenders, sizeof lenders / sizeof *lenders);
-    if (!place) return;
-    spins = measure_spins();
-    char digits[24], *to = setting;
+    char **at[TOLD];
     size_t n = 0;
-    for (unsigned long left = spins; left; left /= 10) digits[n++] = (char)('0' + left % 10);
-    for (const char *p = name; *p; p++) *to++ = *p;
-    while (n) *to++ = digits[--n];
-    *to = 0;
-    lent = place;
-    lender = *place;
-    *place = setting;
+    (void)argc, (void)argv;
+    for (size_t i = 0; i < TOLD; i++)
+        if (place_of(env, told[i])) return;
+    for (size_t i = 0; n < TOLD && i < sizeof lenders / sizeof *lenders; i++)
+        if ((at[n] = place_of(env, lenders[i]))) n++;
+    for (size_t i = 0; n == TOLD && i < TOLD; i++) {
+        lent[i] = at[i];
+        lender[i] = *at[i];
+        *at[i] = told[i];
+    }
 }
-
 __attribute__((section(".preinit_array"),
-               used)) static void (*const before_all)(int, char **, char **) = set_spins;
-#endif
+               used)) static void (*const before_all)(int, char **, char **) = tell_libgomp;
 
 /* After the constructors of all libraries. */
 __attribute__((constructor)) static void give_back(void)
 {
-    if (lent && *lent == setting) *lent = lender;
+    for (size_t i = 0; i < TOLD; i++)
+        if (lent[i] && *lent[i] == told[i]) *lent[i] = lender[i];
+}
+#endif
+
+/* Known by a function that it has; libomp has those of libgomp too. */
+static const struct runtime {
+    const char *has;
+    void (*sleep)(bool);
+    const char *decided_by[4]; /* variables with which a user decides */
+} runtimes[] = {
+    { "kmp_set_blocktime", libomp_sleep, { "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY" } },
+    { "GOMP_parallel", libgomp_sleep, { "OMP_WAIT_POLICY", "GOMP_SPINCOUNT" } },
+};
+
+/* NULL: neither, or the user decided, by *variable. */
+static const struct runtime *find_runtime(const char **variable)
+{
+    *variable = NULL;
+    for (size_t i = 0; i < sizeof runtimes / sizeof *runtimes; i++) {
+        const struct runtime *r = &runtimes[i];
+        if (!symbol(r->has)) continue;
+        for (const char *const *name = r->decided_by; *name; name++) {
+            if (!getenv(*name)) continue;
+            *variable = *name;
+            return NULL;
+        }
+        return r;
+    }
+    return NULL;
 }
 
-/* ---- libomp: while it runs ---------------------------------------------------------------------- */
+void waiting_describe(char *out, size_t size)
+{
+    const char *variable;
+    bool adapts = find_runtime(&variable) != NULL;
+    if (variable)
+        snprintf(out, size, "as %s says", variable);
+    else
+        snprintf(out, size, "%s",
+                 adapts ? "threads spin; beside other programs they sleep"
+                        : "as OpenMP's runtime does by itself");
+}
+
+/* ---- when ---------------------------------------------------------------------------------------- */
 
 /* Threads that spin lose their core only to others: alone a few times a second for what the kernel
  * does, beside others at the end of every turn, a hundred to five hundred times in a second of
- * their own time. Threads that sleep lose it rarely, whoever else is there; so no spinning holds
- * for a second and is then tried again. */
-int waiting_decide(struct waiting_rule *r, double seconds, double cpu_s, long taken)
+ * their own time. Of threads that sleep it tells nothing: they may go before a turn ends, and take
+ * cores from each other as they wake. So they sleep for a while, then spinning is tried again, and
+ * for longer each time that the try finds others. */
+bool waiting_decide(struct waiting_rule *r, double seconds, double cpu_s, long taken)
 {
-    static const double often_per_s = 50, calm_s = 1;
-    r->calm_s -= seconds;
-    if (taken >= 4 && (double)taken > often_per_s * cpu_s) r->calm_s = calm_s;
-    return r->calm_s > 0 ? 0 : 1;
+    static const double often_per_s = 50, first_s = 2, most_s = 8;
+    if (r->sleep_s > 0) {
+        r->sleep_s -= seconds;
+    } else if (taken >= 4 && (double)taken > often_per_s * cpu_s) {
+        r->next_s = r->next_s > 0 ? r->next_s * 2 : first_s;
+        if (r->next_s > most_s) r->next_s = most_s;
+        r->sleep_s = r->next_s;
+    } else {
+        r->next_s = 0;
+    }
+    return r->sleep_s > 0;
 }
 
 static double seconds_of(clockid_t clock)
 {
     struct timespec t;
     return clock_gettime(clock, &t) == 0 ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
-}
-
-typedef void blocktime_setter(int ms);
-
-/* libomp's kmp_set_blocktime(); NULL with another runtime, or where the user decides. */
-static blocktime_setter *find_setter(void)
-{
-    union {
-        void *symbol;
-        blocktime_setter *function;
-    } found = { dlsym(RTLD_DEFAULT, "kmp_set_blocktime") };
-    return decider() ? NULL : found.function;
 }
 
 /* What has been used up so far. */
@@ -163,38 +207,25 @@ static struct usage usage_now(void)
 
 void waiting_adapt(void)
 {
-    static const double interval_s = 0.05;
-    static blocktime_setter *setter;
-    static bool begun;
-    static int blocktime_ms = 1;
+    static const double interval_s = 0.02;
+    static const struct runtime *runtime;
+    static bool begun, sleeps;
     static struct usage last;
     static struct waiting_rule rule;
+    if (omp_get_max_threads() < 2) return;
     if (!begun) {
+        const char *variable;
         begun = true;
-        setter = find_setter();
+        runtime = find_runtime(&variable);
         last = usage_now();
-        if (setter) setter(blocktime_ms);
+        if (runtime) runtime->sleep(false);
     }
-    if (!setter || seconds_of(CLOCK_MONOTONIC) - last.time_s < interval_s) return;
+    if (!runtime || seconds_of(CLOCK_MONOTONIC) - last.time_s < interval_s) return;
     struct usage now = usage_now();
-    int wanted_ms = waiting_decide(&rule, now.time_s - last.time_s, now.cpu_s - last.cpu_s,
-                                   now.taken - last.taken);
+    bool sleep = waiting_decide(&rule, now.time_s - last.time_s, now.cpu_s - last.cpu_s,
+                                now.taken - last.taken);
     last = now;
-    if (wanted_ms == blocktime_ms) return;
-    blocktime_ms = wanted_ms;
-    setter(blocktime_ms);
-}
-
-void waiting_describe(char *out, size_t size)
-{
-    const char *by = decider();
-    if (by) {
-        snprintf(out, size, "as %s says", by);
-    } else if (spins) {
-        snprintf(out, size, "threads spin for %d us, then sleep", WAITING_SPIN_US);
-    } else if (find_setter()) {
-        snprintf(out, size, "threads spin for 1 ms, then sleep; beside other programs they sleep");
-    } else {
-        snprintf(out, size, "as OpenMP's runtime does by itself");
-    }
+    if (sleep == sleeps) return;
+    sleeps = sleep;
+    runtime->sleep(sleep);
 }

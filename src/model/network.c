@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "src/base/stop.h"
-#include "src/base/waiting.h"
 #include "src/model/layer.h"
 
 /* ---- the plan ------------------------------------------------------------------------------- */
@@ -368,7 +367,6 @@ bool network_forward(struct network *n, const struct pass *p, size_t from, size_
     bool bf16 = n->limits.train && n->limits.bf16;
     for (size_t l = from; l < to; l++) {
         if (stop_requested()) return false;
-        waiting_adapt();
         if (bf16) {
             n->k->round_bf16(n->act[l].h, half_count(n, l, p, HALF_H));
             halves_save(n, l, p, HALF_H, HALF_MID); /* its output takes its place */
@@ -460,7 +458,6 @@ bool network_backward(struct network *n, const struct pass *p, size_t from, size
 {
     for (size_t l = to; l-- > from;) {
         if (stop_requested()) return false;
-        waiting_adapt();
         struct layer_act *a = &n->act[l];
         if (n->limits.bf16) halves_load(n, l, p);
         if (keep_of(n, l) == KEEP_INPUT) layer_recompute(n, l, p, a);
