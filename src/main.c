@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "kernels/blas.h"
+#include "src/base/machine.h"
 #include "src/base/version.h"
 #include "src/commands/commands.h"
 #include "src/config/config.h"
@@ -242,6 +243,7 @@ static int run_command(const struct command *c, int argc, char **argv)
 {
     struct err e = { 0 };
     int n;
+    const char *why;
     if (asks_for_help(argc, argv)) return print_command_help(c);
     int code = options_parse(c->options, argc, argv, &n, &e);
     if (!code) code = check_count(c, n, argv, &e);
@@ -249,6 +251,7 @@ static int run_command(const struct command *c, int argc, char **argv)
         fprintf(stderr, "lorac %s: %s\n", c->name, e.msg);
         return code;
     }
+    machine_threads(&why); /* of all that the command starts, whether or not it says so */
     code = c->run(n, argv, &e);
     if (code && *e.msg) fprintf(stderr, "lorac: %s\n", e.msg);
     return code;
@@ -283,7 +286,10 @@ static void choose_blas_core(int argc, char **argv)
     if (n <= 0) return;
     path[n] = 0;
     setenv("OPENBLAS_CORETYPE", core, 1);
+    struct machine_binding bound; /* else the program would begin on one core, and see no other */
+    machine_unbind(&bound);
     execv(path, argv); /* where it fails, what was loaded serves, only slower */
+    machine_rebind(&bound);
 }
 
 int main(int argc, char **argv)

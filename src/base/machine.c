@@ -162,6 +162,7 @@ size_t machine_memory_peak(void)
 
 int machine_threads(const char **why)
 {
+    static bool by_places;
     const char *omp = getenv("OMP_NUM_THREADS"), *slurm = getenv("SLURM_CPUS_PER_TASK");
     *why = "cores this process may use";
     if (omp && *omp) {
@@ -169,6 +170,11 @@ int machine_threads(const char **why)
     } else if (slurm && strtol(slurm, NULL, 10) > 0) {
         *why = "SLURM_CPUS_PER_TASK";
         omp_set_num_threads((int)strtol(slurm, NULL, 10));
+    } else if (by_places || (omp_get_proc_bind() != omp_proc_bind_false &&
+                             omp_get_max_threads() > machine_cpus())) { /* OMP_PLACES={0} */
+        *why = "processors of OpenMP's places";
+        by_places = true;
+        omp_set_num_threads(machine_cpus());
     }
     return omp_get_max_threads();
 }
@@ -185,10 +191,63 @@ bool machine_line(char *out, size_t size, const char *path)
     return line != NULL;
 }
 
+/* The processors of all of OpenMP's places; false where threads are not bound to places. */
+static bool places_union(cpu_set_t *set)
+{
+    static int ids[CPU_SETSIZE];
+    int places = omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places();
+    CPU_ZERO(set);
+    for (int place = 0; place < places; place++) {
+        int n = omp_get_place_num_procs(place);
+        if (n < 0 || n > CPU_SETSIZE) return false;
+        omp_get_place_proc_ids(place, ids);
+        for (int i = 0; i < n; i++)
+            if (ids[i] >= 0 && ids[i] < CPU_SETSIZE) CPU_SET(ids[i], set);
+    }
+    return CPU_COUNT(set) > 0;
+}
+
+/* The mask that the process was started with, read before libgomp's constructor binds its first
+ * thread. (No sanitizer is up at that time.) */
+static cpu_set_t started_with;
+static bool started_with_known;
+
+__attribute__((no_sanitize("address", "undefined", "thread"))) static void read_mask(void)
+{
+    started_with_known = sched_getaffinity(0, sizeof started_with, &started_with) == 0;
+}
+__attribute__((section(".preinit_array"), used)) static void (*const before_all)(void) = read_mask;
+
+/* Places may name processors that the mask leaves out (GOMP_CPU_AFFINITY); they do not count, unless
+ * no others are named. */
+bool machine_mask(cpu_set_t *set)
+{
+    cpu_set_t both;
+    bool bound = places_union(set);
+    if (!started_with_known) return bound || sched_getaffinity(0, sizeof *set, set) == 0;
+    CPU_AND(&both, set, &started_with);
+    if (!bound) *set = started_with;
+    if (bound && CPU_COUNT(&both) > 0) *set = both;
+    return true;
+}
+
+/* The places first: libomp binds this thread when it is first asked anything. */
+void machine_unbind(struct machine_binding *was)
+{
+    cpu_set_t all;
+    was->bound = machine_mask(&all) && sched_getaffinity(0, sizeof was->mask, &was->mask) == 0 &&
+                 !CPU_EQUAL(&all, &was->mask) && sched_setaffinity(0, sizeof all, &all) == 0;
+}
+
+void machine_rebind(const struct machine_binding *was)
+{
+    if (was->bound) sched_setaffinity(0, sizeof was->mask, &was->mask);
+}
+
 int machine_cpus(void)
 {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
+    return machine_mask(&set) ? CPU_COUNT(&set) : omp_get_num_procs();
 }
 
 /* A core is known by the first of the processors that are it: its siblings' list begins so. */
@@ -196,7 +255,7 @@ int machine_cores(void)
 {
     cpu_set_t set, seen;
     int cores = 0;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return machine_cpus();
+    if (!machine_mask(&set)) return machine_cpus();
     CPU_ZERO(&seen);
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (!CPU_ISSET(cpu, &set)) continue;

@@ -2,6 +2,7 @@
 #ifndef LORAC_BASE_MACHINE_H
 #define LORAC_BASE_MACHINE_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -18,10 +19,25 @@ size_t machine_memory_resident(void);
 size_t machine_memory_peak(void);
 
 /* Threads OpenMP will use, and where the number comes from: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK,
- * the cores this process may run on. Calls omp_set_num_threads() when Slurm's number decides. */
+ * the cores this process may run on (fewer where OpenMP's places leave some out). Calls
+ * omp_set_num_threads() where Slurm's number or the places decide. */
 int machine_threads(const char **why);
 
-/* Processors this process may run on, and the cores among them (fewer where a core shows up as
+/* The processors this process may run on: those of all of OpenMP's places where its threads are bound
+ * to places (OMP_PROC_BIND, OMP_PLACES, GOMP_CPU_AFFINITY, KMP_AFFINITY), else this thread's mask.
+ * False when neither can be asked. */
+bool machine_mask(cpu_set_t *set);
+
+/* What a thread starts inherits its binding, though OpenMP binds only its own. So threads of other
+ * libraries, and a program in this one's place, are started between these two. */
+struct machine_binding {
+    bool bound;
+    cpu_set_t mask;
+};
+void machine_unbind(struct machine_binding *was);
+void machine_rebind(const struct machine_binding *was);
+
+/* How many processors these are, and the cores among them (fewer where a core shows up as
  * several processors). */
 int machine_cpus(void);
 int machine_cores(void);
