@@ -12,10 +12,12 @@
 #include "src/base/bytes.h"
 #include "src/base/hashcache.h"
 #include "src/base/json.h"
+#include "src/base/load.h"
 #include "src/base/machine.h"
 #include "src/base/mem.h"
 #include "src/base/rng.h"
 #include "src/base/utf8.h"
+#include "src/base/waiting.h"
 
 /* ---- memory ----------------------------------------------------------------------------------- */
 
@@ -722,21 +724,131 @@ static void test_machine(void **state)
     unsetenv("SLURM_MEM_PER_NODE");
 }
 
+/* What libgomp is told takes the places of variables for a moment; all of them are back. */
+static void test_environment_is_whole(void **state)
+{
+    (void)state;
+    struct str all = { 0 };
+    struct err e;
+    size_t seen = 0;
+    FILE *f = fopen("/proc/self/environ", "re");
+    if (!f) skip();
+    for (int c; (c = getc(f)) != EOF;) str_addc(&all, (char)c);
+    fclose(f);
+    assert_int_equal(str_error(&all, &e), 0);
+    for (char *p = all.p; p < all.p + all.n; p += strlen(p) + 1, seen++) {
+        char *equals = strchr(p, '=');
+        if (!equals) continue;
+        *equals = 0;
+        const char *now = getenv(p);
+        if (!now || strcmp(now, equals + 1) != 0) fail_msg("%s is %s", p, now ? now : "unset");
+        *equals = '=';
+    }
+    assert_true(seen > 0);
+    str_free(&all);
+}
+
+/* Spinning where nobody takes cores away, none where somebody does, and a new try after two seconds. */
+static void test_waiting(void **state)
+{
+    (void)state;
+    static const struct {
+        double seconds, cpu_s;
+        long taken;
+        bool wanted;
+    } rows[] = {
+        { 0.05, 0.10, 0, false },  /* alone */
+        { 0.05, 0.10, 3, false },  /* the kernel's own work */
+        { 0.05, 0.05, 9, true },   /* beside two loops on two cores, a turn is 3 ms: 2 seconds */
+        { 0.05, 0.02, 0, true },   /* of threads that sleep it tells nothing, */
+        { 1.90, 0.50, 900, true }, /* neither way */
+        { 0.10, 0.05, 0, false },  /* a new try */
+        { 0.05, 0.05, 8, true },   /* they are still there: 4 seconds */
+        { 3.90, 0.05, 0, true },    { 0.15, 0.05, 0, false },
+        { 0.05, 0.05, 8, true },                              /* 8 seconds */
+        { 8.10, 0.05, 0, false },   { 0.05, 0.05, 8, true },  /* no longer than 8 */
+        { 8.10, 0.05, 0, false },   { 0.05, 0.10, 1, false }, /* they are gone */
+        { 0.05, 0.01, 4, true }, /* beside ten, few turns, but each was taken away: 2 seconds */
+        { 2.10, 0.05, 0, false },   { 60.0, 110., 900, false }, /* a long piece of work, alone */
+        { 60.0, 55.0, 9000, true },                             /* and not */
+    };
+    struct waiting_rule r = { 0 };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        bool found = waiting_decide(&r, rows[i].seconds, rows[i].cpu_s, rows[i].taken);
+        if (found != rows[i].wanted) fail_msg("row %zu: %d", i, found);
+    }
+    waiting_adapt();
+}
+
+static void test_load(void **state)
+{
+    (void)state;
+    static const struct {
+        double others;
+        int cpus, threads;
+        double quota;
+        const char *wanted; /* NULL: nothing to say */
+    } rows[] = {
+        { 0, 2, 2, 0, NULL },
+        { 0.4, 2, 2, 0, NULL }, /* a daemon */
+        { 0.6, 2, 2, 0, "stop them, or export OMP_NUM_THREADS=1" },
+        { 1.9, 2, 2, 0, "stop them, or run where nobody else computes" },
+        { 2.1, 2, 2, 0, "stop them, or run where nobody else computes" }, /* a tick too many */
+        { 1.0, 2, 1, 0, NULL },                                           /* one each */
+        { 1.6, 2, 1, 0, "stop them, or run where nobody else computes" },
+        { 0.9, 1, 1, 0, "stop them, or run where nobody else computes" },
+        { 30, 64, 64, 8, NULL }, /* the control group leaves us less than they leave */
+        { 60, 64, 64, 8, "stop them, or export OMP_NUM_THREADS=4" },
+        { 3.2, 64, 64, 0, "stop them, or export OMP_NUM_THREADS=60" },
+        { 0.2, 2, 8, 0, NULL }, /* too many threads, which is another matter */
+    };
+    char text[96];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        bool said = load_remedy(text, sizeof text, rows[i].others, rows[i].cpus, rows[i].threads,
+                                rows[i].quota);
+        if (said != (rows[i].wanted != NULL)) fail_msg("row %zu: %s", i, said ? text : "nothing");
+        if (said) assert_string_equal(text, rows[i].wanted);
+    }
+    struct load_sample from = { 10, 100, 5 },
+                       to = { 12, 103.5, 6 }; /* 3.5 s, 1 of them ours, in 2 */
+    assert_true(fabs(load_others(&from, &to) - 1.25) < 1e-12);
+    to.all_s = 100.5; /* ticks are coarse: we took more than there was */
+    assert_true(load_others(&from, &to) == 0);
+    assert_true(load_others(&from, &from) == 0);
+    assert_true(load_sample(&from));
+    assert_true(from.all_s > 0 && from.own_s > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mem),          cmocka_unit_test(test_mem_guard),
-        cmocka_unit_test(test_arena),        cmocka_unit_test(test_err),
-        cmocka_unit_test(test_quote),        cmocka_unit_test(test_str),
-        cmocka_unit_test(test_nearest),      cmocka_unit_test(test_utf8_all),
-        cmocka_unit_test(test_utf8_invalid), cmocka_unit_test(test_json_refused),
-        cmocka_unit_test(test_json_huge),    cmocka_unit_test(test_json_values),
-        cmocka_unit_test(test_json_written), cmocka_unit_test(test_json_file),
-        cmocka_unit_test(test_reader),       cmocka_unit_test(test_varint),
-        cmocka_unit_test(test_sha256),       cmocka_unit_test(test_hash_cache),
-        cmocka_unit_test(test_hash_job),     cmocka_unit_test(test_philox),
-        cmocka_unit_test(test_rng),          cmocka_unit_test(test_permutation),
+
+        cmocka_unit_test(test_environment_is_whole),
+        cmocka_unit_test(test_mem),
+        cmocka_unit_test(test_mem_guard),
+        cmocka_unit_test(test_arena),
+        cmocka_unit_test(test_err),
+        cmocka_unit_test(test_quote),
+        cmocka_unit_test(test_str),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_utf8_all),
+        cmocka_unit_test(test_utf8_invalid),
+        cmocka_unit_test(test_json_refused),
+        cmocka_unit_test(test_json_huge),
+        cmocka_unit_test(test_json_values),
+        cmocka_unit_test(test_json_written),
+        cmocka_unit_test(test_json_file),
+        cmocka_unit_test(test_reader),
+        cmocka_unit_test(test_varint),
+        cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_hash_cache),
+        cmocka_unit_test(test_hash_job),
+        cmocka_unit_test(test_philox),
+        cmocka_unit_test(test_rng),
+        cmocka_unit_test(test_permutation),
         cmocka_unit_test(test_machine),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_load),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

@@ -8,8 +8,10 @@
 
 #include "kernels/blas.h"
 #include "src/base/file.h"
+#include "src/base/load.h"
 #include "src/base/machine.h"
 #include "src/base/term.h"
+#include "src/base/waiting.h"
 #include "src/commands/commands.h"
 #include "src/commands/facts.h"
 #include "src/train/setup.h"
@@ -34,8 +36,8 @@ struct patient {
 static void look_cpu(struct patient *p)
 {
     int cpus = machine_cpus(), cores = machine_cores(), nodes = machine_numa_nodes();
-    facts_check(p->f, VERDICT_OK, "cpu", NULL, "%s: %d core%s, %d processors for this process",
-                machine_cpu(), cores, cores == 1 ? "" : "s", cpus);
+    facts_check(p->f, VERDICT_OK, "cpu", NULL, "%s: %d core%s, %d processor%s for this process",
+                machine_cpu(), cores, cores == 1 ? "" : "s", cpus, cpus == 1 ? "" : "s");
     if (nodes > 1 && !getenv("OMP_PROC_BIND")) {
         facts_check(p->f, VERDICT_NOTE, "numa",
                     "export OMP_PROC_BIND=close OMP_PLACES=cores, so that threads stay with their "
@@ -151,12 +153,24 @@ static void look_threads(struct patient *p)
 /* Others who compute here make every product wait for its slowest thread. */
 static void look_load(struct patient *p)
 {
-    double load[1];
-    if (getloadavg(load, 1) != 1) return;
-    bool busy = load[0] > 0.5 * machine_cpus();
-    facts_check(p->f, busy ? VERDICT_NOTE : VERDICT_OK, "load",
-                busy ? "others compute here; a run waits for its slowest thread" : NULL,
-                "%.1f processes want to run", load[0]);
+    struct load_sample from, to;
+    char remedy[96];
+    int cpus = machine_cpus();
+    if (!load_sample(&from)) return;
+    usleep((useconds_t)(LOAD_WINDOW_S * 1e6));
+    if (!load_sample(&to)) return;
+    double others = load_others(&from, &to);
+    bool busy = load_remedy(remedy, sizeof remedy, others, cpus, p->threads, machine_cpu_quota());
+    facts_check(p->f, busy ? VERDICT_NOTE : VERDICT_OK, "load", busy ? remedy : NULL,
+                "other programs use %.1f of these %d processor%s%s", others, cpus,
+                cpus == 1 ? "" : "s", busy ? "; a run waits for its slowest thread" : "");
+}
+
+static void look_waiting(struct patient *p)
+{
+    char text[128];
+    waiting_describe(text, sizeof text);
+    facts_check(p->f, VERDICT_OK, "waiting", NULL, "%s", text);
 }
 
 static void look_speed(struct patient *p)
@@ -273,8 +287,8 @@ static void look_cache(struct patient *p)
 }
 
 static void (*const looks[])(struct patient *) = {
-    look_cpu,    look_isa,        look_blas,   look_threads, look_load, look_speed,
-    look_memory, look_huge_pages, look_limits, look_slurm,   look_disk, look_cache,
+    look_cpu,    look_isa,        look_blas,   look_threads, look_waiting, look_load,  look_speed,
+    look_memory, look_huge_pages, look_limits, look_slurm,   look_disk,    look_cache,
 };
 
 static int run(int n, char **args, struct err *e)

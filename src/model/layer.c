@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "src/base/waiting.h"
+
 /* ---- LoRA around the frozen products -------------------------------------------------------- */
 
 /* Which mask a group's input gets; q,k,v share one, as do gate,up. */
@@ -108,6 +110,7 @@ static void project_few(struct network *n, size_t layer, enum group g, const str
 void project(struct network *n, size_t layer, enum group g, const struct projection *out,
              size_t n_out, const real *x, real *u, size_t M, bool matvec)
 {
+    waiting_adapt();
     if (matvec) {
         project_few(n, layer, g, out, n_out, x, u, M);
         return;
@@ -149,6 +152,7 @@ static void project_backward(struct network *n, size_t layer, enum group g, cons
     const struct adapter *a = n->adapter;
     size_t width = group_width(a, g), K = group_cols(&a->shape, g), T = p->T, terms = 0;
     struct term t[4];
+    waiting_adapt();
     for (size_t i = 0; i < n_in; i++) {
         enum module m = in[i].m;
         const struct matrix *w = &n->base->layer[layer].w[m];

@@ -18,6 +18,28 @@ static void print_notes(const struct str *notes)
     }
 }
 
+/* Others that compute here, once, as soon as there was time to see them: before the first step or,
+ * where reading was quick, after one. */
+static void report_load(struct trainer *t)
+{
+    struct load_sample now;
+    const char *why;
+    char remedy[96];
+    int cpus = machine_cpus();
+    if (t->load.time_s == 0 || term_now_s() - t->load.time_s < LOAD_WINDOW_S) return;
+    if (load_sample(&now)) {
+        double others = load_others(&t->load, &now);
+        if (load_remedy(remedy, sizeof remedy, others, cpus, machine_threads(&why),
+                        machine_cpu_quota()))
+            progress_note(
+                &t->progress,
+                "note: other programs use %.1f of these %d processor%s, and a run waits for its "
+                "slowest thread: %s",
+                others, cpus, cpus == 1 ? "" : "s", remedy);
+    }
+    t->load.time_s = 0;
+}
+
 static void print_memory(const struct trainer *t)
 {
     char weights[HUMAN_BYTES], state[HUMAN_BYTES], net[HUMAN_BYTES], all[HUMAN_BYTES];
@@ -52,7 +74,7 @@ static void print_compute(const struct kernels *k)
             getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_core());
 }
 
-void report_header(const struct trainer *t)
+void report_header(struct trainer *t)
 {
     char params[HUMAN_BYTES], trained[HUMAN_BYTES];
     const struct shape *s = &t->setup.model.shape;
@@ -71,6 +93,7 @@ void report_header(const struct trainer *t)
             "\ndata      %zu examples, %zu tokens, %zu of them targets; %zu for validation\n",
             t->setup.data.train.n, c->tokens, c->targets, t->setup.data.validation.n);
     print_notes(&t->setup.notes);
+    report_load(t);
     print_memory(t);
     fprintf(stderr, "training  %llu steps of %lld examples, passes of up to %zu tokens%s\n",
             (unsigned long long)t->total, (long long)t->config->train.batch_size,
@@ -83,6 +106,7 @@ void report_step(struct trainer *t, const struct step_metrics *s)
     char left[HUMAN_BYTES];
     double busy = t->time.forward + t->time.backward + t->time.update;
     uint64_t done = t->step - t->first_step;
+    report_load(t);
     double per_step = (busy + t->time.evaluation) / (double)done;
     progress_update(&t->progress, "step %llu/%llu  epoch %.2f  loss %.4f  %.0f tokens/s  %s left",
                     (unsigned long long)t->step, (unsigned long long)t->total, s->epoch, s->loss,

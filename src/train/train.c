@@ -399,6 +399,7 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     struct trainer t = { .config = c, .options = o, .dir = { .lock = -1 } };
     bool finished = false;
     t.time.start = t.saved_s = term_now_s();
+    load_sample(&t.load);
     stop_install();
     progress_init(&t.progress, 10);
     int code = h5_init(e);

@@ -3,6 +3,7 @@
 #ifndef LORAC_TRAIN_TRAINER_H
 #define LORAC_TRAIN_TRAINER_H
 
+#include "src/base/load.h"
 #include "src/base/term.h"
 #include "src/train/checkpoint.h"
 #include "src/train/evaluate.h"
@@ -33,6 +34,7 @@ struct trainer {
     struct schedule schedule;
     struct progress progress;
     struct timings time;
+    struct load_sample load; /* at the start; time_s 0: told, or cannot be */
 
     uint64_t steps_per_epoch, total, step; /* step: done so far */
     uint64_t first_step;                   /* of this process */
@@ -63,7 +65,7 @@ int resume_from(struct trainer *t, bool *finished, struct err *e);
 int base_hash(struct trainer *t, struct err *e);
 
 /* What a person sees (report.c). */
-void report_header(const struct trainer *t);
+void report_header(struct trainer *t);
 void report_step(struct trainer *t, const struct step_metrics *s);
 void report_eval(struct trainer *t, const struct evaluation *v);
 void report_time(const struct trainer *t); /* the accounting table; nothing before a first step */

@@ -1,0 +1,31 @@
+/* How idle threads of OpenMP wait.
+ *
+ * A thread that waits spins, which is the fastest way to go on, and sleeps after a while. That while is
+ * long (libgomp 3 to 15 ms, libomp 200 ms): where other programs compute too, a thread then burns
+ * its share of a core for one that has none, and a run takes many times as long. So lorac looks, while it
+ * computes, whether cores are taken away from its threads: alone they spin, beside others they sleep.
+ * What the user set (OMP_WAIT_POLICY, GOMP_SPINCOUNT, KMP_BLOCKTIME, KMP_LIBRARY) is left alone. No result
+ * depends on any of it. */
+#ifndef LORAC_BASE_WAITING_H
+#define LORAC_BASE_WAITING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Look, and change over where it is time. Between two pieces of work, from the thread that starts the
+ * others; it reads a clock when there is nothing to do. With one thread it does nothing at all. What
+ * it cannot do (no thread can be started, an unknown runtime) it leaves: only speed depends on it. */
+void waiting_adapt(void);
+
+/* "threads spin; beside other programs they sleep": for doctor. */
+void waiting_describe(char *out, size_t size);
+
+/* The rule, for tests: whether threads shall sleep from now on, after `seconds` in which the process took
+ * `cpu_s` of processor time and a core was taken away from its threads `taken` times. */
+struct waiting_rule {
+    double sleep_s,
+        next_s; /* how much longer they sleep, and for how long the last time; at first 0 */
+};
+bool waiting_decide(struct waiting_rule *r, double seconds, double cpu_s, long taken);
+
+#endif
