@@ -24,7 +24,7 @@ static void open_texts(struct dataset *d, const char *const *texts, size_t n, co
     struct data_source sources[MOST] = { 0 };
     struct data_options o = { .train = sources,
                               .n_train = n,
-                              .render = { train_on, true },
+                              .render = { .train_on = train_on, .train_on_eos = true },
                               .max_length = 100,
                               .vocab_size = 300,
                               .prepare = PREPARE_NEVER };
@@ -213,8 +213,8 @@ static void choices_become_lines(void **state)
         "[\"red\",\"blue\",\"green\",\"grey\"]",
         "{\"text\":[\"red\",\"blue\",\"green\",\"grey\"],\"label\":[\"A\",\"B\",\"C\",\"D\"]}",
         "{\"label\":[\"a\",\"b\",\"c\",\"d\"],\"text\":[\"red\",\"blue\",\"green\",\"grey\"]}",
-        "[{\"label\":\"A\",\"text\":\"red\"},{\"label\":\"B\",\"text\":\"blue\"},"
-        "{\"text\":\"green\",\"label\":\"C\"},{\"text\":\"grey\",\"label\":\"D\"}]",
+        ("[{\"label\":\"A\",\"text\":\"red\"},{\"label\":\"B\",\"text\":\"blue\"},"
+         "{\"text\":\"green\",\"label\":\"C\"},{\"text\":\"grey\",\"label\":\"D\"}]"),
         "[{\"text\":\"red\"},{\"text\":\"blue\"},{\"text\":\"green\"},{\"text\":\"grey\"}]",
         "{\"A\":\"red\",\"B\":\"blue\",\"C\":\"green\",\"D\":\"grey\",\"E\":null}",
         "[\"A) red\",\"B) blue\",\"C) green\",\"D) grey\"]",

@@ -25,9 +25,11 @@ static const struct tokenizer *llama2(void)
 
 static struct data_options options_of(const struct data_source *train)
 {
-    return (struct data_options){
-        .train = train, .n_train = 1, .render = { TRAIN_ON_RESPONSES, true }, .max_length = 2048
-    };
+    return (
+        struct data_options){ .train = train,
+                              .n_train = 1,
+                              .render = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true },
+                              .max_length = 2048 };
 }
 
 static struct data_source source_of(const char *path, const char *template)

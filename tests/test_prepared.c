@@ -45,7 +45,7 @@ static struct data_options options_of(struct data_source s[2])
         .train = s,
         .n_train = 2,
         .validation_frac = 0.1,
-        .render = { TRAIN_ON_RESPONSES, true },
+        .render = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true },
         .max_length = 42, /* some are too long */
         .overlong = OVERLONG_TRUNCATE,
         .skip_errors = true,

@@ -335,7 +335,7 @@ static void trees(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct records_options records = { .format = rows[i].format };
-        struct data_options o = { .render = { rows[i].train_on, true },
+        struct data_options o = { .render = { .train_on = rows[i].train_on, .train_on_eos = true },
                                   .max_length = rows[i].max_length,
                                   .overlong = rows[i].overlong };
         struct dataset d;
@@ -374,7 +374,8 @@ static void real_trees(void **state)
     }
     records_close(r);
     assert_int_equal(answers, 678);
-    struct data_options o = { .render = { TRAIN_ON_RESPONSES, true }, .max_length = 1 << 20 };
+    struct data_options o = { .render = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true },
+                              .max_length = 1 << 20 };
     struct dataset d;
     open_file(&d, path, &auto_options, "chatml", &o);
     assert_int_equal(d.train_counts.records, 99);
@@ -440,7 +441,9 @@ static void real_files(void **state)
         const char *path = fixture(rows[i].path);
         if (!path) skip();
         struct records_options records = { .format = rows[i].format };
-        struct data_options o = { .render = { TRAIN_ON_RESPONSES, true }, .max_length = 1 << 20 };
+        struct data_options o = { .render = { .train_on = TRAIN_ON_RESPONSES,
+                                              .train_on_eos = true },
+                                  .max_length = 1 << 20 };
         struct dataset d;
         open_file(&d, path, &records, rows[i].template, &o);
         assert_int_equal(d.train_counts.records, rows[i].records);
@@ -458,7 +461,8 @@ static void real_files(void **state)
 static void segments(void **state)
 {
     (void)state;
-    struct data_options o = { .render = { TRAIN_ON_RESPONSES, true }, .max_length = 100 };
+    struct data_options o = { .render = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true },
+                              .max_length = 100 };
     struct dataset d;
     struct str s = { 0 };
     open_file(&d,
@@ -489,9 +493,10 @@ static void preference_note(void **state)
                                                "\"c\"}\n{\"prompt\":\"a\",\"completion\":\"b\"}\n"),
                              .template = template_named("plain"),
                              .weight = 1 };
-    struct data_options o = {
-        .train = &s, .n_train = 1, .render = { TRAIN_ON_RESPONSES, true }, .max_length = 9
-    };
+    struct data_options o = { .train = &s,
+                              .n_train = 1,
+                              .render = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true },
+                              .max_length = 9 };
     struct dataset d;
     struct str notes = { 0 };
     struct err e;

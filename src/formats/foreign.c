@@ -11,10 +11,11 @@ static const char use_model[] = "use its directory, with its config.json, as the
 static const char export_peft[] = "save it in PEFT's form (torchtune: "
                                   "save_adapter_weights_only, format peft)";
 
-const struct foreign foreign_mlx = {
-    "lora_parameters", "an MLX adapter (mlx_lm.lora)",
-    "let mlx_lm.fuse merge it into its base (--save-path) and use the result as the model"
-};
+static const char mlx[] = "an MLX adapter (mlx_lm.lora)";
+static const char fuse[] =
+    "let mlx_lm.fuse merge it into its base (--save-path) and use the result "
+    "as the model";
+const struct foreign foreign_mlx = { "lora_parameters", mlx, fuse };
 
 /* Sources: mlx-lm tuner/lora.py, torchtune modules/peft/lora.py, kohya-ss/sd-scripts lora.py,
  * diffusers loaders/lora_base.py, LyCORIS, peft tuners' parameter names. The first that fits. */
@@ -59,8 +60,8 @@ static const struct foreign tensors[] = {
     { ".attn.qkv.lora_", "a LitGPT adapter",
       "merge it with litgpt merge_lora and convert the "
       "result" },
-    { ".lora_a", foreign_mlx.what, foreign_mlx.remedy },
-    { ".lora_b", foreign_mlx.what, foreign_mlx.remedy },
+    { ".lora_a", mlx, fuse },
+    { ".lora_b", mlx, fuse },
     { ".lora_down", "a LoRA of another program (lora_down, lora_up)", plain },
     { ".lora_up", "a LoRA of another program (lora_down, lora_up)", plain },
     { "lm_head.lora_", "LoRA on the output head", merge },
