@@ -95,6 +95,7 @@ a misspelt key|2|train.sed=1
 a missing model|1|model.path=$scratch/none
 a wrong template|2|data.template=alpca
 a missing checkpoint|1|--resume $scratch/none.h5
+a directory as a checkpoint|1|--resume $scratch
 no step above rate 0|2|train.warmup_steps=1 train.max_steps=1
 the same, going on|2|train.warmup_steps=1 train.max_steps=1 --resume auto
 a wrong adapter to start from|1|adapter.init_from=$scratch/none

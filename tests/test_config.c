@@ -281,6 +281,10 @@ static void wrong_overrides(void **state)
           "override: unknown key \"train.num_epoch\"; did you mean train.num_epochs?" },
         { "output.dir=*a", NULL, "override output.dir: the alias \"a\"" },
         { "output.dir=\xff", NULL, "override output.dir: not UTF-8" },
+        { "data.columns={prompt: a, completion: a}", NULL,
+          "override data.columns: found \"a\" as prompt and completion, wanted a column for each" },
+        { "data.columns={system: b, prompt: a, input: b, completion: c}", NULL,
+          "override data.columns: found \"b\" as system and input, wanted a column for each" },
         { "data.columns={prompt: a, prompt: b}", NULL,
           "override data.columns: the key \"prompt\" twice" },
     };
