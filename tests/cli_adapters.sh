@@ -90,7 +90,7 @@ measured "train.seed" "$were: it had another data.split_seed" train.seed=5
 measured "data.split_seed" "$were: it had another data.split_seed" data.split_seed=5
 measured "another fraction" "$may: it had another data.validation" data.validation=0.6
 measured "fewer examples" "$may: it had another data.max_length" data.max_length=200
-measured "data.template" "data.template: the adapter was trained with alpaca, and is measured here with vicuna_v1.1" \
+measured "data.template" "*best: was trained with the template alpaca, and is asked here with vicuna_v1.1" \
     data.template=vicuna_v1.1
 measured "validation in a file of its own" "" "data.validation=$scratch/records.jsonl"
 cp "$scratch/numbers.jsonl" "$scratch/numbers.kept"
@@ -104,6 +104,23 @@ sed -i 's/validation: 0.5/validation: 0/' "$scratch/run-split/config.yaml"
 measured "a run that kept nothing aside" "$were: it had another data.validation"
 rm "$scratch/run-split/config.yaml"
 measured "a run without its configuration" "data.validation: whether the run kept the same records aside is not known*config.yaml*"
+
+# Another template than the adapter was trained with, given or of another adapter, is said.
+template="*note: *was trained with the template alpaca, and is asked here with llama2: *"
+generate --model "$scratch/tiny" --adapter "$a" --template llama2
+like "generate: another template is noted" "$err" "$template"
+generate --model "$scratch/tiny" --adapter "$a" --template alpaca
+silent "generate: the same template: silence"
+evaluate --model "$scratch/tiny" --adapter "$checkpoint" --template llama2
+like "eval of a checkpoint: another template is noted" "$err" "$template"
+run "$LORAC" train "$scratch/run.yaml" data.template=llama2 output.dir="$scratch/run-llama2"
+generate --model "$scratch/tiny" --adapter "$scratch/run-llama2/adapter" --adapter "$a=0.5"
+like "generate: two adapters of different templates are noted" "$err" "$template"
+run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged-alpaca"
+generate --model "$scratch/merged-alpaca" --template llama2
+like "generate: another template than a merged model's is noted" "$err" "$template"
+generate --model "$scratch/merged-alpaca"
+silent "generate: a merged model's own template: silence"
 
 # A lorac.json of an earlier version says nothing that can be compared without reading the base.
 cp -r "$a" "$scratch/old"

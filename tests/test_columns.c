@@ -387,6 +387,8 @@ static const struct {
     { "{\"problem\":\"a\",\"solution\":\"b\",\"answer\":\"4\"}",
       "solution: found another answer than in answer, wanted one: name it with data.columns: "
       "{prompt: problem, completion: answer}" },
+    { "{\"role\":\"user\",\"content\":\"b\"}",
+      "found \"role\", \"content\"; wanted those of tokens" }, /* not context misspelt */
     { "{\"question\":\"a\",\"answers\":[\"b\",\"c\"]}", "answers: found a list of 2 answers" },
     { "{\"question\":\"a\",\"answers\":{\"text\":[]}}", "answers: found an empty list" },
     { "{\"question\":\"a\",\"answers\":[]}", "answers: found an empty list" },

@@ -156,7 +156,7 @@ static int load_best(struct adapter *a, const struct config *c, const struct set
     code = adapter_read_notes(&about, NULL, dir, e);
     if (!code) {
         code = base_note_other(&notes, &s->model, dir, &about, BASE_READ, e);
-        if (!code) code = run_note_other(&notes, c, s, &about, e);
+        if (!code) code = run_note_other(&notes, c, s, &about, dir, e);
         adapter_notes_free(&about);
     }
     if (!code) notes_print(&notes);

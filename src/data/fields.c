@@ -232,14 +232,16 @@ static uint32_t letters_of(const char *word)
 
 const char *field_nearest(enum field *field, const char *key)
 {
+    /* Words of their own: a column of maths data, and what holds messages. */
+    static const char *const own[] = { "contest", "content", "message", "messages" };
     enum { LEAST = 5, MOST = 24 };
     char word[MOST + 1] = "";
     size_t n = strlen(key);
     const char *best = NULL;
     if (n < LEAST || n > MOST || row_of(key) < ROWS) return NULL;
     for (size_t i = 0; i < n; i++) word[i] = folded(key[i]);
-    if (strcmp(word, "contest") == 0)
-        return NULL; /* a word of its own, and a column of maths data */
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strcmp(word, own[i]) == 0) return NULL;
     uint32_t letters = letters_of(word);
     size_t least = n < 7 ? 2 : 3; /* one letter of short names, two of longer ones */
     for (size_t i = 0; i < ROWS; i++) {

@@ -87,30 +87,31 @@ static int note_split(struct str *notes, const struct config *c, const struct se
     return code ? code : str_error(notes, e);
 }
 
-static int note_template(struct str *notes, const struct setup *s,
-                         const struct adapter_notes *about, struct err *e)
+int run_note_template(struct str *notes, const char *where, const char *trained,
+                      const struct template *used, const struct tokenizer *tok, struct err *e)
 {
     uint8_t x[SHA256_BYTES], y[SHA256_BYTES];
-    const struct template *trained;
+    const struct template *t;
     struct err unknown;
-    if (!s->template || !about->template) return 0;
-    if (setup_template(&trained, about->template, s->tok, &unknown)) return 0;
-    int code = template_digest(x, s->template, e);
-    if (!code) code = template_digest(y, trained, e);
+    if (!used || !trained || setup_template(&t, trained, tok, &unknown)) return 0;
+    int code = template_digest(x, used, e);
+    if (!code) code = template_digest(y, t, e);
     if (!code && memcmp(x, y, sizeof x) != 0) {
-        str_addf(notes,
-                 "data.template: the adapter was trained with %s, and is measured here with %s: "
-                 "prompts it has not seen\n",
-                 template_name(trained), template_name(s->template));
+        str_addf(
+            notes,
+            "%s: was trained with the template %s, and is asked here with %s: prompts it has not "
+            "seen\n",
+            where, template_name(t), template_name(used));
     }
-    template_free(trained);
+    template_free(t);
     return code ? code : str_error(notes, e);
 }
 
 int run_note_other(struct str *notes, const struct config *c, const struct setup *s,
-                   const struct adapter_notes *about, struct err *e)
+                   const struct adapter_notes *about, const char *dir, struct err *e)
 {
     bool fraction = c->data.validation.fraction > 0 && s->data.validation.n > 0;
     int code = fraction ? note_split(notes, c, s, about, e) : 0;
-    return code ? code : note_template(notes, s, about, e);
+    if (code || !s->template) return code;
+    return run_note_template(notes, dir, about->template, s->template, s->tok, e);
 }
