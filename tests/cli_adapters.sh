@@ -105,6 +105,13 @@ measured "a run that kept nothing aside" "$were: it had another data.validation"
 rm "$scratch/run-split/config.yaml"
 measured "a run without its configuration" "data.validation: whether the run kept the same records aside is not known*config.yaml*"
 
+# A run's directory is not its adapter.
+generate --model "$scratch/tiny" --adapter "$scratch/run"
+is "a run in the place of an adapter: refused" "$status" 1
+like "a run in the place of an adapter: which to name" "$err" "*found no adapter_config.json, but one in $scratch/run/adapter: name that*"
+generate --model "$scratch/tiny" --adapter "$scratch/run-split"
+like "a run that has a best adapter: that one" "$err" "*but one in $scratch/run-split/best: name that*"
+
 # Another template than the adapter was trained with, given or of another adapter, is said.
 template="*note: *was trained with the template alpaca, and is asked here with llama2: *"
 generate --model "$scratch/tiny" --adapter "$a" --template llama2

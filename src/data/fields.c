@@ -233,7 +233,7 @@ static uint32_t letters_of(const char *word)
 const char *field_nearest(enum field *field, const char *key)
 {
     /* Words of their own: a column of maths data, and what holds messages. */
-    static const char *const own[] = { "contest", "content", "message", "messages" };
+    static const char *const own[] = { "contest", "content", "contents", "message", "messages" };
     enum { LEAST = 5, MOST = 24 };
     char word[MOST + 1] = "";
     size_t n = strlen(key);
