@@ -71,6 +71,64 @@ like "another base: eval of a configuration notes it" "$err" "*was trained on an
 run "$LORAC" eval "$scratch/run.yaml"
 ok "the right base: eval of a configuration is silent" [ "${err/another file/}" = "$err" ]
 
+# lorac eval run.yaml: other records kept aside than in the run, and another template, are said.
+yes '{"prompt": "Number", "completion": " n"}' | head -n 20 |
+    awk '{ sub("Number", "Number " NR); print }' >"$scratch/numbers.jsonl"
+sed 's/records.jsonl, /numbers.jsonl, validation: 0.5, /; s/dir: .*run/&-split/' "$scratch/run.yaml" >"$scratch/split.yaml"
+run "$LORAC" train "$scratch/split.yaml"
+is "a run that keeps a fraction aside" "$status" 0
+measured() { # measured NAME PATTERN [OVERRIDE]...: a pattern of the notes, "" for none
+    run "$LORAC" eval "$scratch/split.yaml" "${@:3}"
+    is "eval of a run: $1: exit code" "$status" 0
+    if [ "$2" ]; then like "eval of a run: $1" "$err" "*note: $2*"; else silent "eval of a run: $1: silent"; fi
+}
+were="data.validation: other records are kept aside now than in the run in \"$scratch/run-split\", so some of these were trained on*"
+may="data.validation: other records may be kept aside now*some of these may have been trained on*"
+measured "as it was trained" ""
+measured "the same split by its own name" "" train.seed=5 data.split_seed=0
+measured "train.seed" "$were: it had another data.split_seed" train.seed=5
+measured "data.split_seed" "$were: it had another data.split_seed" data.split_seed=5
+measured "another fraction" "$may: it had another data.validation" data.validation=0.6
+measured "fewer examples" "$may: it had another data.max_length" data.max_length=200
+measured "data.template" "*best: was trained with the template alpaca, and is asked here with vicuna_v1.1" \
+    data.template=vicuna_v1.1
+measured "validation in a file of its own" "" "data.validation=$scratch/records.jsonl"
+cp "$scratch/numbers.jsonl" "$scratch/numbers.kept"
+echo '{"prompt": "Number 21", "completion": " n"}' >>"$scratch/numbers.jsonl"
+measured "records were added" "$may: the data files have changed since"
+mv "$scratch/numbers.kept" "$scratch/numbers.jsonl"
+sed -i.kept '/split_seed/d' "$scratch/run-split/config.yaml"
+measured "a run of before data.split_seed" "$were: it was begun by an earlier lorac, which chose them by another rule"
+measured "such a run, validation in a file" "" "data.validation=$scratch/records.jsonl"
+sed -i 's/validation: 0.5/validation: 0/' "$scratch/run-split/config.yaml"
+measured "a run that kept nothing aside" "$were: it had another data.validation"
+rm "$scratch/run-split/config.yaml"
+measured "a run without its configuration" "data.validation: whether the run kept the same records aside is not known*config.yaml*"
+
+# A run's directory is not its adapter.
+generate --model "$scratch/tiny" --adapter "$scratch/run"
+is "a run in the place of an adapter: refused" "$status" 1
+like "a run in the place of an adapter: which to name" "$err" "*found no adapter_config.json, but one in $scratch/run/adapter: name that*"
+generate --model "$scratch/tiny" --adapter "$scratch/run-split"
+like "a run that has a best adapter: that one" "$err" "*but one in $scratch/run-split/best: name that*"
+
+# Another template than the adapter was trained with, given or of another adapter, is said.
+template="*note: *was trained with the template alpaca, and is asked here with llama2: *"
+generate --model "$scratch/tiny" --adapter "$a" --template llama2
+like "generate: another template is noted" "$err" "$template"
+generate --model "$scratch/tiny" --adapter "$a" --template alpaca
+silent "generate: the same template: silence"
+evaluate --model "$scratch/tiny" --adapter "$checkpoint" --template llama2
+like "eval of a checkpoint: another template is noted" "$err" "$template"
+run "$LORAC" train "$scratch/run.yaml" data.template=llama2 output.dir="$scratch/run-llama2"
+generate --model "$scratch/tiny" --adapter "$scratch/run-llama2/adapter" --adapter "$a=0.5"
+like "generate: two adapters of different templates are noted" "$err" "$template"
+run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged-alpaca"
+generate --model "$scratch/merged-alpaca" --template llama2
+like "generate: another template than a merged model's is noted" "$err" "$template"
+generate --model "$scratch/merged-alpaca"
+silent "generate: a merged model's own template: silence"
+
 # A lorac.json of an earlier version says nothing that can be compared without reading the base.
 cp -r "$a" "$scratch/old"
 grep -v base_fingerprint "$a/lorac.json" >"$scratch/old/lorac.json"

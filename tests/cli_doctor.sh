@@ -29,6 +29,9 @@ wrong "Slurm's number of threads" 1 "*✗ threads*$((cpus + 3)) (SLURM_CPUS_PER_
 wrong "Slurm without processors" 0 '*! slurm*job "5"*-> #SBATCH --cpus-per-task*' SLURM_JOB_ID=5
 wrong "a lower instruction set" 0 "*kernels*base (LORAC_ISA;*" LORAC_ISA=base
 wrong "an instruction set that is none" 1 "*✗ kernels*-> unset LORAC_ISA*" LORAC_ISA=avx9
+like "a cache that is not there yet is made when needed" \
+    "$(XDG_CACHE_HOME="$scratch/not/yet" "$LORAC" doctor)" "*✓ cache*$scratch/not/yet*"
+wrong "a cache below a file" 0 "*! cache*cannot be written*" "XDG_CACHE_HOME=$PWD/README.md/cache"
 wrong "no cache" 0 "*! cache*set XDG_CACHE_HOME*" XDG_CACHE_HOME= HOME=
 run bash -c "ulimit -Sf 1000000 && '$LORAC' doctor"
 like "a limit on file sizes" "$out" "*! limit*file size*-> ulimit -f unlimited*"

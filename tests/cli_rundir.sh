@@ -95,6 +95,7 @@ a misspelt key|2|train.sed=1
 a missing model|1|model.path=$scratch/none
 a wrong template|2|data.template=alpca
 a missing checkpoint|1|--resume $scratch/none.h5
+a directory as a checkpoint|1|--resume $scratch
 no step above rate 0|2|train.warmup_steps=1 train.max_steps=1
 the same, going on|2|train.warmup_steps=1 train.max_steps=1 --resume auto
 a wrong adapter to start from|1|adapter.init_from=$scratch/none
@@ -108,6 +109,22 @@ for command in plan "data check" "data show"; do
 done
 run env XDG_CACHE_HOME="$scratch/cache" "$LORAC" data prepare "$scratch/run.yaml"
 is "data prepare: makes no directory" "$status$(tree "$scratch/place")" 0
+
+# ---- checkpoints that leave nothing to do elsewhere
+
+place
+config "$scratch/place/done" "train: {max_steps: 2}" >"$scratch/run.yaml"
+train "$scratch/run.yaml"
+is "a run that is finished" "$status" 0
+mkdir "$scratch/other"
+train "$scratch/run.yaml" output.dir="$scratch/other/run" --resume "$scratch/place/done/step-000002.h5"
+is "the last step, in another directory: exit code" "$status" 2
+like "the last step, in another directory: says why" "$err" "*step-000002.h5*is of the last step: nothing is left to train*"
+is "the last step, in another directory: leaves nothing" "$(tree "$scratch/other")" ""
+train "$scratch/run.yaml" --resume "$scratch/place/done"
+like "a directory in the place of a checkpoint: what to write" "$err" "*is a directory, wanted auto*step-....h5*"
+train "$scratch/run.yaml" --resume yes
+like "a word in the place of a checkpoint: what to write" "$err" "*--resume \"yes\": no such file, wanted auto*"
 
 # ---- where it may
 

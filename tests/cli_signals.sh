@@ -135,6 +135,8 @@ start
 kill -KILL "$pid"
 finish
 is "SIGKILL" "$status" 137
+run "$LORAC" inspect "$dir"
+like "SIGKILL: inspect does not say that it runs" "$out" "*status          killed: *--resume auto*"
 run "$LORAC" train "$scratch/run.yaml" --resume auto train.max_steps=300000 --max-hours 0.0001
 is "SIGKILL, then --resume auto: stopped by the time limit" "$status" 85
 like "--max-hours: says so" "$err" "*stopped by the time limit after step *"

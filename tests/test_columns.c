@@ -278,6 +278,91 @@ static void choices_become_lines(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) assert_reads(rows[i][0], rows[i][1]);
 }
 
+/* Tables have a column for each choice. */
+static void choices_in_columns_of_their_own(void **state)
+{
+    (void)state;
+    static const char *const names[][3] = {
+        { "A", "B", "C" },
+        { "A ", "b ", "C " },
+        { "C", "B", "A" }, /* by letter, not by place */
+        { "option_a", "option_b", "option_c" },
+        { "Option A", "Option B", "Option C" },
+        { "optionA", "optionB", "optionC" },
+        { "choice_a", "choice_b", "choice_c" },
+        { "opa", "opb", "opc" },
+        { "option1", "option2", "option3" },
+        { "choice_0", "choice_1", "choice_2" },
+    };
+    static const char *const keys[] = { "answer", "correct_option", "label" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+            bool turned = i == 2;
+            char record[256];
+            snprintf(record, sizeof record,
+                     "{\"question\":\"Q\",\"%s\":\"%s\",\"%s\":2,\"%s\":\"%s\",\"%s\":\"%s\"}",
+                     names[i][0], turned ? "z" : "x", names[i][1], names[i][2], turned ? "x" : "z",
+                     keys[k], "B");
+            assert_reads(record, "U:Q\nA. x\nB. 2\nC. z | A:B. 2");
+        }
+    }
+    static const char *const rows[][2] = {
+        { "{\"question\":\"Q\",\"option1\":\"x\",\"option2\":\"y\",\"answer\":\"1\"}",
+          "U:Q\nA. x\nB. y | A:A. x" },
+        { "{\"question\":\"Q\",\"option0\":\"x\",\"option1\":\"y\",\"answer\":1}",
+          "U:Q\nA. x\nB. y | A:B. y" },
+        { "{\"question\":\"Q\",\"A\":\"x\",\"B\":\"y\",\"C\":\"\",\"D\":null,\"answer\":\"y\"}",
+          "U:Q\nA. x\nB. y | A:B. y" },
+        { "{\"question\":\"Q\",\"A\":\"x\",\"B\":\"\",\"C\":\"y\",\"answer\":\"C\"}",
+          "U:Q\nA. x\nC. y | A:C. y" },
+        { "{\"question\":\"Q\",\"choices\":[\"x\",\"y\"],\"A\":\"p\",\"B\":\"q\",\"answer\":\"B\"}",
+          "U:Q\nA. x\nB. y | A:B. y" },
+        { "{\"question\":\"Q\",\"a\":\"x\",\"b\":\"y\",\"answer\":\"b\"}",
+          "U:Q\nA. x\nB. y | A:B. y" },
+        /* these are no choices */
+        { "{\"question\":\"Q\",\"a\":1,\"b\":2,\"answer\":\"b\"}", "U:Q | A:b" },
+        { "{\"question\":\"Q\",\"a\":\"x\",\"answer\":\"free\"}", "U:Q | A:free" },
+        { "{\"question\":\"Q\",\"b\":\"x\",\"c\":\"y\",\"answer\":\"free\"}", "U:Q | A:free" },
+        { "{\"question\":\"Q\",\"a\":\"x\",\"x\":\"y\",\"answer\":\"free\"}", "U:Q | A:free" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) assert_reads(rows[i][0], rows[i][1]);
+}
+
+/* An index counts from 0, which is said; other ways to name a choice, and free answers, are not. */
+static void what_answers_are_taken_for_is_remarked(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *record;
+        bool index, empty;
+    } rows[] = {
+        { "{\"question\":\"Q\",\"options\":[\"x\",\"y\"],\"answer\":1}", true, false },
+        { "{\"question\":\"Q\",\"options\":[\"x\",\"y\"],\"answer\":\"1\"}", true, false },
+        { "{\"question\":\"Q\",\"options\":[\"x\",\"y\"],\"answer\":\"B\"}", false, false },
+        { "{\"question\":\"Q\",\"options\":[\"1\",\"0\"],\"answer\":\"B\"}", false, false },
+        { "{\"question\":\"Q\",\"answer\":\"1\"}", false, false },
+        { "{\"question\":\"Q\",\"answer\":\"\"}", false, true },
+        { "{\"question\":\"Q\",\"answer\":\" \\n\"}", false, true },
+        { "{\"question\":\"Q\",\"answer\":\"\",\"train\":false}", false, false },
+        { "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\","
+          "\"content\":\"\"}]}",
+          false, true },
+        { "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\","
+          "\"content\":\"\",\"weight\":0}]}",
+          false, false },
+        { "{\"text\":\" \"}", false, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct conversation c = { 0 };
+        struct err e;
+        if (read_one(&c, rows[i].record, &auto_options, &e)) fail_msg("%s", e.msg);
+        if (has_remark(&c, REMARK_INDEX, "answer") != rows[i].index ||
+            has_remark(&c, REMARK_EMPTY, "answers") != rows[i].empty)
+            fail_msg("%s: index or empty", rows[i].record);
+        conversation_free(&c);
+    }
+}
+
 /* The answer begins a line of its own under plain, too, which joins texts as they are. */
 static void choices_under_plain(void **state)
 {
@@ -302,6 +387,8 @@ static const struct {
     { "{\"problem\":\"a\",\"solution\":\"b\",\"answer\":\"4\"}",
       "solution: found another answer than in answer, wanted one: name it with data.columns: "
       "{prompt: problem, completion: answer}" },
+    { "{\"role\":\"user\",\"content\":\"b\"}",
+      "found \"role\", \"content\"; wanted those of tokens" }, /* not context misspelt */
     { "{\"question\":\"a\",\"answers\":[\"b\",\"c\"]}", "answers: found a list of 2 answers" },
     { "{\"question\":\"a\",\"answers\":{\"text\":[]}}", "answers: found an empty list" },
     { "{\"question\":\"a\",\"answers\":[]}", "answers: found an empty list" },
@@ -313,6 +400,10 @@ static const struct {
     { "{\"question\":\"a\",\"options\":[\"x\",\"y\"],\"answer\":\"z\"}",
       "answer: found none of the 2 choices, wanted the letter, the text or the index (from 0 to "
       "1)" },
+    { "{\"question\":\"a\",\"option1\":\"x\",\"option2\":\"y\",\"answer\":0}",
+      "answer: found none of the 2 choices, wanted the letter, the text or the number of one" },
+    { "{\"question\":\"a\",\"A\":\"x\",\"B\":\"y\",\"answer\":\"free\"}",
+      "answer: found none of the 2" },
     { "{\"question\":\"a\",\"options\":[\"x\",\"y\"],\"answer\":2}",
       "answer: found none of the 2" },
     { "{\"question\":\"a\",\"options\":[\"x\",\"y\"],\"answer\":-1}",
@@ -580,6 +671,9 @@ static void exclusions_that_cannot_be_are_refused(void **state)
           "training_detail: found parts of a message to be left out" },
         { "\"training_detail\":[{\"begin_offset\":0,\"end_offset\":0,\"train\":false}]",
           "data.format: segments" },
+        { "\"learn\":false", "found \"learn\", which may say whether it is trained" },
+        { "\"is_target\":0", "found \"is_target\", which may say whether it is trained" },
+        { "\"no_grad\":true", "found \"no_grad\", which may say whether it is trained" },
         { "\"is_trained\":false", "found \"is_trained\", which may say whether it is trained" },
         { "\"skip_loss\":true", "wanted \"train\": false to leave it out" },
     };
@@ -713,6 +807,14 @@ static void other_columns_are_named_once(void **state)
         { "{\"input_ids\":[5,6],\"token_type_ids\":[0,0],\"attention_mask\":[1,1]}",
           "train: token_type_ids: in 100 % of the records, not used; data.columns\n" },
         /* what is read in a way that may surprise */
+        { "{\"question\":\"a\",\"options\":[\"x\",\"y\"],\"answer\":0}\n{\"question\":\"b\","
+          "\"options\":[\"x\",\"y\"],\"answer\":\"B\"}",
+          "train: answer: found a number in 50 % of the records, read as the index of a choice, "
+          "counted from 0 (0 is the first); where yours count from 1 write letters\n" },
+        { "{\"question\":\"a\",\"answer\":\"\"}\n{\"question\":\"b\",\"answer\":\"c\"}",
+          "train: answers: empty in 50 % of the records: what they teach is to answer nothing; "
+          "leave "
+          "those out, or give them \"train\": false\n" },
         { "{\"question\":\"a\",\"answer\":1}\n{\"question\":\"b\",\"answer\":\"1\"}",
           "train: answer: found a number, true or false in 50 % of the records, read as text\n" },
         { "{\"instruction\":\"i\",\"question\":\"a\",\"answer\":\"b\"}",
@@ -756,6 +858,8 @@ int main(void)
         cmocka_unit_test(every_combination_is_one_format),
         cmocka_unit_test(columns_of_one_field),
         cmocka_unit_test(choices_become_lines),
+        cmocka_unit_test(choices_in_columns_of_their_own),
+        cmocka_unit_test(what_answers_are_taken_for_is_remarked),
         cmocka_unit_test(choices_under_plain),
         cmocka_unit_test(losses_are_refused),
         cmocka_unit_test(named_columns),

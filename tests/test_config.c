@@ -281,6 +281,13 @@ static void wrong_overrides(void **state)
           "override: unknown key \"train.num_epoch\"; did you mean train.num_epochs?" },
         { "output.dir=*a", NULL, "override output.dir: the alias \"a\"" },
         { "output.dir=\xff", NULL, "override output.dir: not UTF-8" },
+        { "output.dir=a\x1b[1m", NULL,
+          "override output.dir: control characters are not allowed (byte 1); in double quotes "
+          "write" },
+        { "data.columns={prompt: a, completion: a}", NULL,
+          "override data.columns: found \"a\" as prompt and completion, wanted a column for each" },
+        { "data.columns={system: b, prompt: a, input: b, completion: c}", NULL,
+          "override data.columns: found \"b\" as system and input, wanted a column for each" },
         { "data.columns={prompt: a, prompt: b}", NULL,
           "override data.columns: the key \"prompt\" twice" },
     };

@@ -812,6 +812,41 @@ static void a_text_that_spells_its_prompt(void **state)
     }
 }
 
+/* A prompt that a template wrote already gets another around it: said, except under plain. */
+static void prompts_in_prompts_are_said(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *record;
+        bool said;
+    } rows[] = {
+        { "### Instruction:\\nHi\\n\\n### Response:\\n", true },
+        { "Below is an instruction.\\n\\n### Instruction:\\nHi\\n\\n### Response:", true },
+        { "A chat. USER: Hi ASSISTANT:", true },
+        { "### Human: Hi\\n### Assistant:", true },
+        { "<|user|>\\nHi</s>\\n<|assistant|>\\n", true },
+        { "What does ### Response: mean?", false },
+        { "ASSISTANT: and USER: are names", false },
+        { "Hi", false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        for (int plain = 0; plain < 2; plain++) {
+            struct dataset d;
+            struct str notes = { 0 }, text = { 0 };
+            str_addf(&text, "{\"prompt\":\"%s\",\"completion\":\"yes\"}\n", rows[i].record);
+            struct data_source s = source_of(temp_file("prompts.jsonl", text.p),
+                                             plain ? "plain" : "alpaca");
+            struct data_options o = options_of(&s);
+            open_ok(&d, &o, bytes(), &notes);
+            bool said = notes.n && strstr(notes.p, "prompts.jsonl:1, hold a whole prompt");
+            if (said != (rows[i].said && !plain)) fail_msg("%s: %d", rows[i].record, said);
+            dataset_close(&d);
+            str_free(&notes);
+            str_free(&text);
+        }
+    }
+}
+
 /* How many records spell a special token is said, with the first, on any number of threads. */
 static void special_tokens_in_texts_are_counted(void **state)
 {
@@ -1049,6 +1084,7 @@ int main(void)
         cmocka_unit_test(repeats),
         cmocka_unit_test(copies),
         cmocka_unit_test(a_text_that_spells_its_prompt),
+        cmocka_unit_test(prompts_in_prompts_are_said),
         cmocka_unit_test(special_tokens_in_texts_are_counted),
         cmocka_unit_test(malformed),
         cmocka_unit_test(the_rest_of_a_file_is_never_skipped),

@@ -668,6 +668,11 @@ static const struct sheet sheets[] = {
     { "a.csv", "question,question\na,b\n", 0,
       "error: a.csv:1: columns 1 and 2 are both called \"question\"" },
     { "a", ",question,answer\n0,a,b\n", 0, "error: a:1: column 1 has no name" },
+    { "a", "question,answer,\na,b,\n", 0,
+      "error: a:1: column 3 has no name, wanted one for each column (is there a separator too "
+      "many" },
+    { "a", "question,,answer\na,,b\n", 0,
+      "error: a:1: column 2 has no name, wanted one for each column (name it, or take it out)" },
     { "a.tsv", "\tquestion\tanswer\n0\ta\tb\n", 0, "error: a.tsv:1: column 1 has no name" },
     { "a.csv", "frage,antwort\na,b\n", 0,
       "error: a.csv: header: keys: found \"frage\", \"antwort\"" },

@@ -280,7 +280,11 @@ static void look_cache(struct patient *p)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     const char *dir = base && *base == '/' ? base : home && *home == '/' ? home : NULL;
-    bool fine = dir && access(dir, W_OK) == 0;
+    char there[PATH_BYTES] = ""; /* the part of dir that is there: the rest is made when needed */
+    if (dir) snprintf(there, sizeof there, "%s", dir);
+    while (strrchr(there, '/') && access(there, F_OK) != 0) *strrchr(there, '/') = 0;
+    const char *at = *there ? there : "/";
+    bool fine = dir && dir_exists(at) && access(at, W_OK) == 0;
     facts_check(p->f, fine ? VERDICT_OK : VERDICT_NOTE, "cache",
                 fine ? NULL : "set XDG_CACHE_HOME; otherwise each run hashes its base anew", "%s%s",
                 dir ? dir : "no HOME", fine ? "" : " cannot be written");

@@ -13,6 +13,7 @@
 #include "src/data/dataset.h"
 #include "src/train/base_match.h"
 #include "src/train/evaluate.h"
+#include "src/train/run_match.h"
 #include "src/train/setup.h"
 
 static const char *model, *tokenizer, *data, *format, *template, *train_on = "responses";
@@ -142,20 +143,23 @@ static int run_data(struct err *e)
     return code;
 }
 
-/* The adapter of a run, held against the base that the configuration names now. */
-static int load_best(struct adapter *a, const struct llama *m, const char *dir, struct err *e)
+/* The adapter of a run, held against the base, the data and the template that the configuration names
+ * now. */
+static int load_best(struct adapter *a, const struct config *c, const struct setup *s,
+                     const char *dir, struct err *e)
 {
     struct str notes = { 0 };
     struct adapter_notes about;
-    struct adapter_base base = { &m->shape, m, &notes };
+    struct adapter_base base = { &s->model.shape, &s->model, &notes };
     int code = adapter_open(a, &base, dir, e);
     if (code) return code;
     code = adapter_read_notes(&about, NULL, dir, e);
     if (!code) {
-        code = base_note_other(&notes, m, dir, &about, BASE_READ, e);
+        code = base_note_other(&notes, &s->model, dir, &about, BASE_READ, e);
+        if (!code) code = run_note_other(&notes, c, s, &about, dir, e);
         adapter_notes_free(&about);
     }
-    if (!code && notes.n) fprintf(stderr, "%s", notes.p);
+    if (!code) notes_print(&notes);
     str_free(&notes);
     if (code) adapter_free(a);
     return code;
@@ -182,7 +186,7 @@ static int run_config(const char *path, char *const *overrides, size_t n, struct
     code = path_join(best, c.output.dir, "best", e);
     if (!code) code = path_join(dir, c.output.dir, "adapter", e);
     const char *from = dir_exists(best) ? best : dir;
-    if (!code) code = load_best(&a, &s.model, from, e);
+    if (!code) code = load_best(&a, &c, &s, from, e);
     if (code) config_prefix(e, &c, "output.dir", 0);
     if (!code) {
         term_print(stderr, "%s on %zu %s examples\n", from, x->n,

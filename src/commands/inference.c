@@ -11,6 +11,7 @@
 #include "src/commands/adapters.h"
 #include "src/data/chat_template.h"
 #include "src/train/base_match.h"
+#include "src/train/run_match.h"
 #include "src/train/setup.h"
 
 /* "DIR=WEIGHT" or "DIR"; a path that exists as it stands has no weight. */
@@ -192,6 +193,33 @@ static int find_template(struct inference *x, const char *model, const struct op
     return 0;
 }
 
+/* Adapters, or a merged model, that were trained with another template than they are asked with: one
+ * was given, or they differ among each other. */
+static int note_templates(const struct inference *x, const char *model,
+                          const struct option_list *adapters, struct err *e)
+{
+    const struct template *used = x->template ? x->template : template_named("plain");
+    struct str notes = { 0 };
+    struct adapter_notes about;
+    int code = 0;
+    for (size_t i = 0; !code && i < adapters->n; i++) {
+        char dir[PATH_BYTES];
+        code = inference_adapter_path(dir, adapters, i, e);
+        if (!code) code = adapter_read_notes(&about, NULL, dir, e);
+        if (code) break;
+        code = run_note_template(&notes, dir, about.template, used, x->tok, e);
+        adapter_notes_free(&about);
+    }
+    if (!code && !adapters->n) {
+        code = merged_notes_of(&about, &x->model, model, e);
+        if (!code) code = run_note_template(&notes, model, about.template, used, x->tok, e);
+        adapter_notes_free(&about);
+    }
+    if (!code) notes_print(&notes);
+    str_free(&notes);
+    return code;
+}
+
 int inference_open_text(struct inference *x, const char *model, const char *tokenizer,
                         const char *template, const struct option_list *adapters,
                         enum adapter_check check, struct err *e)
@@ -205,6 +233,7 @@ int inference_open_text(struct inference *x, const char *model, const char *toke
     } else if (!code) {
         code = find_template(x, model, adapters, e);
     }
+    if (!code) code = note_templates(x, model, adapters, e);
     if (code) inference_close(x);
     return code;
 }

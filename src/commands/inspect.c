@@ -305,6 +305,20 @@ static void add_counts(struct facts *f, const char *key, const json_t *counts)
               v[0], v[1], v[2]);
 }
 
+/* What run.json says last; a killed run could not say that it ended. */
+static void add_status(struct facts *f, const char *status, const char *dir)
+{
+    char who[128];
+    bool killed = status && strcmp(status, "running") == 0 && !rundir_busy(who, sizeof who, dir);
+    if (!killed) {
+        facts_text(f, "status", status);
+        return;
+    }
+    facts_add(f, "status", json_string("killed"),
+              "killed: run.json says running, but no process holds the lock; to go on: lorac train "
+              "CONFIG.yaml --resume auto");
+}
+
 int inspect_run(struct facts *f, const char *dir, struct err *e)
 {
     enum { MOST = 4096 };
@@ -318,7 +332,7 @@ int inspect_run(struct facts *f, const char *dir, struct err *e)
     json_t *run = code ? NULL : json_read(path, JSON_BYTES, e);
     if (!run) return e->code;
     facts_text(f, "kind", "training run");
-    facts_text(f, "status", text_of(run, "status"));
+    add_status(f, text_of(run, "status"), dir);
     long long step = json_integer_value(json_object_get(run, "step"));
     long long total = json_integer_value(json_object_get(run, "total_steps"));
     facts_add(f, "step", json_integer(step), "%lld of %lld", step, total);

@@ -242,6 +242,21 @@ static int unknown_member(const struct reading *r, const struct yaml_node *m, co
     return err_usage(r->e, "unknown name %s, wanted %s", err_quotez(m->key), names);
 }
 
+/* A column is one thing: as prompt and answer it would teach to repeat. */
+static int check_apart(const struct config_columns *c, char *const *one, const struct reading *r,
+                       const struct yaml_node *m)
+{
+#define COMPARE(name)                                                                              \
+    if (one != &c->name && c->name && *one && strcmp(c->name, *one) == 0) {                        \
+        *r->line = m->key_line;                                                                    \
+        return err_usage(r->e, "found %s as %s and %s, wanted a column for each",                  \
+                         err_quotez(*one), #name, m->key);                                         \
+    }
+    CONFIG_COLUMNS(COMPARE)
+#undef COMPARE
+    return 0;
+}
+
 static int read_columns(struct config_columns *out, const struct reading *r,
                         const struct yaml_node *v)
 {
@@ -258,6 +273,7 @@ static int read_columns(struct config_columns *out, const struct reading *r,
                                   "prompt, completion, input, system, choices, messages or text");
         }
         int code = read_text(to, r, m, "the name of a column");
+        if (!code) code = check_apart(out, to, r, m);
         if (code) return code;
     }
     return 0;

@@ -67,7 +67,11 @@ static int refuse_syntax(struct builder *b)
     if (p->error == YAML_READER_ERROR) {
         size_t line = 1;
         for (size_t i = 0; i < p->problem_offset && i < b->n; i++) line += b->text[i] == '\n';
-        return refuse(b, line, "not UTF-8 text: %s (byte %zu)", problem, p->problem_offset);
+        bool control = strstr(problem, "control characters") != NULL;
+        return refuse(b, line,
+                      control ? "%s (byte %zu); in double quotes write \\n, \\t or \\xNN"
+                              : "not UTF-8 text: %s (byte %zu)",
+                      problem, p->problem_offset);
     }
     size_t line = p->problem_mark.line + 1;
     const char *remedy = line_has_tab_indent(b, line) ? "; indent with spaces, not with tabs" : "";

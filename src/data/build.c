@@ -97,6 +97,25 @@ static bool spells_mark(const struct tokenizer *tok, const struct turn *t, bool 
     return is_chat && memmem(t->text, t->n, "[INST]", 6) && memmem(t->text, t->n, "[/INST]", 7);
 }
 
+/* Whether a user's text is a prompt that some template wrote already, up to the answer's mark. */
+static bool spells_prompt(const struct turn *t)
+{
+    static const char *const pairs[][2] = {
+        { "### Instruction:", "### Response:" },
+        { "### Human:", "### Assistant:" },
+        { "### User:", "### Assistant:" },
+        { "### Question:", "### Answer:" },
+        { "USER:", "ASSISTANT:" },
+        { "<|user|>", "<|assistant|>" },
+    };
+    const char *end = t->text + t->n;
+    for (size_t i = 0; t->role == ROLE_USER && i < sizeof pairs / sizeof *pairs; i++) {
+        const char *ask = memmem(t->text, t->n, pairs[i][0], strlen(pairs[i][0]));
+        if (ask && memmem(ask, (size_t)(end - ask), pairs[i][1], strlen(pairs[i][1]))) return true;
+    }
+    return false;
+}
+
 static bool spells_special(const struct tokenizer *tok, const char *text, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -107,8 +126,10 @@ static bool spells_special(const struct tokenizer *tok, const char *text, size_t
 }
 
 /* What a record's texts spell, that is learnt as letters. */
-static unsigned spelling_of(const struct build *b, const struct conversation *c)
+static unsigned spelling_of(const struct build *b, const struct conversation *c,
+                            const struct template *template)
 {
+    bool joins = !template || strcmp(template_name(template), "plain") == 0;
     bool is_text = c->kind == RECORD_TEXT, parsed = is_text && b->o->render.parse_special;
     unsigned found = 0;
     if (c->kind == RECORD_TOKENS || c->kind == RECORD_SEGMENTS) return 0;
@@ -118,6 +139,7 @@ static unsigned spelling_of(const struct build *b, const struct conversation *c)
                         (t->input && spells_special(b->tok, t->input, t->input_n))))
             found |= 1u << (is_text ? SPELT_IN_TEXT : SPELT_IN_CHAT);
         if (spells_mark(b->tok, t, !is_text)) found |= 1u << SPELT_MARK;
+        if (!is_text && !joins && spells_prompt(t)) found |= 1u << SPELT_PROMPT;
     }
     return found;
 }
@@ -146,7 +168,7 @@ static void read_slot(struct slot *s, struct worker *w, const struct build *b,
         s->code = fit_record(&w->fit, &s->examples, &s->result, c, &fit, &s->e);
         s->fault = s->result.without_targets ? FAULT_TARGETS : FAULT_ORDER;
     }
-    if (!s->code) s->spelt = spelling_of(b, c);
+    if (!s->code) s->spelt = spelling_of(b, c, source->template);
     if (!s->code && by_fraction(o)) s->code = split_group(&s->group, c, o->seed, &s->e);
     if (s->code) records_prefix(r, &s->slice, &s->e);
     if (!s->code) s->code = digest_slot(s);

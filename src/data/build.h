@@ -24,9 +24,9 @@ struct build_side {
 enum side { TRAIN, VALIDATION, SIDES };
 
 /* Records that spell what they do not mean: special tokens of the tokenizer in a text record, or in
- * a conversation; marks of a template that the tokenizer does not know, or that a template places.
- * */
-enum { SPELT_IN_TEXT, SPELT_IN_CHAT, SPELT_MARK, SPELLINGS };
+ * a conversation; marks of a template that the tokenizer does not know, or that a template places;
+ * a whole prompt of a template inside a user's text. */
+enum { SPELT_IN_TEXT, SPELT_IN_CHAT, SPELT_MARK, SPELT_PROMPT, SPELLINGS };
 struct spelling {
     size_t n, line;
     const char *path; /* of the first one, and its line */

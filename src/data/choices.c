@@ -241,14 +241,26 @@ static size_t by_index(const struct choices *c, const char *text, size_t n)
     return index < c->n ? index : NOT_FOUND;
 }
 
-/* Every way to read the answer has to mean the same choice; labels are stronger than an index. */
-static size_t meant(const struct choices *c, const char *text, size_t n)
+/* Whether the choices have numbers of their own: an index beside them could be off by one. */
+static bool are_numbered(const struct choices *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        size_t n = c->at[i].label_n;
+        if (n && strspn(c->texts.p + c->at[i].label, "0123456789") == n) return true;
+    }
+    return false;
+}
+
+/* Every way to read the answer has to mean the same choice; labels are stronger than an index.
+ * *counted: it is an index and nothing else. */
+static size_t meant(bool *counted, const struct choices *c, const char *text, size_t n)
 {
     size_t label = by_label(c, text, n), own = by_text(c, text, n, false);
     if (own == NOT_FOUND) own = by_text(c, text, n, true);
     size_t letter = label == NOT_FOUND ? by_letter(c, text, n) : label;
-    size_t index = label == NOT_FOUND ? by_index(c, text, n) : label;
+    size_t index = label != NOT_FOUND ? label : are_numbered(c) ? NOT_FOUND : by_index(c, text, n);
     size_t ways[] = { label, letter, own, index }, found = NOT_FOUND;
+    *counted = label == NOT_FOUND && letter == NOT_FOUND && own == NOT_FOUND;
     for (size_t i = 0; i < 4; i++) {
         if (ways[i] == NOT_FOUND) continue;
         if (found != NOT_FOUND && found != ways[i]) return SEVERAL;
@@ -272,8 +284,10 @@ int choices_find(size_t *out, const struct choices *c, const struct reading *r, 
     while (from < n && is_blank(text.p[from])) from++;
     while (n > from && is_blank(text.p[n - 1])) n--;
     if (!code) code = str_error(&text, r->e);
-    if (!code) *out = n > from ? meant(c, text.p + from, n - from) : NOT_FOUND;
+    bool counted = false;
+    if (!code) *out = n > from ? meant(&counted, c, text.p + from, n - from) : NOT_FOUND;
     str_free(&text);
+    if (!code && *out < CHOICES_MOST && counted) reading_remark(r, REMARK_INDEX, key);
     if (code || *out < CHOICES_MOST) return code;
     if (*out == SEVERAL) {
         return reading_fault(r, FAULT_VALUE, key,
@@ -281,9 +295,11 @@ int choices_find(size_t *out, const struct choices *c, const struct reading *r, 
                              "wanted its letter (or, to read no choices, data.columns)",
                              c->n);
     }
+    char index[48] = "number";
+    if (!are_numbered(c)) snprintf(index, sizeof index, "index (from 0 to %zu)", c->n - 1);
     return reading_fault(r, FAULT_VALUE, key,
-                         "found none of the %zu choices, wanted the letter, the text or the index "
-                         "(from 0 to %zu) of one; or, to read the answer as it stands, "
+                         "found none of the %zu choices, wanted the letter, the text or the %s "
+                         "of one; or, to read the answer as it stands, "
                          "data.columns: {prompt: ..., completion: ...}",
-                         c->n, c->n - 1);
+                         c->n, index);
 }

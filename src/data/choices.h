@@ -5,8 +5,9 @@
  *              that the texts bring along ("B) ...") are not written twice. One text with all choices
  *              stands as it is, and so does its answer
  *   letters    the labels where they are letters, else A, B, C, ... in the order of the list
- *   answer     a label, a letter ("B", "(b)", "B. text"), a text, or an index that counts from 0. What
- *              is none of them, or more than one that differ, is an error */
+ *   answer     a label, a letter ("B", "(b)", "B. text"), a text, or an index that counts from 0, which
+ *              is remarked, and which choices with numbers as labels do not have. What is none of
+ *              them, or more than one that differ, is an error */
 #ifndef LORAC_DATA_CHOICES_H
 #define LORAC_DATA_CHOICES_H
 

@@ -46,6 +46,8 @@ enum remark {
     REMARK_SCALAR,    /* a number, true or false that was read as text */
     REMARK_JOINED,    /* columns that are the same part of the prompt, joined */
     REMARK_REASONING, /* reasoning that was put in front of its answer */
+    REMARK_INDEX,     /* a number that was read as the index of a choice */
+    REMARK_EMPTY,     /* an answer of nothing but white space, which is learnt */
     REMARK_KINDS
 };
 

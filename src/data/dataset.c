@@ -244,6 +244,9 @@ static void note_spellings(struct str *notes, const struct build *b)
         [SPELT_MARK] =
             "spell marks of another prompt template ([INST], <|im_end|>, </s>), which are "
             "learnt as letters; take them out, or choose the model that has them as tokens",
+        [SPELT_PROMPT] =
+            "hold a whole prompt of a template (### Instruction: ... ### Response:), around which "
+            "data.template writes another; take it out, or write template: plain",
     };
     for (int k = 0; k < SPELLINGS; k++) {
         const struct spelling *s = &b->spelt[k];

@@ -122,8 +122,12 @@ static int unwanted(const struct reading *r, const char *at, const char *field, 
 /* A key that speaks of training under a name that is not known: a mistake to guess at. */
 static bool sounds_like_one(const char *key, const json_t *v)
 {
+    static const char *const words[] = { "train",  "loss",          "mask",    "learn", "supervis",
+                                         "target", "requires_grad", "no_grad", "skip" };
     if (!json_is_boolean(v) && !json_is_number(v)) return false;
-    return strstr(key, "train") || strstr(key, "loss") || strstr(key, "mask");
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strstr(key, words[i])) return true;
+    return false;
 }
 
 static int unknown_key(const struct reading *r, const char *at, const json_t *object,
@@ -228,6 +232,20 @@ static bool is_bad(const struct reading *r, const json_t *record)
     return bad;
 }
 
+/* Answers of nothing are learnt as an EOS alone. */
+static void remark_empty(const struct conversation *c, const struct reading *r)
+{
+    static const char white[] = " \t\r\n";
+    if (c->kind != RECORD_CHAT && c->kind != RECORD_ALPACA) return;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct turn *t = &c->turns[i];
+        if (t->role != ROLE_ASSISTANT || !t->train || t->context) continue;
+        if (t->text[strspn(t->text, white)]) continue;
+        conversation_remark(r->c, REMARK_EMPTY, "answers");
+        return;
+    }
+}
+
 int reading_excluded(const struct reading *r, const json_t *record)
 {
     bool train = true, answers = false;
@@ -237,5 +255,6 @@ int reading_excluded(const struct reading *r, const json_t *record)
     read_role_mask(r, record, &answers);
     int code = reading_train(&train, r, "", record, "", 0, r->used);
     if (!code && (!train || answers)) conversation_exclude(r->c);
+    if (!code) remark_empty(r->c, r);
     return code;
 }

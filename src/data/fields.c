@@ -8,50 +8,29 @@ static const struct {
     enum field field;
     const char *only_with; /* a synonym only beside a column of this name */
 } rows[] = {
-    { "instruction", FIELD_PROMPT, NULL },
-    { "prompt", FIELD_PROMPT, NULL },
-    { "question", FIELD_PROMPT, NULL },
-    { "query", FIELD_PROMPT, NULL },
-    { "problem", FIELD_PROMPT, NULL },
-    { "question_stem", FIELD_PROMPT, NULL },
-    { "input", FIELD_INPUT, NULL },
-    { "inputs", FIELD_INPUT, NULL },
-    { "context", FIELD_INPUT, NULL },
-    { "contexts", FIELD_INPUT, NULL },
-    { "passage", FIELD_INPUT, NULL },
-    { "passages", FIELD_INPUT, NULL },
-    { "document", FIELD_INPUT, NULL },
-    { "documents", FIELD_INPUT, NULL },
-    { "article", FIELD_INPUT, NULL },
-    { "paragraph", FIELD_INPUT, NULL },
+    { "instruction", FIELD_PROMPT, NULL },    { "prompt", FIELD_PROMPT, NULL },
+    { "question", FIELD_PROMPT, NULL },       { "query", FIELD_PROMPT, NULL },
+    { "problem", FIELD_PROMPT, NULL },        { "question_stem", FIELD_PROMPT, NULL },
+    { "input", FIELD_INPUT, NULL },           { "inputs", FIELD_INPUT, NULL },
+    { "context", FIELD_INPUT, NULL },         { "contexts", FIELD_INPUT, NULL },
+    { "passage", FIELD_INPUT, NULL },         { "passages", FIELD_INPUT, NULL },
+    { "document", FIELD_INPUT, NULL },        { "documents", FIELD_INPUT, NULL },
+    { "article", FIELD_INPUT, NULL },         { "paragraph", FIELD_INPUT, NULL },
     { "source", FIELD_INPUT, "target" }, /* else it says where a record comes from */
-    { "output", FIELD_COMPLETION, NULL },
-    { "outputs", FIELD_COMPLETION, NULL },
-    { "completion", FIELD_COMPLETION, NULL },
-    { "response", FIELD_COMPLETION, NULL },
-    { "answer", FIELD_COMPLETION, NULL },
-    { "answers", FIELD_COMPLETION, NULL },
-    { "solution", FIELD_COMPLETION, NULL },
-    { "target", FIELD_COMPLETION, NULL },
-    { "targets", FIELD_COMPLETION, NULL },
-    { "chosen", FIELD_COMPLETION, NULL },
-    { "choices", FIELD_CHOICES, NULL },
-    { "options", FIELD_CHOICES, NULL },
-    { "answerkey", FIELD_KEY, NULL },
-    { "answer_key", FIELD_KEY, NULL },
-    { "answer_idx", FIELD_KEY, NULL },
-    { "answer_index", FIELD_KEY, NULL },
-    { "correct_answer", FIELD_KEY, NULL },
-    { "correct", FIELD_KEY, NULL },
-    { "label", FIELD_KEY, NULL },
-    { "system", FIELD_SYSTEM, NULL },
-    { "system_prompt", FIELD_SYSTEM, NULL },
-    { "system_message", FIELD_SYSTEM, NULL },
-    { "reasoning_content", FIELD_REASONING, NULL },
-    { "reasoning", FIELD_REASONING, NULL },
-    { "thinking", FIELD_REASONING, NULL },
-    { "thought", FIELD_REASONING, NULL },
-    { "chain_of_thought", FIELD_REASONING, NULL },
+    { "output", FIELD_COMPLETION, NULL },     { "outputs", FIELD_COMPLETION, NULL },
+    { "completion", FIELD_COMPLETION, NULL }, { "response", FIELD_COMPLETION, NULL },
+    { "answer", FIELD_COMPLETION, NULL },     { "answers", FIELD_COMPLETION, NULL },
+    { "solution", FIELD_COMPLETION, NULL },   { "target", FIELD_COMPLETION, NULL },
+    { "targets", FIELD_COMPLETION, NULL },    { "chosen", FIELD_COMPLETION, NULL },
+    { "choices", FIELD_CHOICES, NULL },       { "options", FIELD_CHOICES, NULL },
+    { "answerkey", FIELD_KEY, NULL },         { "answer_key", FIELD_KEY, NULL },
+    { "answer_idx", FIELD_KEY, NULL },        { "answer_index", FIELD_KEY, NULL },
+    { "correct_answer", FIELD_KEY, NULL },    { "correct_option", FIELD_KEY, NULL },
+    { "correct", FIELD_KEY, NULL },           { "label", FIELD_KEY, NULL },
+    { "system", FIELD_SYSTEM, NULL },         { "system_prompt", FIELD_SYSTEM, NULL },
+    { "system_message", FIELD_SYSTEM, NULL }, { "reasoning_content", FIELD_REASONING, NULL },
+    { "reasoning", FIELD_REASONING, NULL },   { "thinking", FIELD_REASONING, NULL },
+    { "thought", FIELD_REASONING, NULL },     { "chain_of_thought", FIELD_REASONING, NULL },
     { "complex_cot", FIELD_REASONING, NULL },
 };
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -132,9 +111,81 @@ static void find_named(struct fields *f, const json_t *record, const struct reco
     }
 }
 
+/* ---- a column for each choice --------------------------------------------------------------- */
+
+static const struct {
+    const char *text;
+    bool numbers; /* may be followed by a number too */
+} option_prefixes[] = {
+    { "option_", true }, { "option", true }, { "choice_", true },
+    { "choice", true },  { "op", false },    { "", false },
+};
+
+/* The letter or number behind the prefix, which ends the name; 0: the name is another. */
+static char option_label(const char *key, const char *prefix, bool numbers)
+{
+    while (*prefix && folded(*key) == *prefix) key++, prefix++;
+    if (*prefix || !*key || key[1 + strspn(key + 1, " ")]) return 0;
+    char label = folded(*key);
+    if (label >= 'a' && label <= 'z') return (char)(label - 'a' + 'A');
+    return numbers && label >= '0' && label <= '9' ? label : 0;
+}
+
+static bool may_be_choice(const json_t *value)
+{
+    return json_is_string(value) || json_is_number(value) || json_is_null(value);
+}
+
+static bool is_nothing(const json_t *value)
+{
+    return json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0);
+}
+
+static void add_option(struct fields *f, const char *key, const json_t *value, char label)
+{
+    size_t i = f->n_options;
+    if (i == CHOICES_MOST) return;
+    for (; i > 0 && f->option[i - 1].label > label; i--) f->option[i] = f->option[i - 1];
+    f->option[i] = (struct option_column){ key, value, label };
+    f->n_options++;
+}
+
+/* Letters from A on, or numbers from 0 or 1 on, at least two, with one prefix. */
+static bool are_options(const struct fields *f)
+{
+    char first = f->option[0].label;
+    if (f->n_options < 2 || !strchr("A01", first)) return false;
+    for (size_t i = 1; i < f->n_options; i++)
+        if (f->option[i].label != first + (char)i) return false;
+    return true;
+}
+
+static void find_options(struct fields *f, const json_t *record)
+{
+    const char *key;
+    json_t *value;
+    for (size_t k = 0; k < sizeof option_prefixes / sizeof *option_prefixes; k++) {
+        f->n_options = 0;
+        json_object_foreach((json_t *)(uintptr_t)record, key, value)
+        {
+            char label = option_label(key, option_prefixes[k].text, option_prefixes[k].numbers);
+            /* a and b that hold numbers are anything but choices */
+            if (json_is_number(value) && key[0] >= 'a' && key[1] == 0) continue;
+            if (label && may_be_choice(value)) add_option(f, key, value, label);
+        }
+        if (are_options(f)) break;
+        f->n_options = 0;
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < f->n_options; i++)
+        if (!is_nothing(f->option[i].value)) f->option[kept++] = f->option[i];
+    f->n_options = kept;
+}
+
 void fields_find(struct fields *f, const json_t *record, const struct record_columns *named)
 {
     memset(f->n, 0, sizeof f->n);
+    f->n_options = 0;
     f->input_is_prompt = false;
     if (named && (named->prompt || named->completion)) {
         find_named(f, record, named);
@@ -150,6 +201,7 @@ void fields_find(struct fields *f, const json_t *record, const struct record_col
         insert(f, rows[row].field, key, value, row);
     }
     drop_nulls(f);
+    if (f->n[FIELD_CHOICES] == 0) find_options(f, record);
     if (named && named->system) {
         json_t *system = json_object_get(record, named->system);
         f->n[FIELD_SYSTEM] = 0;
@@ -164,7 +216,7 @@ void fields_find(struct fields *f, const json_t *record, const struct record_col
 bool fields_complete(const struct fields *f)
 {
     return f->n[FIELD_PROMPT] &&
-           (f->n[FIELD_COMPLETION] || (f->n[FIELD_CHOICES] && f->n[FIELD_KEY]));
+           (f->n[FIELD_COMPLETION] || ((f->n[FIELD_CHOICES] || f->n_options) && f->n[FIELD_KEY]));
 }
 
 /* ---- misspellings --------------------------------------------------------------------------- */
@@ -180,14 +232,16 @@ static uint32_t letters_of(const char *word)
 
 const char *field_nearest(enum field *field, const char *key)
 {
+    /* Words of their own: a column of maths data, and what holds messages. */
+    static const char *const own[] = { "contest", "content", "contents", "message", "messages" };
     enum { LEAST = 5, MOST = 24 };
     char word[MOST + 1] = "";
     size_t n = strlen(key);
     const char *best = NULL;
     if (n < LEAST || n > MOST || row_of(key) < ROWS) return NULL;
     for (size_t i = 0; i < n; i++) word[i] = folded(key[i]);
-    if (strcmp(word, "contest") == 0)
-        return NULL; /* a word of its own, and a column of maths data */
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strcmp(word, own[i]) == 0) return NULL;
     uint32_t letters = letters_of(word);
     size_t least = n < 7 ? 2 : 3; /* one letter of short names, two of longer ones */
     for (size_t i = 0; i < ROWS; i++) {

@@ -7,7 +7,8 @@
  *               text once. Without one the first input is the prompt
  *   input       what the question is about; several are joined likewise
  *   completion  the answer: one text. Two different ones are refused, for one of them would be lost
- *   choices     the answers to choose from (choices.h), on lines after the question
+ *   choices     the answers to choose from (choices.h), on lines after the question; or a column for
+ *               each: A, B, ...; option_a, option_b, ...; option1, option2, ...
  *   key         the right choice, where the answer's own column is something else or not there
  *   system      the system text: one
  *   reasoning   what comes before the answer, as <think>...</think>
@@ -17,6 +18,7 @@
 #define LORAC_DATA_FIELDS_H
 
 #include "src/base/json.h"
+#include "src/data/choices.h"
 #include "src/data/shapes.h"
 
 enum field {
@@ -41,6 +43,14 @@ struct fields {
         size_t row;
     } at[FIELDS][FIELD_COLUMNS];
     size_t n[FIELDS];
+    /* Where no column has the choices, those that hold one each, by letter or number; empty ones left
+     * out. */
+    struct option_column {
+        const char *key;
+        const json_t *value;
+        char label;
+    } option[CHOICES_MOST];
+    size_t n_options;
     bool input_is_prompt; /* the first input was taken as the prompt */
 };
 

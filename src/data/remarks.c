@@ -93,6 +93,11 @@ void remarks_say(struct str *notes, const struct remarks *r, const char *file)
         [REMARK_SCALAR] = "found a number, true or false %s, read as text",
         [REMARK_JOINED] = "%s, joined in this order by a blank line; data.columns chooses",
         [REMARK_REASONING] = "%s, read as <think>...</think> in front of the answer",
+        [REMARK_INDEX] =
+            "found a number %s, read as the index of a choice, counted from 0 (0 is the "
+            "first); where yours count from 1 write letters",
+        [REMARK_EMPTY] = "empty %s: what they teach is to answer nothing; leave those out, or give "
+                         "them \"train\": false",
     };
     say_unused(notes, r, file);
     for (size_t i = 0; i < r->n; i++) {

@@ -1,5 +1,5 @@
 /* What the readers remarked on, counted over the records of one file, and told in notes: columns
- * that were not used, numbers taken as text, columns that were joined.
+ * that were not used, numbers taken as text or as an index, columns that were joined, empty answers.
  *
  * A table of bounded size: names beyond REMARKS_MOST are counted together. It depends on the records
  * and their order alone. */

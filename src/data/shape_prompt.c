@@ -282,6 +282,30 @@ static int lacking(const struct reading *r, const struct fields *f, const json_t
     return code;
 }
 
+/* A column that data.columns names is not there; one in other letters may be meant. */
+static int lacking_named(const struct reading *r, const json_t *v, const char *name)
+{
+    const char *key, *near = NULL;
+    json_t *value;
+    size_t least = strlen(name) < 5 ? 1 : 3;
+    struct str hint = { 0 };
+    json_object_foreach((json_t *)(uintptr_t)v, key, value)
+    {
+        size_t distance = strcasecmp(key, name) == 0 ? 0 : str_distance(key, name);
+        if (distance >= least) continue;
+        least = distance;
+        near = key;
+    }
+    str_addz(&hint, "a string: data.columns names it");
+    if (near) str_addz(&hint, "; did you mean ");
+    if (near) hint_name(&hint, near);
+    if (near) str_addc(&hint, '?');
+    int code = str_error(&hint, r->e);
+    if (!code) code = reading_unwanted(r, name, NULL, hint.p);
+    str_free(&hint);
+    return code;
+}
+
 /* A part of the prompt under a misspelt name would be lost where the rest makes a record all the
  * same. */
 static int check_misspelt(const struct reading *r, const struct fields *f, const json_t *v)
@@ -306,6 +330,22 @@ static int check_misspelt(const struct reading *r, const struct fields *f, const
     return 0;
 }
 
+/* Choices that have a column each. */
+static int read_options(struct choices *c, const struct reading *r, const struct fields *f)
+{
+    json_t *map = json_object();
+    int code = map ? 0 : err_set(r->e, "out of memory: choices");
+    for (size_t i = 0; !code && i < f->n_options; i++) {
+        const char label[] = { f->option[i].label, 0 };
+        reading_use(r, f->option[i].key);
+        if (json_object_set(map, label, (json_t *)(uintptr_t)f->option[i].value))
+            code = err_set(r->e, "out of memory: choices");
+    }
+    if (!code) code = choices_read(c, r, f->option[0].key, map);
+    json_decref(map);
+    return code;
+}
+
 static void use_fields(const struct reading *r, const struct fields *f)
 {
     for (int i = 0; i < FIELDS; i++) {
@@ -321,6 +361,7 @@ static int read_turns(const struct reading *r, const struct fields *f, const jso
     int code = reading_system(r, v);
     if (!code && !r->columns->prompt) code = reading_history(r, v);
     if (!code && f->n[FIELD_CHOICES]) code = choices_read(&c, r, choices->key, choices->value);
+    if (!code && f->n_options) code = read_options(&c, r, f);
     if (!code && f->n[FIELD_COMPLETION] == 0 && c.n == 0) {
         code = reading_fault(r, FAULT_VALUE, choices->key,
                              "found no choices, and no answer but the key of one");
@@ -345,8 +386,7 @@ static int read_exchange(const struct reading *r, const json_t *v, const char *p
     fields_find(&f, v, r->columns);
     if (!named && !fields_complete(&f) && is_dialogue(v)) return read_dialogue(r, v);
     if (named && !fields_complete(&f)) {
-        return reading_unwanted(r, f.n[FIELD_PROMPT] ? completion : prompt, NULL,
-                                "a string: data.columns names it");
+        return lacking_named(r, v, f.n[FIELD_PROMPT] ? completion : prompt);
     }
     if (!fields_complete(&f)) return lacking(r, &f, v, prompt, completion);
     int code = named ? 0 : check_misspelt(r, &f, v);

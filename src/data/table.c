@@ -171,10 +171,12 @@ static int check_names(const struct table *t, struct err *e)
     for (size_t i = 0; i < n; i++) {
         size_t length = strlen(t->names[i]), where;
         if (length == 0) {
-            return err_set(e,
-                           "column %zu has no name, wanted one for each column (pandas writes its "
-                           "index so; to_csv(..., index=False) leaves it out)",
-                           i + 1);
+            return err_set(e, "column %zu has no name, wanted one for each column (%s)", i + 1,
+                           i == 0
+                               ? "pandas writes its index so; to_csv(..., index=False) leaves it "
+                                 "out"
+                           : i + 1 == n ? "is there a separator too many at the end of each line?"
+                                        : "name it, or take it out");
         }
         if (!utf8_valid(t->names[i], length, &where)) {
             return err_set(e, "the name of column %zu is not valid UTF-8", i + 1);

@@ -393,6 +393,21 @@ int peft_config_read_file(struct peft_config *c, const char *path, struct err *e
     return code;
 }
 
+/* A directory that holds adapters in others, as a run's does: the one to name. */
+static int no_config(const char *dir, struct err *e)
+{
+    static const char *const inner[] = { "best", "adapter" };
+    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++) {
+        char sub[PATH_BYTES], path[PATH_BYTES];
+        int code = path_join(sub, dir, inner[i], e);
+        if (!code) code = path_join(path, sub, config_name, e);
+        if (code) return code;
+        if (!file_exists(path)) continue;
+        return err_set(e, "%s: found no %s, but one in %s: name that", dir, config_name, sub);
+    }
+    return err_set(e, "%s: found no %s, wanted a directory that PEFT saved", dir, config_name);
+}
+
 int peft_config_read(struct peft_config *c, const char *dir, struct err *e)
 {
     char path[PATH_BYTES];
@@ -400,7 +415,7 @@ int peft_config_read(struct peft_config *c, const char *dir, struct err *e)
     int code = path_join(path, dir, config_name, e);
     if (code) return code;
     if (!file_exists(path)) {
-        return err_set(e, "%s: found no %s, wanted a directory that PEFT saved", dir, config_name);
+        return no_config(dir, e);
     }
     return peft_config_read_file(c, path, e);
 }

@@ -176,6 +176,12 @@ static int resume_file(struct trainer *t, const char *file, struct err *e)
 {
     bool damaged = false, own = is_own(t, file), used = false;
     size_t n = 0;
+    if (dir_exists(file) || !file_exists(file)) {
+        return err_set(e,
+                       "--resume %s: %s, wanted auto, for the newest checkpoint in output.dir, or "
+                       "a checkpoint's file (step-....h5)",
+                       err_quotez(file), dir_exists(file) ? "is a directory" : "no such file");
+    }
     int code = own ? 0 : rundir_used(&used, t->config->output.dir, e);
     if (code) return code;
     if (used) {
@@ -186,6 +192,12 @@ static int resume_file(struct trainer *t, const char *file, struct err *e)
         return config_prefix(e, t->config, "output.dir", 0);
     }
     code = try_checkpoint(t, file, &damaged, e);
+    if (!code && !own && t->step == t->total && !t->eval_pending) {
+        return err_usage(e,
+                         "%s: is of the last step: nothing is left to train in another output.dir; "
+                         "generate, eval and merge take it as --adapter",
+                         err_quotez(file));
+    }
     if (!code && own) code = rundir_prune_after(&t->dir, t->step, &n, e);
     if (!code && n > 0) {
         progress_note(&t->progress, "removed: %zu newer checkpoint%s, which this run makes again",
