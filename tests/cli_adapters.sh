@@ -117,6 +117,9 @@ for model in merged merged.gguf converted.gguf converted again.gguf; do
     generate --model "$scratch/$model"
     silent "$model: without an adapter nothing is noted"
 done
+run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" --adapter "$scratch/elsewhere" -o "$scratch/twice"
+is "one adapter named twice: exit code" "$status" 2
+like "one adapter named twice: message" "$err" "*elsewhere: the same adapter was named before, and would count twice; write it once, with its weight*"
 sed 's/max_steps: 2/max_steps: 3/' "$scratch/run.yaml" >"$scratch/run2.yaml"
 run "$LORAC" train "$scratch/run2.yaml" "output.dir=$scratch/run2"
 is "another adapter" "$status" 0

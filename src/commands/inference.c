@@ -33,7 +33,7 @@ static int split_weight(char dir[PATH_BYTES], double *weight, const char *text, 
     return 0;
 }
 
-/* An adapter that is in the model already would count twice. */
+/* An adapter that is in the model already would count twice, as one that is named twice. */
 static int check_merged(struct inference *x, const struct adapter *a, const char *dir,
                         const char *model, enum adapter_check check, struct str *notes, bool *is,
                         struct err *e)
@@ -44,6 +44,14 @@ static int check_merged(struct inference *x, const struct adapter *a, const char
     int code = adapter_digest(hex, a, e);
     if (code) return code;
     *is = digest_list_has(&x->merged, hex);
+    struct digest_list in_base = x->merged;
+    in_base.n = x->n_merged;
+    if (*is && check == CHECK_MERGE && !digest_list_has(&in_base, hex)) {
+        return err_usage(e,
+                         "%s: the same adapter was named before, and would count twice; write it "
+                         "once, with its weight behind it (%s=2)",
+                         dir, dir);
+    }
     if (*is && check == CHECK_MERGE) {
         return err_set(
             e,
@@ -94,6 +102,7 @@ static int open_adapters(struct inference *x, const struct option_list *list, co
     struct str notes = { 0 };
     size_t n = 0;
     int code = list->n ? base_read_merged(&x->merged, &x->model, model, e) : 0;
+    x->n_merged = x->merged.n;
     for (; !code && n < list->n; n += !code)
         code = open_adapter(x, &parts[n], list->at[n], model, check, &notes, e);
     if (!code) notes_print(&notes);
@@ -207,6 +216,39 @@ int inference_open_text(struct inference *x, const char *model, const char *toke
     }
     if (code) inference_close(x);
     return code;
+}
+
+/* A tokenizer that takes the place of the base's own takes that of its chat template too. */
+static int open_named(struct tokenizer **t, const struct llama *m, const char *model,
+                      const char *named, struct err *e)
+{
+    struct tokenizer *own;
+    struct err none;
+    int code = tokenizer_find(t, model, named, e);
+    if (!code) code = tokenizer_fit(*t, m->shape.V, model, e);
+    if (code || tokenizer_chat_template(*t)) return code;
+    if (tokenizer_find(&own, model, NULL, &none)) return 0;
+    if (tokenizer_chat_template(own)) {
+        term_print(stderr,
+                   "note: the base's chat template is left out: it belongs to the base's own "
+                   "tokenizer, and %s has none\n",
+                   named);
+    }
+    tokenizer_free(own);
+    return 0;
+}
+
+int tokenizer_to_write(struct tokenizer **t, const struct llama *m, const char *model,
+                       const char *named, struct err *e)
+{
+    struct err none;
+    *t = NULL;
+    if (named) return open_named(t, m, model, named, e);
+    if (tokenizer_find(t, model, NULL, &none)) {
+        *t = NULL;
+        term_print(stderr, "note: no tokenizer is written: %s\n", none.msg);
+    }
+    return 0;
 }
 
 void inference_close(struct inference *x)

@@ -282,9 +282,14 @@ static int read_roles(struct sidecars *s, struct err *e)
 
 /* ---- chat template -------------------------------------------------------------------------- */
 
-/* A text, or [{ name, template }]: the one named "default", else the first. */
+/* A text, or [{ name, template }], or { name: template }: the one named "default", else the first. */
 static const char *template_of(const json_t *v)
 {
+    if (json_is_object(v)) {
+        const json_t *named = json_object_get(v, "default");
+        void *any = json_object_iter((json_t *)v);
+        return json_string_value(named ? named : any ? json_object_iter_value(any) : NULL);
+    }
     if (!json_is_array(v)) return json_string_value(v);
     const char *first = NULL;
     for (size_t i = 0; i < json_array_size(v); i++) {
