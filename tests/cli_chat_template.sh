@@ -173,4 +173,24 @@ is "letters that spell a token: exit code" "$status" 0
 run "$LORAC" merge --model "$scratch/plain" --adapter "$scratch/spelt/adapter" -o "$scratch/spelt-merged"
 like "what a chat template cannot say is said" "$err" "*note: the merged model has no place for the adapter's prompt template*spells a special token*"
 ok "and nothing is written" test -z "$(grep chat_template "$scratch/spelt-merged/tokenizer_config.json")"
+# ---- the forms in which a tokenizer_config.json has its template ----
+zephyr=$(chat_template zephyr)
+for form in '{"default": T, "tool_use": "x"}' '{"rag": T}' '[{"name": "tool_use", "template": "x"}, {"name": "default", "template": T}]'; do
+    model form
+    perl -MJSON::PP -e '
+        my ($file, $form, $jinja) = @ARGV;
+        my $text = JSON::PP->new->allow_nonref->encode($jinja);
+        $form =~ s/\bT\b/$text/;
+        open my $out, ">", $file or die;
+        print {$out} "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\", \"chat_template\": $form}";' \
+        "$scratch/form/tokenizer_config.json" "$form" "$zephyr"
+    generate form
+    is "chat_template as $form: is read" "$out$err" "$("$LORAC" generate --model "$scratch/zephyr" --prompt Hi --max-new-tokens 4)"
+done
+for form in 5 '[]' '{"default": 5}'; do
+    echo '{"bos_token": "<s>", "eos_token": "</s>", "chat_template": '"$form"'}' >"$scratch/form/tokenizer_config.json"
+    generate form
+    is "chat_template as $form: exit code" "$status" 1
+    like "chat_template as $form: refused" "$err" "*tokenizer_config.json: chat_template: found *, wanted a text, or a list*"
+done
 done_testing
