@@ -2,8 +2,9 @@
 """Write tests/golden/schedules.json: the learning rates of transformers' get_scheduler.
 
 A row holds the SHA-256 of all rates (float64, little endian) of runs of every number of steps in
-TOTALS, one run after the other. The warm-up is transformers' own (TrainingArguments.get_warmup_steps),
-but a ratio that comes to less than one step gives none: there lorac differs on purpose.
+TOTALS, one run after the other. The warm-up is transformers' own, get_warmup_steps() of
+TrainingArguments, but a ratio that comes to less than one step gives none: there lorac differs on
+purpose.
 """
 
 import hashlib
@@ -57,7 +58,8 @@ def main():
     """Every type with every warm-up."""
     cases = [(ratio, None) for ratio in RATIOS] + [(0.5, steps) for steps in STEPS]
     rows = [row(kind, ratio, steps) for kind in TYPES for ratio, steps in cases]
-    golden = {"transformers": transformers.__version__, "peak": PEAK, "totals": TOTALS, "rows": rows}
+    version = transformers.__version__
+    golden = {"transformers": version, "peak": PEAK, "totals": TOTALS, "rows": rows}
     path = Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden/schedules.json")
     lines = ",\n  ".join(json.dumps(r) for r in rows)
     golden["rows"] = []
