@@ -67,9 +67,17 @@ static int resolve_template(struct adapter_notes *notes, struct err *e)
     struct tokenizer *t;
     const struct template *known;
     if (!notes->template || strcmp(notes->template, "model") != 0) return 0;
-    int code = tokenizer_find(&t, model ? model : notes->base_path, tokenizer, e);
+    const char *base = model ? model : notes->base_path;
+    struct llama m;
+    struct err none;
+    int code = tokenizer_find(&t, base, tokenizer, e);
     if (code) return code;
-    code = setup_template(&known, "model", t, e);
+    if (llama_open_headers(&m, base, &none)) {
+        code = setup_template(&known, "model", t, e);
+    } else {
+        code = setup_model_template(&known, "model", &m, base, t, e);
+        llama_close(&m);
+    }
     tokenizer_free(t);
     if (code) return code;
     mem_free(notes->template);

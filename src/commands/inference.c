@@ -140,8 +140,8 @@ int inference_adapter_path(char path[PATH_BYTES], const struct option_list *adap
 }
 
 /* The template that the first adapter was trained with, if it says. */
-static int template_of_adapter(struct inference *x, const struct option_list *adapters,
-                               struct err *e)
+static int template_of_adapter(struct inference *x, const char *model,
+                               const struct option_list *adapters, struct err *e)
 {
     char dir[PATH_BYTES];
     double weight;
@@ -151,7 +151,7 @@ static int template_of_adapter(struct inference *x, const struct option_list *ad
     if (!code) code = adapter_read_notes(&notes, NULL, dir, e);
     if (code) return code;
     if (notes.template) {
-        code = setup_template(&x->template, notes.template, x->tok, e);
+        code = setup_model_template(&x->template, notes.template, &x->model, model, x->tok, e);
         if (code) err_prefix(e, "%s", dir);
     }
     adapter_notes_free(&notes);
@@ -193,7 +193,7 @@ static int find_template(struct inference *x, const char *model, const struct op
                          struct err *e)
 {
     struct err unknown;
-    int code = template_of_adapter(x, adapters, e);
+    int code = template_of_adapter(x, model, adapters, e);
     if (!code && !x->template) code = template_of_merged(x, model, e);
     if (code || x->template || !tokenizer_chat_template(x->tok)) return code;
     x->template = template_of_model(x->tok, &unknown);
@@ -210,7 +210,7 @@ int inference_open_text(struct inference *x, const char *model, const char *toke
     code = tokenizer_find(&x->tok, model, tokenizer, e);
     if (!code) code = tokenizer_fit(x->tok, x->model.shape.V, model, e);
     if (!code && template) {
-        code = setup_template(&x->template, template, x->tok, e);
+        code = setup_model_template(&x->template, template, &x->model, model, x->tok, e);
     } else if (!code) {
         code = find_template(x, model, adapters, e);
     }
