@@ -175,6 +175,9 @@ for model in merged merged.gguf converted.gguf converted again.gguf; do
     generate --model "$scratch/$model"
     silent "$model: without an adapter nothing is noted"
 done
+run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" --adapter "$scratch/elsewhere" -o "$scratch/twice"
+is "one adapter named twice: exit code" "$status" 2
+like "one adapter named twice: message" "$err" "*elsewhere: the same adapter was named before, and would count twice; write it once, with its weight*"
 sed 's/max_steps: 2/max_steps: 3/' "$scratch/run.yaml" >"$scratch/run2.yaml"
 run "$LORAC" train "$scratch/run2.yaml" "output.dir=$scratch/run2"
 is "another adapter" "$status" 0
@@ -203,4 +206,28 @@ for file in adapter_model.safetensors adapter_config.json; do
     is "$file: exit code" "$status" 1
     like "$file: the directory is named" "$err" "*name the directory that it lies in*"
 done
+# A run that begins from an adapter: the same notes, in plan and in train.
+for row in "tiny|$a|" "other|$a|*note: *was trained on another file than this model*" \
+    "merged|$a|*note: adapter.init_from: *is already merged into *"; do
+    IFS='|' read -r base from wanted <<<"$row"
+    for command in plan "data check" train; do
+        rm -rf "$scratch/started"
+        # shellcheck disable=SC2086 # two words
+        run "$LORAC" $command "$scratch/run.yaml" "model.path=$scratch/$base" "adapter.init_from=$from" \
+            "output.dir=$scratch/started"
+        is "init_from on $base: $command" "$status" 0
+        if [ "$wanted" ]; then
+            like "init_from on $base: $command notes it" "$err" "$wanted"
+        else
+            ok "init_from on $base: $command has no note of it" [ "${err/was trained on another file/}${err/is already merged/}" = "$err$err" ]
+        fi
+    done
+done
+cp -r "$a" "$scratch/one-layer"
+sed -i 's/"bias"/"layers_to_transform": [1], "bias"/' "$scratch/one-layer/adapter_config.json"
+run "$LORAC" plan "$scratch/run.yaml" "adapter.init_from=$scratch/one-layer"
+like "init_from with matrices that never learn: noted" "$err" "*note: adapter.init_from: *has nothing for 7 of 14 matrices*not trained*"
+run "$LORAC" plan "$scratch/run.yaml" "adapter.init_from=$a" adapter.r=8
+is "init_from of another rank: plan refuses it as train does" "$status" 2
+like "init_from of another rank: message" "$err" "*adapter.init_from: *has rank 4*"
 done_testing

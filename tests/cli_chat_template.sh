@@ -173,4 +173,54 @@ is "letters that spell a token: exit code" "$status" 0
 run "$LORAC" merge --model "$scratch/plain" --adapter "$scratch/spelt/adapter" -o "$scratch/spelt-merged"
 like "what a chat template cannot say is said" "$err" "*note: the merged model has no place for the adapter's prompt template*spells a special token*"
 ok "and nothing is written" test -z "$(grep chat_template "$scratch/spelt-merged/tokenizer_config.json")"
+# ---- a merged model's own template is the one that lorac merge noted, readable as Jinja or not ----
+cat >"$scratch/fold.yaml" <<END
+model: {path: $scratch/plain}
+data:
+  train: datasets/sample-alpaca.jsonl
+  template: {user: "Q: {user}\\n", fold: "{system} - {user}", assistant: "A: {answer}{eos}"}
+adapter: {r: 2}
+train: {max_steps: 1, batch_size: 2}
+output: {dir: $scratch/fold}
+END
+run "$LORAC" train "$scratch/fold.yaml"
+for to in folded folded.gguf; do
+    run "$LORAC" merge --model "$scratch/plain" --adapter "$scratch/fold/adapter" -o "$scratch/$to"
+    is "template: model on $to: the merge" "$status" 0
+    run "$LORAC" data show "$scratch/fold.yaml" --ids
+    wanted=$out
+    run "$LORAC" data show "$scratch/fold.yaml" --ids "model.path=$scratch/$to" data.template=model
+    is "template: model on $to: the same ids" "$out" "$wanted"
+    run "$LORAC" train "$scratch/fold.yaml" "model.path=$scratch/$to" data.template=model "output.dir=$scratch/$to-run"
+    is "template: model on $to: trains" "$status" 0
+    generate "$to" --template model
+    is "--template model on $to" "$status" 0
+    generate "$to" --adapter "$scratch/$to-run/step-000001.h5"
+    is "a checkpoint trained with template: model on $to" "$status$err" 0
+    run "$LORAC" convert "$scratch/$to-run/step-000001.h5" -o "$scratch/$to-adapter"
+    like "it is converted with the template's definition" "$(cat "$scratch/$to-adapter/lorac.json")" '*"template": "{*fold*'
+    run "$LORAC" data check "$scratch/fold.yaml" "model.path=$scratch/$to"
+    ok "the same template by its parts on $to: no note" [ "${out/chat template/}${err/chat template/}" = "$out$err" ]
+done
+
+# ---- the forms in which a tokenizer_config.json has its template ----
+zephyr=$(chat_template zephyr)
+for form in '{"default": T, "tool_use": "x"}' '{"rag": T}' '[{"name": "tool_use", "template": "x"}, {"name": "default", "template": T}]'; do
+    model form
+    perl -MJSON::PP -e '
+        my ($file, $form, $jinja) = @ARGV;
+        my $text = JSON::PP->new->allow_nonref->encode($jinja);
+        $form =~ s/\bT\b/$text/;
+        open my $out, ">", $file or die;
+        print {$out} "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\", \"chat_template\": $form}";' \
+        "$scratch/form/tokenizer_config.json" "$form" "$zephyr"
+    generate form
+    is "chat_template as $form: is read" "$out$err" "$("$LORAC" generate --model "$scratch/zephyr" --prompt Hi --max-new-tokens 4)"
+done
+for form in 5 '[]' '{"default": 5}'; do
+    echo '{"bos_token": "<s>", "eos_token": "</s>", "chat_template": '"$form"'}' >"$scratch/form/tokenizer_config.json"
+    generate form
+    is "chat_template as $form: exit code" "$status" 1
+    like "chat_template as $form: refused" "$err" "*tokenizer_config.json: chat_template: found *, wanted a text, or a list*"
+done
 done_testing

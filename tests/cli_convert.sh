@@ -13,6 +13,14 @@ near() { # near NAME FOUND WANTED TOLERANCE (of the wanted value)
 wanted: $3"
 }
 
+refused() { # refused NAME STATUS PATTERN ARGUMENT...
+    local name=$1 wanted=$2 pattern=$3
+    shift 3
+    run "$LORAC" convert "$@"
+    is "$name: exit code" "$status" "$wanted"
+    like "$name: message" "$err" "$pattern"
+}
+
 # Golden models: grouped queries and not, tied and not, other scalings; adapters on all modules and few.
 for name in gqa-tied mha-untied llama3-rope linear-rope; do
     g=tests/golden/$name
@@ -98,6 +106,34 @@ is "GGUF to a directory" "$status" 0
 is "GGUF to a directory: the same" "$(loss --model "$scratch/hf" "${text[@]}")" \
     "$(loss --model "$scratch/f16.gguf" "${text[@]}")"
 
+# A tokenizer that is named takes the place of the base's own, whatever both forms are.
+cp -r "$scratch/tiny" "$scratch/other"
+sed -i 's/"\\u0061":/"tmp":/; s/"\\u0062":/"\\u0061":/; s/"tmp":/"\\u0062":/' "$scratch/other/tokenizer.json"
+wanted_ids=$("$LORAC" tokenize --model "$scratch/other" abc)
+ok "the other tokenizer is another one" [ "$wanted_ids" != "$("$LORAC" tokenize --model "$scratch/tiny" abc)" ]
+for base in tiny f32.gguf; do
+    for to in named named.gguf; do
+        for command in convert merge; do
+            what="$command --tokenizer, $base to $to"
+            rm -rf "$scratch/named" "$scratch/named.gguf"
+            args=("$scratch/$base")
+            [ $command = convert ] || args=(--model "$scratch/$base" --adapter "$scratch/run/adapter")
+            run "$LORAC" $command "${args[@]}" --tokenizer "$scratch/other" -o "$scratch/$to"
+            is "$what" "$status" 0
+            is "$what: is the result's" "$("$LORAC" tokenize --model "$scratch/$to" abc)" "$wanted_ids"
+        done
+        rm -rf "$scratch/named" "$scratch/named.gguf"
+        refused "$base to $to: another model's tokenizer" 1 "*do not belong together*" \
+            "$scratch/$base" --tokenizer "$LORAC_TEST_DATA/llama2-tokenizer/tokenizer.model" -o "$scratch/$to"
+        ok "$base to $to: another model's tokenizer: nothing is left" [ ! -e "$scratch/$to" ]
+    done
+done
+for form in merged merged.gguf; do
+    run "$LORAC" merge --model "$scratch/tiny" --adapter "$scratch/run/adapter" -o "$scratch/$form"
+    run "$LORAC" convert "$scratch/$form" --tokenizer "$scratch/tiny" -o "$scratch/without-$form"
+    like "$form: the chat template that goes with its tokenizer is noted" "$err" "*note: the base's chat template is left out*"
+done
+
 # What the adapter added is found again.
 run "$LORAC" merge --model "$g/model" --adapter "$g/adapter" -o "$scratch/tuned" --dtype f32
 run "$LORAC" convert "$scratch/tuned" --extract "$g/model" --r 4 -o "$scratch/extracted"
@@ -110,13 +146,6 @@ run "$LORAC" convert "$g/model" --extract "$g/model" -o "$scratch/none"
 is "--extract: nothing differs" "$status" 1
 like "--extract: nothing differs, message" "$err" "*no matrix of the model differs*"
 
-refused() { # refused NAME STATUS PATTERN ARGUMENT...
-    local name=$1 wanted=$2 pattern=$3
-    shift 3
-    run "$LORAC" convert "$@"
-    is "$name: exit code" "$status" "$wanted"
-    like "$name: message" "$err" "$pattern"
-}
 refused "no output" 2 "*-o is missing*" "$g/adapter"
 refused "a base that is nowhere" 2 "*--model*" "$scratch/rs.gguf" -o "$scratch/x"
 refused "the wrong base" 1 "*" "$g/adapter" --model "$scratch/tiny" -o "$scratch/x"
@@ -124,6 +153,9 @@ ok "the wrong base: nothing is left" [ ! -e "$scratch/x/adapter_config.json" ]
 refused "a file that exists" 1 "*exists already*" "$g/adapter" --model "$g/model" -o "$scratch/gqa-tied.gguf"
 refused "a directory that holds one" 1 "*holds an adapter already*" "$g/adapter" --model "$g/model" -o "$scratch/gqa-tied"
 refused "block types in a directory" 2 "*need a .gguf*" "$scratch/tiny" --quantize q4_0 -o "$scratch/x"
+refused "an adapter with a tokenizer" 2 "*--tokenizer: is for models*" "$g/adapter" --model "$g/model" --tokenizer "$scratch/tiny" -o "$scratch/x"
+refused "a rank without --extract" 2 "*--r: goes with --extract only*" "$g/adapter" --model "$g/model" --r 2 -o "$scratch/x"
+refused "--extract with a tokenizer" 2 "*--extract goes with -o and --r only*" "$scratch/tuned" --extract "$g/model" --tokenizer "$scratch/tiny" -o "$scratch/x"
 refused "an adapter quantised" 2 "*is for models*" "$g/adapter" --model "$g/model" --quantize q8_0 -o "$scratch/x"
 refused "into the model itself" 2 "*lies inside*" "$scratch/tiny" -o "$scratch/tiny/again"
 refused "a rank that is too large" 2 "*--r: found 400, wanted 1 to 16*" "$scratch/tuned" --extract "$g/model" --r 400 -o "$scratch/x"

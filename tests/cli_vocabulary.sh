@@ -154,6 +154,8 @@ done
 mkdir "$scratch/tekken"
 echo '{"config": {"pattern": "x", "default_vocab_size": 131072}, "vocab": [{"rank": 0, "token_bytes": "AA=="}]}' \
     >"$scratch/tekken/tekken.json"
+run "$LORAC" inspect "$scratch/tekken/tekken.json"
+like "inspect names a tekken.json" "$out" "*tekken.json*tokenizer.json of the Hugging Face*"
 for path in tekken/tekken.json tekken; do
     run "$LORAC" tokenize --tokenizer "$scratch/$path" Hi
     is "$path: refused" "$status" 1

@@ -158,7 +158,7 @@ static void what_is_not_understood_is_not_guessed(void **state)
     } rows[] = {
         { "{% for m in messages %}{{ m.content.replace('a', 'b') }}{% endfor %}", "not one that" },
         { "{% for m in messages %}{{ '<|im_start|>' + m.role + m.content }}{% endfor %}",
-          "it has <|im_start|>, as data.template: chatml has" },
+          "it has <|im_start|>, as template: chatml has" },
         { LOOP "{{ strftime_now('%Y') }}", "it has <|im_start|>" },
         { "{% macro x() %}{% endmacro %}{{ x() }}" LOOP, "it has <|im_start|>" },
         { "{% for m in messages[::-1] %}{% endfor %}" LOOP, "it has <|im_start|>" },
@@ -172,8 +172,7 @@ static void what_is_not_understood_is_not_guessed(void **state)
         { "x" LOOP, "it has <|im_start|>" },
         { "{% if messages | length > 3 %}x{% endif %}" LOOP, "it has <|im_start|>" },
         { "{% if not messages[0].content %}x{% endif %}" LOOP, "it has <|im_start|>" },
-        { "<|start_header_id|>{{ messages }}",
-          "it has <|start_header_id|>, as data.template: llama3" },
+        { "<|start_header_id|>{{ messages }}", "it has <|start_header_id|>, as template: llama3" },
         { "{{ '", "not one that" },
         { "{% for", "not one that" },
         { "{% if %}{% else", "not one that" },

@@ -977,7 +977,7 @@ static void tokenizers(void **state)
     open_fails(&o, NULL, ERR_USAGE, "needs.jsonl: format prompt_completion needs a tokenizer");
     if (!llama2()) return;
     o.skip_errors = true;
-    open_fails(&o, llama2(), ERR_USAGE, "data.template: chatml places the special token");
+    open_fails(&o, llama2(), ERR_USAGE, "template chatml places the special token");
 }
 
 /* ---- real data ------------------------------------------------------------------------------ */

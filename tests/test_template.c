@@ -774,7 +774,7 @@ static void missing_tokens(void **state)
     struct conversation c = { 0 };
     struct encoded x = { 0 };
     static const char want[] =
-        "data.template: chatml places the special token \"<|im_start|>\", "
+        "template chatml places the special token \"<|im_start|>\", "
         "which the tokenizer does not have; templates that would work: alpaca "
         "alpaca_lora alpaca_stanford alpaca_qlora vicuna_v0 vicuna_v1.1 llama2 mistral "
         "mistral_compact mistral_v0.1 zephyr wizardlm plain";
@@ -905,7 +905,7 @@ static void recognition(void **state)
         { "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ "
           "'<|im_start|>system\\nYou are a parrot<|im_end|>\\n' }}{% endif %}{{'<|im_start|>' + "
           "message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}",
-          NULL, "<|im_start|>, as data.template: chatml" },
+          NULL, "<|im_start|>, as template: chatml" },
         { "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
           "message['content'] | trim + '<|im_end|>' + '\\n'}}{% endfor %}",
           NULL, "chatml" },
@@ -916,7 +916,7 @@ static void recognition(void **state)
           "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}",
           NULL, "chatml" },
         { "{{ bos_token }}{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}", NULL,
-          "[INST], as data.template: mistral" },
+          "[INST], as template: mistral" },
         { "{{ messages }}", NULL,
           "the model's chat template, \"{{ messages }}\", is not one that lorac knows" },
         { "", NULL, "is not one that lorac knows" },
@@ -948,8 +948,7 @@ static void of_model(void **state)
     if (!tokenizer(STORIES)) skip();
     assert_null(template_of_model(tokenizer(STORIES), &e));
     assert_int_equal(e.code, ERR_USAGE);
-    assert_message(&e,
-                   "data.template: model: the model has no chat template; choose one of: alpaca ");
+    assert_message(&e, "template model: the model has no chat template; choose one of: alpaca ");
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 #include "src/base/term.h"
 #include "src/commands/adapters.h"
 #include "src/commands/commands.h"
+#include "src/commands/inference.h"
 #include "src/convert/adapter_gguf.h"
 #include "src/convert/extract.h"
 #include "src/convert/merge.h"
@@ -16,7 +17,7 @@
 #include "src/train/setup.h"
 
 static const char *out, *model, *quantize, *extract, *tokenizer;
-static int64_t r = 16;
+static int64_t r; /* 0: was not given */
 
 static const struct option options[] = {
     { "output", 'o', "OUT", "a name that ends in .gguf: a GGUF file; any other: a directory",
@@ -29,10 +30,12 @@ static const struct option options[] = {
       .allowed = "f32 f16 bf16 q8_0 q4_0 q4_1", .text = &quantize },
     { "extract", 0, "BASE", "make an adapter on BASE that does what the fine-tuned model IN does",
       .text = &extract },
-    { "r", 0, "R", "with --extract: its rank", .allowed = "[1, 512]", .integer = &r },
+    { "r", 0, "R", "with --extract: its rank; left out: 16", .allowed = "[1, 512]", .integer = &r },
     { "tokenizer", 0, "FILE", "of a model: its tokenizer, if it is elsewhere", .text = &tokenizer },
     { 0 },
 };
+
+enum { RANK = 16 };
 
 static bool wants_gguf(void)
 {
@@ -64,9 +67,17 @@ static int resolve_template(struct adapter_notes *notes, struct err *e)
     struct tokenizer *t;
     const struct template *known;
     if (!notes->template || strcmp(notes->template, "model") != 0) return 0;
-    int code = tokenizer_find(&t, model ? model : notes->base_path, NULL, e);
+    const char *base = model ? model : notes->base_path;
+    struct llama m;
+    struct err none;
+    int code = tokenizer_find(&t, base, tokenizer, e);
     if (code) return code;
-    code = setup_template(&known, "model", t, e);
+    if (llama_open_headers(&m, base, &none)) {
+        code = setup_template(&known, "model", t, e);
+    } else {
+        code = setup_model_template(&known, "model", &m, base, t, e);
+        llama_close(&m);
+    }
     tokenizer_free(t);
     if (code) return code;
     mem_free(notes->template);
@@ -143,6 +154,11 @@ static int convert_adapter(const char *path, struct err *e)
     if (quantize) return err_usage(e, "--quantize: is for models; adapters stay in float32");
     int code = adapter_read_notes(&notes, &dropout, path, e);
     if (code) return code;
+    bool asks = notes.template && strcmp(notes.template, "model") == 0;
+    if (tokenizer && !asks) {
+        adapter_notes_free(&notes);
+        return err_usage(e, "--tokenizer: is for models; an adapter is converted without one");
+    }
     code = open_for_base(&a, &notes, path, e);
     if (!code) code = write_adapter(&a, dropout, &notes, e);
     if (!code) {
@@ -162,19 +178,6 @@ static enum dtype choose_dtype(const struct llama *m)
         if (quantize && strcmp(quantize, dtype_name((enum dtype)t)) == 0) return (enum dtype)t;
     enum dtype own = llama_dtype(m);
     return own <= DTYPE_BF16 || wants_gguf() ? own : DTYPE_F16;
-}
-
-/* A base without a tokenizer (token ids only) becomes a file without one. */
-static int open_tokenizer(struct tokenizer **t, const char *path, struct err *e)
-{
-    struct err none;
-    *t = NULL;
-    if (tokenizer) return tokenizer_find(t, path, tokenizer, e);
-    if (tokenizer_find(t, path, NULL, &none)) {
-        *t = NULL;
-        term_print(stderr, "note: no tokenizer is written: %s\n", none.msg);
-    }
-    return 0;
 }
 
 static int convert_model(const char *path, struct err *e)
@@ -197,8 +200,9 @@ static int convert_model(const char *path, struct err *e)
         code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
                          dtype_name(o.dtype));
     }
-    if (!code) code = open_tokenizer(&tok, path, e);
+    if (!code) code = tokenizer_to_write(&tok, &m, path, tokenizer, e);
     o.tok = tok;
+    o.named = tokenizer;
     struct adapter_notes notes = { 0 };
     if (!code) code = merged_notes_of(&notes, &m, path, e);
     if (notes.template || notes.merged.n) o.notes = &notes;
@@ -255,14 +259,15 @@ static int extract_difference(const char *path, struct err *e)
     struct extract_report report;
     struct progress p;
     const struct kernels *k;
-    if (quantize || model) return err_usage(e, "--extract goes with -o and --r only");
+    if (quantize || model || tokenizer) return err_usage(e, "--extract goes with -o and --r only");
     int code = setup_kernels(&k, e);
     if (!code) code = llama_open(&tuned, path, e);
     if (code) return code;
     code = llama_open(&base, extract, e);
     if (!code) {
         progress_init(&p, 10);
-        code = extract_adapter(&a, &report, &tuned, &base, (size_t)r, k, show_progress, &p, e);
+        code = extract_adapter(&a, &report, &tuned, &base, r ? (size_t)r : RANK, k, show_progress,
+                               &p, e);
         progress_end(&p);
         if (!code) {
             code = write_extracted(&a, &report, &base, e);
@@ -279,6 +284,7 @@ static int run(int n, char **args, struct err *e)
     (void)n;
     if (!out) return err_usage(e, "-o is missing: where to?");
     if (extract) return extract_difference(args[0], e);
+    if (r) return err_usage(e, "--r: goes with --extract only; an adapter keeps its rank");
     return adapter_form_of(args[0]) == ADAPTER_NONE ? convert_model(args[0], e)
                                                     : convert_adapter(args[0], e);
 }

@@ -34,7 +34,7 @@ static int split_weight(char dir[PATH_BYTES], double *weight, const char *text, 
     return 0;
 }
 
-/* An adapter that is in the model already would count twice. */
+/* An adapter that is in the model already would count twice, as one that is named twice. */
 static int check_merged(struct inference *x, const struct adapter *a, const char *dir,
                         const char *model, enum adapter_check check, struct str *notes, bool *is,
                         struct err *e)
@@ -45,6 +45,14 @@ static int check_merged(struct inference *x, const struct adapter *a, const char
     int code = adapter_digest(hex, a, e);
     if (code) return code;
     *is = digest_list_has(&x->merged, hex);
+    struct digest_list in_base = x->merged;
+    in_base.n = x->n_merged;
+    if (*is && check == CHECK_MERGE && !digest_list_has(&in_base, hex)) {
+        return err_usage(e,
+                         "%s: the same adapter was named before, and would count twice; write it "
+                         "once, with its weight behind it (%s=2)",
+                         dir, dir);
+    }
     if (*is && check == CHECK_MERGE) {
         return err_set(
             e,
@@ -95,6 +103,7 @@ static int open_adapters(struct inference *x, const struct option_list *list, co
     struct str notes = { 0 };
     size_t n = 0;
     int code = list->n ? base_read_merged(&x->merged, &x->model, model, e) : 0;
+    x->n_merged = x->merged.n;
     for (; !code && n < list->n; n += !code)
         code = open_adapter(x, &parts[n], list->at[n], model, check, &notes, e);
     if (!code) notes_print(&notes);
@@ -132,8 +141,8 @@ int inference_adapter_path(char path[PATH_BYTES], const struct option_list *adap
 }
 
 /* The template that the first adapter was trained with, if it says. */
-static int template_of_adapter(struct inference *x, const struct option_list *adapters,
-                               struct err *e)
+static int template_of_adapter(struct inference *x, const char *model,
+                               const struct option_list *adapters, struct err *e)
 {
     char dir[PATH_BYTES];
     double weight;
@@ -143,7 +152,7 @@ static int template_of_adapter(struct inference *x, const struct option_list *ad
     if (!code) code = adapter_read_notes(&notes, NULL, dir, e);
     if (code) return code;
     if (notes.template) {
-        code = setup_template(&x->template, notes.template, x->tok, e);
+        code = setup_model_template(&x->template, notes.template, &x->model, model, x->tok, e);
         if (code) err_prefix(e, "%s", dir);
     }
     adapter_notes_free(&notes);
@@ -185,7 +194,7 @@ static int find_template(struct inference *x, const char *model, const struct op
                          struct err *e)
 {
     struct err unknown;
-    int code = template_of_adapter(x, adapters, e);
+    int code = template_of_adapter(x, model, adapters, e);
     if (!code && !x->template) code = template_of_merged(x, model, e);
     if (code || x->template || !tokenizer_chat_template(x->tok)) return code;
     x->template = template_of_model(x->tok, &unknown);
@@ -229,13 +238,46 @@ int inference_open_text(struct inference *x, const char *model, const char *toke
     code = tokenizer_find(&x->tok, model, tokenizer, e);
     if (!code) code = tokenizer_fit(x->tok, x->model.shape.V, model, e);
     if (!code && template) {
-        code = setup_template(&x->template, template, x->tok, e);
+        code = setup_model_template(&x->template, template, &x->model, model, x->tok, e);
     } else if (!code) {
         code = find_template(x, model, adapters, e);
     }
     if (!code) code = note_templates(x, model, adapters, e);
     if (code) inference_close(x);
     return code;
+}
+
+/* A tokenizer that takes the place of the base's own takes that of its chat template too. */
+static int open_named(struct tokenizer **t, const struct llama *m, const char *model,
+                      const char *named, struct err *e)
+{
+    struct tokenizer *own;
+    struct err none;
+    int code = tokenizer_find(t, model, named, e);
+    if (!code) code = tokenizer_fit(*t, m->shape.V, model, e);
+    if (code || tokenizer_chat_template(*t)) return code;
+    if (tokenizer_find(&own, model, NULL, &none)) return 0;
+    if (tokenizer_chat_template(own)) {
+        term_print(stderr,
+                   "note: the base's chat template is left out: it belongs to the base's own "
+                   "tokenizer, and %s has none\n",
+                   named);
+    }
+    tokenizer_free(own);
+    return 0;
+}
+
+int tokenizer_to_write(struct tokenizer **t, const struct llama *m, const char *model,
+                       const char *named, struct err *e)
+{
+    struct err none;
+    *t = NULL;
+    if (named) return open_named(t, m, model, named, e);
+    if (tokenizer_find(t, model, NULL, &none)) {
+        *t = NULL;
+        term_print(stderr, "note: no tokenizer is written: %s\n", none.msg);
+    }
+    return 0;
 }
 
 void inference_close(struct inference *x)

@@ -15,6 +15,7 @@ struct inference {
     const struct template *template;
     const struct kernels *k;
     struct digest_list merged; /* the adapters that the model holds already; of merge: and these */
+    size_t n_merged;           /* of these the first, which the base holds */
 };
 
 /* How the adapters are held against the base. What does not belong there is noted on stderr. */
@@ -38,6 +39,12 @@ int inference_open_text(struct inference *x, const char *model, const char *toke
 /* The path in the i-th of "DIR" or "DIR=WEIGHT". */
 int inference_adapter_path(char path[PATH_BYTES], const struct option_list *adapters, size_t i,
                            struct err *e);
+
+/* The tokenizer that goes into a model that is written, for the caller to free: `named` (a file or
+ * directory; an error when it does not belong to the model), else the base's own; NULL with a note on stderr
+ * where there is none (a base for token ids only). That a chat template is left out is noted too. */
+int tokenizer_to_write(struct tokenizer **t, const struct llama *m, const char *model,
+                       const char *named, struct err *e);
 
 void inference_close(struct inference *x);
 

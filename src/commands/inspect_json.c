@@ -153,6 +153,9 @@ static int add_document(struct facts *f, const json_t *o, const char *path, stru
         if (json_object_get(o, documents[i].key)) return documents[i].add(f, o, path, e);
     if (json_is_array(o)) {
         inspect_unusable(f, "records (a JSON list)", records_remedy);
+    } else if (json_is_array(json_object_get(o, "vocab")) && json_object_get(o, "config")) {
+        inspect_unusable(f, "a tokenizer of Mistral's own form (tekken.json)",
+                         "use the tokenizer.json of the Hugging Face release");
     } else {
         inspect_unusable(f, "JSON of a kind that lorac does not know", NULL);
     }

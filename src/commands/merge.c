@@ -139,18 +139,6 @@ static int verify_result(const struct inference *x, enum dtype t, struct err *e)
     return code;
 }
 
-/* The base may be without a tokenizer (token ids only); then none is written. */
-static int open_tokenizer(struct inference *x, struct err *e)
-{
-    struct err none;
-    if (tokenizer) return tokenizer_find(&x->tok, model, tokenizer, e);
-    if (tokenizer_find(&x->tok, model, NULL, &none)) {
-        term_print(stderr, "note: no tokenizer is written: %s\n", none.msg);
-        x->tok = NULL;
-    }
-    return 0;
-}
-
 /* ---- the prompt template ---------------------------------------------------------------------- */
 
 static bool same_template(const struct template *a, const struct template *b)
@@ -286,8 +274,9 @@ static int run(int n, char **args, struct err *e)
                                .notes = &notes,
                                .end = -1,
                                .remarks = &remarks };
-    code = open_tokenizer(&x, e);
+    code = tokenizer_to_write(&x.tok, &x.model, model, tokenizer, e);
     o.tok = x.tok;
+    o.named = tokenizer;
     if (!code) code = read_notes(&notes, &x.model, e);
     if (!code) code = choose_template(&o, &jinja, x.tok, e);
     char *base = notes.base_path;

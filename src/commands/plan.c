@@ -11,6 +11,7 @@
 #include "src/base/term.h"
 #include "src/commands/commands.h"
 #include "src/commands/plan.h"
+#include "src/train/start.h"
 #include "src/train/budget.h"
 #include "src/train/schedule.h"
 
@@ -177,9 +178,7 @@ int plan_open(struct plan *p, const struct config *c, struct err *e)
     int code = setup_kernels(&k, e);
     if (!code) code = setup_open_headers(&p->setup, c, e);
     if (!code && c->adapter.init_from) {
-        struct adapter_base base = { &p->setup.model.shape, &p->setup.model, &p->setup.notes };
-        code = adapter_load(&from, &base, c->adapter.init_from, 1, e);
-        if (code) config_prefix(e, c, "adapter.init_from", 0);
+        code = start_adapter(&from, c, &p->setup, e);
         start = &from;
     }
     if (!code) {

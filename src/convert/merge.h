@@ -13,6 +13,7 @@ struct merge_options {
     const char *base_path;       /* as given: config and licence files lie beside it */
     enum dtype dtype;            /* F32, F16, BF16; for GGUF also Q8_0, Q4_0, Q4_1 */
     const struct tokenizer *tok; /* NULL: none is written */
+    bool named; /* tok was named: it takes the place of the one that the base has */
     /* What lorac.json of the result says, or of a GGUF its metadata: how the adapter was trained, what
      * is merged. NULL: nothing is said of it. */
     const struct adapter_notes *notes;

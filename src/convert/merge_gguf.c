@@ -63,6 +63,7 @@ static bool is_replaced(const char *key, const struct merge_options *o)
 {
     static const char chat[] = "tokenizer.chat_template"; /* and those for tools, .NAME */
     if (o->notes && o->notes->template && !strcmp(key, GGUF_TEMPLATE)) return true;
+    if (o->named && !strncmp(key, "tokenizer.", strlen("tokenizer."))) return true;
     if (!o->chat_template) return false;
     return !strncmp(key, chat, sizeof chat - 1) ||
            (o->end >= 0 && !strcmp(key, "tokenizer.ggml.eot_token_id"));
@@ -136,6 +137,12 @@ static int put_tokenizer(struct gguf_writer *w, const struct llama *m,
     return gguf_put_tokenizer(w, o->tok, m->shape.V, chat, o->end, o->remarks, e);
 }
 
+/* A GGUF base's own is in its metadata. */
+static bool puts_tokenizer(const struct llama *m, const struct merge_options *o)
+{
+    return !llama_gguf(m) || o->named;
+}
+
 static int write_file(struct gguf_writer *w, struct weights *list, const struct llama *m,
                       const struct merge_options *o, struct err *e)
 {
@@ -147,10 +154,13 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
     if (name) gguf_put_string(w, GGUF_TEMPLATE, name, strlen(name));
     if (llama_gguf(m)) {
         copy_metadata(w, llama_gguf(m), o);
-        if (o->tok) put_template(w, o);
     } else {
         put_shape(w, &m->shape);
-        if (o->tok) code = put_tokenizer(w, m, o, e);
+    }
+    if (o->tok && puts_tokenizer(m, o)) {
+        code = put_tokenizer(w, m, o, e);
+    } else if (o->tok) {
+        put_template(w, o);
     }
     return code ? code : write_tensors(w, list, &m->shape, e);
 }
@@ -163,7 +173,7 @@ static int read_back(const struct gguf_writer *w, const struct llama *m,
     struct gguf g;
     int code = gguf_open(&g, w->save.tmp, e);
     if (!code) gguf_close(&g);
-    if (!code && o->tok && !llama_gguf(m))
+    if (!code && o->tok && puts_tokenizer(m, o))
         code = gguf_check_tokenizer(w->save.tmp, o->tok, m->shape.V, e);
     return code ? err_prefix(e, "%s: nothing was written, since it could not be read back",
                              w->save.path)

@@ -130,16 +130,19 @@ static int write_config(const struct llama *m, const char *dir, const struct mer
     return code;
 }
 
-/* A Hugging Face base's tokenizer files go along as they are. */
-static int copy_tokenizer(const char *base_dir, const char *dir, bool *any, struct err *e)
+/* A Hugging Face base's tokenizer files go along as they are; where another was named, only what says
+ * how to generate. */
+static int copy_tokenizer(const char *base_dir, const char *dir, bool named, bool *any,
+                          struct err *e)
 {
     static const char *const files[] = { "tokenizer.model",       "tokenizer.json",
                                          "tokenizer_config.json", "special_tokens_map.json",
                                          "added_tokens.json",     "chat_template.jinja",
                                          "generation_config.json" };
+    enum { FILES = sizeof files / sizeof *files };
     char from[PATH_BYTES], to[PATH_BYTES];
     int code = 0;
-    for (size_t i = 0; !code && i < sizeof files / sizeof *files; i++) {
+    for (size_t i = named ? FILES - 1 : 0; !code && i < FILES; i++) {
         struct str text = { 0 };
         code = path_join(from, base_dir, files[i], e);
         if (!code) code = path_join(to, dir, files[i], e);
@@ -156,7 +159,7 @@ static int write_tokenizer(const struct llama *m, const char *dir, const struct 
                            struct err *e)
 {
     bool any = false;
-    int code = llama_gguf(m) ? 0 : copy_tokenizer(o->base_path, dir, &any, e);
+    int code = llama_gguf(m) ? 0 : copy_tokenizer(o->base_path, dir, o->named, &any, e);
     if (!code && !any && o->tok) code = tokenizer_export(o->tok, dir, e);
     return code;
 }

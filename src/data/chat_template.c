@@ -435,7 +435,7 @@ static void not_known(const char *jinja, const struct tokenizer *tok, struct err
     if (row) {
         err_set(e,
                 "the model's chat template, %s, is not one that lorac knows; it has %s, as "
-                "data.template: %s has: compare the two with `lorac data show`",
+                "template: %s has: compare the two with `lorac data show`",
                 err_quotez(jinja), marker, row);
     } else {
         err_set(e, "the model's chat template, %s, is not one that lorac knows", err_quotez(jinja));

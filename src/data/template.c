@@ -46,7 +46,7 @@ const struct template *template_of_model(const struct tokenizer *tok, struct err
         err_set(e, "the model has no chat template");
     }
     if (t) return t;
-    err_prefix(e, "data.template: model");
+    err_prefix(e, "template model");
     struct err why = *e;
     err_usage(e, "%s; choose one of: %s", why.msg, template_names());
     return NULL;
@@ -106,7 +106,7 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
     int32_t id = special_id(tok, &missing);
     if (id >= 0) {
         tokenizer_no_row(tok, id, e);
-        err_prefix(e, "data.template: %s", t->name);
+        err_prefix(e, "template %s", t->name);
         struct err why = *e;
         return err_usage(e, "%s", why.msg);
     }
@@ -124,7 +124,7 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
     int code = str_error(&works, e);
     if (!code) {
         code = err_usage(e,
-                         "data.template: %s places the special token %s, which the tokenizer "
+                         "template %s places the special token %s, which the tokenizer "
                          "does not have; templates that would work:%s",
                          t->name, err_quote(missing.text, missing.n), works.n ? works.p : " none");
     }

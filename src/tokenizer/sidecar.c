@@ -282,9 +282,14 @@ static int read_roles(struct sidecars *s, struct err *e)
 
 /* ---- chat template -------------------------------------------------------------------------- */
 
-/* A text, or [{ name, template }]: the one named "default", else the first. */
+/* A text, or [{ name, template }], or { name: template }: the one named "default", else the first. */
 static const char *template_of(const json_t *v)
 {
+    if (json_is_object(v)) {
+        const json_t *named = json_object_get(v, "default");
+        void *any = json_object_iter((json_t *)v);
+        return json_string_value(named ? named : any ? json_object_iter_value(any) : NULL);
+    }
     if (!json_is_array(v)) return json_string_value(v);
     const char *first = NULL;
     for (size_t i = 0; i < json_array_size(v); i++) {
@@ -301,8 +306,16 @@ static int read_template(struct sidecars *s, struct err *e)
 {
     char path[PATH_BYTES];
     struct str file = { 0 };
-    const char *text = template_of(json_object_get(s->config, "chat_template"));
+    const json_t *v = json_object_get(s->config, "chat_template");
+    const char *text = template_of(v);
     int code = path_join(path, s->dir, "chat_template.jinja", e);
+    if (!code && !text && v && !json_is_null(v)) {
+        code = err_set(
+            e,
+            "%s/tokenizer_config.json: chat_template: found %s, wanted a text, or a list "
+            "of {name, template} with texts",
+            s->dir, json_kind(v));
+    }
     if (!code && file_exists(path)) {
         code = file_read(&file, path, SIDECAR_MOST, e);
         text = file.n ? file.p : "";

@@ -1,4 +1,5 @@
 #include "src/train/setup.h"
+#include "src/train/publish.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -65,15 +66,29 @@ int setup_template(const struct template **t, const char *name, const struct tok
     return code;
 }
 
+int setup_model_template(const struct template **t, const char *name, const struct llama *m,
+                         const char *path, const struct tokenizer *tok, struct err *e)
+{
+    struct adapter_notes notes;
+    if (strcmp(name, "model") != 0) return setup_template(t, name, tok, e);
+    int code = merged_notes_of(&notes, m, path, e);
+    if (code) return code;
+    bool noted = notes.template && strcmp(notes.template, "model") != 0;
+    code = setup_template(t, noted ? notes.template : name, tok, e);
+    adapter_notes_free(&notes);
+    return code;
+}
+
 /* A line when a model that was made for one template is to learn another: both are served by the
  * template that the model's files carry, unless whoever serves it says otherwise. */
-static void note_other(struct setup *s, const struct template *t, const char *key)
+static void note_other(struct setup *s, const struct template *t, const char *key, const char *path)
 {
     uint8_t x[SHA256_BYTES], y[SHA256_BYTES];
     struct err unknown;
     struct str line = { 0 };
     if (!s->tok || !tokenizer_chat_template(s->tok)) return;
-    const struct template *own = template_of_model(s->tok, &unknown);
+    const struct template *own = NULL;
+    if (setup_model_template(&own, "model", &s->model, path, s->tok, &unknown)) own = NULL;
     bool same = own && !template_digest(x, t, &unknown) && !template_digest(y, own, &unknown) &&
                 !memcmp(x, y, sizeof x);
     const char *name = template_name(t);
@@ -100,8 +115,8 @@ static void note_other(struct setup *s, const struct template *t, const char *ke
 static int named_template(const struct template **t, const char *name, const char *key,
                           const struct config *c, struct setup *s, struct err *e)
 {
-    int code = setup_template(t, name, s->tok, e);
-    if (!code && strcmp(name, "model") != 0) note_other(s, *t, key);
+    int code = setup_model_template(t, name, &s->model, c->model.path, s->tok, e);
+    if (!code && strcmp(name, "model") != 0) note_other(s, *t, key, c->model.path);
     if (code != ERR_USAGE) return code;
     struct err why = *e;
     return config_error(e, c, key, "%s", why.msg);

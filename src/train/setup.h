@@ -39,5 +39,9 @@ int setup_kernels(const struct kernels **k, struct err *e);
  * to be released with template_free(). tok may be NULL only for plain. */
 int setup_template(const struct template **t, const char *name, const struct tokenizer *tok,
                    struct err *e);
+/* The same on the model m at `path`: of a merged model "model" is the template that lorac merge noted,
+ * which its chat template writes, whether that can be read back or not. */
+int setup_model_template(const struct template **t, const char *name, const struct llama *m,
+                         const char *path, const struct tokenizer *tok, struct err *e);
 
 #endif

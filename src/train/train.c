@@ -1,3 +1,4 @@
+#include "src/train/start.h"
 #include "src/train/train.h"
 
 #include <math.h>
@@ -238,20 +239,9 @@ static int prepare_learner(struct trainer *t, struct err *e)
     const struct config *c = t->config;
     const struct kernels *k;
     struct adapter from = { 0 };
-    struct adapter_base base = { &t->setup.model.shape, &t->setup.model, &t->setup.notes };
     bool loaded = c->adapter.init_from != NULL;
     int code = setup_kernels(&k, e);
-    if (!code && loaded) {
-        code = adapter_load(&from, &base, c->adapter.init_from, 1, e);
-        if (code) config_prefix(e, c, "adapter.init_from", 0);
-    }
-    if (!code && loaded &&
-        (from.r != (size_t)c->adapter.r || from.targets != c->adapter.target_modules)) {
-        code = config_error(e, c, "adapter.init_from",
-                            "%s has rank %zu and modules of its own; adapter.r and "
-                            "adapter.target_modules must agree with it",
-                            c->adapter.init_from, from.r);
-    }
+    if (!code && loaded) code = start_adapter(&from, c, &t->setup, e);
     const struct adapter *start = loaded ? &from : NULL;
     const struct dataset *d = &t->setup.data;
     if (!code) {

@@ -1,0 +1,13 @@
+/* The adapter that a run begins from (adapter.init_from). */
+#ifndef LORAC_TRAIN_START_H
+#define LORAC_TRAIN_START_H
+
+#include "src/model/adapter.h"
+#include "src/train/setup.h"
+
+/* Read it for the model of `s` (freed by adapter_free()); an error when its rank or its modules are not
+ * those of the configuration. A line is appended to s->notes when it was trained on another base, when
+ * the model holds it merged already, and for modules that it has only zeros for: they never learn. */
+int start_adapter(struct adapter *a, const struct config *c, struct setup *s, struct err *e);
+
+#endif
