@@ -52,7 +52,7 @@ static void test_definition(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const char *paths[3];
-        char name[16], hex[SHA256_HEX];
+        char name[32], hex[SHA256_HEX];
         for (size_t k = 0; k < rows[i].n; k++) {
             snprintf(name, sizeof name, "file%zu", k);
             paths[k] = make_file(name, rows[i].sizes[k], (unsigned)k + 1);
