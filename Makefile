@@ -73,7 +73,7 @@ ISA_FLAGS_neon   = -DKERNELS_NEON
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
 # ---- files -------------------------------------------------------------------------------------
-KERNEL_GLUE = isa blas halves narrow
+KERNEL_GLUE = isa blas storage
 SOURCES   = $(sort $(wildcard src/*/*.c))
 OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(KERNEL_GLUE:%=$(BUILD)/f32/kernels/%.o)
 STEP      = learner gradsum schedule

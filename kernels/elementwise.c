@@ -36,14 +36,14 @@ static void to_bf16(uint16_t *y, const real *x, size_t n)
 static void from_bf16(real *y, const uint16_t *x, size_t n)
 {
 #pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < n; i++) y[i] = (real)float_of_bits((uint32_t)x[i] << 16);
+    for (size_t i = 0; i < n; i++) y[i] = (real)float_of_bf16(x[i]);
 }
 
 static void round_bf16(real *y, size_t n)
 {
 #pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < n; i++) {
-        y[i] = (real)float_of_bits((uint32_t)bf16_bits((float)y[i]) << 16);
+        y[i] = (real)float_of_bf16(bf16_bits((float)y[i]));
     }
 }
 

@@ -83,13 +83,13 @@ struct kernels {
     size_t vector_bytes;
 
     /* out = n values of row `row` of w from column `start` on, widened. start is a multiple of
-     * QUANT_BLOCK for block types. */
+     * SPAN for block types. */
     void (*widen)(real *out, const struct matrix *w, size_t row, size_t start, size_t n);
 
     /* c (M, N; ldc) = or += the sum over terms of a * B, in the order of the terms. Each element is
      * summed in an order that depends on the terms' K alone, so a row's bits depend neither on the
      * other rows nor on threads. (blas: fixed tiles; a row's bits may depend on M.) A weight of a
-     * block type that has b_rows begins at a multiple of QUANT_BLOCK of the sum of the K before. */
+     * block type that has b_rows begins at a multiple of SPAN of the sum of the K before. */
     void (*matmul)(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
                    size_t N, bool accumulate, void *work);
     size_t (*matmul_work_bytes)(void);
@@ -182,10 +182,5 @@ const struct kernels *kernels_choose(const char *isa, const char *gemm, const ch
 
 /* The sets compiled in, best last; NULL past the end. `runs`: whether this CPU can. */
 const struct kernels *kernels_nth(size_t i, bool *runs);
-
-/* Quantise n (a multiple of QUANT_BLOCK for block types) values to storage, rounding to nearest
- * even; ggml's reference rules for the block types, whose values must be finite. Used by writers,
- * tests and benchmarks. */
-void kernels_narrow(void *out, enum dtype type, const float *x, size_t n);
 
 #endif

@@ -4,7 +4,7 @@
  * one: Q8_0 was read at a fifth of the speed), so each instruction set says it in its intrinsics;
  * whoever has none of these, and the double build, is told lane by lane. */
 
-#include "kernels/half.h"
+#include "kernels/f16.h"
 
 typedef uint16_t half_any __attribute__((aligned(1), may_alias));
 
@@ -119,14 +119,13 @@ ALWAYS_INLINE vec lanes_of_bf16(const uint8_t *p)
     return (vec)vreinterpretq_f32_u32(vshll_n_u16(half, 16));
 #else
     vec v;
-    for (int l = 0; l < VL; l++)
-        v[l] = (real)float_of_bits((uint32_t)((const half_any *)p)[l] << 16);
+    for (int l = 0; l < VL; l++) v[l] = (real)float_of_bf16(((const half_any *)p)[l]);
     return v;
 #endif
 }
 
 #if LANES_BY_ISA && defined __SSE2__ && VECTOR_BYTES == 16
-/* float_of_half() on lanes */
+/* float_of_f16() on lanes */
 ALWAYS_INLINE vec lanes_of_halves_in_bits(__m128i half)
 {
     typedef uint32_t bits __attribute__((vector_size(16)));
@@ -152,7 +151,7 @@ ALWAYS_INLINE vec lanes_of_f16(const uint8_t *p)
     return (vec)vcvt_f32_f16(vreinterpret_f16_u16(half));
 #else
     vec v;
-    for (int l = 0; l < VL; l++) v[l] = (real)float_of_half(((const half_any *)p)[l]);
+    for (int l = 0; l < VL; l++) v[l] = (real)float_of_f16(((const half_any *)p)[l]);
     return v;
 #endif
 }
@@ -162,5 +161,5 @@ ALWAYS_INLINE vec lanes_of_scale(const uint8_t *p)
 {
     uint16_t half;
     memcpy(&half, p, sizeof half);
-    return (real)half_values[half] - (vec){ 0 };
+    return (real)f16_values[half] - (vec){ 0 };
 }

@@ -25,13 +25,13 @@ enum {
     INNER_MAX = 384,
     ROWS_MAX = 1008, /* whole strips of every TILE_ROWS */
     GROUP_COLS = 192,
-    PACK_DEPTH = 8,               /* so many rows of B are read at a time, */
-    PACK_SLACK = 2 * QUANT_BLOCK, /* with the rest of the quantised blocks at both ends */
+    PACK_DEPTH = 8,        /* so many rows of B are read at a time, */
+    PACK_SLACK = 2 * SPAN, /* with the rest of the spans at both ends */
     LINE_BYTES = 64,
 };
 _Static_assert(ROWS_MAX % TILE_ROWS == 0, "strips fill chunks");
 _Static_assert(GROUP_COLS % TILE_COLS == 0, "panels fill groups");
-_Static_assert(INNER_MAX % QUANT_BLOCK == 0, "blocks hold whole quantised blocks");
+_Static_assert(INNER_MAX % SPAN == 0, "blocks hold whole spans");
 
 /* The work memory: of each thread, packed B and packed A. */
 enum {
@@ -246,7 +246,7 @@ static void pack_panels_cols(real *panels, size_t depth, size_t at, const struct
                              size_t col, size_t n, size_t k0, size_t K)
 {
     real wide[PACK_DEPTH][GROUP_COLS + PACK_SLACK] __attribute__((aligned(64)));
-    size_t skip = col % QUANT_BLOCK; /* panels need not begin where quantised blocks do */
+    size_t skip = col % SPAN; /* panels need not begin where spans do */
     for (size_t k = 0; k < K; k += PACK_DEPTH) {
         size_t d = min_size(PACK_DEPTH, K - k);
         const real *rows[PACK_DEPTH];
@@ -304,7 +304,7 @@ static size_t joint_inner(const struct term *terms, size_t n_terms)
 static size_t block_length(size_t K)
 {
     size_t blocks = (K + INNER_MAX - 1) / INNER_MAX;
-    return blocks ? round_up((K + blocks - 1) / blocks, QUANT_BLOCK) : 1;
+    return blocks ? round_up((K + blocks - 1) / blocks, SPAN) : 1;
 }
 
 /* n <= GROUP_COLS columns of B from `col` on. The panel of the j-th of them begins at panels + j *

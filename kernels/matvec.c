@@ -10,52 +10,38 @@
  * Block types: sum over a block of (d q) x = d * (sum of q x), Q4_1 further + m * (sum of x). */
 
 enum {
-    ROWS = 4,   /* of B at once */
-    X_ROWS = 4, /* of x at once */
-    SPAN = 32,  /* values of K at once: a quantised block */
-    PARTS = SPAN / VL,
+    ROWS = 4,    /* of B at once */
+    X_ROWS = 4,  /* of x at once */
     AHEAD = 512, /* bytes between reading and prefetching */
 };
 
-/* A vector of real at any address. */
-typedef real vec_bytes __attribute__((vector_size(VECTOR_BYTES), aligned(1), may_alias));
+/* B is no weight but an array of real. */
+#define REALS ((enum dtype)(DTYPE_OTHER + 1))
 
 ALWAYS_INLINE bool is_blocked(enum dtype type)
 {
-    return type == DTYPE_Q8_0 || type == DTYPE_Q4_0 || type == DTYPE_Q4_1;
+    return type < DTYPE_OTHER && storage_of(type)->blocks;
 }
 
-/* VL values of an unblocked type; DTYPE_OTHER stands for real here and below. */
+/* VL values of an unblocked type. */
 ALWAYS_INLINE vec lanes(enum dtype type, const uint8_t *p)
 {
     switch (type) {
-    case DTYPE_F16:
-        return lanes_of_f16(p);
-    case DTYPE_BF16:
-        return lanes_of_bf16(p);
-#ifdef REAL_DOUBLE
-    case DTYPE_F32: {
-        vec v;
-        for (int l = 0; l < VL; l++) v[l] = ((const float_any *)p)[l];
-        return v;
+#define LANES_OF_PLAIN(id, name)                                                                   \
+    case DTYPE_##id:                                                                               \
+        return name##_lanes(p);
+#define LANES_OF_BLOCK(id, name)
+#define STORAGE(id, name, kind, ...) LANES_OF_##kind(id, name)
+#include "kernels/storage.def"
+    default: /* REALS */
+        return load((const real *)p);
     }
-#endif
-    default:
-        return *(const vec_bytes *)p;
-    }
-}
-
-/* Part j of a block's integers: Q8_0's signed, those of Q4 from 0 to 15. */
-ALWAYS_INLINE vec block_lanes(enum dtype type, const uint8_t *block, const int j)
-{
-    if (type == DTYPE_Q8_0) return lanes_of_q8(block + 2, j);
-    return lanes_of_q4(block + (type == DTYPE_Q4_0 ? 2 : 4), j);
 }
 
 /* Bytes of n values of a row. */
 ALWAYS_INLINE size_t values_bytes(enum dtype type, size_t n)
 {
-    return type == DTYPE_OTHER ? n * sizeof(real) : dtype_bytes(type, n);
+    return type == REALS ? n * sizeof(real) : dtype_bytes(type, n);
 }
 
 /* s[r][m] += VL values of row r, part j at w[r], times those of row m of x; n_r and n_m constants. */
@@ -70,34 +56,36 @@ ALWAYS_INLINE void part(vec s[ROWS][X_ROWS], const uint8_t *const *w, const real
     }
 }
 
-/* The same for a quantised block. What is added to every q of it goes in as a multiple of the sum
- * of x, which all rows share. */
-ALWAYS_INLINE void block_span(vec s[ROWS][X_ROWS], const uint8_t *const *w, const real *const *x,
-                              enum dtype type, const int n_r, const int n_m)
+/* The same for a span of quantised blocks. What is added to every q of it goes in as a multiple of the
+ * sum of x, which all rows share. */
+ALWAYS_INLINE void block_span(vec s[ROWS][X_ROWS], const uint8_t *const *w, size_t span,
+                              const real *const *x, enum dtype type, const int n_r, const int n_m)
 {
+    const int shift = span_shift(type);
     vec sum[X_ROWS];
     for (int m = 0; m < n_m; m++) {
         sum[m] = (vec){ 0 };
+        if (!shift && !span_has_min(type)) continue;
 #pragma GCC unroll 16
-        for (int j = 0; j < PARTS && type != DTYPE_Q8_0; j++) sum[m] += load(x[m] + j * VL);
-        if (type == DTYPE_Q4_0) sum[m] *= -8;
+        for (int j = 0; j < PARTS; j++) sum[m] += load(x[m] + j * VL);
+        if (shift) sum[m] *= (real)-shift;
     }
 #pragma GCC unroll 4
     for (int r = 0; r < n_r; r++) {
         vec t[X_ROWS];
 #pragma GCC unroll 4
-        for (int m = 0; m < n_m; m++) t[m] = type == DTYPE_Q4_0 ? sum[m] : (vec){ 0 };
+        for (int m = 0; m < n_m; m++) t[m] = shift ? sum[m] : (vec){ 0 };
 #pragma GCC unroll 16
         for (int j = 0; j < PARTS; j++) {
-            vec q = block_lanes(type, w[r], j);
+            vec q = span_q(type, w[r], span, j);
 #pragma GCC unroll 4
             for (int m = 0; m < n_m; m++) t[m] += q * load(x[m] + j * VL);
         }
-        vec d = lanes_of_scale(w[r]);
+        vec d = span_d(type, w[r]);
 #pragma GCC unroll 4
         for (int m = 0; m < n_m; m++) {
             s[r][m] += d * t[m];
-            if (type == DTYPE_Q4_1) s[r][m] += lanes_of_scale(w[r] + 2) * sum[m];
+            if (span_has_min(type)) s[r][m] += span_m(type, w[r], span) * sum[m];
         }
     }
 }
@@ -122,7 +110,7 @@ static void tail(vec s[ROWS][X_ROWS], const struct row_product *p, const uint8_t
 {
     size_t k = p->K - n, at = p->w ? dtype_bytes(p->w->type, k) : k * sizeof(real);
     /* widen() writes whole blocks; of types with blocks there is no tail, which a compiler cannot know */
-    real wide[QUANT_BLOCK] __attribute__((aligned(64))), padded[VL] __attribute__((aligned(64)));
+    real wide[SPAN] __attribute__((aligned(64))), padded[VL] __attribute__((aligned(64)));
     for (int r = 0; r < n_r; r++) {
         memset(wide, 0, sizeof wide);
         if (p->w) {
@@ -168,7 +156,9 @@ ALWAYS_INLINE void group_of(real out[ROWS][X_ROWS], const struct row_product *p,
                             const uint8_t *const row[ROWS], const int first, const real *x,
                             enum dtype type, const int n_r, const int n_m)
 {
-    const size_t bytes = values_bytes(type, SPAN);
+    /* of a block type the row goes on after a block, else after a span */
+    const size_t depth = is_blocked(type) ? dtype_block_values(type) / SPAN : 1;
+    const size_t bytes = values_bytes(type, depth * SPAN);
     size_t spans = p->K / SPAN, rest = p->K % SPAN;
     const uint8_t *w[ROWS];
     const real *xm[X_ROWS];
@@ -178,16 +168,17 @@ ALWAYS_INLINE void group_of(real out[ROWS][X_ROWS], const struct row_product *p,
         for (int m = 0; m < n_m; m++) s[r][m] = (vec){ 0 };
     }
     for (int m = 0; m < n_m; m++) xm[m] = x + (size_t)m * p->ldx;
-    for (size_t i = 0; i < spans; i++) {
+    for (size_t i = 0; i < spans; i += depth) {
 #pragma GCC unroll 4
         for (int r = 0; r < n_r; r++)
             for (size_t line = 0; line < bytes; line += 64) __builtin_prefetch(w[r] + AHEAD + line);
-        if (is_blocked(type))
-            block_span(s, w, xm, type, n_r, n_m);
-        else
-            for (int j = 0; j < PARTS; j++) part(s, w, xm, j, type, n_r, n_m);
+        for (size_t span = 0; is_blocked(type) && span < depth; span++) {
+            block_span(s, w, span, xm, type, n_r, n_m);
+            for (int m = 0; m < n_m; m++) xm[m] += SPAN;
+        }
+        for (int j = 0; !is_blocked(type) && j < PARTS; j++) part(s, w, xm, j, type, n_r, n_m);
         for (int r = 0; r < n_r; r++) w[r] += bytes;
-        for (int m = 0; m < n_m; m++) xm[m] += SPAN;
+        for (int m = 0; m < n_m && !is_blocked(type); m++) xm[m] += SPAN;
     }
     for (; !is_blocked(type) && rest >= VL; rest -= VL) {
         part(s, w, xm, 0, type, n_r, n_m);
@@ -229,27 +220,14 @@ ALWAYS_INLINE void group_of_type(real out[ROWS][X_ROWS], const struct row_produc
 static void group_dots(real out[ROWS][X_ROWS], const struct row_product *p,
                        const uint8_t *const row[ROWS], const real *x, size_t n_m)
 {
-    switch (p->w ? p->w->type : DTYPE_OTHER) {
-    case DTYPE_F32:
-        group_of_type(out, p, row, x, DTYPE_F32, n_m);
+    switch (p->w ? p->w->type : REALS) {
+#define STORAGE(id, ...)                                                                           \
+    case DTYPE_##id:                                                                               \
+        group_of_type(out, p, row, x, DTYPE_##id, n_m);                                            \
         break;
-    case DTYPE_F16:
-        group_of_type(out, p, row, x, DTYPE_F16, n_m);
-        break;
-    case DTYPE_BF16:
-        group_of_type(out, p, row, x, DTYPE_BF16, n_m);
-        break;
-    case DTYPE_Q8_0:
-        group_of_type(out, p, row, x, DTYPE_Q8_0, n_m);
-        break;
-    case DTYPE_Q4_0:
-        group_of_type(out, p, row, x, DTYPE_Q4_0, n_m);
-        break;
-    case DTYPE_Q4_1:
-        group_of_type(out, p, row, x, DTYPE_Q4_1, n_m);
-        break;
-    case DTYPE_OTHER:
-        group_of_type(out, p, row, x, DTYPE_OTHER, n_m);
+#include "kernels/storage.def"
+    default:
+        group_of_type(out, p, row, x, REALS, n_m);
         break;
     }
 }

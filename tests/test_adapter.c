@@ -350,7 +350,7 @@ static void add_copy(const char *dir, const char *name, const struct matrix *w, 
         wide[i] = i == changed ? 7 : (float)x;
         free(row);
     }
-    kernels_narrow(bytes, type, wide, rows * w->cols);
+    storage_narrow(bytes, type, wide, rows * w->cols);
     for (size_t i = 0; i < st.n; i++) {
         const struct tensor *t = &st.tensors[i];
         entries[i] = (struct st_entry){ t->name, t->type, t->rank, { t->dims[0], t->dims[1] } };

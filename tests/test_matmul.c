@@ -37,9 +37,10 @@ static struct matrix random_weight(enum dtype type, size_t rows, size_t cols, si
     uint8_t *data = fenced(rows * bytes + 1, 1);
     data = (uintptr_t)data % 2 ? data : data + 1; /* mapped files promise no alignment */
     float *row = fenced(cols, sizeof *row);
-    for (size_t i = 0; i < rows; i++) {
+    if (!storage_of(type)->written) random_blocks(data, type, rows * bytes);
+    for (size_t i = 0; i < rows && storage_of(type)->written; i++) {
         for (size_t j = 0; j < cols; j++) row[j] = (float)random_real();
-        kernels_narrow(data + i * bytes, type, row, cols);
+        storage_narrow(data + i * bytes, type, row, cols);
     }
     return (struct matrix){ data, type, rows, cols, meta_head };
 }
@@ -231,7 +232,8 @@ static void check_types(const struct kernels *k)
                 static const size_t dims[][2] = { { 8, 32 },   { 56, 416 },  { 104, 160 },
                                                   { 392, 96 }, { 16, 3104 }, { 600, 64 } };
                 for (size_t d = 0; d < COUNT(dims); d++) {
-                    size_t M = d % 3 == 1 ? 193 : 1 + 3 * d, rows = dims[d][0], cols = dims[d][1];
+                    size_t M = d % 3 == 1 ? 193 : 1 + 3 * d, block = dtype_block_values(type);
+                    size_t rows = dims[d][0], cols = (dims[d][1] + block - 1) / block * block;
                     size_t N = b_rows ? rows : cols, K = b_rows ? cols : rows;
                     struct operand o[2];
                     random_weight_term(&o[0], M, N, K, b_rows, type, meta_head);
@@ -343,11 +345,11 @@ static void test_threads(void **state)
 static void test_matvec_together(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
-    enum { M = 6, PRODUCTS = 6 };
-    static const enum dtype types[PRODUCTS] = { DTYPE_Q8_0, DTYPE_OTHER, DTYPE_BF16,
-                                                DTYPE_Q4_0, DTYPE_F16,   DTYPE_F32 };
-    static const size_t N[PRODUCTS] = { 37, 130, 3, 64, 8, 1 },
-                        K[PRODUCTS] = { 96, 77, 1000, 2048, 600, 16 };
+    enum { M = 6, PRODUCTS = 7 };
+    static const enum dtype types[PRODUCTS] = { DTYPE_Q8_0, DTYPE_OTHER, DTYPE_BF16, DTYPE_Q4_0,
+                                                DTYPE_F16,  DTYPE_Q6_K,  DTYPE_F32 };
+    static const size_t N[PRODUCTS] = { 37, 130, 3, 64, 8, 19, 1 },
+                        K[PRODUCTS] = { 96, 77, 1000, 2048, 600, 768, 16 };
     struct operand o[PRODUCTS];
     struct row_product p[PRODUCTS];
     real *want[PRODUCTS];

@@ -1,5 +1,6 @@
 /* Storage types: widening of every representable half, of blocks by the formula, and narrowing by
  * its definition, on every instruction set. All of it is exact: no tolerances. */
+#include "src/formats/safetensors.h"
 #include "tests/kernels_reference.h"
 
 /* ---- definitions, in double ------------------------------------------------------------------ */
@@ -27,11 +28,21 @@ static uint16_t get16(const uint8_t *p)
     return (uint16_t)(p[0] | p[1] << 8);
 }
 
+/* ggml's dequantize_row_q6_K, value by value: of each half of a block (128 values) 64 bytes hold low
+ * nibbles, 32 the pairs of bits above them. */
+static int q6_k_quant(const uint8_t *block, size_t j)
+{
+    size_t half = j / 128, group = j % 128 / 32, l = j % 32;
+    const uint8_t *low = block + 64 * half, *high = block + 128 + 32 * half;
+    int nibble = group < 2 ? low[l + 32 * group] & 15 : low[l + 32 * (group - 2)] >> 4;
+    return (nibble | (high[l] >> (2 * group) & 3) << 4) - 32;
+}
+
 /* Value i of a row. The sum of Q4_1 is rounded to float once, as reading does. */
 static double stored_value(enum dtype type, const uint8_t *row, size_t i)
 {
-    const uint8_t *block = row + i / QUANT_BLOCK * dtype_block_bytes(type);
-    size_t j = i % QUANT_BLOCK, nibble = j % 16;
+    const uint8_t *block = row + i / dtype_block_values(type) * dtype_block_bytes(type);
+    size_t j = i % dtype_block_values(type), nibble = j % 16;
     float f;
     switch (type) {
     case DTYPE_F32:
@@ -50,6 +61,10 @@ static double stored_value(enum dtype type, const uint8_t *row, size_t i)
         f = (float)(half_value(get16(block)) *
                         (j < 16 ? block[4 + nibble] & 15 : block[4 + nibble] >> 4) +
                     half_value(get16(block + 2)));
+        return (double)f;
+    case DTYPE_Q6_K:
+        f = (float)(half_value(get16(block + 208)) * (int8_t)block[192 + j / 16] *
+                    q6_k_quant(block, j));
         return (double)f;
     default:
         return NAN;
@@ -85,24 +100,23 @@ static struct matrix random_matrix(enum dtype type, size_t rows, size_t cols)
     size_t bytes = rows * dtype_bytes(type, cols);
     uint8_t *p = fenced(bytes + 1, 1);
     p = (uintptr_t)p % 2 ? p : p + 1;
-    for (size_t i = 0; i < bytes; i++) p[i] = (uint8_t)random_bits();
-    size_t block = dtype_block_bytes(type), halves = type == DTYPE_Q4_1 ? 2 : 1;
-    for (size_t i = 0; type >= DTYPE_Q8_0 && i < bytes; i += block)
-        for (size_t h = 0; h < halves; h++) p[i + 2 * h + 1] &= 0xBF; /* exponent below 31 */
+    random_blocks(p, type, bytes);
     return (struct matrix){ p, type, rows, cols, 0 };
 }
 
-/* Every type, from the first starts that it allows, of every length, of several rows. */
+/* Every type, from the first starts that it allows, of every length, of several rows: of block types
+ * whole spans, wherever blocks begin. */
 static void test_widen_parts(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
-    enum { ROWS = 3, COLS = 160 };
+    enum { ROWS = 3, WHOLE = 512, PLAIN = 160 };
     for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++) {
+        bool blocks = storage_of(type)->blocks;
+        size_t COLS = blocks ? WHOLE : PLAIN, step = blocks ? SPAN : 1;
         struct matrix w = random_matrix(type, ROWS, COLS);
-        size_t step = dtype_block_values(type);
         fences_keep();
         for (size_t row = 0; row < ROWS; row++)
-            for (size_t start = 0; start < COLS && start < 5 * step; start += step)
+            for (size_t start = 0; start < COLS && start < 20 * step; start += step)
                 for (size_t n = 0; start + n <= COLS; n += step) {
                     const uint8_t *p = (const uint8_t *)w.data + row * dtype_bytes(type, COLS);
                     real *x = reals(n);
@@ -113,6 +127,39 @@ static void test_widen_parts(void **state)
                     fences_check();
                 }
     }
+}
+
+/* Every block type's values are, bit for bit, those of the gguf package; spans of a row are asked for
+ * from the last to the first, so that none leans on the one before. */
+static void test_widen_gguf(void **state)
+{
+    const struct kernels *k = kernels_under_test(state);
+    struct safetensors f;
+    struct err e;
+    if (safetensors_open(&f, "tests/golden/storage.safetensors", &e)) fail_msg("%s", e.msg);
+    for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++) {
+        char name[2][32];
+        if (!storage_of(type)->blocks) continue;
+        snprintf(name[0], sizeof name[0], "%s.blocks", dtype_name(type));
+        snprintf(name[1], sizeof name[1], "%s.values", dtype_name(type));
+        const struct tensor *blocks = safetensors_find(&f, name[0]),
+                            *values = safetensors_find(&f, name[1]);
+        if (!blocks || !values) fail_msg("no golden of %s", dtype_name(type));
+        size_t rows = values->dims[0], cols = values->dims[1];
+        assert_int_equal(blocks->bytes, rows * dtype_bytes(type, cols));
+        struct matrix w = { blocks->data, type, rows, cols, 0 };
+        const float *want = (const float *)(const void *)values->data;
+        for (size_t row = 0; row < rows; row++)
+            for (size_t start = cols; start > 0;) {
+                real x[SPAN];
+                start -= SPAN;
+                k->widen(x, &w, row, start, SPAN);
+                for (size_t i = 0; i < SPAN; i++)
+                    check_equal(name[1], start + i, (double)x[i],
+                                (double)want[row * cols + start + i]);
+            }
+    }
+    safetensors_close(&f);
 }
 
 /* Rows stored as neighbouring pairs come out in halves. */
@@ -139,7 +186,7 @@ static void test_widen_pairs(void **state)
 static uint16_t narrow16(enum dtype type, float f)
 {
     uint8_t out[2];
-    kernels_narrow(out, type, &f, 1);
+    storage_narrow(out, type, &f, 1);
     return get16(out);
 }
 
@@ -205,7 +252,7 @@ static void test_narrow_ties(void **state)
 static void ref_block(uint8_t *out, enum dtype type, const float *x)
 {
     float top = 0, low = x[0], high = x[0];
-    for (int j = 0; j < QUANT_BLOCK; j++) {
+    for (int j = 0; j < SPAN; j++) {
         if (fabsf(x[j]) > fabsf(top)) top = x[j];
         low = x[j] < low ? x[j] : low;
         high = x[j] > high ? x[j] : high;
@@ -215,9 +262,9 @@ static void ref_block(uint8_t *out, enum dtype type, const float *x)
                                    : (high - low) / 15.0f;
     float inverse = d == 0 ? 0 : 1.0f / d;
     memset(out, 0, dtype_block_bytes(type));
-    kernels_narrow(out, DTYPE_F16, &d, 1);
-    if (type == DTYPE_Q4_1) kernels_narrow(out + 2, DTYPE_F16, &low, 1);
-    for (int j = 0; j < QUANT_BLOCK; j++) {
+    storage_narrow(out, DTYPE_F16, &d, 1);
+    if (type == DTYPE_Q4_1) storage_narrow(out + 2, DTYPE_F16, &low, 1);
+    for (int j = 0; j < SPAN; j++) {
         volatile float scaled = (type == DTYPE_Q4_1 ? x[j] - low : x[j]) * inverse;
         volatile float shifted = scaled + (type == DTYPE_Q4_0 ? 8.5f : 0.5f);
         int q = type == DTYPE_Q8_0 ? (int)round((double)scaled) : (int)floor((double)shifted);
@@ -234,26 +281,27 @@ static void ref_block(uint8_t *out, enum dtype type, const float *x)
 static void random_block(float *x, size_t i)
 {
     double size = exp2(30 * random_real()), shift = i % 3 ? 0 : 3 * random_real();
-    for (int j = 0; j < QUANT_BLOCK; j++) x[j] = (float)(size * (random_real() + shift));
-    if (i % 7 == 1) memset(x, 0, QUANT_BLOCK * sizeof *x);
-    if (i % 7 == 2) x[random_below(QUANT_BLOCK)] = i % 2 ? 1.0f : -1.0f;
+    for (int j = 0; j < SPAN; j++) x[j] = (float)(size * (random_real() + shift));
+    if (i % 7 == 1) memset(x, 0, SPAN * sizeof *x);
+    if (i % 7 == 2) x[random_below(SPAN)] = i % 2 ? 1.0f : -1.0f;
     if (i % 14 == 3)
-        for (int j = 1; j < QUANT_BLOCK; j++) x[j] = x[0];
+        for (int j = 1; j < SPAN; j++) x[j] = x[0];
     if (i % 14 == 10)
-        for (int j = 0; j < QUANT_BLOCK; j++) x[j] = (float)(j - 16); /* ties */
+        for (int j = 0; j < SPAN; j++) x[j] = (float)(j - 16); /* ties */
 }
 
 static void test_narrow_blocks(void **state)
 {
     (void)state;
     enum { BLOCKS = 7000 };
-    float *x = fenced(QUANT_BLOCK, sizeof *x);
-    for (enum dtype type = DTYPE_Q8_0; type < DTYPE_OTHER; type++) {
+    float *x = fenced(SPAN, sizeof *x);
+    for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++) {
+        if (!storage_of(type)->blocks || !storage_of(type)->written) continue;
         size_t bytes = dtype_block_bytes(type);
         uint8_t *got = fenced(bytes, 1), want[64];
         for (size_t i = 0; i < BLOCKS; i++) {
             random_block(x, i);
-            kernels_narrow(got, type, x, QUANT_BLOCK);
+            storage_narrow(got, type, x, SPAN);
             ref_block(want, type, x);
             check_same_bits(dtype_name(type), got, want, bytes);
         }
@@ -264,12 +312,13 @@ static void test_narrow_blocks(void **state)
 static void test_narrow_tiny(void **state)
 {
     (void)state;
-    float x[QUANT_BLOCK];
+    float x[SPAN];
     uint8_t block[64];
-    for (enum dtype type = DTYPE_Q8_0; type < DTYPE_OTHER; type++) {
-        for (int j = 0; j < QUANT_BLOCK; j++) x[j] = (float)(j - 7) * 1e-42f;
-        kernels_narrow(block, type, x, QUANT_BLOCK);
-        for (size_t j = 0; j < QUANT_BLOCK; j++) assert_true(stored_value(type, block, j) == 0);
+    for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++) {
+        if (!storage_of(type)->blocks || !storage_of(type)->written) continue;
+        for (int j = 0; j < SPAN; j++) x[j] = (float)(j - 7) * 1e-42f;
+        storage_narrow(block, type, x, SPAN);
+        for (size_t j = 0; j < SPAN; j++) assert_true(stored_value(type, block, j) == 0);
     }
 }
 
@@ -282,21 +331,21 @@ static void test_narrow_error(void **state)
         enum dtype type;
         double steps, levels;
     } bound[] = { { DTYPE_Q8_0, 0.5, 127 }, { DTYPE_Q4_0, 1, 8 }, { DTYPE_Q4_1, 0.5, 15 } };
-    float x[QUANT_BLOCK];
+    float x[SPAN];
     uint8_t block[64];
     for (size_t t = 0; t < COUNT(bound); t++)
         for (size_t i = 0; i < 1000; i++) {
             double low = 1, high = -1, top = 0;
-            for (int j = 0; j < QUANT_BLOCK; j++) {
+            for (int j = 0; j < SPAN; j++) {
                 x[j] = (float)random_real();
                 low = fmin(low, (double)x[j]), high = fmax(high, (double)x[j]);
                 top = fmax(top, fabs((double)x[j]));
             }
-            kernels_narrow(block, bound[t].type, x, QUANT_BLOCK);
+            storage_narrow(block, bound[t].type, x, SPAN);
             double range = bound[t].type == DTYPE_Q4_1 ? high - low : top;
             double allowed = range / bound[t].levels * bound[t].steps + range * 0x1p-11 +
                              (bound[t].type == DTYPE_Q4_1 ? fabs(low) * 0x1p-11 : 0) + 1e-6;
-            for (size_t j = 0; j < QUANT_BLOCK; j++) {
+            for (size_t j = 0; j < SPAN; j++) {
                 double error = fabs(stored_value(bound[t].type, block, j) - (double)x[j]);
                 assert_true(error <= allowed);
             }
@@ -307,9 +356,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_EVERY_ISA(test_widen_halves), ON_EVERY_ISA(test_widen_parts),
-        ON_EVERY_ISA(test_widen_pairs),  ONCE(test_narrow_round_trip),
-        ONCE(test_narrow_ties),          ONCE(test_narrow_blocks),
-        ONCE(test_narrow_tiny),          ONCE(test_narrow_error),
+        ON_EVERY_ISA(test_widen_gguf),   ON_EVERY_ISA(test_widen_pairs),
+        ONCE(test_narrow_round_trip),    ONCE(test_narrow_ties),
+        ONCE(test_narrow_blocks),        ONCE(test_narrow_tiny),
+        ONCE(test_narrow_error),
     };
     return cmocka_run_group_tests_name("storage types", tests, NULL, NULL);
 }

@@ -126,8 +126,13 @@ static int run_part(struct bench *b, const struct part *p, const size_t *tokens,
     if (p->with_tokens == bench_products) {
         fprintf(b->out,
                 "\nproducts with W (rows x columns): sgemm in GFLOP/s; lorac's as a share of it "
-                "for weights in\n%29ssgemm    f32    f16   bf16   q8_0   q4_0   q4_1\n",
+                "for weights in\n%29ssgemm",
                 "");
+        for (int t = 0; t < DTYPES; t++) {
+            const struct storage *row = storage_of((enum dtype)t);
+            if (row->written) fprintf(b->out, "%7s", row->name);
+        }
+        fputc('\n', b->out);
     }
     bench_json_key(b, p->name);
     str_addc(&b->json, '[');

@@ -52,7 +52,7 @@ static void fill(char *weights, size_t bytes, enum dtype type)
     size_t period = dtype_bytes(type, PATTERN);
     for (size_t i = 0; i < PATTERN; i++)
         value[i] = (float)(rng_unit(1, RNG_SYNTH, 3, i) - 0.5) * 0.07f;
-    kernels_narrow(stored, type, value, PATTERN);
+    storage_narrow(stored, type, value, PATTERN);
 #pragma omp parallel for schedule(static) /* touched by the threads that will read it */
     for (size_t i = 0; i < bytes; i += period)
         memcpy(weights + i, stored, bytes - i < period ? bytes - i : period);
@@ -158,8 +158,6 @@ static int measure(struct bench *b, struct reader *r, enum dtype type, struct er
 
 int bench_generation(struct bench *b, struct err *e)
 {
-    static const enum dtype types[] = { DTYPE_BF16, DTYPE_F16,  DTYPE_Q8_0,
-                                        DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_F32 };
     struct reader r = { .k = b->k };
     r.x = mem_alloc(READ_BYTES / sizeof(real), sizeof(real), e);
     if (!r.x) return e->code;
@@ -172,8 +170,8 @@ int bench_generation(struct bench *b, struct err *e)
     bench_json_key(b, "generation");
     str_addc(&b->json, '[');
     int code = 0;
-    for (size_t i = 0; !code && i < sizeof types / sizeof *types; i++)
-        code = measure(b, &r, types[i], e);
+    for (int t = 0; !code && t < DTYPES; t++)
+        if (storage_of((enum dtype)t)->written) code = measure(b, &r, (enum dtype)t, e);
     str_addc(&b->json, ']');
     mem_free(r.x);
     return code;

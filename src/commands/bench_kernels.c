@@ -7,9 +7,15 @@
 #include "src/commands/bench.h"
 #include "src/model/llama.h"
 
-enum { TYPES = 6, ROUNDS_MAX = 100 };
-static const enum dtype types[TYPES] = { DTYPE_F32,  DTYPE_F16,  DTYPE_BF16,
-                                         DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1 };
+/* Weights are made here, of the types that can be. */
+#define TYPE_WRITTEN(type) type,
+#define TYPE_READ(type)
+#define STORAGE(id, name, kind, ggml, ftype, st, torch, values, bytes, companion, w)               \
+    TYPE_##w(DTYPE_##id)
+static const enum dtype types[] = {
+#include "kernels/storage.def"
+};
+enum { TYPES = sizeof types / sizeof *types, ROUNDS_MAX = 100 };
 
 /* ---- products --------------------------------------------------------------------------------- */
 
@@ -92,7 +98,7 @@ static int product_init(struct product *p, size_t widest, size_t weights, struct
     for (size_t i = 0; i < p->M * widest; i++) p->x[i] = (real)(rng_unit(1, RNG_SYNTH, 0, i) - 0.5);
     for (size_t i = 0; i < weights; i++) p->w[i] = (real)(rng_unit(1, RNG_SYNTH, 1, i) - 0.5);
     for (size_t i = 0; i < TYPES; i++)
-        kernels_narrow(p->stored[i], types[i], (const float *)(const void *)p->w, weights);
+        storage_narrow(p->stored[i], types[i], (const float *)(const void *)p->w, weights);
     return 0;
 }
 

@@ -27,7 +27,7 @@ static const struct option options[] = {
       "a directory, or a .gguf, is enough",
       .text = &model },
     { "quantize", 'q', "TYPE", "of a model: what its matrices are stored as; left out: as they are",
-      .allowed = "f32 f16 bf16 q8_0 q4_0 q4_1", .text = &quantize },
+      .allowed = storage_words_written + 1, .text = &quantize },
     { "extract", 0, "BASE", "make an adapter on BASE that does what the fine-tuned model IN does",
       .text = &extract },
     { "r", 0, "R", "with --extract: its rank; left out: 16", .allowed = "[1, 512]", .integer = &r },
@@ -174,10 +174,10 @@ static int convert_adapter(const char *path, struct err *e)
 
 static enum dtype choose_dtype(const struct llama *m)
 {
-    for (int t = DTYPE_F32; t < DTYPE_OTHER; t++)
-        if (quantize && strcmp(quantize, dtype_name((enum dtype)t)) == 0) return (enum dtype)t;
+    if (quantize) return dtype_named(quantize);
     enum dtype own = llama_dtype(m);
-    return own <= DTYPE_BF16 || wants_gguf() ? own : DTYPE_F16;
+    bool keeps = wants_gguf() ? storage_of(own)->written : !storage_of(own)->blocks;
+    return keeps ? own : DTYPE_F16;
 }
 
 static int convert_model(const char *path, struct err *e)
@@ -196,7 +196,7 @@ static int convert_model(const char *path, struct err *e)
     struct merge_options o = {
         .base_path = path, .dtype = choose_dtype(&m), .end = -1, .remarks = &remarks
     };
-    if (o.dtype > DTYPE_BF16 && !wants_gguf()) {
+    if (storage_of(o.dtype)->blocks && !wants_gguf()) {
         code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
                          dtype_name(o.dtype));
     }

@@ -28,7 +28,7 @@ static const struct option options[] = {
     { "output", 'o', "OUT", "the directory, or with --format gguf the file, to write",
       .text = &out },
     { "dtype", 0, "T", "bf16, f16 or f32; left out: the base's, f16 where that is quantised",
-      .allowed = "bf16 f16 f32", .text = &dtype },
+      .allowed = storage_words_plain + 1, .text = &dtype },
     { "format", 'f', "F", "hf or gguf; left out: gguf when OUT ends in .gguf", .allowed = "hf gguf",
       .text = &format },
     { "tokenizer", 0, "FILE", "the model's tokenizer, if it is elsewhere", .text = &tokenizer },
@@ -39,10 +39,9 @@ static const struct option options[] = {
 
 static enum dtype choose_dtype(const struct llama *m)
 {
-    for (int t = DTYPE_F32; t <= DTYPE_BF16; t++)
-        if (dtype && strcmp(dtype, dtype_name((enum dtype)t)) == 0) return (enum dtype)t;
+    if (dtype) return dtype_named(dtype);
     enum dtype own = llama_dtype(m);
-    return own <= DTYPE_BF16 ? own : DTYPE_F16;
+    return storage_of(own)->blocks ? DTYPE_F16 : own;
 }
 
 static bool wants_gguf(void)

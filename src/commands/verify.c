@@ -9,7 +9,6 @@
 #include "src/base/mem.h"
 #include "src/commands/inspect.h"
 #include "src/formats/h5.h"
-#include "src/model/finite.h"
 #include "src/train/checkpoint.h"
 #include "src/train/publish.h"
 #include "src/train/setup.h"
@@ -49,9 +48,9 @@ static size_t count_bad_values(const struct tensor *t)
     size_t bad = 0, all = count_values(t), values = dtype_block_values(t->type);
     for (size_t i = 0; i < all; i += PIECE) {
         size_t n = all - i < PIECE ? all - i : PIECE;
-        if (stored_finite(t->data + dtype_bytes(t->type, i), t->type, n)) continue;
+        if (storage_finite(t->data + dtype_bytes(t->type, i), t->type, n)) continue;
         for (size_t j = i; j < i + n; j += values)
-            if (!stored_finite(t->data + dtype_bytes(t->type, j), t->type, values)) bad += values;
+            if (!storage_finite(t->data + dtype_bytes(t->type, j), t->type, values)) bad += values;
     }
     return bad;
 }

@@ -72,7 +72,7 @@ static int check_part(const struct gguf *g, const struct tensor *t, size_t rows,
                        (unsigned long long)t->dims[0],
                        t->rank > 1 ? (unsigned long long)t->dims[1] : 0, rows, cols);
     }
-    if (t->type <= DTYPE_BF16) return 0;
+    if (t->type != DTYPE_OTHER && !storage_of(t->type)->blocks) return 0;
     return err_set(e, "%s: tensor %s: found type %s, wanted F32, F16 or BF16", g->path, t->name,
                    t->type_name);
 }

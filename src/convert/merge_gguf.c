@@ -10,14 +10,6 @@
 #include "src/model/notices.h"
 #include "src/train/publish.h"
 
-/* llama.cpp's numbers for general.file_type. */
-static uint32_t file_type(enum dtype t)
-{
-    static const uint32_t numbers[] = { [DTYPE_F32] = 0,  [DTYPE_F16] = 1,  [DTYPE_BF16] = 32,
-                                        [DTYPE_Q8_0] = 7, [DTYPE_Q4_0] = 2, [DTYPE_Q4_1] = 3 };
-    return numbers[t];
-}
-
 /* ---- metadata --------------------------------------------------------------------------------- */
 
 static void put_shape(struct gguf_writer *w, const struct shape *s)
@@ -147,8 +139,8 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
                       const struct merge_options *o, struct err *e)
 {
     int code = 0;
-    gguf_put_u32(w, "general.file_type", file_type(o->dtype));
-    if (o->dtype >= DTYPE_Q8_0) gguf_put_u32(w, "general.quantization_version", 2);
+    gguf_put_u32(w, "general.file_type", (uint32_t)storage_of(o->dtype)->ftype);
+    if (storage_of(o->dtype)->blocks) gguf_put_u32(w, "general.quantization_version", 2);
     if (o->notes) put_merged(w, &o->notes->merged);
     const char *name = o->notes ? o->notes->template : NULL;
     if (name) gguf_put_string(w, GGUF_TEMPLATE, name, strlen(name));

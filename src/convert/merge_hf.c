@@ -12,11 +12,6 @@
 enum { FILE_BYTES = 64 << 20 };
 static const uint64_t shard_bytes = 5000000000; /* what transformers' own writer uses */
 
-static const char *dtype_torch(enum dtype t)
-{
-    return t == DTYPE_F32 ? "float32" : t == DTYPE_F16 ? "float16" : "bfloat16";
-}
-
 /* ---- weights ---------------------------------------------------------------------------------- */
 
 static int to_safetensors(void *to, const void *bytes, size_t n, struct err *e)
@@ -99,7 +94,7 @@ static int adapt_config(struct str *out, const char *base_dir, enum dtype dtype,
     json_t *config = code ? NULL : json_read(path, FILE_BYTES, e);
     if (!config) return e->code;
     const char *key = json_object_get(config, "dtype") ? "dtype" : "torch_dtype";
-    json_object_set_new(config, key, json_string(dtype_torch(dtype)));
+    json_object_set_new(config, key, json_string(storage_of(dtype)->torch));
     json_add_tree(out, config);
     str_addc(out, '\n');
     json_decref(config);
@@ -120,8 +115,8 @@ static int write_config(const struct llama *m, const char *dir, const struct mer
                        "--format gguf, or the Hugging Face directory of this model as the base",
                        o->base_path);
     } else {
-        shape_to_config(&s, &m->shape, dtype_torch(o->dtype), o->tok ? tokenizer_bos(o->tok) : -1,
-                        o->tok ? tokenizer_eos(o->tok) : -1);
+        shape_to_config(&s, &m->shape, storage_of(o->dtype)->torch,
+                        o->tok ? tokenizer_bos(o->tok) : -1, o->tok ? tokenizer_eos(o->tok) : -1);
         code = str_error(&s, e);
     }
     if (!code) code = path_join(path, dir, "config.json", e);

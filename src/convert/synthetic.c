@@ -56,7 +56,7 @@ static int write_values(struct st_writer *w, uint32_t tensor, size_t n, bool nor
             philox4x32(word, counter, key);
             for (size_t j = 0; j < 4 && i + j < m; j++) {
                 float v = norm ? 1.0f : ((float)word[j] * 0x1p-32f - 0.5f) * 0.0692820323f;
-                kernels_narrow(&block[i + j], DTYPE_BF16, &v, 1);
+                storage_narrow(&block[i + j], DTYPE_BF16, &v, 1);
             }
         }
         code = st_writer_add(w, block, m * 2, e);

@@ -29,8 +29,8 @@ static void add_norm(struct weights *w, const char *name, const real *norm, enum
  * where rounding costs most, keep 8 bits (llama.cpp's quantiser gives them more, too). */
 static enum dtype type_for(enum dtype dtype, size_t cols, bool outer)
 {
-    if (dtype < DTYPE_Q8_0) return dtype;
-    if (cols % QUANT_BLOCK) return DTYPE_F16;
+    if (!storage_of(dtype)->blocks) return dtype;
+    if (cols % dtype_block_values(dtype)) return DTYPE_F16;
     return outer ? DTYPE_Q8_0 : dtype;
 }
 
@@ -157,7 +157,7 @@ static void add_adapter(struct weights *w, const struct weight *t, size_t first,
 static int check_values(const struct weight *t, const real *x, size_t n, struct err *e)
 {
     /* block types keep their scale as f16, of which values are multiples */
-    double most = t->type == DTYPE_F16 || t->type >= DTYPE_Q8_0 ? F16_MAX : INFINITY;
+    double most = t->type == DTYPE_F16 || storage_of(t->type)->blocks ? F16_MAX : INFINITY;
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(x[i])) {
             return err_set(e, "tensor %s: the merged weights are not finite", t->name);
@@ -179,10 +179,10 @@ static void narrow_rows(struct weights *w, const struct weight *t, size_t m)
 #ifdef REAL_DOUBLE
         for (size_t j = 0; j < t->cols; j++) {
             float f = (float)x[j];
-            kernels_narrow(to + dtype_bytes(t->type, j), t->type, &f, 1);
+            storage_narrow(to + dtype_bytes(t->type, j), t->type, &f, 1);
         }
 #else
-        kernels_narrow(to, t->type, x, t->cols);
+        storage_narrow(to, t->type, x, t->cols);
 #endif
     }
 }

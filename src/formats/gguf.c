@@ -18,30 +18,16 @@ enum {
     INFO_LEAST = 8 + 1 + 4 + 4 + 8, /* bytes of the shortest tensor description */
 };
 
-/* ggml's tensor types by number: values and bytes of a block. The sizes of types that we do not
- * compute with are needed to follow the offsets. Numbers without a name were withdrawn by ggml.
- * Source: ggml/include/ggml.h (enum ggml_type) and ggml/src/ggml-common.h (the blocks). */
+/* ggml's tensor types by number. */
 static const struct ggml_type {
     const char *name;
     uint16_t values, bytes;
     enum dtype type;
 } ggml_types[] = {
-    [0] = { "F32", 1, 4, DTYPE_F32 },           [1] = { "F16", 1, 2, DTYPE_F16 },
-    [2] = { "Q4_0", 32, 18, DTYPE_Q4_0 },       [3] = { "Q4_1", 32, 20, DTYPE_Q4_1 },
-    [6] = { "Q5_0", 32, 22, DTYPE_OTHER },      [7] = { "Q5_1", 32, 24, DTYPE_OTHER },
-    [8] = { "Q8_0", 32, 34, DTYPE_Q8_0 },       [9] = { "Q8_1", 32, 36, DTYPE_OTHER },
-    [10] = { "Q2_K", 256, 84, DTYPE_OTHER },    [11] = { "Q3_K", 256, 110, DTYPE_OTHER },
-    [12] = { "Q4_K", 256, 144, DTYPE_OTHER },   [13] = { "Q5_K", 256, 176, DTYPE_OTHER },
-    [14] = { "Q6_K", 256, 210, DTYPE_OTHER },   [15] = { "Q8_K", 256, 292, DTYPE_OTHER },
-    [16] = { "IQ2_XXS", 256, 66, DTYPE_OTHER }, [17] = { "IQ2_XS", 256, 74, DTYPE_OTHER },
-    [18] = { "IQ3_XXS", 256, 98, DTYPE_OTHER }, [19] = { "IQ1_S", 256, 50, DTYPE_OTHER },
-    [20] = { "IQ4_NL", 32, 18, DTYPE_OTHER },   [21] = { "IQ3_S", 256, 110, DTYPE_OTHER },
-    [22] = { "IQ2_S", 256, 82, DTYPE_OTHER },   [23] = { "IQ4_XS", 256, 136, DTYPE_OTHER },
-    [24] = { "I8", 1, 1, DTYPE_OTHER },         [25] = { "I16", 1, 2, DTYPE_OTHER },
-    [26] = { "I32", 1, 4, DTYPE_OTHER },        [27] = { "I64", 1, 8, DTYPE_OTHER },
-    [28] = { "F64", 1, 8, DTYPE_OTHER },        [29] = { "IQ1_M", 256, 56, DTYPE_OTHER },
-    [30] = { "BF16", 1, 2, DTYPE_BF16 },        [34] = { "TQ1_0", 256, 54, DTYPE_OTHER },
-    [35] = { "TQ2_0", 256, 66, DTYPE_OTHER },   [39] = { "MXFP4", 32, 17, DTYPE_OTHER },
+#define STORAGE(id, name, kind, ggml, ftype, safetensors, torch, values, bytes, ...)               \
+    [ggml] = { #id, values, bytes, DTYPE_##id },
+#define OTHER_GGML(name, number, values, bytes) [number] = { name, values, bytes, DTYPE_OTHER },
+#include "kernels/storage.def"
 };
 enum { GGML_TYPES = sizeof ggml_types / sizeof ggml_types[0] };
 

@@ -5,12 +5,6 @@
 
 enum { VERSION = 3, ALIGNMENT = 32, NAME_MOST = 64, RANK_MOST = 4 };
 
-/* ggml's numbers of the types of kernels/types.h. */
-static const uint32_t ggml_number[] = {
-    [DTYPE_F32] = 0,  [DTYPE_F16] = 1,  [DTYPE_BF16] = 30,
-    [DTYPE_Q8_0] = 8, [DTYPE_Q4_0] = 2, [DTYPE_Q4_1] = 3,
-};
-
 static uint64_t pad_up(uint64_t n)
 {
     return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -118,7 +112,7 @@ void gguf_put_copy(struct gguf_writer *w, const struct gguf_kv *kv)
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, unsigned rank,
                      const uint64_t *dims)
 {
-    CHECK(type < DTYPE_OTHER && rank <= RANK_MOST && w->data_start == 0);
+    CHECK(type < DTYPES && storage_of(type)->ggml >= 0 && rank <= RANK_MOST && w->data_start == 0);
     CHECK(*name && strlen(name) <= NAME_MOST);
     add_string(&w->infos, name, strlen(name));
     add_int(&w->infos, rank, 4);
@@ -128,7 +122,7 @@ void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, u
         add_int(&w->infos, dims[d - 1], 8);
     }
     CHECK((rank ? dims[rank - 1] : 1) % dtype_block_values(type) == 0);
-    add_int(&w->infos, ggml_number[type], 4);
+    add_int(&w->infos, (uint64_t)storage_of(type)->ggml, 4);
     add_int(&w->infos, w->data_bytes, 8);
     uint64_t end = w->data_bytes + dtype_bytes(type, values);
     str_add(&w->ends, (const char *)&end, sizeof end);

@@ -11,23 +11,16 @@
 
 enum { HEADER_MOST = 100000000, HEADER_ALIGN = 8 };
 
-/* The types of the specification; some are narrower than a byte. */
+/* The types of the specification. A block type has no name there. */
 static const struct st_type {
     const char *name;
     unsigned bits;
     enum dtype type;
 } st_types[] = {
-    { "F32", 32, DTYPE_F32 },          { "F16", 16, DTYPE_F16 },
-    { "BF16", 16, DTYPE_BF16 },        { "F64", 64, DTYPE_OTHER },
-    { "I64", 64, DTYPE_OTHER },        { "U64", 64, DTYPE_OTHER },
-    { "I32", 32, DTYPE_OTHER },        { "U32", 32, DTYPE_OTHER },
-    { "I16", 16, DTYPE_OTHER },        { "U16", 16, DTYPE_OTHER },
-    { "I8", 8, DTYPE_OTHER },          { "U8", 8, DTYPE_OTHER },
-    { "BOOL", 8, DTYPE_OTHER },        { "F8_E5M2", 8, DTYPE_OTHER },
-    { "F8_E4M3", 8, DTYPE_OTHER },     { "F8_E8M0", 8, DTYPE_OTHER },
-    { "F8_E4M3FNUZ", 8, DTYPE_OTHER }, { "F8_E5M2FNUZ", 8, DTYPE_OTHER },
-    { "F6_E2M3", 6, DTYPE_OTHER },     { "F6_E3M2", 6, DTYPE_OTHER },
-    { "F4", 4, DTYPE_OTHER },          { "C64", 64, DTYPE_OTHER },
+#define STORAGE(id, name, kind, ggml, ftype, safetensors, torch, values, bytes, ...)               \
+    { safetensors, 8 * (bytes), DTYPE_##id },
+#define OTHER_SAFETENSORS(name, bits) { name, bits, DTYPE_OTHER },
+#include "kernels/storage.def"
 };
 enum { ST_TYPES = sizeof st_types / sizeof st_types[0] };
 
@@ -86,7 +79,7 @@ static int read_type(struct tensor *t, unsigned *bits, const json_t *v, const st
     if (!json_is_string(v)) return bad_tensor(h, t, json_kind(v), "\"dtype\": a string", e);
     const char *name = json_string_value(v);
     for (size_t i = 0; i < ST_TYPES; i++) {
-        if (strcmp(name, st_types[i].name) != 0) continue;
+        if (!st_types[i].name || strcmp(name, st_types[i].name) != 0) continue;
         t->type = st_types[i].type;
         t->type_name = st_types[i].name;
         *bits = st_types[i].bits;
@@ -310,7 +303,7 @@ const struct tensor *safetensors_find(const struct safetensors *f, const char *n
 
 static uint64_t entry_bytes(const struct st_entry *t)
 {
-    CHECK(t->type <= DTYPE_BF16 && t->rank <= TENSOR_RANK);
+    CHECK(storage_of(t->type)->safetensors && t->rank <= TENSOR_RANK);
     size_t bytes = dtype_block_bytes(t->type);
     for (unsigned i = 0; i < t->rank; i++) CHECK(mem_mul(&bytes, bytes, t->dims[i]));
     return bytes;
@@ -318,10 +311,9 @@ static uint64_t entry_bytes(const struct st_entry *t)
 
 static void add_entry(struct str *s, const struct st_entry *t, uint64_t begin, uint64_t end)
 {
-    static const char *const names[] = { "F32", "F16", "BF16" };
     str_addc(s, ',');
     json_add_string(s, t->name, strlen(t->name));
-    str_addf(s, ":{\"dtype\":\"%s\",\"shape\":[", names[t->type]);
+    str_addf(s, ":{\"dtype\":\"%s\",\"shape\":[", storage_of(t->type)->safetensors);
     for (unsigned i = 0; i < t->rank; i++) str_addf(s, i ? ",%" PRIu64 : "%" PRIu64, t->dims[i]);
     str_addf(s, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", begin, end);
 }

@@ -8,7 +8,6 @@
 #include "src/base/rng.h"
 #include "src/formats/peft.h"
 #include "src/model/base_copy.h"
-#include "src/model/finite.h"
 
 enum group module_group(enum module m)
 {
@@ -184,7 +183,7 @@ static void widen_part(real *out, size_t out_cols, const struct tensor *t, doubl
 
 static int check_tensor(const struct tensor *t, const char *path, struct err *e)
 {
-    if (stored_finite(t->data, t->type, t->dims[0] * t->dims[1])) return 0;
+    if (storage_finite(t->data, t->type, t->dims[0] * t->dims[1])) return 0;
     return err_set(e, "%s: tensor %s: holds NaN or infinity", path, t->name);
 }
 

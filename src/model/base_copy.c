@@ -53,7 +53,7 @@ static bool same_row(const struct weight *w, const struct tensor *t, size_t i, r
     const struct kernels *k = kernels_nth(0, &runs);
     if (w->rows) k->widen(row, &w->matrix, i, 0, w->cols);
     for (size_t j = 0; j < w->cols; j++) rounded[j] = (float)(w->rows ? row[j] : w->norm[j]);
-    kernels_narrow(bytes, t->type, rounded, w->cols);
+    storage_narrow(bytes, t->type, rounded, w->cols);
     return memcmp(bytes, t->data + i * n, n) == 0;
 }
 
@@ -64,7 +64,7 @@ static int compare(const struct weight *w, const struct tensor *t, const char *p
     uint8_t *bytes = mem_alloc(w->cols, sizeof *rounded, e);
     int code = row && rounded && bytes ? 0 : e->code;
     size_t rows = w->rows ? w->rows : 1;
-    bool quantised = w->rows && w->matrix.type > DTYPE_BF16;
+    bool quantised = w->rows && storage_of(w->matrix.type)->blocks;
     for (size_t i = 0; i < rows && !code; i++) {
         if (same_row(w, t, i, row, rounded, bytes)) continue;
         code = err_set(e,
@@ -100,7 +100,7 @@ int base_copy_check(const struct llama *m, const struct shape *s, const struct t
         return err_set(e, "%s: tensor %s: does not belong to a LoRA adapter of this model", path,
                        err_quotez(t->name));
     }
-    if (t->type > DTYPE_BF16) {
+    if (t->type == DTYPE_OTHER || storage_of(t->type)->blocks) {
         return err_set(e, "%s: tensor %s: found type %s, wanted F32, F16 or BF16", path,
                        err_quotez(t->name), t->type_name);
     }

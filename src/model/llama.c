@@ -5,7 +5,6 @@
 
 #include "src/base/mem.h"
 #include "src/formats/shards.h"
-#include "src/model/finite.h"
 
 struct llama_files {
     struct gguf gguf;
@@ -96,6 +95,19 @@ static const char *file_of(const struct binder *b, const struct tensor *t)
     return b->f->is_gguf ? b->path : shards_path_of(&b->f->shards, t);
 }
 
+/* "F32, F16 and BF16": what a container of ours may hold. */
+static void add_readable_types(struct str *out, bool gguf)
+{
+    size_t left = 0;
+    for (int t = 0; t < DTYPES; t++) left += gguf || storage_of((enum dtype)t)->safetensors;
+    for (int t = 0; t < DTYPES; t++) {
+        const struct storage *row = storage_of((enum dtype)t);
+        if (!gguf && !row->safetensors) continue;
+        left--;
+        str_addf(out, "%s%s", row->label, left > 1 ? ", " : left == 1 ? " and " : "");
+    }
+}
+
 /* The tensor of that name with exactly these dimensions (rank 1 when cols is 0), or the error. */
 static const struct tensor *want(struct binder *b, const char *name, size_t rows, size_t cols)
 {
@@ -112,10 +124,11 @@ static const struct tensor *want(struct binder *b, const char *name, size_t rows
                           name, found.p ? found.p : "", rows, cols ? ", " : "", cols);
         str_free(&found);
     } else if (t->type == DTYPE_OTHER) {
+        struct str readable = { 0 };
+        add_readable_types(&readable, b->f->is_gguf);
         b->code = err_set(b->e, "%s: tensor %s: type %s is not supported; %s are", file_of(b, t),
-                          name, t->type_name,
-                          b->f->is_gguf ? "F32, F16, BF16, Q8_0, Q4_0 and Q4_1"
-                                        : "F32, F16 and BF16");
+                          name, t->type_name, readable.p ? readable.p : "others");
+        str_free(&readable);
     }
     return b->code ? NULL : t;
 }
@@ -123,7 +136,7 @@ static const struct tensor *want(struct binder *b, const char *name, size_t rows
 static void check_finite(struct binder *b, const struct tensor *t)
 {
     size_t n = t->dims[0] * (t->rank == 2 ? t->dims[1] : 1);
-    if (b->code || stored_finite(t->data, t->type, n)) return;
+    if (b->code || storage_finite(t->data, t->type, n)) return;
     b->code = err_set(b->e, "%s: tensor %s: holds NaN or infinity", file_of(b, t), t->name);
 }
 
@@ -142,7 +155,7 @@ static void bind_norm(struct binder *b, const real **to, size_t index, const cha
     size_t C = b->m->shape.C;
     const struct tensor *t = want(b, name, C, 0);
     if (!t) return;
-    if (t->type >= DTYPE_Q8_0) {
+    if (storage_of(t->type)->blocks) {
         b->code = err_set(b->e, "%s: tensor %s: type %s, wanted F32, F16 or BF16", file_of(b, t),
                           name, t->type_name);
         return;

@@ -1,6 +1,6 @@
-/* Half precision (IEEE 754 binary16) to float. */
-#ifndef LORAC_KERNELS_HALF_H
-#define LORAC_KERNELS_HALF_H
+/* Half precision (IEEE 754 binary16) and bf16, the upper half of a float, to float. */
+#ifndef LORAC_KERNELS_F16_H
+#define LORAC_KERNELS_F16_H
 
 #include <stdint.h>
 #include <string.h>
@@ -12,9 +12,14 @@ static inline float float_of_bits(uint32_t bits)
     return f;
 }
 
+static inline float float_of_bf16(uint16_t h)
+{
+    return float_of_bits((uint32_t)h << 16);
+}
+
 /* Branch-free so that loops over it vectorise. The fraction and exponent are shifted into place and
  * the exponent rebiased by a multiplication with 2^112, which also normalises subnormals. */
-static inline float float_of_half(uint16_t h)
+static inline float float_of_f16(uint16_t h)
 {
     uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16;
     float scaled = float_of_bits(magnitude) * 0x1p112f;
@@ -24,7 +29,9 @@ static inline float float_of_half(uint16_t h)
     return float_of_bits(bits | sign);
 }
 
-/* The same of every half, filled in before main() (halves.c). */
-extern float half_values[1 << 16];
+/* The same of every half, filled in before main() (storage.c). Where a scale comes with each 32
+ * weights, looking it up leaves to the weights the port that widens bytes, which conversions and
+ * broadcasts from a register need, too. Of the 256 kB a model's scales touch little. */
+extern float f16_values[1 << 16];
 
 #endif
