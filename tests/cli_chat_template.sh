@@ -93,6 +93,10 @@ generate zephyr
 ok "merge: the base answers otherwise" test "$out" != "$with_adapter"
 generate merged
 is "merge: the merged model answers as base and adapter" "$out" "$with_adapter"
+run "$LORAC" convert "$scratch/merged" --extract "$scratch/zephyr" --r 2 -o "$scratch/difference"
+like "--extract: the template goes along" "$(<"$scratch/difference/lorac.json")" '*"template": "alpaca"*'
+run "$LORAC" convert "$scratch/merged" --extract "$scratch/zephyr" --r 2 -o "$scratch/difference.gguf"
+like "--extract to GGUF: its template is said" "$err" '*no place for its prompt template, alpaca*'
 rm "$scratch/merged/lorac.json"
 generate merged
 is "merge: by its chat template too" "$out" "$with_adapter"

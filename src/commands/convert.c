@@ -225,20 +225,36 @@ static void show_progress(void *to, size_t done, size_t all)
     progress_update(to, "matrix %zu/%zu", done, all);
 }
 
-static int write_extracted(const struct adapter *a, const struct extract_report *x,
-                           const struct llama *base, struct err *e)
+/* What lorac.json of the difference says: the template that the model was merged with, and the base. */
+static int notes_of_difference(struct adapter_notes *n, const struct llama *tuned, const char *path,
+                               const struct llama *base, struct err *e)
 {
     char fingerprint[SHA256_HEX];
-    struct adapter_notes notes = { .base_path = (char *)(uintptr_t)extract,
-                                   .base_fingerprint = fingerprint,
-                                   .eval_loss = NAN };
+    int code = merged_notes_of(n, tuned, path, e);
+    if (!code) code = fingerprint_files(fingerprint, base->files, base->n_files, e);
+    if (code) return code;
+    mem_free(n->base_path);
+    mem_free(n->base_sha256);
+    mem_free(n->base_fingerprint);
+    digest_list_free(&n->merged);
+    n->base_sha256 = NULL;
+    n->base_path = mem_strdup(extract, e);
+    n->base_fingerprint = mem_strdup(fingerprint, e);
+    return n->base_path && n->base_fingerprint ? 0 : e->code;
+}
+
+static int write_extracted(const struct adapter *a, const struct extract_report *x,
+                           const struct llama *tuned, const char *path, const struct llama *base,
+                           struct err *e)
+{
+    struct adapter_notes notes = { .eval_loss = NAN };
     if (!x->changed) {
         return err_set(e, "no matrix of the model differs from that of %s: nothing to extract",
                        extract);
     }
-    int code = fingerprint_files(fingerprint, base->files, base->n_files, e);
-    if (!code)
-        code = wants_gguf() ? adapter_gguf_write(a, &notes, out, e) : write_peft(a, 0, &notes, e);
+    int code = notes_of_difference(&notes, tuned, path, base, e);
+    if (!code) code = write_adapter(a, 0, &notes, e);
+    adapter_notes_free(&notes);
     if (code) return code;
     fprintf(stderr, "%zu matrices differ; rank %zu holds %.2f %% of the squared difference\n",
             x->changed, a->r, 100 * x->kept);
@@ -270,7 +286,7 @@ static int extract_difference(const char *path, struct err *e)
                                &p, e);
         progress_end(&p);
         if (!code) {
-            code = write_extracted(&a, &report, &base, e);
+            code = write_extracted(&a, &report, &tuned, path, &base, e);
             adapter_free(&a);
         }
         llama_close(&base);

@@ -50,7 +50,7 @@ static int check_merged(struct inference *x, const struct adapter *a, const char
     if (*is && check == CHECK_MERGE && !digest_list_has(&in_base, hex)) {
         return err_usage(e,
                          "%s: the same adapter was named before, and would count twice; write it "
-                         "once, with its weight behind it (%s=2)",
+                         "once, with its weight after it (%s=2)",
                          dir, dir);
     }
     if (*is && check == CHECK_MERGE) {
