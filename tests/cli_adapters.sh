@@ -152,6 +152,9 @@ run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged"
 is "merge" "$status" 0
 ok "merge: the right base is not noted" test "$(grep -c 'was trained on another' <<<"$err")" = 0
 like "merge: lorac.json says what is in it" "$(cat "$scratch/merged/lorac.json")" '*"merged_adapters": \[*"????????????????????????????????????????????????????????????????"*'
+run "$LORAC" merge --model "$scratch/tiny" --adapter "$a=0" -o "$scratch/nothing"
+is "merge with weight 0: exit code" "$status" 2
+like "merge with weight 0: message" "$err" "*nothing of it would be merged; leave it out*"
 run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged.gguf"
 is "merge to GGUF" "$status" 0
 run "$LORAC" convert "$scratch/merged" -o "$scratch/converted.gguf" --quantize q8_0

@@ -77,6 +77,11 @@ like "a model without one: model is not suggested" "$err" "*would work: alpaca *
 run "$LORAC" plan "$scratch/run.yaml" "model.path=$scratch/unknown"
 like "a template that is not known: said too" "$out$err" "*which lorac does not know*"
 
+run "$LORAC" generate --model "$scratch/plain" --prompt "<s>[INST] Hi [/INST]" --max-new-tokens 4
+like "a prompt that spells a special token: said" "$err" '*note: the prompt spells the special token "<s>"*letters*'
+generate plain
+ok "a prompt that spells none: not said" test "${err/spells/}" = "$err"
+
 # ---- merge ----
 adapter=$scratch/run-zephyr-alpaca/adapter
 run "$LORAC" merge --model "$scratch/zephyr" --adapter "$adapter" -o "$scratch/merged"

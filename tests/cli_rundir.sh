@@ -40,6 +40,9 @@ touch "$scratch/place/models/other.gguf"
 refused "a directory of models" "$scratch/place/models" \
     "*output.dir*place/models is not empty and not the directory of a run: it holds \"other.gguf\"; choose*"
 refused "the same, going on" "$scratch/place/models" "*is not empty*" --resume auto
+run "$LORAC" plan "$scratch/run.yaml"
+is "plan beside others' files: exit code" "$status" 0
+like "plan beside others' files: says what train will say" "$err" "*note: train will refuse output.dir: *is not empty*"
 place
 mkdir "$scratch/place/adapter"
 refused "a directory of another adapter" "$scratch/place" "*it holds \"adapter\"*"

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/term.h"
 #include "src/base/utf8.h"
 #include "src/commands/answer.h"
 #include "src/commands/commands.h"
@@ -46,6 +47,22 @@ static int read_stdin(struct str *text, struct err *e)
     return str_error(text, e);
 }
 
+/* What looks like a rendered prompt is not one. */
+static void note_spelt(const struct tokenizer *tok, const char *text, size_t n)
+{
+    for (size_t i = 0; tok && i < n; i++) {
+        int32_t id;
+        size_t length = tokenizer_special_at(tok, text + i, n - i, &id);
+        if (!length) continue;
+        term_print(
+            stderr,
+            "note: the prompt spells the special token %s, which is read as its letters; the "
+            "template places special tokens itself\n",
+            err_quote(text + i, length));
+        return;
+    }
+}
+
 static int encode_prompt(struct encoded *out, const struct inference *x, struct err *e)
 {
     struct str text = { 0 };
@@ -62,6 +79,7 @@ static int encode_prompt(struct encoded *out, const struct inference *x, struct 
     if (!code && text.n && !utf8_valid(text.p, text.n, &at)) {
         code = err_set(e, "the prompt is not valid UTF-8 at byte %zu", at);
     }
+    if (!code && text.n) note_spelt(x->tok, text.p, text.n);
     if (!code && system_text) {
         code = conversation_add(&c, ROLE_SYSTEM, system_text, strlen(system_text), e);
     }

@@ -80,6 +80,9 @@ static int open_adapter(struct inference *x, struct adapter *a, const char *text
     struct adapter_notes about;
     struct adapter_base base = { &x->model.shape, &x->model, notes };
     int code = split_weight(dir, &weight, text, e);
+    if (!code && check == CHECK_MERGE && weight == 0) {
+        code = err_usage(e, "--adapter %s: nothing of it would be merged; leave it out", text);
+    }
     if (!code) code = adapter_open(a, &base, dir, e);
     if (code) return code;
     code = check_merged(x, a, dir, model, check, notes, &merged, e);

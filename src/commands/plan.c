@@ -11,9 +11,10 @@
 #include "src/base/term.h"
 #include "src/commands/commands.h"
 #include "src/commands/plan.h"
-#include "src/train/start.h"
 #include "src/train/budget.h"
+#include "src/train/rundir.h"
 #include "src/train/schedule.h"
+#include "src/train/start.h"
 
 static bool as_json;
 
@@ -177,6 +178,9 @@ int plan_open(struct plan *p, const struct config *c, struct err *e)
     const struct adapter *start = NULL;
     int code = setup_kernels(&k, e);
     if (!code) code = setup_open_headers(&p->setup, c, e);
+    struct err why;
+    if (!code && rundir_look(c->output.dir, c->file, &why))
+        str_add_line(&p->setup.notes, "train will refuse output.dir: %s\n", why.msg);
     if (!code && c->adapter.init_from) {
         code = start_adapter(&from, c, &p->setup, e);
         start = &from;
