@@ -52,7 +52,7 @@ told_to() { OMP_DISPLAY_ENV=verbose "$@" "$LORAC" --version 2>&1 | grep -oE "(OM
 if ldd "$LORAC" | grep -q libgomp; then
     is "libgomp sleeps at once where it has too many threads, else spins" "$(told_to env)" \
         "OMP_WAIT_POLICY = 'PASSIVE'
-GOMP_SPINCOUNT = '3000'"
+GOMP_SPINCOUNT = '30000'"
     like "GOMP_SPINCOUNT is the user's" "$(told_to env GOMP_SPINCOUNT=77)" "*SPINCOUNT = '77'"
     like "OMP_WAIT_POLICY is the user's" "$(told_to env OMP_WAIT_POLICY=passive)" "*SPINCOUNT = '0'"
     like "without variables to take the places of" "$(told_to env -i OMP_DISPLAY_ENV=verbose)" "*SPINCOUNT = '300000'"

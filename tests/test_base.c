@@ -905,35 +905,54 @@ static void test_environment_is_whole(void **state)
 }
 
 /* Spinning where nobody takes cores away, none where somebody does, and a new try after two seconds. */
+/* From one row to the next; what a row says happened under what the row before decided. */
 static void test_waiting(void **state)
 {
     (void)state;
     static const struct {
         double seconds, cpu_s;
         long taken;
-        bool wanted;
+        bool crowded;
+        enum waiting wanted;
     } rows[] = {
-        { 0.05, 0.10, 0, false },  /* alone */
-        { 0.05, 0.10, 3, false },  /* the kernel's own work */
-        { 0.05, 0.05, 9, true },   /* beside two loops on two cores, a turn is 3 ms: 2 seconds */
-        { 0.05, 0.02, 0, true },   /* of threads that sleep it tells nothing, */
-        { 1.90, 0.50, 900, true }, /* neither way */
-        { 0.10, 0.05, 0, false },  /* a new try */
-        { 0.05, 0.05, 8, true },   /* they are still there: 4 seconds */
-        { 3.90, 0.05, 0, true },    { 0.15, 0.05, 0, false },
-        { 0.05, 0.05, 8, true },                              /* 8 seconds */
-        { 8.10, 0.05, 0, false },   { 0.05, 0.05, 8, true },  /* no longer than 8 */
-        { 8.10, 0.05, 0, false },   { 0.05, 0.10, 1, false }, /* they are gone */
-        { 0.05, 0.01, 4, true }, /* beside ten, few turns, but each was taken away: 2 seconds */
-        { 2.10, 0.05, 0, false },   { 60.0, 110., 900, false }, /* a long piece of work, alone */
-        { 60.0, 55.0, 9000, true },                             /* and not */
+        { 0.05, 0.10, 0, false, WAITING_SPIN }, /* alone */
+        { 0.05, 0.10, 3, false, WAITING_SPIN }, /* the kernel's own work */
+        { 0.05, 0.10, 3, true,
+          WAITING_SPIN }, /* so many may want to compute, but no core is taken */
+        { 0.05, 0.05, 9, false, WAITING_SLEEP }, /* beside two loops, a turn is 3 ms: 2 seconds */
+        { 0.08, 0.02, 0, false, WAITING_SLEEP }, /* all of them, 0.1 s ... */
+        { 0.04, 0.02, 900, false,
+          WAITING_ALONE }, /* ... did a third of a core; then one, 0.1 s ... */
+        { 0.12, 0.08, 0, false, WAITING_ALONE }, /* ... did more: it goes on */
+        { 0.12, 0.01, 0, false, WAITING_ALONE },
+        { 0.12, 0.00, 0, false, WAITING_SLEEP }, /* until it does no longer */
+        { 1.60, 0.50, 0, false, WAITING_SPIN },  /* a new try */
+        { 0.05, 0.05, 8, false, WAITING_SLEEP }, /* they are still there: 4 seconds, tried anew */
+        { 0.20, 0.20, 0, false, WAITING_ALONE },
+        { 0.20, 0.14, 0, false, WAITING_SLEEP }, /* all did more */
+        { 3.70, 2.00, 0, true, WAITING_SLEEP },  /* there to be seen: 8 seconds */
+        { 8.10, 4.00, 0, true, WAITING_SLEEP },  /* no longer than 8 */
+        { 8.10, 4.00, 0, false, WAITING_SPIN },
+        { 0.05, 0.10, 1, false, WAITING_SPIN }, /* they are gone */
+        { 0.05, 0.01, 4, false,
+          WAITING_SLEEP }, /* beside ten, few turns, but each was taken: 2 seconds */
+        { 2.10, 0.05, 0, false, WAITING_SPIN },
+        { 60.0, 110., 900, false, WAITING_SPIN },  /* a long piece of work, alone */
+        { 60.0, 55.0, 9000, false, WAITING_SLEEP } /* and not */
     };
     struct waiting_rule r = { 0 };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        bool found = waiting_decide(&r, rows[i].seconds, rows[i].cpu_s, rows[i].taken);
+        enum waiting found = waiting_decide(&r, rows[i].seconds, rows[i].cpu_s, rows[i].taken,
+                                            rows[i].crowded);
         if (found != rows[i].wanted) fail_msg("row %zu: %d", i, found);
     }
+    int threads = omp_get_max_threads();
+    waiting_begin();
+    waiting_begin();
     waiting_adapt();
+    waiting_end();
+    waiting_end();
+    assert_int_equal(omp_get_max_threads(), threads);
 }
 
 static void test_load(void **state)

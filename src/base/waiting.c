@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 /* ---- two runtimes ---------------------------------------------------------------------------- */
 
@@ -67,7 +68,7 @@ static void libgomp_sleep(bool sleep)
 /* The 100 turns are too many: beside two loops on two cores threads then no longer sleep so early that
  * the kernel lets them go first. And 300,000 turns before it sleeps, where nobody told it anything,
  * are several turns on a core, lost until lorac has seen the others. So libgomp is told before it looks:
- * passive where its threads are too many, and 3,000 turns, some 30 to 150 us, where they are not.
+ * passive where its threads are too many, and 30,000 turns, some 0.3 to 1.5 ms, where they are not.
  *
  * It looks in its constructor, which runs before any code of the program but the functions in
  * .preinit_array. There the C library has no environment yet that setenv() could add to: it will take
@@ -77,7 +78,7 @@ static void libgomp_sleep(bool sleep)
 #ifndef __clang__
 enum { TOLD = 2 };
 static char *const told[TOLD] = { (char *)"OMP_WAIT_POLICY=passive",
-                                  (char *)"GOMP_SPINCOUNT=3000" };
+                                  (char *)"GOMP_SPINCOUNT=30000" };
 static char **lent[TOLD], *lender[TOLD]; /* the places, and what belongs there */
 
 /* No sanitizer is up at that time. */
@@ -165,25 +166,49 @@ void waiting_describe(char *out, size_t size)
 
 /* ---- when ---------------------------------------------------------------------------------------- */
 
+static enum waiting begin_sleep(struct waiting_rule *r)
+{
+    static const double first_s = 0.5, most_s = 8;
+    r->next_s = r->next_s > 0 ? r->next_s * 2 : first_s;
+    if (r->next_s > most_s) r->next_s = most_s;
+    r->sleep_s = r->next_s;
+    for (int way = 0; way < 2; way++) r->tried_s[way] = r->cpu_s[way] = 0;
+    return WAITING_SLEEP;
+}
+
+/* Of threads that sleep all processor time is work, so the way that gets more of it does more. */
+static enum waiting choose_way(const struct waiting_rule *r)
+{
+    static const double trial_s = 0.1;
+    if (r->tried_s[0] < trial_s) return WAITING_SLEEP;
+    if (r->tried_s[1] < trial_s) return WAITING_ALONE;
+    return r->cpu_s[1] / r->tried_s[1] > r->cpu_s[0] / r->tried_s[0] ? WAITING_ALONE
+                                                                     : WAITING_SLEEP;
+}
+
 /* Threads that spin lose their core only to others: alone a few times a second for what the kernel
  * does, beside others at the end of every turn, a hundred to five hundred times in a second of
  * their own time. Of threads that sleep it tells nothing: they may go before a turn ends, and take
  * cores from each other as they wake. So they sleep for a while, then spinning is tried again, and
- * for longer each time that the try finds others. */
-bool waiting_decide(struct waiting_rule *r, double seconds, double cpu_s, long taken)
+ * for longer each time that the try finds others, or that they are there to be seen. */
+enum waiting waiting_decide(struct waiting_rule *r, double seconds, double cpu_s, long taken,
+                            bool crowded)
 {
-    static const double often_per_s = 50, first_s = 2, most_s = 8;
-    if (r->sleep_s > 0) {
-        r->sleep_s -= seconds;
-    } else if (taken >= 4 && (double)taken > often_per_s * cpu_s) {
-        r->next_s = r->next_s > 0 ? r->next_s * 2 : first_s;
-        if (r->next_s > most_s) r->next_s = most_s;
-        r->sleep_s = r->next_s;
-    } else {
-        r->next_s = 0;
+    static const double often_per_s = 50;
+    if (r->now == WAITING_SPIN) {
+        bool others = taken >= 4 && (double)taken > often_per_s * cpu_s;
+        if (!others) r->next_s = 0;
+        return r->now = others ? begin_sleep(r) : WAITING_SPIN;
     }
-    return r->sleep_s > 0;
+    int way = r->now == WAITING_ALONE;
+    r->tried_s[way] += seconds;
+    r->cpu_s[way] += cpu_s;
+    r->sleep_s -= seconds;
+    if (r->sleep_s > 0) return r->now = choose_way(r);
+    return r->now = crowded ? begin_sleep(r) : WAITING_SPIN;
 }
+
+/* ---- now --------------------------------------------------------------------------------------- */
 
 static double seconds_of(clockid_t clock)
 {
@@ -191,7 +216,8 @@ static double seconds_of(clockid_t clock)
     return clock_gettime(clock, &t) == 0 ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
 }
 
-/* What has been used up so far. */
+/* What has been used up so far. Of processor time the program's own part: the kernel's, which is more the
+ * oftener threads sleep, is not work. */
 struct usage {
     double time_s, cpu_s;
     long taken;
@@ -201,31 +227,77 @@ static struct usage usage_now(void)
 {
     struct rusage u = { 0 };
     getrusage(RUSAGE_SELF, &u);
-    return (struct usage){ seconds_of(CLOCK_MONOTONIC), seconds_of(CLOCK_PROCESS_CPUTIME_ID),
+    return (struct usage){ seconds_of(CLOCK_MONOTONIC),
+                           (double)u.ru_utime.tv_sec + 1e-6 * (double)u.ru_utime.tv_usec,
                            u.ru_nivcsw };
+}
+
+/* Whether more threads want to compute than the machine has processors: "0.20 0.18 0.12 RUNNING/ALL ...".
+ * Ours that spin are among them. */
+static bool is_crowded(void)
+{
+    FILE *f = fopen("/proc/loadavg", "re");
+    int running = 0;
+    if (!f) return false;
+    bool known = fscanf(f, "%*s %*s %*s %d", &running) == 1;
+    fclose(f);
+    return known && running > sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+static struct {
+    const struct runtime *runtime;
+    struct usage last;
+    struct waiting_rule rule;
+    int threads; /* in a piece of work: how many there are in all; else 0 */
+    int depth;
+    bool begun;
+} self;
+
+static void set_threads(void)
+{
+    if (self.threads) omp_set_num_threads(self.rule.now == WAITING_ALONE ? 1 : self.threads);
+}
+
+void waiting_begin(void)
+{
+    if (self.depth++) return;
+    self.threads = omp_get_max_threads();
+    set_threads();
+}
+
+void waiting_end(void)
+{
+    if (--self.depth) return;
+    omp_set_num_threads(self.threads);
+    self.threads = 0;
+}
+
+/* Where others compute already, nobody has to spin to find them. */
+static void begin_adapting(void)
+{
+    const char *variable;
+    self.begun = true;
+    self.runtime = find_runtime(&variable);
+    self.last = usage_now();
+    if (!self.runtime) return;
+    if (is_crowded()) self.rule.now = begin_sleep(&self.rule);
+    self.runtime->sleep(self.rule.now != WAITING_SPIN);
 }
 
 void waiting_adapt(void)
 {
     static const double interval_s = 0.02;
-    static const struct runtime *runtime;
-    static bool begun, sleeps;
-    static struct usage last;
-    static struct waiting_rule rule;
-    if (omp_get_max_threads() < 2) return;
-    if (!begun) {
-        const char *variable;
-        begun = true;
-        runtime = find_runtime(&variable);
-        last = usage_now();
-        if (runtime) runtime->sleep(false);
-    }
-    if (!runtime || seconds_of(CLOCK_MONOTONIC) - last.time_s < interval_s) return;
-    struct usage now = usage_now();
-    bool sleep = waiting_decide(&rule, now.time_s - last.time_s, now.cpu_s - last.cpu_s,
-                                now.taken - last.taken);
-    last = now;
-    if (sleep == sleeps) return;
-    sleeps = sleep;
-    runtime->sleep(sleep);
+    int threads = self.threads ? self.threads : omp_get_max_threads();
+    if (threads < 2) return;
+    if (!self.begun) begin_adapting();
+    if (!self.runtime || seconds_of(CLOCK_MONOTONIC) - self.last.time_s < interval_s) return;
+    struct usage now = usage_now(), *last = &self.last;
+    bool slept = self.rule.now != WAITING_SPIN;
+    bool ends = slept && self.rule.sleep_s <= now.time_s - last->time_s;
+    waiting_decide(&self.rule, now.time_s - last->time_s, now.cpu_s - last->cpu_s,
+                   now.taken - last->taken, ends && is_crowded());
+    *last = now;
+    bool sleeps = self.rule.now != WAITING_SPIN;
+    if (sleeps != slept) self.runtime->sleep(sleeps);
+    set_threads();
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/rng.h"
+#include "src/base/waiting.h"
 #include "src/model/layer.h"
 
 /* Few rows read the weights straight from storage; more are worth packing. */
@@ -141,6 +142,7 @@ void generator_step(struct generator *g, const int32_t *token)
     size_t M = g->n_seq, half = s->D / 2;
     bool matvec = M <= MATVEC_ROWS;
     real *h = n->out;
+    waiting_begin();
     for (size_t i = 0; i < M; i++) {
         CHECK(g->length[i] < g->max_keys);
         n->k->widen(h + i * s->C, &n->base->embedding, (size_t)token[i], 0, s->C);
@@ -166,6 +168,7 @@ void generator_step(struct generator *g, const int32_t *token)
         struct term t = { .a = n->x, .lda = s->C, .w = &n->base->head, .K = s->C, .b_rows = true };
         n->k->matmul(g->logits, s->V, &t, 1, M, s->V, false, n->product_work);
     }
+    waiting_end();
 }
 
 /* ---- choosing a token ----------------------------------------------------------------------- */

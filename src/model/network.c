@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "src/base/stop.h"
+#include "src/base/waiting.h"
 #include "src/model/layer.h"
 
 /* ---- the plan ------------------------------------------------------------------------------- */
@@ -364,9 +365,11 @@ static void halves_round(struct network *n, size_t layer, const struct pass *p)
 bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to)
 {
     size_t layers = n->base->shape.layers;
-    bool bf16 = n->limits.train && n->limits.bf16;
+    bool bf16 = n->limits.train && n->limits.bf16, goes_on = true;
+    waiting_begin();
     for (size_t l = from; l < to; l++) {
-        if (stop_requested()) return false;
+        goes_on = !stop_requested();
+        if (!goes_on) break;
         if (bf16) {
             n->k->round_bf16(n->act[l].h, half_count(n, l, p, HALF_H));
             halves_save(n, l, p, HALF_H, HALF_MID); /* its output takes its place */
@@ -374,7 +377,8 @@ bool network_forward(struct network *n, const struct pass *p, size_t from, size_
         layer_forward(n, l, p, &n->act[l], l + 1 < layers ? n->act[l + 1].h : n->out);
         if (bf16) halves_save(n, l, p, HALF_MID, HALVES);
     }
-    return true;
+    waiting_end();
+    return goes_on;
 }
 
 /* x (m, C) = final norm of rows of the last block's output, which are also left in head_h: those
@@ -426,6 +430,7 @@ void network_head(struct network *n, const struct pass *p, real scale, bool back
 {
     const struct shape *s = &n->base->shape;
     if (backward) memset(n->dh, 0, n->top.T * s->C * sizeof(real));
+    waiting_begin();
     for (size_t first = 0; first < p->n_targets; first += n->head_rows) {
         size_t m = p->n_targets - first;
         if (m > n->head_rows) m = n->head_rows;
@@ -440,6 +445,7 @@ void network_head(struct network *n, const struct pass *p, real scale, bool back
         }
         if (backward) head_backward(n, p->target_row, first, m);
     }
+    waiting_end();
 }
 
 void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits)
@@ -456,8 +462,11 @@ void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real
 
 bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad)
 {
+    bool goes_on = true;
+    waiting_begin();
     for (size_t l = to; l-- > from;) {
-        if (stop_requested()) return false;
+        goes_on = !stop_requested();
+        if (!goes_on) break;
         struct layer_act *a = &n->act[l];
         if (n->limits.bf16) halves_load(n, l, p);
         if (keep_of(n, l) == KEEP_INPUT) layer_recompute(n, l, p, a);
@@ -465,5 +474,6 @@ bool network_backward(struct network *n, const struct pass *p, size_t from, size
         if (n->limits.bf16) halves_round(n, l, p);
         layer_backward(n, l, p, a, l == 0, grad);
     }
-    return true;
+    waiting_end();
+    return goes_on;
 }
