@@ -318,5 +318,5 @@ int main(int argc, char **argv)
 {
     choose_blas_core(argc, argv);
     set_up_process();
-    return flush_results(run(argc, argv));
+    return flush_results(err_exit_status(run(argc, argv)));
 }

@@ -82,6 +82,14 @@ like "too many malformed: the setting" "$err" "*data.max_skipped_frac*"
 data check "$scratch/bad.yaml" data.on_error=skip data.max_skipped_frac=0.9 --json
 is "malformed, allowed: exit code" "$status" 0
 is "malformed, allowed: what is left" "$(json training examples)" 2
+{
+    for i in {1..40}; do printf '{"messages": [{"role": "user", "content": "q%d"}, {"role": "assistant", "content": "a"}]}\n' "$i"; done
+    echo '{"messages": [{"role": "out of memory", "content": "q"}, {"role": "assistant", "content": "a"}]}'
+} >"$scratch/quoted.jsonl"
+config quoted.yaml checkpoints/tiny-base "$scratch/quoted.jsonl" 'template: zephyr'
+data check "$scratch/quoted.yaml" data.on_error=skip --json
+is "a record that quotes a message of lorac's is skipped like others: exit code" "$status" 0
+is "a record that quotes a message of lorac's is skipped like others" "$(json training examples)" 40
 : >"$scratch/empty.jsonl"
 last() { tail -n 1 <<<"$err"; }
 data check "$scratch/tokens.yaml" "data.train=$scratch/empty.jsonl"

@@ -323,7 +323,7 @@ static void test_str(void **state)
     assert_true(s.failed);
     str_addz(&s, "y");
     assert_int_equal(s.n, 0);
-    assert_int_equal(str_error(&s, &e), ERR_FAIL);
+    assert_int_equal(str_error(&s, &e), ERR_MEMORY);
     str_free(&s);
     assert_null(s.p);
     assert_false(s.failed);

@@ -40,6 +40,21 @@ int err_usage(struct err *e, const char *fmt, ...)
     return settle(e, ERR_USAGE, raw);
 }
 
+int err_code(struct err *e, int code, const char *fmt, ...)
+{
+    char raw[RAW_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(raw, sizeof raw, fmt, ap);
+    va_end(ap);
+    return settle(e, code, raw);
+}
+
+int err_exit_status(int code)
+{
+    return code == ERR_MEMORY || code == ERR_BUDGET ? ERR_FAIL : code;
+}
+
 /* ": " and more after what is in raw. */
 static void add_after(char raw[RAW_BYTES + MSG + 2], const char *more)
 {

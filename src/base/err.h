@@ -15,6 +15,8 @@ enum {
     ERR_NONE = 0,
     ERR_FAIL = 1,     /* the world: a bad file, a full disk, a model we cannot run */
     ERR_USAGE = 2,    /* the user: a wrong option, key or value */
+    ERR_MEMORY = 3,   /* out of memory; nothing is wrong with what was read. Exit code 1 */
+    ERR_BUDGET = 4,   /* train.memory_budget is too small. Exit code 1 */
     ERR_STOPPED = 85, /* stopped by a signal or a time limit with a checkpoint written: resume me */
 };
 
@@ -23,13 +25,17 @@ struct err {
     char msg[1200];
 };
 
-/* Write a message and return its code (ERR_FAIL, or ERR_USAGE), so that callers can
+/* Write a message and return its code (ERR_FAIL, ERR_USAGE, or the given one), so that callers can
  * `return err_set(e, ...)`. The message is one safe line, whatever the arguments hold: control
  * characters, line breaks, invalid UTF-8 and marks that hide or turn text are written as \xNN
  * (safe.h), and the middle of what is too long goes. Paths are given as they are; other text of a
  * file goes through err_quote(), so that one sees where it begins and ends. */
 int err_set(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int err_usage(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int err_code(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* What the process ends with for a code: callers tell more apart than shells do. */
+int err_exit_status(int code);
 
 /* As err_set(), with ": " and the text of errno at the end. */
 int err_errno(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -147,7 +147,7 @@ static json_t *load(const char *text, size_t n, size_t bytes, size_t flags, cons
     if (!reserve.p || reserve.needed) {
         json_decref(v);
         v = NULL;
-        err_set(e, "%s: out of memory", where);
+        err_code(e, ERR_MEMORY, "%s: out of memory", where);
     } else if (!v) {
         /* jansson quotes the text near the error, which may be training data: keep only its
          * reason, which ends before " near". */

@@ -26,7 +26,7 @@ void *mem_alloc(size_t n, size_t size, struct err *e)
 {
     CHECK(!guarded);
     void *p = calloc(n ? n : 1, size ? size : 1);
-    if (!p) err_set(e, "out of memory: %zu items of %zu bytes", n, size);
+    if (!p) err_code(e, ERR_MEMORY, "out of memory: %zu items of %zu bytes", n, size);
     return p;
 }
 
@@ -35,7 +35,7 @@ void *mem_resize(void *p, size_t n, size_t size, struct err *e)
     CHECK(!guarded);
     size_t bytes;
     void *q = mem_mul(&bytes, n, size) ? realloc(p, bytes ? bytes : 1) : NULL;
-    if (!q) err_set(e, "out of memory: %zu items of %zu bytes", n, size);
+    if (!q) err_code(e, ERR_MEMORY, "out of memory: %zu items of %zu bytes", n, size);
     return q;
 }
 

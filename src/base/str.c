@@ -156,7 +156,7 @@ void str_free(struct str *s)
 
 int str_error(const struct str *s, struct err *e)
 {
-    return s->failed ? err_set(e, "out of memory: a text of %zu bytes", s->n) : 0;
+    return s->failed ? err_code(e, ERR_MEMORY, "out of memory: a text of %zu bytes", s->n) : 0;
 }
 
 /* Capitals are no slip worth counting. */

@@ -210,9 +210,7 @@ void plan_free(struct plan *p)
 /* A plan is often made on another machine than the run. */
 static void hint_at_other_machine(struct err *e)
 {
-    static const char memory[] = "train.memory_budget: ";
     size_t at = strlen(e->msg);
-    if (strncmp(e->msg, memory, sizeof memory - 1) != 0) return;
     snprintf(e->msg + at, sizeof e->msg - at,
              "; to plan for another machine, give what it has: train.memory_budget=256GiB");
 }
@@ -226,7 +224,7 @@ static int run(int n, char **args, struct err *e)
     if (code) return code;
     size_t available = machine_memory_available(&why);
     code = plan_make(&p, &c, e);
-    if (code) hint_at_other_machine(e);
+    if (code == ERR_BUDGET) hint_at_other_machine(e);
     if (!code) notes_print(&p.setup.notes);
     if (!code && as_json) {
         code = print_json(&p, available, e);

@@ -63,7 +63,8 @@ static int refuse_syntax(struct builder *b)
 {
     const yaml_parser_t *p = &b->parser;
     const char *problem = p->problem ? p->problem : "cannot be read";
-    if (p->error == YAML_MEMORY_ERROR) return err_set(b->e, "%s: out of memory", b->where);
+    if (p->error == YAML_MEMORY_ERROR)
+        return err_code(b->e, ERR_MEMORY, "%s: out of memory", b->where);
     if (p->error == YAML_READER_ERROR) {
         size_t line = 1;
         for (size_t i = 0; i < p->problem_offset && i < b->n; i++) line += b->text[i] == '\n';
@@ -252,7 +253,8 @@ int yaml_tree_parse(struct yaml_node **root, const char *text, size_t n, const c
     }
     if (n > YAML_BYTES)
         return err_usage(e, "%s: %zu bytes, wanted at most %d", where, n, YAML_BYTES);
-    if (!yaml_parser_initialize(&b.parser)) return err_set(e, "%s: out of memory", where);
+    if (!yaml_parser_initialize(&b.parser))
+        return err_code(e, ERR_MEMORY, "%s: out of memory", where);
     /* Said beforehand, or libyaml would take a UTF-16 mark at its word. */
     yaml_parser_set_encoding(&b.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&b.parser, (const unsigned char *)text, n);

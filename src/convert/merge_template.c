@@ -13,7 +13,7 @@ static int read_config(json_t **out, char path[PATH_BYTES], const char *dir, con
     int code = path_join(path, dir, name, e);
     if (code) return code;
     *out = file_exists(path) ? json_read(path, CONFIG_BYTES, e) : json_object();
-    if (!*out) return file_exists(path) ? e->code : err_set(e, "out of memory");
+    if (!*out) return file_exists(path) ? e->code : err_code(e, ERR_MEMORY, "out of memory");
     if (json_is_object(*out)) return 0;
     code = err_set(e, "%s: found %s, wanted an object", path, json_kind(*out));
     json_decref(*out);
@@ -104,7 +104,7 @@ int merge_template_files(const char *dir, const struct merge_options *o, struct 
     if (code || o->end < 0) return code;
     code = read_config(&config, path, dir, "generation_config.json", e);
     if (code) return code;
-    if (add_end(config, o)) code = err_set(e, "%s: out of memory", path);
+    if (add_end(config, o)) code = err_code(e, ERR_MEMORY, "%s: out of memory", path);
     if (!code) code = write_config(path, config, e);
     json_decref(config);
     return code;

@@ -273,8 +273,7 @@ static int keep_slot(struct split_record *r, struct build *b, struct build_side 
  * would skipping the rest of a file for a quote or bracket that is not closed. */
 static bool is_skippable(const struct build *b, const struct slot *s)
 {
-    return b->o->skip_errors && !s->result.too_long && !s->slice.rest &&
-           !strstr(s->e.msg, "out of memory");
+    return b->o->skip_errors && !s->result.too_long && !s->slice.rest && s->code != ERR_MEMORY;
 }
 
 static void count_record(struct data_counts *c, const struct split_record *r)

@@ -201,9 +201,9 @@ static int take(struct inspection *out, struct digests *answers, const struct sl
 {
     out->records++;
     if (s->code) {
-        if (strstr(s->e.msg, "out of memory")) {
+        if (s->code == ERR_MEMORY) {
             *e = s->e;
-            return e->code;
+            return s->code;
         }
         if (out->bad < MALFORMED_SHOWN) out->malformed[out->bad] = s->e;
         out->bad++;

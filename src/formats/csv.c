@@ -74,7 +74,7 @@ static int is_space(unsigned char c)
 static int refuse(struct csv_parser *p, size_t at, struct err *e)
 {
     if (csv_error(p) == CSV_ENOMEM || csv_error(p) == CSV_ETOOBIG)
-        return err_set(e, "out of memory: a field");
+        return err_code(e, ERR_MEMORY, "out of memory: a field");
     return err_set(e,
                    "byte %zu: found a quote inside a field without quotes, or text after the quote "
                    "that ends one; wanted the whole field in quotes, and a quote in it doubled",
@@ -107,7 +107,7 @@ int csv_read(struct csv_row *row, const char *text, size_t n, char separator, si
     row->n = row->stored = 0;
     if (memchr(text, 0, n)) return err_set(e, "found a NUL byte, wanted text");
     if (csv_init(&p, CSV_STRICT | CSV_STRICT_FINI))
-        return err_set(e, "out of memory: a CSV reader");
+        return err_code(e, ERR_MEMORY, "out of memory: a CSV reader");
     csv_set_delim(&p, (unsigned char)separator);
     csv_set_space_func(&p, is_space);
     csv_set_blk_size(&p, n + 1); /* it grows by blocks: one is enough for any field */

@@ -66,7 +66,7 @@ int h5_init(struct err *e)
     mem_free(probe);
     H5dont_atexit();
     if (H5open() < 0 || H5Eset_auto2(H5E_DEFAULT, NULL, NULL) < 0) {
-        return err_set(e, "libhdf5 cannot begin: out of memory");
+        return err_code(e, ERR_MEMORY, "libhdf5 cannot begin: out of memory");
     }
     ready = true;
     return 0;

@@ -82,7 +82,7 @@ int peft_pattern_match(bool *is, int64_t *group, const struct peft_pattern *p, c
 {
     pcre2_match_context *limits = pcre2_match_context_create(NULL);
     pcre2_match_data *data = limits ? pcre2_match_data_create_from_pattern(p->regex, NULL) : NULL;
-    int code = data ? 0 : err_set(e, "out of memory: a pattern of an adapter");
+    int code = data ? 0 : err_code(e, ERR_MEMORY, "out of memory: a pattern of an adapter");
     *is = false;
     if (!code) {
         pcre2_set_match_limit(limits, p->anchor == PEFT_WHOLE ? CHOICE_MOST : MATCH_MOST);

@@ -245,11 +245,12 @@ static int choose_keeps(struct network *n, struct err *e)
     }
     memcpy(n->keeps, best, sizeof best);
     if (best_cost < INFINITY) return 0;
-    return err_set(e,
-                   "train.memory_budget: passes of %zu tokens need at least %.2f GiB for "
-                   "activations and workspace, and %.2f GiB are to be had; lower train.pass_tokens "
-                   "or data.max_length",
-                   n->limits.rows_max, (double)least / (1 << 30), (double)budget / (1 << 30));
+    return err_code(
+        e, ERR_BUDGET,
+        "train.memory_budget: passes of %zu tokens need at least %.2f GiB for "
+        "activations and workspace, and %.2f GiB are available; lower train.pass_tokens "
+        "or data.max_length",
+        n->limits.rows_max, (double)least / (1 << 30), (double)budget / (1 << 30));
 }
 
 int network_plan(struct network *n, const struct llama *base, const struct adapter *adapter,

@@ -52,7 +52,7 @@ static void put_number(struct object *x, const char *key, double v)
 
 static int out_of_memory(struct err *e)
 {
-    return err_set(e, "run.json: out of memory");
+    return err_code(e, ERR_MEMORY, "run.json: out of memory");
 }
 
 /* Append to a list; takes the object. */
