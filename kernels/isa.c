@@ -70,6 +70,12 @@ const struct kernels *kernels_nth(size_t i, bool *runs)
     return k;
 }
 
+const struct kernels *kernels_baseline(void)
+{
+    bool runs;
+    return kernels_nth(0, &runs);
+}
+
 /* "base, avx2, avx512": the names compiled in. */
 static void list_sets(char *out, size_t n)
 {

@@ -183,4 +183,7 @@ const struct kernels *kernels_choose(const char *isa, const char *gemm, const ch
 /* The sets compiled in, best last; NULL past the end. `runs`: whether this CPU can. */
 const struct kernels *kernels_nth(size_t i, bool *runs);
 
+/* The set that every CPU runs: for what is exact in all of them, such as widening. */
+const struct kernels *kernels_baseline(void);
+
 #endif

@@ -80,32 +80,21 @@ static void look_isa(struct patient *p)
 #endif
 }
 
-/* OpenBLAS names the processor it chose kernels for; one that it does not know gets those of its
- * ancestors, which use a fraction of it. Only LORAC_GEMM=blas and comparisons suffer. */
-static const char *better_core(const struct kernels *k)
-{
-    static const char *const old[] = { "Prescott", "Core2",   "Penryn",    "Dunnington", "Nehalem",
-                                       "Atom",     "Opteron", "Barcelona", "Sandybridge" };
-    const char *core = blas_core();
-    for (size_t i = 0; k && k->vector_bytes > 16 && i < sizeof old / sizeof *old; i++)
-        if (strcmp(core, old[i]) == 0) return k->vector_bytes > 32 ? "SkylakeX" : "Haswell";
-    return NULL;
-}
-
 static void look_blas(struct patient *p)
 {
     static const char *const how[] = { "no threads", "a pool of its own, switched off by lorac",
                                        "OpenMP" };
-    const char *core = blas_core(), *better = better_core(p->k), *remedy = NULL;
+    const char *core = blas_core(), *better = blas_better_core(), *remedy = NULL;
     int threading = blas_threading();
     char text[160];
     if (strcmp(core, "unknown") == 0) {
         remedy = "link OpenBLAS: lorac's own products do without, LORAC_GEMM=blas wants it";
     } else if (better) {
-        snprintf(text, sizeof text,
-                 "export OPENBLAS_CORETYPE=%s: it does not know this processor (lorac's own "
-                 "products do; LORAC_GEMM=blas is slow)",
-                 better);
+        snprintf(
+            text, sizeof text,
+            "export OPENBLAS_CORETYPE=%s: it does not know this processor, and LORAC_GEMM=blas "
+            "is slow (lorac's own products are not)",
+            better);
         remedy = text;
     }
     facts_check(p->f, remedy ? VERDICT_NOTE : VERDICT_OK, "blas", remedy,

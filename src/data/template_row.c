@@ -15,6 +15,11 @@
     .user = "### Instruction:\n{user}\n\n", .input = "### Input:\n{input}\n\n", .between = "\n\n", \
     .alternate = true
 
+#define ALPACA_LORA(called)                                                                        \
+    {                                                                                              \
+        .name = called, ALPACA, .assistant = "### Response:\n{answer}{eos}"                        \
+    }
+
 #define CHATML                                                                                     \
     .system = "{<|im_start|>}system\n{system}{<|im_end|>}\n",                                      \
     .user = "{<|im_start|>}user\n{user}{<|im_end|>}\n",                                            \
@@ -24,8 +29,8 @@
 #define LLAMA3(role) "{<|start_header_id|>}" role "{<|end_header_id|>}\n\n"
 
 static const struct template templates[] = {
-    { .name = "alpaca", ALPACA, .assistant = "### Response:\n{answer}{eos}" },
-    { .name = "alpaca_lora", ALPACA, .assistant = "### Response:\n{answer}{eos}" },
+    ALPACA_LORA("alpaca"), /* what people mean who name none */
+    ALPACA_LORA("alpaca_lora"),
     { .name = "alpaca_stanford", ALPACA, .assistant = "### Response:{answer}{eos}" },
     { .name = "alpaca_qlora", ALPACA, .assistant = "### Response: {answer}{eos}" },
     { .name = "vicuna_v0",

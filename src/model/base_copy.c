@@ -48,9 +48,8 @@ static bool find(struct weight *w, const struct llama *m, const char *module)
 static bool same_row(const struct weight *w, const struct tensor *t, size_t i, real *row,
                      float *rounded, uint8_t *bytes)
 {
-    bool runs;
     size_t n = dtype_bytes(t->type, w->cols);
-    const struct kernels *k = kernels_nth(0, &runs);
+    const struct kernels *k = kernels_baseline();
     if (w->rows) k->widen(row, &w->matrix, i, 0, w->cols);
     for (size_t j = 0; j < w->cols; j++) rounded[j] = (float)(w->rows ? row[j] : w->norm[j]);
     storage_narrow(bytes, t->type, rounded, w->cols);
