@@ -13,7 +13,7 @@ SHELL    = /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 # ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ----------------------------
-PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libcrypto zlib libzstd
+PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libutf8proc libcrypto zlib libzstd
 probe    = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 HDF5_PC := $(shell for p in hdf5 hdf5-serial; do $(PKG_CONFIG) --exists $$p 2>/dev/null && echo $$p && break; done)
 OPENBLAS_CFLAGS ?= $(call probe,--cflags,openblas)
@@ -26,6 +26,8 @@ JANSSON_CFLAGS  ?= $(call probe,--cflags,jansson)
 JANSSON_LIBS    ?= $(call probe,--libs,jansson)
 PCRE2_CFLAGS    ?= $(call probe,--cflags,libpcre2-8)
 PCRE2_LIBS      ?= $(call probe,--libs,libpcre2-8)
+UTF8PROC_CFLAGS ?= $(call probe,--cflags,libutf8proc)
+UTF8PROC_LIBS   ?= $(call probe,--libs,libutf8proc)
 CRYPTO_CFLAGS   ?= $(call probe,--cflags,libcrypto)
 CRYPTO_LIBS     ?= $(call probe,--libs,libcrypto)
 ZLIB_CFLAGS     ?= $(call probe,--cflags,zlib)
@@ -36,10 +38,10 @@ ZSTD_LIBS       ?= $(call probe,--libs,libzstd)
 CSV_LIBS        ?= $(shell echo '\#include <csv.h>' | $(CC) $(CPPFLAGS) $(CSV_CFLAGS) -E - >/dev/null 2>&1 && echo -lcsv)
 CMOCKA_LIBS     ?= -lcmocka
 
-DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) $(CRYPTO_CFLAGS) \
-             $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(CSV_CFLAGS) $(if $(CSV_LIBS),-DLORAC_CSV)
-DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) \
-             $(ZLIB_LIBS) $(ZSTD_LIBS) $(CSV_LIBS)
+DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) \
+             $(UTF8PROC_CFLAGS) $(CRYPTO_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(CSV_CFLAGS) $(if $(CSV_LIBS),-DLORAC_CSV)
+DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) \
+             $(UTF8PROC_LIBS) $(CRYPTO_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) $(CSV_LIBS)
 
 # ---- flags -------------------------------------------------------------------------------------
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
@@ -99,14 +101,14 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 fuzz coverage torture valgrind FORCE
+.PHONY: all deps check-deps test demo lint hooks bench interop clean help install ci-full test-aarch64 fuzz coverage torture valgrind FORCE
 
 all: check-deps $(BUILD)/lorac
 
 # A missing library is one line that names it and the remedy, not a page of compiler errors.
 check-deps:
 	@missing=; for p in openblas:"$(OPENBLAS_LIBS)" hdf5:"$(HDF5_LIBS)" libyaml:"$(YAML_LIBS)" \
-	    jansson:"$(JANSSON_LIBS)" pcre2:"$(PCRE2_LIBS)" libcrypto:"$(CRYPTO_LIBS)" \
+	    jansson:"$(JANSSON_LIBS)" pcre2:"$(PCRE2_LIBS)" utf8proc:"$(UTF8PROC_LIBS)" libcrypto:"$(CRYPTO_LIBS)" \
 	    zlib:"$(ZLIB_LIBS)" libzstd:"$(ZSTD_LIBS)"; do \
 	  [ -n "$${p#*:}" ] || missing="$$missing $${p%%:*}"; done; \
 	if [ -n "$$missing" ]; then echo "✗ not found:$$missing"; \
@@ -253,6 +255,10 @@ coverage:
 lint:
 	@scripts/lint
 
+# git asks the hooks of this repository from then on: messages of commits are held to the rules.
+hooks:
+	@git config core.hooksPath scripts/hooks && echo '✓ commit messages are checked by scripts/hooks/commit-msg'
+
 # Every call that can fail fails once, and is the last once; `make test` tries a part of them.
 TORTURE = $(BUILD)/tests/test_torture $(BUILD)/tests/test_kill
 torture: $(TORTURE)
@@ -296,6 +302,7 @@ help:
 	@echo 'make torture    every call that can fail fails once; a kill at every one (long)'
 	@echo 'make valgrind   the tests of parsers and of training under valgrind'
 	@echo 'make lint       style, layers, banned functions, generated documents'
+	@echo 'make hooks      check the messages of commits as they are made'
 	@echo 'make install    put lorac into PREFIX/bin: PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make clean      remove $(BUILD)'
 	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...'

@@ -7,13 +7,14 @@ data); every id has to agree. What the folder of fixtures would give is skipped 
 vocabularies are always compared.
 
   scripts/interop-tokenizer.py [--lorac build/lorac] [--data ../shared/data] [--smollm2 GGUF]
-      [--export PROGRAM] [--strings 2000] [--models 60] [--seed 0]
+      [--qwen2 DIRECTORY] [--export PROGRAM] [--strings 2000] [--models 60] [--seed 0]
 
 PROGRAM is run as PROGRAM TOKENIZER DIRECTORY and exports the tokenizer; transformers then loads the
 directory. Lines begin with ✓, ✗ or - (skipped); the exit status is 1 when an id differs.
 """
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -56,6 +57,7 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
     r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 PRE = {
     "GPT-2": pre_tokenizers.ByteLevel(add_prefix_space=False),
     "SmolLM": pre_tokenizers.Sequence(
@@ -70,13 +72,20 @@ PRE = {
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     ),
+    "Qwen2": pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    ),
 }
 
 # ---- strings -------------------------------------------------------------------------------------
 
 WORDS = (
     "the Hello y'all I'll we'Ve DON'T it's 're x apple naïve Straße İstanbul ﬁn don’t "
-    "e\u0301te\u0301 नमस्ते สวัสดี 안녕하세요"
+    "e\u0301te\u0301 नमस्ते สวัสดี 안녕하세요 \u1112\u1161\u11ab\u1100\u1173\u11af a\u0301\u0323 "
+    "\u212b \u0958 \u09c7\u09be \uac00\u11a8 q\u0307\u0323 が\u304b\u3099 \uf900"
 ).split()
 BLANKS = [" ", "  ", "   ", "\r\n", "\n\n", *"\t\n\u00a0\u3000\u200b\u0085\u180e\u2028"]
 BLANKS += list("\x0b\x0c\x1c\x00\ufeff")
@@ -97,11 +106,19 @@ RANGES = [
 ]
 
 
+@functools.cache
+def known_to_nfc(c: str) -> bool:
+    """False for marks that the oracle's NFC does not know: its Unicode tables are of version 9."""
+    place = unicodedata.combining(c)
+    text = "x\u0301" + c if place == 1 else "x" + c + "\u0338"
+    return place == 0 or normalizers.NFC().normalize_str(text) != text
+
+
 def scalar(rng: random.Random, low: int, high: int) -> str:
     """An assigned character: the Unicode tables of the oracles and of PCRE2 differ in age."""
     while True:
         c = chr(rng.randint(low, high))
-        if unicodedata.category(c) not in ("Cn", "Cs"):
+        if unicodedata.category(c) not in ("Cn", "Cs") and known_to_nfc(c):
             return c
 
 
@@ -291,15 +308,17 @@ def random_json(rng: random.Random, spm: bool) -> Tokenizer:
         letters = [spelling[ord(c)] for c in "abc< >'s1\n"]
         backend = Tokenizer(random_bpe(rng, base, letters, False))
         backend.pre_tokenizer = rng.choice(list(PRE.values()))
+        if rng.random() < 0.4:
+            backend.normalizer = normalizers.NFC()
         backend.decoder = decoders.ByteLevel()
     for _ in range(rng.choice([0, 0, 1, 3])):
-        token = "".join(rng.choice("ab< >") for _ in range(rng.randint(1, 3)))
+        token = "".join(rng.choice("ab< >\u0301é") for _ in range(rng.randint(1, 3)))
         backend.add_tokens([AddedToken(token, normalized=rng.random() < 0.5)])
     return backend
 
 
 def random_texts(rng: random.Random) -> list[str]:
-    letters = [*LETTERS, " ", " ", "😀", "'s", "1", "\n", "\x00"]
+    letters = [*LETTERS, " ", " ", "😀", "'s", "1", "\n", "\x00", "e", "\u0301", "\u0323", "\u212b"]
     texts = ["", " ", "  ", " a", "a ", " <s> ", "\x00"]
     return texts + [
         "".join(rng.choice(letters) for _ in range(rng.randint(1, 24))) for _ in range(300)
@@ -422,13 +441,17 @@ def byte_level(path: Path, pre: str) -> Tokenizer:
     backend = Tokenizer(models.BPE(vocab, merges, ignore_merges=pre == "Llama 3"))
     backend.pre_tokenizer = PRE[pre]
     backend.decoder = decoders.ByteLevel()
+    if pre == "Qwen2":
+        backend.normalizer = normalizers.NFC()
     special = [t for t, kind in zip(tokens, types, strict=True) if kind == 3]
     backend.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in special])
     return backend
 
 
-def check_byte_level(check: Check, vocab: Path, tmp: Path) -> Path:
+def check_byte_level(check: Check, vocab: Path, tmp: Path) -> dict[str, Path]:
     extra = [AddedToken("[INST]", normalized=False), AddedToken("the", normalized=True)]
+    extra += [AddedToken("e\u0301te", normalized=True), AddedToken("\u212b", normalized=False)]
+    out: dict[str, Path] = {}
     for name in PRE:
         backend = byte_level(vocab, name)
         for added in ("", ", added tokens"):
@@ -437,7 +460,15 @@ def check_byte_level(check: Check, vocab: Path, tmp: Path) -> Path:
             path = tmp / f"byte-{name}{added}.json".replace(" ", "-").replace(",", "")
             backend.save(str(path))
             check.same(f"{name}: tokenizer.json{added}, tokenizers", path, hf_file_ids(path))
-    return path
+            out[name] = path
+    return {name: out[name] for name in ("Llama 3", "Qwen2")}
+
+
+def check_qwen2(check: Check, path: Path) -> None:
+    """A published tokenizer.json, by tokenizers and by transformers' own class."""
+    check.same("Qwen2: tokenizer.json, tokenizers", path, hf_file_ids(path / "tokenizer.json"))
+    theirs = AutoTokenizer.from_pretrained(path)
+    check.same("Qwen2: directory, transformers", path, hf_ids(theirs.backend_tokenizer))
 
 
 def check_smollm2(check: Check, path: Path) -> None:
@@ -493,6 +524,7 @@ def parse_arguments() -> argparse.Namespace:
     data = os.environ.get("LORAC_TEST_DATA") or "../shared/data"
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--smollm2", default=os.environ.get("LORAC_SMOLLM2_GGUF"))
+    parser.add_argument("--qwen2", default=os.environ.get("LORAC_QWEN2"), help="its directory")
     parser.add_argument("--export", help="default: tests/test_tokenizer_files beside lorac")
     parser.add_argument("--strings", type=int, default=2000, help="of either sort")
     parser.add_argument("--models", type=int, default=60, help="made-up vocabularies")
@@ -519,7 +551,7 @@ def main() -> int:
         gpt2 = a.data / "bpe-vocab" / "ggml-vocab-gpt-2.gguf"
         if gpt2.is_file():
             check.same("GPT-2: GGUF, tokenizers", gpt2, hf_ids(byte_level(gpt2, "GPT-2")))
-            sources |= {"GPT-2": gpt2, "Llama 3": check_byte_level(check, gpt2, tmp)}
+            sources |= {"GPT-2": gpt2, **check_byte_level(check, gpt2, tmp)}
         else:
             print(f"- GPT-2: skipped, no {gpt2}")
         if a.smollm2:
@@ -527,6 +559,11 @@ def main() -> int:
             sources["SmolLM2"] = Path(a.smollm2)
         else:
             print("- SmolLM2: skipped, LORAC_SMOLLM2_GGUF names no file")
+        if a.qwen2:
+            check_qwen2(check, Path(a.qwen2))
+            sources["Qwen2, published"] = Path(a.qwen2)
+        else:
+            print("- Qwen2, published: skipped, LORAC_QWEN2 names no directory")
         if not a.export:
             print("- exports: skipped, no program that exports (make tests-build makes one)")
         for label, source in sources.items() if a.export else ():

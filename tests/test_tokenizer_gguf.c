@@ -183,6 +183,8 @@ static void test_gpt2(void **state)
         { "llama-bpe", PRE_LLAMA3, true, "259 260 261 52 53" },
         { "llama3", PRE_LLAMA3, true, "259 260 261 52 53" },
         { "llama-v3", PRE_LLAMA3, true, "259 260 261 52 53" },
+        { "qwen2", PRE_QWEN2, false, "259 260 52 53 52 53" },
+        { "deepseek-r1-qwen", PRE_QWEN2, false, "259 260 52 53 52 53" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct made m = made_bytes(cases[i].pre);
@@ -250,11 +252,12 @@ static void test_kinds_refused(void **state)
     m.model = "bert";
     refuse(&m, "tokenizer.ggml.model: found \"bert\", wanted llama");
     m = made_bytes("default");
-    refuse(&m, "tokenizer.ggml.pre: found \"default\", wanted gpt-2");
+    refuse(&m, "tokenizer.ggml.pre: found \"default\", wanted one of gpt-2, smollm, llama-bpe, "
+               "llama3, llama-v3, qwen2, deepseek-r1-qwen; give");
     m.pre = NULL;
-    refuse(&m, "tokenizer.ggml.pre: found nothing, wanted gpt-2");
-    m.pre = "qwen2";
-    refuse(&m, "tokenizer.ggml.pre: found \"qwen2\"");
+    refuse(&m, "tokenizer.ggml.pre: found nothing, wanted one of gpt-2, smollm");
+    m.pre = "qwen35";
+    refuse(&m, "tokenizer.ggml.pre: found \"qwen35\"");
     m.pre = "gpt-2";
     m.add_prefix = 1;
     refuse(&m, "add_space_prefix: found true");

@@ -55,14 +55,16 @@ static void add_pcre2(struct str *out, const char *indent)
 
 void version_add_libraries(struct str *out, const char *indent)
 {
-    const char *(*yaml)(void), *(*jansson)(void), *(*openssl)(int);
+    const char *(*yaml)(void), *(*jansson)(void), *(*openssl)(int), *(*utf8proc)(void);
     ASK(yaml, "yaml_get_version_string");
     ASK(jansson, "jansson_version_str");
     ASK(openssl, "OpenSSL_version");
+    ASK(utf8proc, "utf8proc_version");
     add_blas(out, indent);
     add_hdf5(out, indent);
     add_text(out, indent, "libyaml", yaml ? yaml() : NULL);
     add_text(out, indent, "jansson", jansson ? jansson() : NULL);
     add_pcre2(out, indent);
+    add_text(out, indent, "utf8proc", utf8proc ? utf8proc() : NULL);
     add_text(out, indent, "OpenSSL", openssl ? after(openssl(0), "OpenSSL ") : NULL);
 }

@@ -158,15 +158,20 @@ static void note_prefix(const struct tokenizer *t, struct str *remarks)
         "than in training; serve the Hugging Face directory where that matters\n");
 }
 
+/* llama.cpp normalises no text. */
+static void note_normalizer(const struct tokenizer *t, struct str *remarks)
+{
+    if (!remarks || !tokenizer_normalizes(t)) return;
+    str_addz(remarks,
+             "llama.cpp does not bring texts into Unicode's NFC, this tokenizer does: served from "
+             "the GGUF file, texts with decomposed characters give other ids than in training\n");
+}
+
 int gguf_put_tokenizer(struct gguf_writer *w, const struct tokenizer *t, size_t V, const char *chat,
                        int32_t end, struct str *remarks, struct err *e)
 {
-    static const char *const pre[] = { [PRE_NONE] = "default",
-                                       [PRE_GPT2] = "gpt-2",
-                                       [PRE_SMOLLM] = "smollm",
-                                       [PRE_LLAMA3] = "llama-bpe" };
     bool spm = tokenizer_kind(t) == TOKENIZER_SPM;
-    const char *name = pre[tokenizer_pre(t)];
+    const char *name = tokenizer_pre_name(t);
     int code = check_rows(t, V, remarks, e);
     if (!code && spm && !tokenizer_scores_fit(t)) {
         code = err_set(e,
@@ -183,6 +188,7 @@ int gguf_put_tokenizer(struct gguf_writer *w, const struct tokenizer *t, size_t 
     put_ids(w, t, V, end, remarks);
     if (spm) gguf_put_bool(w, KEY("add_space_prefix"), tokenizer_adds_prefix(t));
     if (spm) note_prefix(t, remarks);
+    note_normalizer(t, remarks);
     if (chat) gguf_put_string(w, "tokenizer.chat_template", chat, strlen(chat));
     return 0;
 }

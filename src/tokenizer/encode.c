@@ -5,14 +5,21 @@
 #include "src/base/utf8.h"
 #include "src/tokenizer/parts.h"
 
-enum { TEXT_MOST = 1 << 30 }; /* spaces take three bytes once normalised, offsets have 32 bits */
+/* Normalised, spaces of one kind and characters of the other take three times as many bytes, and
+ * offsets have 32 bits. */
+enum { TEXT_MOST = 1 << 30 };
 
 struct encoder {
     const struct tokenizer *t;
     struct tokens *out;
     const char *text; /* the caller's */
-    size_t base;      /* added to every span */
-    bool inner;       /* a special token stands in front of the text: it begins nothing */
+    /* What added tokens and words are looked for in: `text`, or byte-level its NFC, of the segment
+     * that begins at `shift`. */
+    const char *words;
+    size_t shift;
+    struct nfc nfc;
+    size_t base; /* added to every span */
+    bool inner;  /* a special token stands in front of the text: it begins nothing */
     struct bpe_work work;
     struct splits splits;
     /* SentencePiece-style: the normalised segment, and for each of its bytes (and its end) the
@@ -65,6 +72,14 @@ static int put(struct encoder *x, uint32_t id, size_t start, size_t end)
     x->after_unknown = false;
     if (!tokenizer_has_row(x->t, (int32_t)id)) return tokenizer_no_row(x->t, (int32_t)id, x->e);
     return tokens_add(x->out, (int32_t)id, x->base + start, x->base + end, x->e);
+}
+
+/* For bytes [start, end) of x->words. */
+static int put_words(struct encoder *x, uint32_t id, size_t start, size_t end)
+{
+    if (x->words == x->text) return put(x, id, start, end);
+    return put(x, id, x->shift + nfc_source_start(&x->nfc, start),
+               x->shift + nfc_source_end(&x->nfc, end));
 }
 
 /* ---- white space beside added tokens -------------------------------------------------------- */
@@ -332,19 +347,20 @@ static int encode_word(struct encoder *x, size_t from, size_t to)
 {
     const struct tokenizer *t = x->t;
     int32_t whole;
-    int code = whole_word(x, &whole, x->text + from, to - from);
-    if (!code && whole >= 0) return put(x, (uint32_t)whole, from, to);
+    int code = whole_word(x, &whole, x->words + from, to - from);
+    if (!code && whole >= 0) return put_words(x, (uint32_t)whole, from, to);
     if (!code) code = bpe_work_reserve(&x->work, to - from, x->e);
     if (code) return code;
     for (size_t i = from; i < to; i++) {
-        uint32_t symbol = t->bytes[(uint8_t)x->text[i]];
+        uint32_t symbol = t->bytes[(uint8_t)x->words[i]];
         if (symbol != BPE_NONE) bpe_put(&x->work, symbol, x->work.n ? i : from);
     }
     struct bpe_work *w = &x->work;
     bpe_run(w, &t->bpe);
     for (uint32_t i = w->n ? 0 : BPE_NONE; !code && i != BPE_NONE; i = w->symbols[i].next) {
         const struct bpe_symbol *s = &w->symbols[i];
-        code = put(x, s->id, s->start, s->next == BPE_NONE ? to : w->symbols[s->next].start);
+        size_t end = s->next == BPE_NONE ? to : w->symbols[s->next].start;
+        code = put_words(x, s->id, s->start, end);
     }
     return code;
 }
@@ -354,7 +370,7 @@ static int encode_bytes(struct encoder *x, size_t from, size_t to)
     size_t start, end;
     bool more = true;
     int code = 0;
-    splits_begin(&x->splits, x->text + from, to - from);
+    splits_begin(&x->splits, x->words + from, to - from);
     while (!code) {
         code = splits_next(&x->splits, &more, &start, &end, x->e);
         if (code || !more) break;
@@ -367,12 +383,7 @@ static int encode_bytes(struct encoder *x, size_t from, size_t to)
 
 typedef int segment_fn(struct encoder *x, size_t from, size_t to);
 
-static int encode_segment(struct encoder *x, size_t from, size_t to)
-{
-    return x->t->kind == TOKENIZER_SPM ? encode_spm(x, from, to) : encode_bytes(x, from, to);
-}
-
-/* Emit the words of m that stand in the text, and hand what is between them to f. */
+/* Emit the added tokens of m that stand in x->words, and hand what is between them to f. */
 static int between_words(struct encoder *x, const struct match *m, segment_fn *f, size_t from,
                          size_t to)
 {
@@ -380,18 +391,36 @@ static int between_words(struct encoder *x, const struct match *m, segment_fn *f
     size_t start = from;
     for (size_t i = from; !code && m->n && i < to;) {
         int32_t id;
-        size_t found = match_at(m, x->text + i, to - i, &id);
+        size_t found = match_at(m, x->words + i, to - i, &id);
         if (!found) {
             i++;
             continue;
         }
         size_t begin = i, end = i + found;
-        widen_word(&begin, &end, x->t, id, x->text, start, to);
+        widen_word(&begin, &end, x->t, id, x->words, start, to);
         if (start < begin) code = f(x, start, begin);
-        if (!code) code = put(x, (uint32_t)id, begin, end);
+        if (!code) code = put_words(x, (uint32_t)id, begin, end);
         start = i = end;
     }
     return !code && start < to ? f(x, start, to) : code;
+}
+
+/* Normalise what lies between two added tokens by itself, as Hugging Face's library does. */
+static int encode_nfc(struct encoder *x, size_t from, size_t to)
+{
+    int code = nfc_form(&x->nfc, x->text + from, to - from, x->e);
+    if (code) return code;
+    x->words = x->nfc.text.p;
+    x->shift = from;
+    code = between_words(x, &x->t->normal, encode_bytes, 0, x->nfc.text.n);
+    x->words = x->text;
+    return code;
+}
+
+static int encode_segment(struct encoder *x, size_t from, size_t to)
+{
+    if (x->t->kind == TOKENIZER_SPM) return encode_spm(x, from, to);
+    return x->t->nfc ? encode_nfc(x, from, to) : encode_bytes(x, from, to);
 }
 
 static int encode_outside_raw(struct encoder *x, size_t from, size_t to)
@@ -423,13 +452,14 @@ int tokenizer_encode_between(const struct tokenizer *t, struct tokens *out, cons
     if (after >= 0 && t->vocab.pieces[after].rstrip) from = after_white(text, 0, n);
     if (before >= 0 && t->vocab.pieces[before].lstrip) to = before_white(text, from, n);
     struct encoder x = {
-        .t = t, .out = out, .text = text, .base = base, .inner = after >= 0, .e = e
+        .t = t, .out = out, .text = text, .words = text, .base = base, .inner = after >= 0, .e = e
     };
     int code = bpe_work_begin(&x.work, &t->bpe, e);
     if (!code && t->kind == TOKENIZER_BYTE_BPE) code = splits_init(&x.splits, &t->splitter, e);
     if (!code) code = between_words(&x, &t->raw[0], encode_outside_raw, from, to);
     splits_release(&x.splits);
     bpe_work_release(&x.work);
+    nfc_release(&x.nfc);
     str_free(&x.normal);
     str_free(&x.word);
     mem_free(x.origin);

@@ -72,25 +72,23 @@ static void put_spm_shape(struct str *out, const struct tokenizer *t)
 
 static void put_byte_shape(struct str *out, const struct tokenizer *t)
 {
-    static const char split[] = /* Llama 3's pattern, as a JSON string */
-        "\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}|"
-        " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"";
-    bool llama3 = t->pre == PRE_LLAMA3;
-    str_addz(out, " \"normalizer\": null,\n \"pre_tokenizer\": {\"type\": \"Sequence\", "
-                  "\"pretokenizers\": [");
-    if (t->pre == PRE_SMOLLM)
+    const struct pretokenizer_row *pre = &pretokenizers[t->pre];
+    str_addf(out,
+             " \"normalizer\": %s,\n \"pre_tokenizer\": {\"type\": \"Sequence\", "
+             "\"pretokenizers\": [",
+             t->nfc ? "{\"type\": \"NFC\"}" : "null");
+    if (pre->split) {
+        str_addz(out, "{\"type\": \"Split\", \"pattern\": {\"Regex\": ");
+        json_add_string(out, pre->regex, strlen(pre->regex));
+        str_addz(out, "}, \"behavior\": \"Isolated\", \"invert\": false}, ");
+    } else if (!pre->regex) {
         str_addz(out, "{\"type\": \"Digits\", \"individual_digits\": true}, ");
-    if (llama3) {
-        str_addf(out,
-                 "{\"type\": \"Split\", \"pattern\": {\"Regex\": %s}, "
-                 "\"behavior\": \"Isolated\", \"invert\": false}, ",
-                 split);
     }
     str_addf(out,
              "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
              "\"use_regex\": %s}]},\n \"decoder\": {\"type\": \"ByteLevel\", "
              "\"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\": true},\n",
-             llama3 ? "false" : "true");
+             pre->split ? "false" : "true");
 }
 
 /* BOS in front of each text, where the model's files put it. */

@@ -13,19 +13,6 @@
 
 #define NO_TOKEN ((size_t)UINT32_MAX) /* how converters write "none" */
 
-/* The pre-tokenisers that we know, by llama.cpp's names. "default" is not among them: llama.cpp
- * itself warns that it is a guess. */
-static const struct pre_name {
-    const char *name;
-    enum pretokenizer pre;
-    bool ignore_merges, adds_bos; /* what llama.cpp does for this name */
-} pre_names[] = {
-    { "gpt-2", PRE_GPT2, false, false },     { "smollm", PRE_SMOLLM, false, false },
-    { "llama-bpe", PRE_LLAMA3, true, true }, { "llama3", PRE_LLAMA3, true, true },
-    { "llama-v3", PRE_LLAMA3, true, true },
-};
-enum { PRE_NAMES = sizeof pre_names / sizeof pre_names[0] };
-
 static bool same(const char *text, size_t n, const char *word)
 {
     return n == strlen(word) && memcmp(text, word, n) == 0;
@@ -193,24 +180,41 @@ static int read_llama(struct tokenizer *t, const struct gguf *g, struct err *e)
     return code ? code : read_pieces(t, g, e);
 }
 
-static int read_gpt2(struct tokenizer *t, const struct gguf *g, struct err *e)
+/* The pre-tokeniser by llama.cpp's name. Not "default": llama.cpp itself warns that it is a guess. */
+static int read_pre(struct tokenizer *t, const struct gguf *g, struct err *e)
 {
     const char *text = NULL;
-    size_t n = 0, i = 0;
+    size_t n = 0;
+    struct str known = { 0 };
     int code = gguf_get_string(&text, &n, g, KEY("pre"), false, e);
-    if (code) return code;
-    while (i < PRE_NAMES && !(text && same(text, n, pre_names[i].name))) i++;
-    if (i == PRE_NAMES) {
-        return err_set(
-            e,
-            "%s: key " KEY("pre") ": found %s, wanted gpt-2, smollm, llama-bpe, "
-                                  "llama3 or llama-v3; give the model's tokenizer.json instead",
-            g->path, text ? err_quote(text, n) : "nothing");
+    for (int i = PRE_NONE + 1; !code && i < PRETOKENIZERS; i++) {
+        for (const char *const *name = pretokenizers[i].names; *name; name++) {
+            if (text && same(text, n, *name)) {
+                t->pre = (enum pretokenizer)i;
+                str_free(&known);
+                return 0;
+            }
+            str_addf(&known, "%s%s", known.n ? ", " : "", *name);
+        }
     }
+    if (!code) code = str_error(&known, e);
+    if (!code) {
+        code = err_set(e,
+                       "%s: key " KEY("pre") ": found %s, wanted one of %s; give the model's "
+                                             "tokenizer.json instead",
+                       g->path, text ? err_quote(text, n) : "nothing", known.p);
+    }
+    str_free(&known);
+    return code;
+}
+
+static int read_gpt2(struct tokenizer *t, const struct gguf *g, struct err *e)
+{
+    int code = read_pre(t, g, e);
+    if (code) return code;
     t->kind = TOKENIZER_BYTE_BPE;
-    t->pre = pre_names[i].pre;
-    t->ignore_merges = pre_names[i].ignore_merges;
-    t->adds_bos = pre_names[i].adds_bos;
+    t->ignore_merges = pretokenizers[t->pre].ignore_merges;
+    t->adds_bos = pretokenizers[t->pre].adds_bos;
     bool prefix = false;
     code = gguf_get_bool(&prefix, g, KEY("add_space_prefix"), false, e);
     if (!code && prefix) {

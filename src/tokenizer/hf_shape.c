@@ -6,7 +6,8 @@
  *                         or no normalizer; pre_tokenizer Metaspace
  *   GPT-2                 pre_tokenizer ByteLevel with its regex
  *   SmolLM2               pre_tokenizer Digits, ByteLevel with its regex
- *   Llama 3               pre_tokenizer Split by a known regex, ByteLevel without one */
+ *   Llama 3, Qwen2        pre_tokenizer Split by a known regex, ByteLevel without one
+ * and with the byte-level ones normalizer NFC, as Qwen2 has it, or none. */
 #include <string.h>
 
 #include "src/base/file.h"
@@ -158,8 +159,8 @@ static int read_spm(struct tokenizer *t, const struct parts *normalizer, const s
     } else if (is(pre, 0, "Metaspace") && pre->n == 1) {
         code = read_metaspace(t, pre, e);
     } else {
-        return unknown_part(pre, 0, "Metaspace, or ByteLevel as GPT-2, SmolLM2 and Llama 3 have it",
-                            e);
+        return unknown_part(
+            pre, 0, "Metaspace, or ByteLevel as GPT-2, SmolLM2, Llama 3 and Qwen2 have it", e);
     }
     if (code) return code;
     if (!t->byte_fallback) {
@@ -179,30 +180,18 @@ static int read_spm(struct tokenizer *t, const struct parts *normalizer, const s
 
 /* ---- byte-level ----------------------------------------------------------------------------- */
 
-/* Published patterns and what they are. */
-static const struct {
-    const char *regex;
-    enum pretokenizer pre;
-} regexes[] = {
-    { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+"
-      "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-      PRE_LLAMA3 },
-    { "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
-      PRE_GPT2 },
-};
-
 static int read_split(struct tokenizer *t, const struct parts *p, const json_t *o, struct err *e)
 {
     const json_t *regex = json_object_get(json_object_get(o, "pattern"), "Regex");
     const char *text = json_string_value(regex);
     bool plain = has_text(o, "behavior", "Isolated") && !json_is_true(json_object_get(o, "invert"));
-    for (size_t i = 0; text && plain && i < sizeof regexes / sizeof regexes[0]; i++) {
-        if (strcmp(text, regexes[i].regex) != 0) continue;
-        t->pre = regexes[i].pre;
+    for (size_t i = 0; text && plain && i < PRETOKENIZERS; i++) {
+        if (!pretokenizers[i].regex || strcmp(text, pretokenizers[i].regex) != 0) continue;
+        t->pre = (enum pretokenizer)i;
         return 0;
     }
     return err_set(e,
-                   "%s: %s: found a Split by %s, wanted the pattern of Llama 3 or GPT-2, "
+                   "%s: %s: found a Split by %s, wanted the pattern of Llama 3, Qwen2 or GPT-2, "
                    "Isolated",
                    p->path, p->key, text ? err_quotez(text) : "no Regex");
 }
@@ -247,7 +236,10 @@ static int read_byte_pre(struct tokenizer *t, const struct parts *p, struct err 
 static int read_byte_bpe(struct tokenizer *t, const struct parts *normalizer,
                          const struct parts *pre, const json_t *root, struct err *e)
 {
-    if (normalizer->n) return unknown_part(normalizer, 0, "none with ByteLevel", e);
+    t->nfc = is(normalizer, 0, "NFC");
+    if (normalizer->n > t->nfc) {
+        return unknown_part(normalizer, t->nfc, "none or NFC with ByteLevel", e);
+    }
     if (t->byte_fallback) {
         return err_set(e, "%s: model.byte_fallback: found true, wanted false with ByteLevel",
                        pre->path);

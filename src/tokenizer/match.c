@@ -32,7 +32,8 @@ static int by_bytes(const void *a, const void *b, void *text)
 {
     const struct match_word *x = a, *y = b;
     int order = memcmp((char *)text + x->at, (char *)text + y->at, x->n < y->n ? x->n : y->n);
-    return order ? order : (x->n > y->n) - (x->n < y->n);
+    if (order || x->n != y->n) return order ? order : x->n > y->n ? 1 : -1;
+    return (x->id > y->id) - (x->id < y->id);
 }
 
 void match_seal(struct match *m)

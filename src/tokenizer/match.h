@@ -20,7 +20,8 @@ struct match {
 };
 
 void match_release(struct match *m);
-/* Add a word of at least one byte; words differ from each other. */
+/* Add a word of at least one byte. Of equal words (normalising can make two equal) the lowest id is
+ * found. */
 int match_add(struct match *m, const char *bytes, size_t n, int32_t id, struct err *e);
 void match_seal(struct match *m);
 

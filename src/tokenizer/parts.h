@@ -8,6 +8,7 @@
 
 #include "src/tokenizer/bpe.h"
 #include "src/tokenizer/match.h"
+#include "src/tokenizer/nfc.h"
 #include "src/tokenizer/split.h"
 #include "src/tokenizer/tokenizer.h"
 #include "src/tokenizer/vocab.h"
@@ -39,6 +40,7 @@ struct tokenizer {
     bool normalizer;          /* prefix and spaces are a normaliser, not a pre-tokeniser */
     bool trim;                /* SentencePiece's remove_extra_whitespaces */
     bool split_words;         /* Metaspace's split: no piece reaches across a space */
+    bool nfc;                 /* byte-level: texts are brought into Unicode's NFC */
     bool ignore_merges;       /* a word that is a piece is taken whole */
     bool byte_fallback;
 

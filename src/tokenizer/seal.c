@@ -69,8 +69,17 @@ enum { USER_MOST = 256 };
 
 /* ---- added tokens that text is searched for ------------------------------------------------- */
 
-static void spell_normalized(struct str *out, const struct tokenizer *t, const char *text, size_t n)
+/* An added token as it stands in normalised text. */
+static int spell_normalized(struct str *out, const struct tokenizer *t, const char *text, size_t n,
+                            struct err *e)
 {
+    if (t->nfc) {
+        struct nfc f = { 0 };
+        int code = nfc_form(&f, text, n, e);
+        if (!code) str_add(out, f.text.p, f.text.n);
+        nfc_release(&f);
+        return code ? code : str_error(out, e);
+    }
     if (t->prefix == PREFIX_EACH) str_addz(out, META_SPACE);
     for (size_t i = 0; i < n; i++) {
         if (text[i] == ' ') {
@@ -79,6 +88,7 @@ static void spell_normalized(struct str *out, const struct tokenizer *t, const c
             str_addc(out, text[i]);
         }
     }
+    return str_error(out, e);
 }
 
 static int add_user_piece(struct tokenizer *t, int32_t id, struct err *e)
@@ -90,12 +100,11 @@ static int add_user_piece(struct tokenizer *t, int32_t id, struct err *e)
     if (search == SEARCH_NORMALIZED && t->kind == TOKENIZER_SPM) {
         return match_add(&t->normal, text, n, id, e);
     }
-    if (search != SEARCH_RAW_LAST || !t->normalizer) {
+    if (search != SEARCH_RAW_LAST || !(t->normalizer || t->nfc)) {
         return match_add(&t->raw[search == SEARCH_RAW_LAST], text, n, id, e);
     }
     struct str s = { 0 };
-    spell_normalized(&s, t, text, n);
-    int code = str_error(&s, e);
+    int code = spell_normalized(&s, t, text, n, e);
     if (!code) code = match_add(&t->normal, s.p, s.n, id, e);
     str_free(&s);
     return code;

@@ -13,32 +13,50 @@
 #define NUMBER "\\p{N}"
 #define OTHER  "[^" SPACE LETTER NUMBER "]"
 
-/* The published patterns with possessive quantifiers where giving back never helps, so that the
- * time is linear. Each matches at every position of every text.
+#define GPT2_REGEX                                                                                 \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+/* Llama 3's and Qwen2's, which differ in the digits that they keep together. */
+#define LLAMA3_REGEX(number)                                                                       \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" number                           \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+/* The same with possessive quantifiers where giving back never helps, so that the time is linear.
+ * Each matches at every position of every text.
  *
- * GPT-2:   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
  * SmolLM2: every \p{N} on its own, then GPT-2's pattern on what lies between. The end of a piece
  *          counts as "no \S follows", so spaces in front of a digit stay together.
- * Llama 3: (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
- *          ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
- *          where \s*[\r\n]+ always ends with the last line end of the spaces: \s*[\r\n]. It goes
- *          back once over the spaces behind, which the next match takes. */
-static const char *const patterns[] = {
-    [PRE_GPT2] = "'(?:[stmd]|re|ve|ll)| ?" LETTER "++| ?" NUMBER "++| ?" OTHER "++"
-                 "|[" SPACE "]+(?![^" SPACE "])|[" SPACE "]++",
-    [PRE_SMOLLM] = NUMBER "|'(?:[stmd]|re|ve|ll)| ?" LETTER "++| ?" OTHER "++"
-                          "|[" SPACE "]+(?![^" SPACE NUMBER "])|[" SPACE "]++",
-    [PRE_LLAMA3] = "(?i:'(?:[stmd]|re|ve|ll))|[^\\r\\n" LETTER NUMBER "]?" LETTER "++"
-                   "|" NUMBER "{1,3}+| ?" OTHER "++[\\r\\n]*+"
-                   "|[" SPACE "]*[\\r\\n]"
-                   "|[" SPACE "]+(?![^" SPACE "])|[" SPACE "]++",
+ * Llama 3: \s*[\r\n]+ always ends with the last line end of the spaces: \s*[\r\n]. It goes back
+ *          once over the spaces behind, which the next match takes. */
+#define LLAMA3_PATTERN(number)                                                                     \
+    "(?i:'(?:[stmd]|re|ve|ll))|[^\\r\\n" LETTER NUMBER "]?" LETTER "++|" number "| ?" OTHER        \
+    "++[\\r\\n]*+|[" SPACE "]*[\\r\\n]|[" SPACE "]+(?![^" SPACE "])|[" SPACE "]++"
+
+const struct pretokenizer_row pretokenizers[PRETOKENIZERS] = {
+    [PRE_NONE] = { .names = { "default" } },
+    [PRE_GPT2] = { .names = { "gpt-2" },
+                   .regex = GPT2_REGEX,
+                   .pattern = "'(?:[stmd]|re|ve|ll)| ?" LETTER "++| ?" NUMBER "++| ?" OTHER "++"
+                              "|[" SPACE "]+(?![^" SPACE "])|[" SPACE "]++" },
+    [PRE_SMOLLM] = { .names = { "smollm" },
+                     .pattern = NUMBER "|'(?:[stmd]|re|ve|ll)| ?" LETTER "++| ?" OTHER "++"
+                                       "|[" SPACE "]+(?![^" SPACE NUMBER "])|[" SPACE "]++" },
+    [PRE_LLAMA3] = { .names = { "llama-bpe", "llama3", "llama-v3" },
+                     .ignore_merges = true,
+                     .adds_bos = true,
+                     .regex = LLAMA3_REGEX("\\p{N}{1,3}"),
+                     .split = true,
+                     .pattern = LLAMA3_PATTERN(NUMBER "{1,3}+") },
+    [PRE_QWEN2] = { .names = { "qwen2", "deepseek-r1-qwen" },
+                    .regex = LLAMA3_REGEX("\\p{N}"),
+                    .split = true,
+                    .pattern = LLAMA3_PATTERN(NUMBER) },
 };
 
 int splitter_init(struct splitter *s, enum pretokenizer pre, struct err *e)
 {
     int number;
     PCRE2_SIZE at;
-    pcre2_code *code = pcre2_compile((PCRE2_SPTR)patterns[pre], PCRE2_ZERO_TERMINATED,
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)pretokenizers[pre].pattern, PCRE2_ZERO_TERMINATED,
                                      PCRE2_UTF | PCRE2_UCP | PCRE2_ANCHORED, &number, &at, NULL);
     if (!code) {
         char text[120];

@@ -1,5 +1,5 @@
-/* Cutting a text into words before byte-level BPE, as the pre-tokenisers of GPT-2, SmolLM2 and
- * Llama 3 do. A token never reaches across two words. */
+/* Cutting a text into words before byte-level BPE, as the pre-tokenisers of GPT-2, SmolLM2, Llama 3
+ * and Qwen2 do. A token never reaches across two words. */
 #ifndef LORAC_TOKENIZER_SPLIT_H
 #define LORAC_TOKENIZER_SPLIT_H
 
@@ -7,6 +7,16 @@
 
 #include "src/base/err.h"
 #include "src/tokenizer/tokenizer.h"
+
+/* All that is known of a pre-tokeniser: adding one is a row here and its name in tokenizer.h. */
+struct pretokenizer_row {
+    const char *names[4];         /* llama.cpp's in tokenizer.ggml.pre; the first is written */
+    bool ignore_merges, adds_bos; /* what llama.cpp does for these names */
+    const char *regex;   /* as a tokenizer.json's Split spells it; NULL: it has no Split for it */
+    bool split;          /* written as a Split; else ByteLevel cuts, after Digits without a regex */
+    const char *pattern; /* for PCRE2 */
+};
+extern const struct pretokenizer_row pretokenizers[PRETOKENIZERS];
 
 /* A compiled pattern of PCRE2, used by any number of threads. */
 struct splitter {

@@ -262,6 +262,14 @@ enum pretokenizer tokenizer_pre(const struct tokenizer *t)
 {
     return t->pre;
 }
+const char *tokenizer_pre_name(const struct tokenizer *t)
+{
+    return pretokenizers[t->pre].names[0];
+}
+bool tokenizer_normalizes(const struct tokenizer *t)
+{
+    return t->nfc;
+}
 bool tokenizer_scores_fit(const struct tokenizer *t)
 {
     return t->kind == TOKENIZER_SPM && t->scores_fit;
@@ -347,6 +355,7 @@ int tokenizer_digest(const struct tokenizer *t, uint8_t digest[SHA256_BYTES], st
     for (size_t i = 0; i < t->n_stops; i++) str_addf(&s, "%d ", t->stops[i]);
     /* earlier versions put a space after every special token there: other ids */
     if (t->prefix == PREFIX_FIRST) str_addz(&s, "first only ");
+    if (t->nfc) str_addz(&s, "NFC "); /* earlier versions refused it */
     for (size_t i = 0; i < t->vocab.n; i++) {
         const struct piece *p = &t->vocab.pieces[i];
         str_addf(&s, "\n%u %a %d %d %d ", p->n, (double)p->score, p->type, p->search, p->in_model);

@@ -2,9 +2,10 @@
  *
  * One BPE encoder behind four containers: SentencePiece's tokenizer.model (BPE with the identity
  * normaliser), Hugging Face's tokenizer.json (SentencePiece-style, and byte-level with the
- * pre-tokenisers of GPT-2, SmolLM2 and Llama 3), and the tokenizers embedded in GGUF files ("llama"
- * and "gpt2"). Unigram, other normalisers and unknown pre-tokenisers are refused by name: a
- * tokenizer that is almost right trains a model that is quietly wrong.
+ * pre-tokenisers of GPT-2, SmolLM2, Llama 3 and Qwen2, the NFC normaliser or none), and the
+ * tokenizers embedded in GGUF files ("llama" and "gpt2"). Unigram, other normalisers and unknown
+ * pre-tokenisers are refused by name: a tokenizer that is almost right trains a model that is
+ * quietly wrong.
  *
  * Text is only ever text. `<s>`, `</s>`, `<|im_start|>` or `<0x0A>` inside it never become control
  * tokens or byte pieces; templates place special tokens by id (tokenizer_special()). Only added
@@ -40,8 +41,9 @@ int tokenizer_find(struct tokenizer **out, const char *model_path, const char *n
 
 /* Ids with the bytes of the text that each covers: [start, end) offsets into the text passed to
  * tokenizer_encode() (plus `base`). A piece that stands for nothing in the text (the dummy prefix
- * alone) covers start == end. A byte-fallback piece covers its one byte. Spans never decrease; they
- * lie end to end and cover the whole text, except for bytes that give no token (see there). */
+ * alone) covers start == end. A byte-fallback piece covers its one byte. Starts and ends never
+ * decrease; spans lie end to end and cover the whole text, except for bytes that give no token (see
+ * there), and where NFC changes characters: each token made of any of them covers all of them. */
 struct tokens {
     int32_t *ids;
     uint32_t *start, *end;
@@ -133,9 +135,14 @@ enum token_type { /* SentencePiece's and GGUF's numbers */
                   TOKEN_UNUSED = 5,
                   TOKEN_BYTE = 6,
 };
-enum pretokenizer { PRE_NONE, PRE_GPT2, PRE_SMOLLM, PRE_LLAMA3 };
+enum pretokenizer { PRE_NONE, PRE_GPT2, PRE_SMOLLM, PRE_LLAMA3, PRE_QWEN2, PRETOKENIZERS };
 enum tokenizer_kind tokenizer_kind(const struct tokenizer *t);
 enum pretokenizer tokenizer_pre(const struct tokenizer *t);
+/* What llama.cpp calls it ("qwen2"); "default" for SPM kinds. */
+const char *tokenizer_pre_name(const struct tokenizer *t);
+/* Whether texts are brought into Unicode's NFC before they are cut into words. A GGUF cannot say so:
+ * llama.cpp does it for none. */
+bool tokenizer_normalizes(const struct tokenizer *t);
 /* The piece as stored (SentencePiece: with U+2581; byte-level: in GPT-2's printable alphabet). */
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n);
 /* The id of a piece of exactly that text, or -1. */

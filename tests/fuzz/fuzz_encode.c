@@ -1,5 +1,5 @@
-/* Texts through sound tokenizers of both kinds: byte-level ids give back exactly the text. The first
- * byte of the input says which splitter. */
+/* Texts through sound tokenizers of both kinds: byte-level ids give back exactly the text, or its NFC
+ * by Qwen2's. The first byte of the input says which tokenizer. */
 #include <stdio.h>
 #include <string.h>
 
@@ -40,10 +40,11 @@ static size_t spell(char out[4], int byte, int *next)
     return 2;
 }
 
-static void byte_level(struct str *s, const char *pre)
+static void byte_level(struct str *s, const char *pre, bool nfc)
 {
     int id = 0, next = 0;
-    str_addf(s, "{\"pre_tokenizer\":%s,\"model\":{\"type\":\"BPE\",\"vocab\":{", pre);
+    str_addf(s, "{%s\"pre_tokenizer\":%s,\"model\":{\"type\":\"BPE\",\"vocab\":{",
+             nfc ? "\"normalizer\":{\"type\":\"NFC\"}," : "", pre);
     for (int b = 0; b < 256; b++) {
         char text[4];
         size_t n = spell(text, b, &next);
@@ -84,29 +85,32 @@ static struct tokenizer *open_made(struct str *s)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
+#define SPLIT(number)                                                                              \
+    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"        \
+    "\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|" number "| "          \
+    "?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"},"       \
+    "\"behavior\":\"Isolated\",\"invert\":false},"                                                 \
+    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}"
     static const char *const pres[] = {
         "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}",
         "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true}"
         ","
         "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}]}",
-        "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"
-        "\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| "
-        "?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"},"
-        "\"behavior\":\"Isolated\",\"invert\":false},"
-        "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]}",
+        SPLIT("\\\\p{N}{1,3}"),
+        SPLIT("\\\\p{N}"),
     };
-    enum { PRES = sizeof pres / sizeof *pres };
+    enum { PRES = sizeof pres / sizeof *pres, QWEN2 = PRES - 1 };
     static struct tokenizer *made[PRES + 1];
     for (size_t i = 0; i <= PRES && !made[i]; i++) {
         struct str s = { 0 };
         if (i < PRES)
-            byte_level(&s, pres[i]);
+            byte_level(&s, pres[i], i == QWEN2);
         else
             spm_style(&s);
         made[i] = open_made(&s);
     }
     if (n == 0) return 0;
     size_t which = data[0] % (PRES + 1);
-    fuzz_encode(made[which], (const char *)data + 1, n - 1, which < PRES);
+    fuzz_encode(made[which], (const char *)data + 1, n - 1, which < QWEN2);
     return 0;
 }
