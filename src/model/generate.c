@@ -8,9 +8,6 @@
 #include "src/base/waiting.h"
 #include "src/model/layer.h"
 
-/* Few rows read the weights straight from storage; more are worth packing. */
-enum { MATVEC_ROWS = 4 };
-
 static void carve(struct generator *g, struct arena *a, size_t prompt_rows)
 {
     const struct shape *s = &g->net.base->shape;
@@ -101,7 +98,7 @@ void generator_begin(struct generator *g, const int32_t *const *prompt, const si
 /* ---- single tokens -------------------------------------------------------------------------- */
 
 /* Block l for the newest token of every sequence; h (n_seq, C) in place. */
-static void step_layer(struct generator *g, size_t l, real *h, bool matvec)
+static void step_layer(struct generator *g, size_t l, real *h)
 {
     struct network *n = &g->net;
     const struct shape *s = &n->base->shape;
@@ -109,11 +106,14 @@ static void step_layer(struct generator *g, size_t l, real *h, bool matvec)
     const struct kernels *k = n->k;
     struct layer_act *a = &n->act[l];
     size_t M = g->n_seq, kv = s->G * s->D;
+    struct lora lora = layer_lora(n, l);
+    struct rows rows = { .n = M };
+    lora.few_rows = true;
     k->rmsnorm_forward(n->x, a->rstd1, h, w->norm1, M, s->C, (real)s->norm_eps);
-    struct projection qkv[3] = { { .m = Q_PROJ, .y = a->q },
-                                 { .m = K_PROJ, .y = a->k },
-                                 { .m = V_PROJ, .y = a->v } };
-    project(n, l, GROUP_QKV, qkv, 3, n->x, a->u[GROUP_QKV], M, matvec);
+    struct lora_output qkv[3] = { { .m = Q_PROJ, .y = a->q },
+                                  { .m = K_PROJ, .y = a->k },
+                                  { .m = V_PROJ, .y = a->v } };
+    lora_forward(&lora, GROUP_QKV, qkv, 3, n->x, a->u[GROUP_QKV], &rows);
     k->rope_half_forward(a->q, n->cosines, n->sines, M, s->H, s->D);
     k->rope_half_forward(a->k, n->cosines, n->sines, M, s->G, s->D);
     for (size_t i = 0; i < M; i++) {
@@ -124,15 +124,15 @@ static void step_layer(struct generator *g, size_t l, real *h, bool matvec)
     size_t layer_at = cache_at(g, l, 0, 0);
     k->attention_decode(a->att, a->q, g->k + layer_at, g->v + layer_at, g->length, M,
                         g->max_keys * kv, g->max_keys, s->H, s->G, s->D, g->scores);
-    struct projection o = { .m = O_PROJ, .y = h, .accumulate = true };
-    project(n, l, GROUP_O, &o, 1, a->att, a->u[GROUP_O], M, matvec);
+    struct lora_output o = { .m = O_PROJ, .y = h, .accumulate = true };
+    lora_forward(&lora, GROUP_O, &o, 1, a->att, a->u[GROUP_O], &rows);
     k->rmsnorm_forward(n->x, a->rstd2, h, w->norm2, M, s->C, (real)s->norm_eps);
-    struct projection gate_up[2] = { { .m = GATE_PROJ, .y = a->gate },
-                                     { .m = UP_PROJ, .y = a->up } };
-    project(n, l, GROUP_GATE_UP, gate_up, 2, n->x, a->u[GROUP_GATE_UP], M, matvec);
+    struct lora_output gate_up[2] = { { .m = GATE_PROJ, .y = a->gate },
+                                      { .m = UP_PROJ, .y = a->up } };
+    lora_forward(&lora, GROUP_GATE_UP, gate_up, 2, n->x, a->u[GROUP_GATE_UP], &rows);
     k->swiglu_forward(n->y, a->gate, a->up, M * s->F);
-    struct projection down = { .m = DOWN_PROJ, .y = h, .accumulate = true };
-    project(n, l, GROUP_DOWN, &down, 1, n->y, a->u[GROUP_DOWN], M, matvec);
+    struct lora_output down = { .m = DOWN_PROJ, .y = h, .accumulate = true };
+    lora_forward(&lora, GROUP_DOWN, &down, 1, n->y, a->u[GROUP_DOWN], &rows);
 }
 
 void generator_step(struct generator *g, const int32_t *token)
@@ -153,7 +153,7 @@ void generator_step(struct generator *g, const int32_t *token)
         }
         g->length[i]++;
     }
-    for (size_t l = 0; l < s->layers; l++) step_layer(g, l, h, matvec);
+    for (size_t l = 0; l < s->layers; l++) step_layer(g, l, h);
     n->k->rmsnorm_forward(n->x, n->act[0].rstd1, h, n->base->norm, M, s->C, (real)s->norm_eps);
     if (matvec) {
         struct row_product head = { .y = g->logits,

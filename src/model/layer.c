@@ -2,204 +2,26 @@
 
 #include <string.h>
 
-#include "src/base/waiting.h"
-
-/* ---- LoRA around the frozen products -------------------------------------------------------- */
-
-/* Which mask a group's input gets; q,k,v share one, as do gate,up. */
-static void drop(struct network *n, size_t layer, enum group g, const struct pass *p, real *y,
-                 const real *x, size_t width, bool accumulate)
+struct lora layer_lora(struct network *n, size_t layer)
 {
-    struct dropout d = n->drop;
-    d.layer = (uint32_t)layer;
-    d.input = (uint32_t)g;
-    n->k->dropout(y, x, &d, p->example, p->pos, p->T, width, accumulate);
+    return (struct lora){ .k = n->k,
+                          .w = n->base->layer[layer].w,
+                          .adapter = n->adapter,
+                          .drop = n->drop.p > 0 ? &n->drop : NULL,
+                          .layer = layer,
+                          .du = n->du,
+                          .dropped = n->dropped,
+                          .work = n->product_work };
 }
 
-static size_t group_width(const struct adapter *a, enum group g)
+static struct rows rows_of(const struct pass *p)
 {
-    return a ? a->group_targets[g] * a->r : 0;
-}
-
-static size_t group_cols(const struct shape *s, enum group g)
-{
-    return g == GROUP_O ? s->H * s->D : g == GROUP_DOWN ? s->F : s->C;
-}
-
-/* u (M, targets * r) = s x A^T for all targets of the group */
-static void group_u(struct network *n, size_t layer, enum group g, const real *x, real *u, size_t M)
-{
-    const struct adapter *a = n->adapter;
-    size_t width = group_width(a, g), K = group_cols(&a->shape, g);
-    struct term t = { .a = x,
-                      .lda = K,
-                      .b = adapter_group_a(a, a->params, layer, g),
-                      .ldb = K,
-                      .K = K,
-                      .b_rows = true };
-    n->k->matmul(u, width, &t, 1, M, width, false, n->product_work);
-    n->k->scale(u, (real)a->scale, M * width);
-}
-
-/* The frozen product and its LoRA term. */
-static void project_one(struct network *n, size_t layer, const struct projection *out,
-                        const real *x, const real *u, size_t M)
-{
-    const struct adapter *a = n->adapter;
-    const struct matrix *w = &n->base->layer[layer].w[out->m];
-    bool lora = a && adapter_has(a, out->m);
-    struct term t[2] = { { .a = x, .lda = w->cols, .w = w, .K = w->cols, .b_rows = true } };
-    size_t terms = 1;
-    if (lora) {
-        size_t width = group_width(a, module_group(out->m));
-        t[terms++] = (struct term){ .a = u + a->slot[out->m] * a->r,
-                                    .lda = width,
-                                    .b = adapter_b(a, a->params, layer, out->m),
-                                    .ldb = a->r,
-                                    .K = a->r,
-                                    .b_rows = true };
-    }
-    n->k->matmul(out->y, w->rows, t, terms, M, w->rows, out->accumulate, n->product_work);
-}
-
-/* The same for few rows: every product that reads x in one go, then those that read u. */
-static void project_few(struct network *n, size_t layer, enum group g, const struct projection *out,
-                        size_t n_out, const real *x, real *u, size_t M)
-{
-    const struct adapter *a = n->adapter;
-    struct row_product p[4];
-    size_t count = 0, width = group_width(a, g);
-    for (size_t i = 0; i < n_out; i++) {
-        const struct matrix *w = &n->base->layer[layer].w[out[i].m];
-        p[count++] = (struct row_product){ .y = out[i].y,
-                                           .ldy = w->rows,
-                                           .x = x,
-                                           .ldx = w->cols,
-                                           .w = w,
-                                           .N = w->rows,
-                                           .K = w->cols,
-                                           .accumulate = out[i].accumulate };
-    }
-    if (width) {
-        size_t K = group_cols(&a->shape, g);
-        const real *b = adapter_group_a(a, a->params, layer, g);
-        p[count++] = (struct row_product){
-            .y = u, .ldy = width, .x = x, .ldx = K, .b = b, .ldb = K, .N = width, .K = K
-        };
-    }
-    n->k->matvec(p, count, M);
-    if (!width) return;
-    n->k->scale(u, (real)a->scale, M * width);
-    count = 0;
-    for (size_t i = 0; i < n_out; i++) {
-        if (!adapter_has(a, out[i].m)) continue;
-        size_t rows = n->base->layer[layer].w[out[i].m].rows;
-        p[count++] = (struct row_product){ .y = out[i].y,
-                                           .ldy = rows,
-                                           .x = u + a->slot[out[i].m] * a->r,
-                                           .ldx = width,
-                                           .b = adapter_b(a, a->params, layer, out[i].m),
-                                           .ldb = a->r,
-                                           .N = rows,
-                                           .K = a->r,
-                                           .accumulate = true };
-    }
-    n->k->matvec(p, count, M);
-}
-
-void project(struct network *n, size_t layer, enum group g, const struct projection *out,
-             size_t n_out, const real *x, real *u, size_t M, bool matvec)
-{
-    waiting_adapt();
-    if (matvec) {
-        project_few(n, layer, g, out, n_out, x, u, M);
-        return;
-    }
-    if (group_width(n->adapter, g)) group_u(n, layer, g, x, u, M);
-    for (size_t i = 0; i < n_out; i++) project_one(n, layer, out + i, x, u, M);
-}
-
-/* As project() for a pass in training: dropout stands between x and A. */
-static void project_pass(struct network *n, size_t layer, enum group g, const struct pass *p,
-                         const struct projection *out, size_t n_out, const real *x, real *u)
-{
-    if (group_width(n->adapter, g)) {
-        const real *in = x;
-        if (n->drop.p > 0) {
-            drop(n, layer, g, p, n->dropped, x, group_cols(&n->base->shape, g), false);
-            in = n->dropped;
-        }
-        group_u(n, layer, g, in, u, p->T);
-    }
-    for (size_t i = 0; i < n_out; i++) project_one(n, layer, out + i, x, u, p->T);
-}
-
-/* One output of a group on the way back: its gradient dy (T, rows). adapter_only: what flows back
- * through the frozen weight is the caller's. */
-struct gradient {
-    enum module m;
-    const real *dy;
-    bool adapter_only;
-};
-
-/* forward: u = s x A^T,  y = x W^T + u B^T
- * du = s dy B,  dB = dy^T u,  dA = du^T x,  dx = sum over the group of dy W + du A
- * dx may be NULL: not needed. With dropout, x and du A go through the mask. */
-static void project_backward(struct network *n, size_t layer, enum group g, const struct pass *p,
-                             const struct gradient *in, size_t n_in, const real *x, const real *u,
-                             real *dx, real *grad)
-{
-    const struct adapter *a = n->adapter;
-    size_t width = group_width(a, g), K = group_cols(&a->shape, g), T = p->T, terms = 0;
-    struct term t[4];
-    waiting_adapt();
-    for (size_t i = 0; i < n_in; i++) {
-        enum module m = in[i].m;
-        const struct matrix *w = &n->base->layer[layer].w[m];
-        if (!in[i].adapter_only) {
-            t[terms++] = (struct term){ .a = in[i].dy, .lda = w->rows, .w = w, .K = w->rows };
-        }
-        if (!adapter_has(a, m)) continue;
-        size_t at = a->slot[m] * a->r;
-        struct term du = { .a = in[i].dy,
-                           .lda = w->rows,
-                           .K = w->rows,
-                           .b = adapter_b(a, a->params, layer, m),
-                           .ldb = a->r };
-        n->k->matmul(n->du + at, width, &du, 1, T, a->r, false, n->product_work);
-        struct term db = {
-            .a = in[i].dy, .lda = w->rows, .a_cols = true, .b = u + at, .ldb = width, .K = T
-        };
-        n->k->matmul(adapter_b(a, grad, layer, m), a->r, &db, 1, w->rows, a->r, false,
-                     n->product_work);
-    }
-    const real *lora_a = width ? adapter_group_a(a, a->params, layer, g) : NULL;
-    if (width) {
-        n->k->scale(n->du, (real)a->scale, T * width);
-        bool dropping = n->drop.p > 0;
-        if (dropping) drop(n, layer, g, p, n->dropped, x, K, false);
-        struct term da = { .a = n->du,
-                           .lda = width,
-                           .a_cols = true,
-                           .b = dropping ? n->dropped : x,
-                           .ldb = K,
-                           .K = T };
-        n->k->matmul(adapter_group_a(a, grad, layer, g), K, &da, 1, width, K, false,
-                     n->product_work);
-    }
-    if (!dx) return;
-    struct term through_a = { .a = n->du, .lda = width, .b = lora_a, .ldb = K, .K = width };
-    if (width && n->drop.p == 0) t[terms++] = through_a;
-    n->k->matmul(dx, K, t, terms, T, K, false, n->product_work);
-    if (width && n->drop.p > 0) {
-        n->k->matmul(n->dropped, K, &through_a, 1, T, K, false, n->product_work);
-        drop(n, layer, g, p, dx, n->dropped, K, true);
-    }
+    return (struct rows){ .n = p->T, .example = p->example, .pos = p->pos };
 }
 
 /* ---- the last block's rows --------------------------------------------------------------------
- * Behind its attention only rows with loss go on (network.h: top). They are moved to the front of an
- * array and back to their places without a second one, which their ascending order allows. */
+ * After its attention only rows with loss go on (network.h: top). They are moved to the front of
+ * an array and back to their places without a second one, which their ascending order allows. */
 
 static bool is_top(const struct network *n, size_t layer)
 {
@@ -228,11 +50,12 @@ static void rows_spread(real *x, const uint32_t *rows, size_t m, size_t T, size_
 static void top_queries(struct network *n, size_t layer, const struct pass *p, struct layer_act *a)
 {
     const struct shape *s = &n->base->shape;
-    size_t m = n->top.T, width = group_width(n->adapter, GROUP_QKV);
+    size_t m = n->top.T, width = adapter_width(n->adapter, GROUP_QKV);
     rows_gather(n->x, n->x, n->top_rows, m, s->C);
     rows_gather(n->du, a->u[GROUP_QKV], n->top_rows, m, width);
-    struct projection q = { .m = Q_PROJ, .y = a->q };
-    project_one(n, layer, &q, n->x, n->du, m);
+    struct lora_output q = { .m = Q_PROJ, .y = a->q };
+    struct lora l = layer_lora(n, layer);
+    lora_product(&l, &q, n->x, n->du, m);
     rows_spread(a->q, n->top_rows, m, p->T, s->H * s->D);
 }
 
@@ -265,12 +88,14 @@ static void attention_part(struct network *n, size_t layer, const struct pass *p
     const struct kernels *k = n->k;
     size_t T = p->T;
     norm(n, n->x, a->rstd1, a->h, w->norm1, T);
-    struct projection qkv[3] = { { .m = Q_PROJ, .y = a->q },
-                                 { .m = K_PROJ, .y = a->k },
-                                 { .m = V_PROJ, .y = a->v } };
+    struct lora_output qkv[3] = { { .m = Q_PROJ, .y = a->q },
+                                  { .m = K_PROJ, .y = a->k },
+                                  { .m = V_PROJ, .y = a->v } };
     bool top = is_top(n, layer);
     const struct pass *behind = top ? &n->top : p;
-    project_pass(n, layer, GROUP_QKV, p, top ? qkv + 1 : qkv, top ? 2 : 3, n->x, a->u[GROUP_QKV]);
+    struct lora l = layer_lora(n, layer);
+    struct rows rows = rows_of(p), rows_behind = rows_of(behind);
+    lora_forward(&l, GROUP_QKV, top ? qkv + 1 : qkv, top ? 2 : 3, n->x, a->u[GROUP_QKV], &rows);
     if (top) top_queries(n, layer, p, a);
     k->rope_half_forward(a->q, n->cosines, n->sines, T, s->H, s->D);
     k->rope_half_forward(a->k, n->cosines, n->sines, T, s->G, s->D);
@@ -282,8 +107,8 @@ static void attention_part(struct network *n, size_t layer, const struct pass *p
     } else {
         k->copy(a->mid, a->h, T * s->C);
     }
-    struct projection o = { .m = O_PROJ, .y = a->mid, .accumulate = true };
-    project_pass(n, layer, GROUP_O, behind, &o, 1, a->att, a->u[GROUP_O]);
+    struct lora_output o = { .m = O_PROJ, .y = a->mid, .accumulate = true };
+    lora_forward(&l, GROUP_O, &o, 1, a->att, a->u[GROUP_O], &rows_behind);
     if (n->limits.train && n->limits.bf16) k->round_bf16(a->mid, behind->T * s->C);
 }
 
@@ -291,9 +116,11 @@ static void attention_part(struct network *n, size_t layer, const struct pass *p
 static void mlp_inputs(struct network *n, size_t layer, const struct pass *p, struct layer_act *a)
 {
     norm(n, n->x, a->rstd2, a->mid, n->base->layer[layer].norm2, p->T);
-    struct projection gate_up[2] = { { .m = GATE_PROJ, .y = a->gate },
-                                     { .m = UP_PROJ, .y = a->up } };
-    project_pass(n, layer, GROUP_GATE_UP, p, gate_up, 2, n->x, a->u[GROUP_GATE_UP]);
+    struct lora_output gate_up[2] = { { .m = GATE_PROJ, .y = a->gate },
+                                      { .m = UP_PROJ, .y = a->up } };
+    struct lora l = layer_lora(n, layer);
+    struct rows rows = rows_of(p);
+    lora_forward(&l, GROUP_GATE_UP, gate_up, 2, n->x, a->u[GROUP_GATE_UP], &rows);
 }
 
 static void swiglu(struct network *n, const struct pass *p, const struct layer_act *a)
@@ -309,8 +136,10 @@ void layer_forward(struct network *n, size_t layer, const struct pass *p, struct
     mlp_inputs(n, layer, p, a);
     swiglu(n, p, a);
     n->k->copy(out, a->mid, p->T * n->base->shape.C);
-    struct projection down = { .m = DOWN_PROJ, .y = out, .accumulate = true };
-    project_pass(n, layer, GROUP_DOWN, p, &down, 1, n->y, a->u[GROUP_DOWN]);
+    struct lora_output down = { .m = DOWN_PROJ, .y = out, .accumulate = true };
+    struct lora l = layer_lora(n, layer);
+    struct rows rows = rows_of(p);
+    lora_forward(&l, GROUP_DOWN, &down, 1, n->y, a->u[GROUP_DOWN], &rows);
 }
 
 void layer_recompute(struct network *n, size_t layer, const struct pass *p, struct layer_act *a)
@@ -340,17 +169,19 @@ static void mlp_backward(struct network *n, size_t layer, const struct pass *p, 
     size_t T = p->T;
     bool inner = need_mid || any_target(n->adapter, GROUP_GATE_UP);
     swiglu(n, p, a);
-    struct gradient down = { .m = DOWN_PROJ, .dy = n->dh };
-    project_backward(n, layer, GROUP_DOWN, p, &down, 1, n->y, a->u[GROUP_DOWN],
-                     inner ? n->wide : NULL, grad);
+    struct lora_gradient down = { .m = DOWN_PROJ, .dy = n->dh };
+    struct lora l = layer_lora(n, layer);
+    struct rows rows = rows_of(p);
+    lora_backward(&l, GROUP_DOWN, &down, 1, n->y, a->u[GROUP_DOWN], &rows, inner ? n->wide : NULL,
+                  grad);
     if (!inner) return;
     /* the inputs are not needed again: their gradients take their place */
     n->k->swiglu_backward(a->gate, a->up, n->wide, a->gate, a->up, T * s->F);
     norm(n, n->x, a->rstd2, a->mid, w->norm2, T);
-    struct gradient gate_up[2] = { { .m = GATE_PROJ, .dy = a->gate },
-                                   { .m = UP_PROJ, .dy = a->up } };
-    project_backward(n, layer, GROUP_GATE_UP, p, gate_up, 2, n->x, a->u[GROUP_GATE_UP],
-                     need_mid ? n->dx : NULL, grad);
+    struct lora_gradient gate_up[2] = { { .m = GATE_PROJ, .dy = a->gate },
+                                        { .m = UP_PROJ, .dy = a->up } };
+    lora_backward(&l, GROUP_GATE_UP, gate_up, 2, n->x, a->u[GROUP_GATE_UP], &rows,
+                  need_mid ? n->dx : NULL, grad);
     if (need_mid) n->k->rmsnorm_backward(n->dh, n->dx, a->mid, w->norm2, a->rstd2, T, s->C);
 }
 
@@ -363,9 +194,11 @@ static void attention_part_backward(struct network *n, size_t layer, const struc
     const struct kernels *k = n->k;
     size_t T = p->T, m = n->top.T;
     bool inner = need_h || any_target(n->adapter, GROUP_QKV), top = is_top(n, layer);
-    struct gradient o = { .m = O_PROJ, .dy = n->dh };
-    project_backward(n, layer, GROUP_O, top ? &n->top : p, &o, 1, a->att, a->u[GROUP_O],
-                     inner ? n->wide : NULL, grad);
+    struct lora_gradient o = { .m = O_PROJ, .dy = n->dh };
+    struct lora l = layer_lora(n, layer);
+    struct rows rows = rows_of(p), rows_behind = rows_of(top ? &n->top : p);
+    lora_backward(&l, GROUP_O, &o, 1, a->att, a->u[GROUP_O], &rows_behind, inner ? n->wide : NULL,
+                  grad);
     if (!inner) return;
     if (top) {
         rows_spread(n->dh, n->top_rows, m, T, s->C);
@@ -377,11 +210,10 @@ static void attention_part_backward(struct network *n, size_t layer, const struc
     k->rope_half_backward(n->dq, n->cosines, n->sines, T, s->H, s->D);
     k->rope_half_backward(n->dk, n->cosines, n->sines, T, s->G, s->D);
     norm(n, n->x, a->rstd1, a->h, w->norm1, T);
-    struct gradient qkv[3] = { { Q_PROJ, n->dq, top },
-                               { K_PROJ, n->dk, false },
-                               { V_PROJ, n->dv, false } };
-    project_backward(n, layer, GROUP_QKV, p, qkv, 3, n->x, a->u[GROUP_QKV], need_h ? n->dx : NULL,
-                     grad);
+    struct lora_gradient qkv[3] = { { Q_PROJ, n->dq, top },
+                                    { K_PROJ, n->dk, false },
+                                    { V_PROJ, n->dv, false } };
+    lora_backward(&l, GROUP_QKV, qkv, 3, n->x, a->u[GROUP_QKV], &rows, need_h ? n->dx : NULL, grad);
     if (need_h && top) top_queries_backward(n, layer, n->dx);
     if (need_h) k->rmsnorm_backward(n->dh, n->dx, a->h, w->norm1, a->rstd1, T, s->C);
 }

@@ -26,15 +26,7 @@ void layer_recompute_mlp(struct network *n, size_t layer, const struct pass *p,
 void layer_backward(struct network *n, size_t layer, const struct pass *p, struct layer_act *a,
                     bool lowest, real *grad);
 
-/* y (M, module's rows; ldy = rows) = or += x W^T + u B^T for every module of a group that is in
- * `which`; u = s x A^T is computed and left in `u`. Shared with generation, which passes few rows
- * and matvec = true. */
-struct projection {
-    enum module m;
-    real *y;
-    bool accumulate;
-};
-void project(struct network *n, size_t layer, enum group g, const struct projection *out,
-             size_t n_out, const real *x, real *u, size_t M, bool matvec);
+/* The block's linear layers, with dropout where n->drop says so. */
+struct lora layer_lora(struct network *n, size_t layer);
 
 #endif

@@ -19,11 +19,6 @@ static real *reals(struct arena *a, size_t n)
     return arena_take(a, n, sizeof(real));
 }
 
-static size_t u_width(const struct network *n, enum group g)
-{
-    return n->adapter ? n->adapter->group_targets[g] * n->adapter->r : 0;
-}
-
 /* What attention keeps, from norm to mid: the large values, and the small ones, which stay in float. */
 static void carve_attention_large(struct network *n, struct arena *a, struct layer_act *act)
 {
@@ -41,8 +36,8 @@ static void carve_attention_small(struct network *n, struct arena *a, struct lay
     size_t T = n->limits.rows_max;
     act->rstd1 = reals(a, T);
     act->lse = reals(a, T * n->base->shape.H);
-    act->u[GROUP_QKV] = reals(a, T * u_width(n, GROUP_QKV));
-    act->u[GROUP_O] = reals(a, T * u_width(n, GROUP_O));
+    act->u[GROUP_QKV] = reals(a, T * adapter_width(n->adapter, GROUP_QKV));
+    act->u[GROUP_O] = reals(a, T * adapter_width(n->adapter, GROUP_O));
 }
 
 static void carve_mlp_large(struct network *n, struct arena *a, struct layer_act *act)
@@ -56,7 +51,7 @@ static void carve_mlp_small(struct network *n, struct arena *a, struct layer_act
 {
     size_t T = n->limits.rows_max;
     act->rstd2 = reals(a, T);
-    act->u[GROUP_GATE_UP] = reals(a, T * u_width(n, GROUP_GATE_UP));
+    act->u[GROUP_GATE_UP] = reals(a, T * adapter_width(n->adapter, GROUP_GATE_UP));
 }
 
 /* Which layers recompute does not matter; the lowest ones do. */
@@ -72,7 +67,7 @@ static void carve_kept(struct network *n, struct arena *a, struct layer_act *own
     bool large = !n->limits.bf16;
     size_t T = n->limits.rows_max;
     if (large) own->h = reals(a, T * n->base->shape.C);
-    own->u[GROUP_DOWN] = reals(a, T * u_width(n, GROUP_DOWN));
+    own->u[GROUP_DOWN] = reals(a, T * adapter_width(n->adapter, GROUP_DOWN));
     if (keep != KEEP_INPUT) {
         carve_attention_small(n, a, own);
         if (large) carve_attention_large(n, a, own);
@@ -124,7 +119,7 @@ static void carve_layers(struct network *n, struct arena *a)
         carve_mlp_large(n, a, &shared);
     }
     if (!train || bf16) shared.h = reals(a, T * s->C);
-    if (!train) shared.u[GROUP_DOWN] = reals(a, T * u_width(n, GROUP_DOWN));
+    if (!train) shared.u[GROUP_DOWN] = reals(a, T * adapter_width(n->adapter, GROUP_DOWN));
     struct layer_act *act = arena_take(a, s->layers, sizeof *act);
     for (size_t l = 0; l < s->layers; l++) {
         struct layer_act own = shared;
@@ -167,7 +162,7 @@ static void carve_scratch(struct network *n, struct arena *a)
         n->dv = reals(a, T * s->G * s->D);
     }
     size_t most = 0;
-    for (int g = 0; g < GROUPS; g++) most = largest(most, u_width(n, (enum group)g));
+    for (int g = 0; g < GROUPS; g++) most = largest(most, adapter_width(n->adapter, (enum group)g));
     n->du = reals(a, T * most);
     if (n->limits.dropout) n->dropped = reals(a, T * largest(s->C, inner));
     n->attention_work = arena_take(
