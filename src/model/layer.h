@@ -7,7 +7,7 @@
 #ifndef LORAC_MODEL_LAYER_H
 #define LORAC_MODEL_LAYER_H
 
-#include "src/model/network.h"
+#include "src/model/activations.h"
 
 /* out (T, C) = the block's output; everything the backward needs into `a` (its h is the input; out
  * may be h itself where h is not needed again). With limits.bf16 mid is rounded. */
