@@ -15,7 +15,8 @@ static real *reals(struct arena *a, size_t n)
     return arena_take(a, n, sizeof(real));
 }
 
-/* What attention keeps, from norm to mid: the large values, and the small ones, which stay in float. */
+/* What attention keeps, from norm to mid: the large values, and the small ones, which stay in
+ * float. */
 static void carve_attention_large(struct network *n, struct arena *a, struct layer_act *act)
 {
     const struct shape *s = &n->base->shape;
@@ -137,8 +138,8 @@ static void carve_pass(struct network *n, struct arena *a)
     n->sines = reals(a, T * s->D / 2);
     n->frequency = arena_take(a, s->D / 2, sizeof(double));
     if (n->limits.train) n->dh = reals(a, T * s->C);
-    n->top.example = arena_take(a, T, sizeof *n->top.example);
-    n->top.pos = arena_take(a, T, sizeof *n->top.pos);
+    n->target_example = arena_take(a, T, sizeof *n->target_example);
+    n->target_pos = arena_take(a, T, sizeof *n->target_pos);
     n->loss = arena_take(a, T, sizeof(double));
     n->hit = arena_take(a, T, 1);
     n->product_work = arena_take(a, n->k->matmul_work_bytes(), 1);
@@ -289,41 +290,39 @@ static real *stored_value(const struct layer_act *a, enum stored v)
     return value[v];
 }
 
-/* Rows of a value of the block: those behind the attention of the last one may be fewer. */
-static size_t stored_count(const struct network *n, size_t layer, const struct pass *p,
-                           enum stored v)
+/* How many numbers a value of the block has. */
+static size_t stored_count(const struct network *n, size_t T, size_t after, enum stored v)
 {
-    bool behind = v == STORED_MID || v == STORED_ATT || v == STORED_GATE || v == STORED_UP;
-    size_t rows = behind && layer + 1 == n->base->shape.layers ? n->top.T : p->T;
-    return rows * stored_width(&n->base->shape, v);
+    bool late = v == STORED_MID || v == STORED_ATT || v == STORED_GATE || v == STORED_UP;
+    return (late ? after : T) * stored_width(&n->base->shape, v);
 }
 
 /* Keep values [from, to) of the block. */
-void activations_store(struct network *n, size_t layer, const struct pass *p, enum stored from,
+void activations_store(struct network *n, size_t layer, size_t T, size_t after, enum stored from,
                        enum stored to)
 {
     for (enum stored v = from; v < to; v++) {
         uint16_t *kept = n->stored[layer][v];
         if (kept)
-            n->k->to_bf16(kept, stored_value(&n->act[layer], v), stored_count(n, layer, p, v));
+            n->k->to_bf16(kept, stored_value(&n->act[layer], v), stored_count(n, T, after, v));
     }
 }
 
 /* Bring back what was kept. */
-void activations_load(struct network *n, size_t layer, const struct pass *p)
+void activations_load(struct network *n, size_t layer, size_t T, size_t after)
 {
     for (enum stored v = 0; v < STORED_VALUES; v++) {
         const uint16_t *kept = n->stored[layer][v];
         if (kept)
-            n->k->from_bf16(stored_value(&n->act[layer], v), kept, stored_count(n, layer, p, v));
+            n->k->from_bf16(stored_value(&n->act[layer], v), kept, stored_count(n, T, after, v));
     }
 }
 
 /* What was computed again gets the rounding that it would have been kept with. */
-void activations_round(struct network *n, size_t layer, const struct pass *p)
+void activations_round(struct network *n, size_t layer, size_t T, size_t after)
 {
     for (enum stored v = STORED_Q; v < STORED_VALUES; v++) {
         if (n->stored[layer][v]) continue;
-        n->k->round_bf16(stored_value(&n->act[layer], v), stored_count(n, layer, p, v));
+        n->k->round_bf16(stored_value(&n->act[layer], v), stored_count(n, T, after, v));
     }
 }

@@ -64,11 +64,10 @@ struct network {
     uint16_t *(*stored)[STORED_VALUES]; /* (layers) with limits.bf16; NULL: not kept */
     real *out;                          /* (T, C) output of the last block */
 
-    /* Rows of the last block behind its attention. A pass with targets: only those that have one
-     * (top_rows = the pass's target_row), with example and position of each for dropout; `out`, and
-     * the block's att, mid, gate, up and their u then have top.T rows. Else all: top_rows = NULL. */
-    struct pass top;
-    const uint32_t *top_rows;
+    /* Rows of the pass embedded last that go through all of the last block: those with a target, or
+     * all where there are none. `out` has only these. Their example and position are copied. */
+    struct rows target_rows;
+    uint32_t *target_example, *target_pos; /* (T) */
 
     /* scratch */
     real *x, *dx; /* (T, C) normalised input, its gradient */
@@ -109,10 +108,11 @@ enum keep network_keep(const struct network *n, size_t layer);
 double network_repeated_flops(const struct network *n);
 
 /* With limits.bf16: keep values [from, to) of the block; bring back what was kept; give what was
- * computed again the rounding that it would have been kept with. */
-void activations_store(struct network *n, size_t layer, const struct pass *p, enum stored from,
+ * computed again the rounding that it would have been kept with. T: rows of the pass; after: of
+ * those the ones that go on after attention. */
+void activations_store(struct network *n, size_t layer, size_t T, size_t after, enum stored from,
                        enum stored to);
-void activations_load(struct network *n, size_t layer, const struct pass *p);
-void activations_round(struct network *n, size_t layer, const struct pass *p);
+void activations_load(struct network *n, size_t layer, size_t T, size_t after);
+void activations_round(struct network *n, size_t layer, size_t T, size_t after);
 
 #endif

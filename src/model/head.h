@@ -15,4 +15,8 @@ void network_head(struct network *n, const struct pass *p, real scale, bool back
 /* Logits (n_rows, V) = of chosen rows after the last block, of a pass without targets. */
 void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits);
 
+/* Logits (n_rows, V) = of all rows, each the newest token of its sequence (generation): of few rows
+ * the matvec reads the head straight from storage. */
+void network_next_logits(struct network *n, size_t n_rows, real *logits);
+
 #endif

@@ -1,4 +1,5 @@
-/* The model at work on a pass: embedding, blocks, head, and back. Its memory is in activations.h. */
+/* The model at work on a pass: embedding, blocks, head, and back. Its memory is in
+ * activations.h. */
 #ifndef LORAC_MODEL_NETWORK_H
 #define LORAC_MODEL_NETWORK_H
 
@@ -10,6 +11,9 @@ void network_embed(struct network *n, const struct pass *p);
 /* Blocks [from, to). False when a stop was requested between blocks (base/stop.h); the pass is then
  * to be dropped. */
 bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to);
+
+/* The same without dropout, whatever n->drop says; no backward follows. */
+bool network_evaluate(struct network *n, const struct pass *p, size_t from, size_t to);
 
 /* Blocks [from, to) downwards: dh in place; gradients of the adapter's pairs of these blocks = into
  * `grad`, which has the layout of the parameters. False as network_forward(). Consumes what forward
