@@ -16,6 +16,7 @@
 
 #include "src/base/json.h"
 #include "src/formats/safetensors.h"
+#include "src/model/adapter.h"
 #include "src/model/network.h"
 
 struct golden {

@@ -5,87 +5,8 @@
 #include <string.h>
 
 #include "src/base/mem.h"
-#include "src/base/rng.h"
 #include "src/formats/peft.h"
 #include "src/model/base_copy.h"
-
-enum group module_group(enum module m)
-{
-    switch (m) {
-    case O_PROJ:
-        return GROUP_O;
-    case GATE_PROJ:
-    case UP_PROJ:
-        return GROUP_GATE_UP;
-    case DOWN_PROJ:
-        return GROUP_DOWN;
-    default:
-        return GROUP_QKV;
-    }
-}
-
-void adapter_layout(struct adapter *a, const struct shape *s, size_t r, double lora_alpha,
-                    unsigned targets)
-{
-    CHECK(targets && r);
-    *a = (struct adapter){ .shape = *s, .r = r, .lora_alpha = lora_alpha, .targets = targets };
-    a->scale = lora_alpha / (double)r;
-    size_t at = 0;
-    for (int m = 0; m < MODULES; m++) { /* modules of a group are neighbours in the enum */
-        if (!adapter_has(a, (enum module)m)) continue;
-        a->slot[m] = a->group_targets[module_group((enum module)m)]++;
-        a->a_at[m] = at;
-        at += r * module_cols(s, (enum module)m);
-    }
-    for (int m = 0; m < MODULES; m++) {
-        if (!adapter_has(a, (enum module)m)) continue;
-        a->b_at[m] = at;
-        at += r * module_rows(s, (enum module)m);
-    }
-    a->layer_params = at;
-    a->n_params = at * s->layers;
-}
-
-real *adapter_a(const struct adapter *a, real *flat, size_t layer, enum module m)
-{
-    return flat + layer * a->layer_params + a->a_at[m];
-}
-
-real *adapter_b(const struct adapter *a, real *flat, size_t layer, enum module m)
-{
-    return flat + layer * a->layer_params + a->b_at[m];
-}
-
-real *adapter_group_a(const struct adapter *a, real *flat, size_t layer, enum group g)
-{
-    for (int m = 0; m < MODULES; m++)
-        if (module_group((enum module)m) == g && adapter_has(a, (enum module)m))
-            return adapter_a(a, flat, layer, (enum module)m);
-    return NULL;
-}
-
-void adapter_init(struct adapter *a, uint64_t seed)
-{
-    memset(a->params, 0, a->n_params * sizeof(real));
-    for (size_t l = 0; l < a->shape.layers; l++)
-        for (int i = 0; i < MODULES; i++) {
-            enum module m = (enum module)i;
-            if (!adapter_has(a, m)) continue;
-            size_t cols = module_cols(&a->shape, m);
-            double bound = 1 / sqrt((double)cols);
-            real *A = adapter_a(a, a->params, l, m);
-            for (size_t j = 0; j < a->r * cols; j++) {
-                double u = rng_unit(seed, RNG_INIT_A, (uint32_t)(l * MODULES + m), j);
-                A[j] = (real)((2 * u - 1) * bound);
-            }
-        }
-}
-
-int adapter_place(struct adapter *a, struct err *e)
-{
-    a->params = mem_alloc(a->n_params, sizeof(real), e);
-    return a->params ? 0 : e->code;
-}
 
 /* ---- PEFT directories ------------------------------------------------------------------------- */
 
@@ -373,39 +294,7 @@ int adapter_digest(char hex[SHA256_HEX], const struct adapter *a, struct err *e)
     return 0;
 }
 
-/* ---- several at once -------------------------------------------------------------------------- */
-
-int adapter_combine(struct adapter *out, const struct adapter *parts, size_t n, struct err *e)
-{
-    size_t r = 0;
-    unsigned targets = 0;
-    for (size_t i = 0; i < n; i++) r += parts[i].r, targets |= parts[i].targets;
-    adapter_layout(out, &parts[0].shape, r, (double)r, targets); /* scale 1: folded into B */
-    int code = adapter_place(out, e);
-    if (code) return code;
-    for (size_t l = 0; l < out->shape.layers; l++)
-        for (int i = 0; i < MODULES; i++) {
-            enum module m = (enum module)i;
-            size_t at = 0, cols = module_cols(&out->shape, m), rows = module_rows(&out->shape, m);
-            for (const struct adapter *p = parts; p < parts + n; at += p->r, p++) {
-                if (!adapter_has(p, m)) continue;
-                memcpy(adapter_a(out, out->params, l, m) + at * cols, adapter_a(p, p->params, l, m),
-                       p->r * cols * sizeof(real));
-                const real *from = adapter_b(p, p->params, l, m);
-                real *to = adapter_b(out, out->params, l, m) + at;
-                for (size_t j = 0; j < rows; j++)
-                    for (size_t q = 0; q < p->r; q++)
-                        to[j * r + q] = (real)p->scale * from[j * p->r + q];
-            }
-        }
-    return 0;
-}
-
-void adapter_free(struct adapter *a)
-{
-    mem_free(a->params);
-    *a = (struct adapter){ 0 };
-}
+/* ---- names of modules ------------------------------------------------------------------------ */
 
 int adapter_targets(unsigned *targets, const char *const *names, size_t n, struct err *e)
 {

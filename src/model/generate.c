@@ -2,14 +2,10 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "src/base/rng.h"
 #include "src/base/waiting.h"
-#include "src/model/layer.h"
-
-/* Few rows read the weights straight from storage; more are worth packing. */
-enum { MATVEC_ROWS = 4 };
+#include "src/model/block.h"
 
 static void carve(struct generator *g, struct arena *a, size_t prompt_rows)
 {
@@ -17,9 +13,9 @@ static void carve(struct generator *g, struct arena *a, size_t prompt_rows)
     size_t cache = s->layers * g->n_seq * g->max_keys * s->G * s->D;
     g->length = arena_take(a, g->n_seq, sizeof *g->length);
     g->rows = arena_take(a, prompt_rows, sizeof *g->rows);
-    g->prompt.ids = arena_take(a, prompt_rows, sizeof *g->prompt.ids);
-    g->prompt.pos = arena_take(a, prompt_rows, sizeof *g->prompt.pos);
-    g->prompt.seg = arena_take(a, g->n_seq, sizeof *g->prompt.seg);
+    g->pass.ids = arena_take(a, prompt_rows, sizeof *g->pass.ids);
+    g->pass.pos = arena_take(a, prompt_rows, sizeof *g->pass.pos);
+    g->pass.seg = arena_take(a, g->n_seq, sizeof *g->pass.seg);
     g->k = arena_take(a, cache, sizeof(real));
     g->v = arena_take(a, cache, sizeof(real));
     g->logits = arena_take(a, g->n_seq * s->V, sizeof(real));
@@ -50,124 +46,67 @@ void generator_free(struct generator *g)
     *g = (struct generator){ 0 };
 }
 
-/* Where row `at` of sequence i of a layer lies in the caches. */
-static size_t cache_at(const struct generator *g, size_t layer, size_t i, size_t at)
+/* ---- passes --------------------------------------------------------------------------------- */
+
+/* Segment i of the pass: n tokens that go on with sequence i. */
+static void append(struct generator *g, size_t i, const int32_t *token, size_t n)
 {
-    const struct shape *s = &g->net.base->shape;
-    return ((layer * g->n_seq + i) * g->max_keys + at) * s->G * s->D;
+    struct pass *p = &g->pass;
+    CHECK(g->length[i] + n <= g->max_keys);
+    p->seg[i] = (struct segment){
+        .start = (uint32_t)p->T, .len = (uint32_t)n, .parent = -1, .tree = (uint32_t)i
+    };
+    for (size_t j = 0; j < n; j++, p->T++) {
+        p->ids[p->T] = token[j];
+        p->pos[p->T] = g->length[i]++;
+    }
 }
 
-/* ---- prompts -------------------------------------------------------------------------------- */
-
-static void lay_out(struct pass *p, const int32_t *const *prompt, const size_t *n, size_t n_seq)
+/* The pass through all blocks, whose keys and values join the caches. */
+static void run(struct generator *g)
 {
-    p->T = 0;
-    p->n_seg = n_seq;
-    for (size_t i = 0; i < n_seq; i++) {
-        p->seg[i] = (struct segment){
-            .start = (uint32_t)p->T, .len = (uint32_t)n[i], .parent = -1, .tree = (uint32_t)i
-        };
-        for (size_t j = 0; j < n[i]; j++, p->T++) {
-            p->ids[p->T] = prompt[i][j];
-            p->pos[p->T] = (uint32_t)j;
-        }
+    struct network *n = &g->net;
+    const struct shape *s = &n->base->shape;
+    size_t layer_keys = g->n_seq * g->max_keys * s->G * s->D;
+    network_embed(n, &g->pass);
+    for (size_t l = 0; l < s->layers; l++) {
+        struct cache cache = { .k = g->k + l * layer_keys,
+                               .v = g->v + l * layer_keys,
+                               .length = g->length,
+                               .max_keys = g->max_keys,
+                               .scores = g->scores };
+        struct block b = { .layer = l, .pass = &g->pass, .rows = n->target_rows, .cache = &cache };
+        struct layer_act a = n->act[l];
+        a.mid = a.h; /* the residual stream stays in one place */
+        block_forward(n, &b, &a, KEEP_INPUT, n->out);
     }
 }
 
 void generator_begin(struct generator *g, const int32_t *const *prompt, const size_t *n)
 {
-    const struct shape *s = &g->net.base->shape;
-    size_t T = 0, kv = s->G * s->D;
+    size_t T = 0;
     for (size_t i = 0; i < g->n_seq; i++) T += n[i];
     CHECK(T <= g->net.limits.rows_max);
-    struct pass *p = &g->prompt;
-    lay_out(p, prompt, n, g->n_seq);
-    network_embed(&g->net, p);
-    for (size_t l = 0; l < s->layers; l++) {
-        network_forward(&g->net, p, l, l + 1);
-        for (size_t i = 0; i < g->n_seq; i++) {
-            size_t from = p->seg[i].start * kv, bytes = n[i] * kv * sizeof(real);
-            memcpy(g->k + cache_at(g, l, i, 0), g->net.act[l].k + from, bytes);
-            memcpy(g->v + cache_at(g, l, i, 0), g->net.act[l].v + from, bytes);
-        }
-    }
+    g->pass.T = 0;
+    g->pass.n_seg = g->n_seq;
     for (size_t i = 0; i < g->n_seq; i++) {
-        g->length[i] = (uint32_t)n[i];
-        g->rows[i] = p->seg[i].start + p->seg[i].len - 1;
+        g->length[i] = 0;
+        append(g, i, prompt[i], n[i]);
+        g->rows[i] = (uint32_t)g->pass.T - 1;
     }
+    waiting_begin();
+    run(g);
     network_logits(&g->net, g->rows, g->n_seq, g->logits);
-}
-
-/* ---- single tokens -------------------------------------------------------------------------- */
-
-/* Block l for the newest token of every sequence; h (n_seq, C) in place. */
-static void step_layer(struct generator *g, size_t l, real *h, bool matvec)
-{
-    struct network *n = &g->net;
-    const struct shape *s = &n->base->shape;
-    const struct layer_weights *w = &n->base->layer[l];
-    const struct kernels *k = n->k;
-    struct layer_act *a = &n->act[l];
-    size_t M = g->n_seq, kv = s->G * s->D;
-    k->rmsnorm_forward(n->x, a->rstd1, h, w->norm1, M, s->C, (real)s->norm_eps);
-    struct projection qkv[3] = { { .m = Q_PROJ, .y = a->q },
-                                 { .m = K_PROJ, .y = a->k },
-                                 { .m = V_PROJ, .y = a->v } };
-    project(n, l, GROUP_QKV, qkv, 3, n->x, a->u[GROUP_QKV], M, matvec);
-    k->rope_half_forward(a->q, n->cosines, n->sines, M, s->H, s->D);
-    k->rope_half_forward(a->k, n->cosines, n->sines, M, s->G, s->D);
-    for (size_t i = 0; i < M; i++) {
-        size_t at = cache_at(g, l, i, g->length[i] - 1);
-        memcpy(g->k + at, a->k + i * kv, kv * sizeof(real));
-        memcpy(g->v + at, a->v + i * kv, kv * sizeof(real));
-    }
-    size_t layer_at = cache_at(g, l, 0, 0);
-    k->attention_decode(a->att, a->q, g->k + layer_at, g->v + layer_at, g->length, M,
-                        g->max_keys * kv, g->max_keys, s->H, s->G, s->D, g->scores);
-    struct projection o = { .m = O_PROJ, .y = h, .accumulate = true };
-    project(n, l, GROUP_O, &o, 1, a->att, a->u[GROUP_O], M, matvec);
-    k->rmsnorm_forward(n->x, a->rstd2, h, w->norm2, M, s->C, (real)s->norm_eps);
-    struct projection gate_up[2] = { { .m = GATE_PROJ, .y = a->gate },
-                                     { .m = UP_PROJ, .y = a->up } };
-    project(n, l, GROUP_GATE_UP, gate_up, 2, n->x, a->u[GROUP_GATE_UP], M, matvec);
-    k->swiglu_forward(n->y, a->gate, a->up, M * s->F);
-    struct projection down = { .m = DOWN_PROJ, .y = h, .accumulate = true };
-    project(n, l, GROUP_DOWN, &down, 1, n->y, a->u[GROUP_DOWN], M, matvec);
+    waiting_end();
 }
 
 void generator_step(struct generator *g, const int32_t *token)
 {
-    struct network *n = &g->net;
-    const struct shape *s = &n->base->shape;
-    size_t M = g->n_seq, half = s->D / 2;
-    bool matvec = M <= MATVEC_ROWS;
-    real *h = n->out;
+    g->pass.T = 0;
+    for (size_t i = 0; i < g->n_seq; i++) append(g, i, &token[i], 1);
     waiting_begin();
-    for (size_t i = 0; i < M; i++) {
-        CHECK(g->length[i] < g->max_keys);
-        n->k->widen(h + i * s->C, &n->base->embedding, (size_t)token[i], 0, s->C);
-        for (size_t j = 0; j < half; j++) {
-            double angle = (double)g->length[i] * n->frequency[j];
-            n->cosines[i * half + j] = (real)cos(angle);
-            n->sines[i * half + j] = (real)sin(angle);
-        }
-        g->length[i]++;
-    }
-    for (size_t l = 0; l < s->layers; l++) step_layer(g, l, h, matvec);
-    n->k->rmsnorm_forward(n->x, n->act[0].rstd1, h, n->base->norm, M, s->C, (real)s->norm_eps);
-    if (matvec) {
-        struct row_product head = { .y = g->logits,
-                                    .ldy = s->V,
-                                    .x = n->x,
-                                    .ldx = s->C,
-                                    .w = &n->base->head,
-                                    .N = s->V,
-                                    .K = s->C };
-        n->k->matvec(&head, 1, M);
-    } else {
-        struct term t = { .a = n->x, .lda = s->C, .w = &n->base->head, .K = s->C, .b_rows = true };
-        n->k->matmul(g->logits, s->V, &t, 1, M, s->V, false, n->product_work);
-    }
+    run(g);
+    network_next_logits(&g->net, g->n_seq, g->logits);
     waiting_end();
 }
 

@@ -15,7 +15,7 @@ struct generator {
     real *logits;           /* (n_seq, V) for the token that comes next */
     real *scores;           /* workspace of attention */
     uint32_t *rows;
-    struct pass prompt; /* one segment per sequence */
+    struct pass pass; /* one segment for each sequence */
     struct arena arena;
 };
 

@@ -18,8 +18,6 @@ bool evaluate(struct evaluation *out, struct network *n, struct batch *b)
     const struct examples *x = b->examples;
     size_t layers = n->base->shape.layers, hits = 0, items = examples_items(x);
     *out = (struct evaluation){ .examples = x->n };
-    real p_drop = n->drop.p;
-    n->drop.p = 0;
     bool going = true;
     for (size_t first = 0; first < items && going; first += b->batch_size) {
         size_t m = items - first < b->batch_size ? items - first : b->batch_size;
@@ -30,17 +28,15 @@ bool evaluate(struct evaluation *out, struct network *n, struct batch *b)
         for (size_t p = 0; p < b->n_passes && going; p++) {
             const struct pass *pass = batch_pass(b, p);
             network_embed(n, pass);
-            going = network_forward(n, pass, 0, layers);
+            going = network_evaluate(n, pass, 0, layers);
             if (!going) break;
             network_head(n, pass, 1, false);
             add_pass(out, &hits, n, b, pass);
             if (isfinite(out->loss)) continue;
             out->bad_example = b->order[b->first[p]] + 1;
-            n->drop.p = p_drop;
             return true;
         }
     }
-    n->drop.p = p_drop;
     double targets = out->targets ? (double)out->targets : 1;
     out->loss /= targets;
     out->token_accuracy = (double)hits / targets;
