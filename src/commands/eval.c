@@ -6,10 +6,10 @@
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
-#include "src/commands/adapters.h"
 #include "src/commands/commands.h"
 #include "src/commands/inference.h"
 #include "src/config/config.h"
+#include "src/convert/adapter_files.h"
 #include "src/data/dataset.h"
 #include "src/train/base_match.h"
 #include "src/train/evaluate.h"
@@ -153,7 +153,7 @@ static int load_best(struct adapter *a, const struct config *c, const struct set
     struct adapter_base base = { &s->model.shape, &s->model, &notes };
     int code = adapter_open(a, &base, dir, e);
     if (code) return code;
-    code = adapter_read_notes(&about, NULL, dir, e);
+    code = adapter_notes_of(&about, NULL, dir, e);
     if (!code) {
         code = base_note_other(&notes, &s->model, dir, &about, BASE_READ, e);
         if (!code) code = run_note_other(&notes, c, s, &about, dir, e);

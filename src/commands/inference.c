@@ -8,7 +8,7 @@
 #include "src/base/file.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
-#include "src/commands/adapters.h"
+#include "src/convert/adapter_files.h"
 #include "src/data/chat_template.h"
 #include "src/train/base_match.h"
 #include "src/train/run_match.h"
@@ -87,7 +87,7 @@ static int open_adapter(struct inference *x, struct adapter *a, const char *text
     if (code) return code;
     code = check_merged(x, a, dir, model, check, notes, &merged, e);
     if (!code && !merged) {
-        code = adapter_read_notes(&about, NULL, dir, e);
+        code = adapter_notes_of(&about, NULL, dir, e);
         if (!code) {
             code = base_note_other(notes, &x->model, dir, &about,
                                    check == CHECK_GLANCE ? BASE_GLANCE : BASE_READ, e);
@@ -152,7 +152,7 @@ static int template_of_adapter(struct inference *x, const char *model,
     struct adapter_notes notes;
     if (!adapters->n) return 0;
     int code = split_weight(dir, &weight, adapters->at[0], e);
-    if (!code) code = adapter_read_notes(&notes, NULL, dir, e);
+    if (!code) code = adapter_notes_of(&notes, NULL, dir, e);
     if (code) return code;
     if (notes.template) {
         code = setup_model_template(&x->template, notes.template, &x->model, model, x->tok, e);
@@ -217,7 +217,7 @@ static int note_templates(const struct inference *x, const char *model,
     for (size_t i = 0; !code && i < adapters->n; i++) {
         char dir[PATH_BYTES];
         code = inference_adapter_path(dir, adapters, i, e);
-        if (!code) code = adapter_read_notes(&about, NULL, dir, e);
+        if (!code) code = adapter_notes_of(&about, NULL, dir, e);
         if (code) break;
         code = run_note_template(&notes, dir, about.template, used, x->tok, e);
         adapter_notes_free(&about);

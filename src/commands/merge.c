@@ -8,9 +8,9 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/base/rng.h"
-#include "src/commands/adapters.h"
 #include "src/commands/commands.h"
 #include "src/commands/inference.h"
+#include "src/convert/adapter_files.h"
 #include "src/convert/merge.h"
 #include "src/data/template_jinja.h"
 #include "src/model/network.h"
@@ -219,11 +219,11 @@ static int read_notes(struct adapter_notes *notes, const struct llama *m, struct
 {
     char first[PATH_BYTES], path[PATH_BYTES];
     int code = inference_adapter_path(first, &adapters, 0, e);
-    if (!code) code = adapter_read_notes(notes, NULL, first, e);
+    if (!code) code = adapter_notes_of(notes, NULL, first, e);
     for (size_t i = 1; !code && i < adapters.n; i++) {
         struct adapter_notes other;
         code = inference_adapter_path(path, &adapters, i, e);
-        if (!code) code = adapter_read_notes(&other, NULL, path, e);
+        if (!code) code = adapter_notes_of(&other, NULL, path, e);
         if (code) break;
         const char *a = notes->template, *b = other.template;
         if (a && b && strcmp(a, b) != 0) {
