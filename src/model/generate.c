@@ -10,6 +10,15 @@
 
 /* Few rows read the weights straight from storage; more are worth packing. */
 enum { MATVEC_ROWS = 4 };
+/* Tokens that are appended at once: enough to pack weights for, with few scores to keep. */
+enum { APPEND_ROWS = 64 };
+
+/* How many of n_seq sequences, or of the tokens appended to one, go through the model at once. */
+static size_t step_rows(const struct generator *g)
+{
+    size_t most = g->net.limits.rows_max < APPEND_ROWS ? g->net.limits.rows_max : APPEND_ROWS;
+    return g->n_seq == 1 ? most : g->n_seq;
+}
 
 static void carve(struct generator *g, struct arena *a, size_t prompt_rows)
 {
@@ -23,7 +32,7 @@ static void carve(struct generator *g, struct arena *a, size_t prompt_rows)
     g->k = arena_take(a, cache, sizeof(real));
     g->v = arena_take(a, cache, sizeof(real));
     g->logits = arena_take(a, g->n_seq * s->V, sizeof(real));
-    g->scores = arena_take(a, g->n_seq * s->H * g->max_keys, sizeof(real));
+    g->scores = arena_take(a, step_rows(g) * s->H * g->max_keys, sizeof(real));
 }
 
 int generator_init(struct generator *g, const struct llama *base, const struct adapter *adapter,
@@ -54,7 +63,8 @@ void generator_free(struct generator *g)
 static size_t cache_at(const struct generator *g, size_t layer, size_t i, size_t at)
 {
     const struct shape *s = &g->net.base->shape;
-    return ((layer * g->n_seq + i) * g->max_keys + at) * s->G * s->D;
+    size_t first = g->one_cache ? layer : layer * g->n_seq + i;
+    return (first * g->max_keys + at) * s->G * s->D;
 }
 
 /* ---- prompts -------------------------------------------------------------------------------- */
@@ -123,7 +133,7 @@ static void step_layer(struct generator *g, size_t l, real *h, bool matvec)
     }
     size_t layer_at = cache_at(g, l, 0, 0);
     k->attention_decode(a->att, a->q, g->k + layer_at, g->v + layer_at, g->length, M,
-                        g->max_keys * kv, g->max_keys, s->H, s->G, s->D, g->scores);
+                        cache_at(g, 0, 1, 0), g->max_keys, s->H, s->G, s->D, g->scores);
     struct projection o = { .m = O_PROJ, .y = h, .accumulate = true };
     project(n, l, GROUP_O, &o, 1, a->att, a->u[GROUP_O], M, matvec);
     k->rmsnorm_forward(n->x, a->rstd2, h, w->norm2, M, s->C, (real)s->norm_eps);
@@ -135,17 +145,15 @@ static void step_layer(struct generator *g, size_t l, real *h, bool matvec)
     project(n, l, GROUP_DOWN, &down, 1, n->y, a->u[GROUP_DOWN], M, matvec);
 }
 
-void generator_step(struct generator *g, const int32_t *token)
+/* One token for each sequence through all blocks: n->out (n_seq, C). */
+static void step_blocks(struct generator *g, const int32_t *token, bool matvec)
 {
     struct network *n = &g->net;
     const struct shape *s = &n->base->shape;
-    size_t M = g->n_seq, half = s->D / 2;
-    bool matvec = M <= MATVEC_ROWS;
-    real *h = n->out;
-    waiting_begin();
-    for (size_t i = 0; i < M; i++) {
+    size_t half = s->D / 2;
+    for (size_t i = 0; i < g->n_seq; i++) {
         CHECK(g->length[i] < g->max_keys);
-        n->k->widen(h + i * s->C, &n->base->embedding, (size_t)token[i], 0, s->C);
+        n->k->widen(n->out + i * s->C, &n->base->embedding, (size_t)token[i], 0, s->C);
         for (size_t j = 0; j < half; j++) {
             double angle = (double)g->length[i] * n->frequency[j];
             n->cosines[i * half + j] = (real)cos(angle);
@@ -153,7 +161,14 @@ void generator_step(struct generator *g, const int32_t *token)
         }
         g->length[i]++;
     }
-    for (size_t l = 0; l < s->layers; l++) step_layer(g, l, h, matvec);
+    for (size_t l = 0; l < s->layers; l++) step_layer(g, l, n->out, matvec);
+}
+
+/* g->logits (M, V) = of M rows h after the last block */
+static void step_head(struct generator *g, const real *h, size_t M, bool matvec)
+{
+    struct network *n = &g->net;
+    const struct shape *s = &n->base->shape;
     n->k->rmsnorm_forward(n->x, n->act[0].rstd1, h, n->base->norm, M, s->C, (real)s->norm_eps);
     if (matvec) {
         struct row_product head = { .y = g->logits,
@@ -168,7 +183,56 @@ void generator_step(struct generator *g, const int32_t *token)
         struct term t = { .a = n->x, .lda = s->C, .w = &n->base->head, .K = s->C, .b_rows = true };
         n->k->matmul(g->logits, s->V, &t, 1, M, s->V, false, n->product_work);
     }
+}
+
+void generator_step(struct generator *g, const int32_t *token)
+{
+    size_t M = g->n_seq;
+    bool matvec = M <= MATVEC_ROWS;
+    waiting_begin();
+    step_blocks(g, token, matvec);
+    step_head(g, g->net.out, M, matvec);
     waiting_end();
+}
+
+/* ---- more tokens for one sequence ----------------------------------------------------------- */
+
+/* Several tokens of one sequence go as that many sequences would whose caches are the same one: each
+ * sees one key more than the token before it. */
+void generator_append(struct generator *g, const int32_t *token, size_t n)
+{
+    CHECK(g->n_seq == 1 && n > 0 && g->length[0] + n <= g->max_keys);
+    struct generator rows = *g;
+    size_t C = g->net.base->shape.C;
+    rows.one_cache = true;
+    rows.length = g->rows;
+    waiting_begin();
+    for (size_t at = 0; at < n; at += rows.n_seq) {
+        rows.n_seq = n - at < step_rows(g) ? n - at : step_rows(g);
+        for (size_t i = 0; i < rows.n_seq; i++) rows.length[i] = g->length[0] + (uint32_t)i;
+        step_blocks(&rows, token + at, rows.n_seq <= MATVEC_ROWS);
+        g->length[0] += (uint32_t)rows.n_seq;
+    }
+    step_head(g, g->net.out + (rows.n_seq - 1) * C, 1, true);
+    waiting_end();
+}
+
+void generator_truncate(struct generator *g, size_t n)
+{
+    CHECK(g->n_seq == 1 && n <= g->length[0]);
+    g->length[0] = (uint32_t)n;
+}
+
+void generator_take_over(struct generator *g, const struct generator *from)
+{
+    const struct shape *s = &g->net.base->shape;
+    size_t n = from->length[0], bytes = n * s->G * s->D * sizeof(real);
+    CHECK(g->n_seq == 1 && from->n_seq == 1 && n <= g->max_keys);
+    for (size_t l = 0; l < s->layers; l++) {
+        memcpy(g->k + cache_at(g, l, 0, 0), from->k + cache_at(from, l, 0, 0), bytes);
+        memcpy(g->v + cache_at(g, l, 0, 0), from->v + cache_at(from, l, 0, 0), bytes);
+    }
+    g->length[0] = (uint32_t)n;
 }
 
 /* ---- choosing a token ----------------------------------------------------------------------- */

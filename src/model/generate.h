@@ -10,6 +10,7 @@
 struct generator {
     struct network net;
     size_t n_seq, max_keys; /* room for that many tokens of each sequence */
+    bool one_cache;         /* only within generator_append() */
     uint32_t *length;       /* (n_seq) tokens of each so far */
     real *k, *v;            /* (layers, n_seq, max_keys, G, D) */
     real *logits;           /* (n_seq, V) for the token that comes next */
@@ -31,6 +32,17 @@ void generator_begin(struct generator *g, const int32_t *const *prompt, const si
 
 /* Append token[i] to sequence i; g->logits is then about what follows. */
 void generator_step(struct generator *g, const int32_t *token);
+
+/* Append n >= 1 tokens to the only sequence (n_seq = 1); g->logits is then about what follows the last
+ * one. Nothing before them is computed again. The sums run in another order than those of
+ * generator_begin(): the same numbers but for their last digits. */
+void generator_append(struct generator *g, const int32_t *token, size_t n);
+/* Keep the first n tokens of the only sequence; what logits said is about another text then, until
+ * generator_append(). */
+void generator_truncate(struct generator *g, size_t n);
+/* Begin with the tokens of another generator of the same base and adapter, with room for other numbers of
+ * them; as after generator_truncate(). */
+void generator_take_over(struct generator *g, const struct generator *from);
 
 struct sampling {
     double temperature; /* 0: the largest logit, the first of equals */
