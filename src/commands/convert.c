@@ -8,7 +8,7 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/commands/commands.h"
-#include "src/commands/inference.h"
+#include "src/commands/model_options.h"
 #include "src/convert/adapter_files.h"
 #include "src/convert/adapter_gguf.h"
 #include "src/convert/extract.h"

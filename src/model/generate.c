@@ -10,14 +10,13 @@
 
 /* Few rows read the weights straight from storage; more are worth packing. */
 enum { MATVEC_ROWS = 4 };
-/* Tokens that are appended at once: enough to pack weights for, with few scores to keep. */
-enum { APPEND_ROWS = 64 };
 
 /* How many of n_seq sequences, or of the tokens appended to one, go through the model at once. */
 static size_t step_rows(const struct generator *g)
 {
-    size_t most = g->net.limits.rows_max < APPEND_ROWS ? g->net.limits.rows_max : APPEND_ROWS;
-    return g->n_seq == 1 ? most : g->n_seq;
+    size_t rows = g->net.limits.rows_max < GENERATOR_APPEND ? g->net.limits.rows_max
+                                                            : GENERATOR_APPEND;
+    return g->n_seq == 1 ? rows : g->n_seq;
 }
 
 static void carve(struct generator *g, struct arena *a, size_t prompt_rows)

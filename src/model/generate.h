@@ -7,6 +7,9 @@
 
 #include "src/model/network.h"
 
+/* Tokens that generator_append() takes at once: enough to pack weights for, with few scores to keep. */
+enum { GENERATOR_APPEND = 64 };
+
 struct generator {
     struct network net;
     size_t n_seq, max_keys; /* room for that many tokens of each sequence */
@@ -33,7 +36,8 @@ void generator_begin(struct generator *g, const int32_t *const *prompt, const si
 /* Append token[i] to sequence i; g->logits is then about what follows. */
 void generator_step(struct generator *g, const int32_t *token);
 
-/* Append n >= 1 tokens to the only sequence (n_seq = 1); g->logits is then about what follows the last
+/* Append n >= 1 tokens to the only sequence (n_seq = 1), at most prompt_rows and GENERATOR_APPEND of them at
+ * once; g->logits is then about what follows the last
  * one. Nothing before them is computed again. The sums run in another order than those of
  * generator_begin(): the same numbers but for their last digits. */
 void generator_append(struct generator *g, const int32_t *token, size_t n);
