@@ -226,6 +226,30 @@ for row in "tiny|$a|" "other|$a|*note: *was trained on another file than this mo
         fi
     done
 done
+# One reader for all forms: the same bits follow from each.
+for from in "$a" "$scratch/a.gguf" "$checkpoint"; do
+    run "$LORAC" train "$scratch/run.yaml" "adapter.init_from=$from" "output.dir=$scratch/from-${from##*/}"
+    is "init_from ${from##*/}: exit code" "$status" 0
+    ok "init_from ${from##*/}: no note of lora_alpha, which is the same" [ "${err/lora_alpha/}" = "$err" ]
+    ok "init_from ${from##*/}: the adapter that follows from PEFT's" \
+        cmp -s "$scratch/from-adapter/adapter/adapter_model.safetensors" "$scratch/from-${from##*/}/adapter/adapter_model.safetensors"
+    run "$LORAC" train "$scratch/run.yaml" "adapter.init_from=$from" "output.dir=$scratch/alpha" adapter.lora_alpha=12
+    like "init_from ${from##*/}: another lora_alpha: noted" "$err" "*note: adapter.lora_alpha: 12 is not used: *has 8 and keeps it*"
+    ok "init_from ${from##*/}: another lora_alpha: it is the adapter's own" \
+        cmp -s "$scratch/from-adapter/adapter/adapter_model.safetensors" "$scratch/alpha/adapter/adapter_model.safetensors"
+    rm -rf "$scratch/alpha"
+done
+run "$LORAC" plan "$scratch/run.yaml" "adapter.init_from=$scratch/run"
+like "init_from a run's directory: the adapter in it is named" "$err" "*run: found no adapter_config.json, but one in *run/adapter: name that*"
+run "$LORAC" plan "$scratch/run.yaml" "adapter.init_from=$a/adapter_model.safetensors"
+like "init_from a file of an adapter: its directory is named" "$err" "*adapter.init_from: *name the directory that it lies in*"
+run "$LORAC" train "$scratch/run.yaml" --resume auto train.max_steps=4
+is "resumed with more steps: exit code" "$status" 2
+like "resumed with more steps: init_from is named" "$err" "*another train.max_steps; *new run in another output.dir; with adapter.init_from: $checkpoint that one trains further*"
+run "$LORAC" train "$scratch/run.yaml" --resume auto train.max_steps=4 train.seed=4
+ok "resumed with another seed too: it is not" [ "${err/init_from/}" = "$err" ]
+run "$LORAC" train "$scratch/run.yaml" "output.dir=$scratch/further" --resume "$checkpoint"
+like "a finished run's checkpoint elsewhere: init_from is named" "$err" "*nothing is left to train*as adapter.init_from*"
 cp -r "$a" "$scratch/one-layer"
 sed -i 's/"bias"/"layers_to_transform": [1], "bias"/' "$scratch/one-layer/adapter_config.json"
 run "$LORAC" plan "$scratch/run.yaml" "adapter.init_from=$scratch/one-layer"

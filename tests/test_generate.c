@@ -255,6 +255,53 @@ static void test_begin_again(void **state)
     golden_close(&g);
 }
 
+/* A text in pieces, of one token, of few and of many, with what was kept, and moved to a larger generator:
+ * the logits of the whole text. */
+static void check_appended(const struct golden *g)
+{
+    enum { FIRST = 5, WRONG = 3 };
+    static const size_t pieces[] = { 1, 3, 20, 2, 7 }; /* fewer than TEXT_MAX with FIRST */
+    struct generator small, gen;
+    struct err e;
+    size_t V = g->model.shape.V, n = FIRST;
+    int32_t ids[TEXT_MAX], wrong[WRONG] = { 1, 2, 1 };
+    const int32_t *prompt = ids;
+    real *logits = calloc(TEXT_MAX * V, sizeof *logits);
+    for (size_t j = 0; j < TEXT_MAX; j++) ids[j] = random_id(g, 700 + j);
+    const struct kernels *k = golden_kernels();
+    OK(generator_init(&small, &g->model, &g->adapter, k, 1, FIRST, FIRST + WRONG, &e), e);
+    generator_begin(&small, &prompt, &n);
+    generator_append(&small, wrong, WRONG);
+    generator_truncate(&small, FIRST - 1);
+    OK(generator_init(&gen, &g->model, &g->adapter, k, 1, 8, TEXT_MAX, &e), e);
+    generator_take_over(&gen, &small);
+    generator_free(&small);
+    generator_append(&gen, ids + FIRST - 1, 1);
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        generator_append(&gen, ids + n, pieces[i]);
+        n += pieces[i];
+        whole_logits(logits, g, ids, n);
+        double off = relative_error(gen.logits, logits + (n - 1) * V, V);
+        if (off > tolerance) fail_msg("%s: off by %.2e after %zu tokens", g->dir, off, n);
+    }
+    generator_step(&gen, ids + n++);
+    whole_logits(logits, g, ids, n);
+    assert_true(relative_error(gen.logits, logits + (n - 1) * V, V) <= tolerance);
+    generator_free(&gen);
+    free(logits);
+}
+
+static void test_append(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < GOLDENS; i++) {
+        struct golden g;
+        golden_open(&g, names[i]);
+        check_appended(&g);
+        golden_close(&g);
+    }
+}
+
 /* ---- sampling --------------------------------------------------------------------------------- */
 
 enum { V = 12, DRAWS = 20000 };
@@ -408,10 +455,10 @@ static void test_sampling_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_evaluate),        cmocka_unit_test(test_evaluate_nothing),
-        cmocka_unit_test(test_generation),      cmocka_unit_test(test_begin_again),
-        cmocka_unit_test(test_sampling),        cmocka_unit_test(test_sampling_many),
-        cmocka_unit_test(test_sampling_limits),
+        cmocka_unit_test(test_evaluate),      cmocka_unit_test(test_evaluate_nothing),
+        cmocka_unit_test(test_generation),    cmocka_unit_test(test_begin_again),
+        cmocka_unit_test(test_append),        cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_sampling_many), cmocka_unit_test(test_sampling_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

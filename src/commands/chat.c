@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/base/utf8.h"
-#include "src/commands/answer.h"
 #include "src/commands/commands.h"
+#include "src/commands/model_options.h"
+#include "src/session/chat.h"
 
 static const char *model, *tokenizer, *template, *system_text;
 static struct option_list adapters;
@@ -37,7 +37,7 @@ static const struct option options[] = {
     { 0 },
 };
 
-enum { LINE_BYTES = 1 << 20, ANSWER_ROOM = 64 };
+enum { LINE_BYTES = 1 << 20 };
 
 /* ---- Ctrl-C ----------------------------------------------------------------------------------- */
 
@@ -75,104 +75,43 @@ static bool take_interrupt(void)
 
 /* ---- the conversation so far ------------------------------------------------------------------- */
 
-struct message {
-    enum role role;
-    struct str text;
-};
-
-struct chat {
-    struct inference x;
-    struct message *said;
-    size_t n;
+struct talk {
+    struct session session;
+    struct chat chat;
     uint64_t answers; /* each with a seed of its own */
     bool terminal;    /* a person types */
     char typed[4096]; /* read from stdin and not yet used */
     size_t typed_at, typed_n;
 };
 
-static int say(struct chat *c, enum role role, const char *text, size_t n, struct err *e)
+static int make_prompt(struct talk *t, struct err *e)
 {
-    struct message *more = mem_resize(c->said, c->n + 1, sizeof *more, e);
-    if (!more) return e->code;
-    c->said = more;
-    c->said[c->n] = (struct message){ .role = role };
-    str_add(&c->said[c->n].text, text, n);
-    return str_error(&c->said[c->n++].text, e);
-}
-
-static void forget(struct chat *c, size_t first, size_t n)
-{
-    for (size_t i = first; i < first + n; i++) str_free(&c->said[i].text);
-    for (size_t i = first; i + n < c->n; i++) c->said[i] = c->said[i + n];
-    c->n -= n;
-}
-
-static int encode(struct encoded *out, const struct chat *c, struct err *e)
-{
-    struct conversation talk = { 0 };
-    conversation_clear(&talk, RECORD_CHAT);
-    int code = 0;
-    if (system_text)
-        code = conversation_add(&talk, ROLE_SYSTEM, system_text, strlen(system_text), e);
-    for (size_t i = 0; !code && i < c->n; i++) {
-        const struct str *s = &c->said[i].text;
-        code = conversation_add(&talk, c->said[i].role, s->n ? s->p : "", s->n, e);
-    }
-    if (!code) code = template_prompt(out, c->x.template, c->x.tok, &talk, e);
-    conversation_free(&talk);
-    return code;
-}
-
-/* Encode so that there is room for an answer: the oldest exchanges go first. */
-static int encode_to_fit(struct encoded *out, struct chat *c, struct err *e)
-{
-    size_t context = c->x.model.shape.context, gone = 0;
-    size_t most = context > 2 * ANSWER_ROOM ? context - ANSWER_ROOM : context - 1;
-    int code = encode(out, c, e);
-    while (!code && out->tokens.n > most && c->n > 2) {
-        forget(c, 0, 2);
-        gone++;
-        code = encode(out, c, e);
-    }
-    if (gone) {
+    size_t forgot;
+    int code = chat_make_prompt(&forgot, &t->chat, e);
+    if (forgot) {
         fprintf(stderr, "(the context of %zu tokens is full: forgot the oldest %zu exchange%s)\n",
-                context, gone, gone == 1 ? "" : "s");
+                t->session.model.shape.context, forgot, forgot == 1 ? "" : "s");
     }
     return code;
 }
 
-/* An answer that was stopped inside a character, or a model that makes no sense: what is not UTF-8 could
- * not be tokenised again, and becomes U+FFFD. */
-static void make_valid(struct str *out, const char *text, size_t n)
+static int reply(struct talk *t, struct err *e)
 {
-    size_t at;
-    while (n && !utf8_valid(text, n, &at)) {
-        str_add(out, text, at);
-        str_addz(out, "\xef\xbf\xbd");
-        text += at + 1;
-        n -= at + 1;
-    }
-    str_add(out, text, n);
-}
-
-static int reply(struct chat *c, struct err *e)
-{
-    struct encoded in = { 0 };
-    struct str text = { 0 }, valid = { 0 };
+    bool printed = false;
     struct answer_options o = { .how = { .temperature = temperature,
                                          .top_p = top_p,
                                          .top_k = (size_t)top_k,
-                                         .seed = (uint64_t)seed + c->answers++ },
+                                         .seed = (uint64_t)seed + t->answers++ },
                                 .max_new_tokens = (size_t)max_new_tokens,
-                                .stop = &interrupted };
-    int code = encode_to_fit(&in, c, e);
-    if (!code) code = answer_write(&text, &c->x, &in, &o, e);
-    if (!code && text.n) make_valid(&valid, text.p, text.n);
-    if (!code) code = say(c, ROLE_ASSISTANT, valid.n ? valid.p : "", valid.n, e);
+                                .stop = &interrupted,
+                                .sink = print_answer,
+                                .to = &printed };
+    int code = make_prompt(t, e);
+    if (!code) {
+        code = chat_answer(&t->chat, &o, e);
+        print_answer_end(printed, code);
+    }
     if (take_interrupt() && !code) fprintf(stderr, "(stopped)\n");
-    str_free(&valid);
-    str_free(&text);
-    encoded_free(&in);
     return code;
 }
 
@@ -180,9 +119,9 @@ static int reply(struct chat *c, struct err *e)
 
 enum input { INPUT_TEXT, INPUT_AGAIN, INPUT_END };
 
-static void prompt(const struct chat *c, bool more)
+static void prompt(const struct talk *t, bool more)
 {
-    if (!c->terminal) return;
+    if (!t->terminal) return;
     bool colored = term_has_color(stderr);
     fprintf(stderr, "%s%s%s ", colored ? "\033[1m" : "", more ? "|" : ">",
             colored ? "\033[0m" : "");
@@ -191,37 +130,37 @@ static void prompt(const struct chat *c, bool more)
 enum { CH_END = -1, CH_INTERRUPT = -2 };
 
 /* The next byte of stdin, CH_END, or CH_INTERRUPT when Ctrl-C came first. */
-static int next_byte(struct chat *c)
+static int next_byte(struct talk *t)
 {
-    while (c->typed_at == c->typed_n) {
+    while (t->typed_at == t->typed_n) {
         struct pollfd on[] = { { .fd = STDIN_FILENO, .events = POLLIN },
                                { .fd = wake[0], .events = POLLIN } };
         if (poll(on, 2, -1) < 0 && errno != EINTR) return CH_END;
         if (take_interrupt()) return CH_INTERRUPT;
         if (!on[0].revents) continue;
-        ssize_t n = read(STDIN_FILENO, c->typed, sizeof c->typed);
+        ssize_t n = read(STDIN_FILENO, t->typed, sizeof t->typed);
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n <= 0) return CH_END;
-        c->typed_at = 0;
-        c->typed_n = (size_t)n;
+        t->typed_at = 0;
+        t->typed_n = (size_t)n;
     }
-    return (unsigned char)c->typed[c->typed_at++];
+    return (unsigned char)t->typed[t->typed_at++];
 }
 
 /* One line, or several where a line ends in a backslash. */
-static enum input read_text(struct str *text, struct chat *c)
+static enum input read_text(struct str *text, struct talk *t)
 {
     int ch = CH_END;
     str_clear(text);
-    prompt(c, false);
-    while (text->n < LINE_BYTES && (ch = next_byte(c)) >= 0) {
+    prompt(t, false);
+    while (text->n < LINE_BYTES && (ch = next_byte(t)) >= 0) {
         if (ch != '\n') {
             str_addc(text, (char)ch);
             continue;
         }
         if (!text->n || text->p[text->n - 1] != '\\') return INPUT_TEXT;
         text->p[text->n - 1] = '\n';
-        prompt(c, true);
+        prompt(t, true);
     }
     if (ch == CH_INTERRUPT) {
         fprintf(stderr, "\n(/quit or Ctrl-D ends)\n");
@@ -238,14 +177,14 @@ static void print_commands(void)
 }
 
 /* Lines that begin with / are for us. */
-static enum input run_line(struct chat *c, const struct str *line)
+static enum input run_line(struct talk *t, const struct str *line)
 {
     static const char *const known[] = { "/quit", "/exit", "/reset", "/help" };
     const char *text = line->n ? line->p : "";
     if (text[0] != '/') return line->n ? INPUT_TEXT : INPUT_AGAIN;
     if (!strcmp(text, "/quit") || !strcmp(text, "/exit")) return INPUT_END;
     if (!strcmp(text, "/reset")) {
-        forget(c, 0, c->n);
+        chat_forget(&t->chat);
         fprintf(stderr, "(forgotten)\n");
     } else if (!strcmp(text, "/help")) {
         print_commands();
@@ -260,45 +199,50 @@ static enum input run_line(struct chat *c, const struct str *line)
     return INPUT_AGAIN;
 }
 
-static int talk(struct chat *c, struct err *e)
+static int talk(struct talk *t, struct err *e)
 {
     struct str line = { 0 };
     int code = 0;
     while (!code && !ferror(stdout)) {
         size_t at;
-        enum input what = read_text(&line, c);
-        if (what == INPUT_TEXT) what = run_line(c, &line);
+        enum input what = read_text(&line, t);
+        if (what == INPUT_TEXT) what = run_line(t, &line);
         if (what == INPUT_END) break;
         if (what == INPUT_AGAIN) continue;
         if (!utf8_valid(line.p, line.n, &at)) {
             fprintf(stderr, "that is not valid UTF-8 (byte %zu)\n", at);
             continue;
         }
-        code = say(c, ROLE_USER, line.p, line.n, e);
-        if (!code) code = reply(c, e);
+        code = chat_say(&t->chat, ROLE_USER, line.p, line.n, e);
+        if (!code) code = reply(t, e);
     }
     if (!code) code = str_error(&line, e);
     str_free(&line);
     return code;
 }
 
+static void greet(const struct talk *t)
+{
+    const struct template *used = t->session.template;
+    term_print(stderr, "%s%s%s, template %s; /help lists commands\n", model,
+               adapters.n ? " with " : "", adapters.n ? adapters.at[0] : "",
+               used ? template_name(used) : "none");
+}
+
 static int run(int argc, char **args, struct err *e)
 {
     (void)argc, (void)args;
-    struct chat c = { .terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO) };
-    int code = inference_open_text(&c.x, model, tokenizer, template, &adapters, CHECK_GLANCE, e);
+    struct talk t = { .terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO) };
+    struct session_options o = { .model = model, .tokenizer = tokenizer, .template = template };
+    int code = model_open(&t.session, &o, &adapters, e);
     if (code) return code;
-    if (c.terminal) {
-        term_print(stderr, "%s%s%s, template %s; /help lists commands\n", model,
-                   adapters.n ? " with " : "", adapters.n ? adapters.at[0] : "",
-                   c.x.template ? template_name(c.x.template) : "none");
-    }
+    if (t.terminal) greet(&t);
     code = install(e);
-    if (!code) code = talk(&c, e);
-    if (c.terminal) fputc('\n', stderr);
-    forget(&c, 0, c.n);
-    mem_free(c.said);
-    inference_close(&c.x);
+    if (!code) code = chat_init(&t.chat, &t.session, system_text, e);
+    if (!code) code = talk(&t, e);
+    if (t.terminal) fputc('\n', stderr);
+    chat_free(&t.chat);
+    session_close(&t.session);
     return code;
 }
 

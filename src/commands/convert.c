@@ -7,9 +7,9 @@
 #include "src/base/fingerprint.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
-#include "src/commands/adapters.h"
 #include "src/commands/commands.h"
-#include "src/commands/inference.h"
+#include "src/commands/model_options.h"
+#include "src/convert/adapter_files.h"
 #include "src/convert/adapter_gguf.h"
 #include "src/convert/extract.h"
 #include "src/convert/merge.h"
@@ -152,7 +152,7 @@ static int convert_adapter(const char *path, struct err *e)
     struct adapter_notes notes;
     double dropout;
     if (quantize) return err_usage(e, "--quantize: is for models; adapters stay in float32");
-    int code = adapter_read_notes(&notes, &dropout, path, e);
+    int code = adapter_notes_of(&notes, &dropout, path, e);
     if (code) return code;
     bool asks = notes.template && strcmp(notes.template, "model") == 0;
     if (tokenizer && !asks) {

@@ -6,10 +6,10 @@
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
-#include "src/commands/adapters.h"
 #include "src/commands/commands.h"
-#include "src/commands/inference.h"
+#include "src/commands/model_options.h"
 #include "src/config/config.h"
+#include "src/convert/adapter_files.h"
 #include "src/data/dataset.h"
 #include "src/train/base_match.h"
 #include "src/train/evaluate.h"
@@ -103,7 +103,7 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
 /* Records that were not meant for training are evaluated whole: nothing is split off. */
 static int run_data(struct err *e)
 {
-    struct inference x;
+    struct session x;
     struct dataset d;
     struct str notes = { 0 };
     struct data_source source = { .path = data, .weight = 1 };
@@ -115,10 +115,12 @@ static int run_data(struct err *e)
                          near ? "did you mean " : "", near ? near : "", near ? "? " : "",
                          data_format_names());
     }
-    bool tokens = source.records.format == FORMAT_TOKENS;
-    int code = tokens
-                   ? inference_open(&x, model, &adapters, CHECK_READ, e)
-                   : inference_open_text(&x, model, tokenizer, template, &adapters, CHECK_READ, e);
+    struct session_options from = { .model = model,
+                                    .check = CHECK_READ,
+                                    .ids_only = source.records.format == FORMAT_TOKENS,
+                                    .tokenizer = tokenizer,
+                                    .template = template };
+    int code = model_open(&x, &from, &adapters, e);
     if (code) return code;
     source.template = x.template;
     struct data_options o = {
@@ -135,11 +137,11 @@ static int run_data(struct err *e)
     code = dataset_open(&d, &o, x.tok, &notes, e);
     if (!code) {
         notes_print(&notes);
-        code = evaluate_examples(&x.model, inference_adapter(&x), x.k, &d.train, x.tok, e);
+        code = evaluate_examples(&x.model, session_adapter(&x), x.k, &d.train, x.tok, e);
         dataset_close(&d);
     }
     str_free(&notes);
-    inference_close(&x);
+    session_close(&x);
     return code;
 }
 
@@ -153,7 +155,7 @@ static int load_best(struct adapter *a, const struct config *c, const struct set
     struct adapter_base base = { &s->model.shape, &s->model, &notes };
     int code = adapter_open(a, &base, dir, e);
     if (code) return code;
-    code = adapter_read_notes(&about, NULL, dir, e);
+    code = adapter_notes_of(&about, NULL, dir, e);
     if (!code) {
         code = base_note_other(&notes, &s->model, dir, &about, BASE_READ, e);
         if (!code) code = run_note_other(&notes, c, s, &about, dir, e);

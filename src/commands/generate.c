@@ -4,8 +4,9 @@
 
 #include "src/base/term.h"
 #include "src/base/utf8.h"
-#include "src/commands/answer.h"
 #include "src/commands/commands.h"
+#include "src/commands/model_options.h"
+#include "src/session/chat.h"
 
 static const char *model, *tokenizer, *prompt, *template, *system_text;
 static struct option_list adapters;
@@ -63,11 +64,9 @@ static void note_spelt(const struct tokenizer *tok, const char *text, size_t n)
     }
 }
 
-static int encode_prompt(struct encoded *out, const struct inference *x, struct err *e)
+static int say_prompt(struct chat *c, struct err *e)
 {
     struct str text = { 0 };
-    struct conversation c = { 0 };
-    conversation_clear(&c, RECORD_CHAT);
     int code = 0;
     if (strcmp(prompt, "-") == 0) {
         code = read_stdin(&text, e);
@@ -75,39 +74,47 @@ static int encode_prompt(struct encoded *out, const struct inference *x, struct 
         str_addz(&text, prompt);
         code = str_error(&text, e);
     }
-    size_t at;
+    size_t at, forgot;
     if (!code && text.n && !utf8_valid(text.p, text.n, &at)) {
         code = err_set(e, "the prompt is not valid UTF-8 at byte %zu", at);
     }
-    if (!code && text.n) note_spelt(x->tok, text.p, text.n);
-    if (!code && system_text) {
-        code = conversation_add(&c, ROLE_SYSTEM, system_text, strlen(system_text), e);
-    }
-    if (!code) code = conversation_add(&c, ROLE_USER, text.n ? text.p : "", text.n, e);
-    if (!code) code = template_prompt(out, x->template, x->tok, &c, e);
-    if (!code && out->tokens.n == 0) code = err_usage(e, "--prompt: is empty");
-    conversation_free(&c);
+    if (!code && text.n) note_spelt(c->answerer.session->tok, text.p, text.n);
+    if (!code) code = chat_say(c, ROLE_USER, text.n ? text.p : "", text.n, e);
+    if (!code) code = chat_make_prompt(&forgot, c, e);
+    if (!code && c->prompt.tokens.n == 0) code = err_usage(e, "--prompt: is empty");
     str_free(&text);
+    return code;
+}
+
+static int answer_prompt(struct chat *c, struct err *e)
+{
+    bool printed = false;
+    struct answer_options o = { .how = { .temperature = temperature,
+                                         .top_p = top_p,
+                                         .top_k = (size_t)top_k,
+                                         .seed = (uint64_t)seed },
+                                .max_new_tokens = (size_t)max_new_tokens,
+                                .sink = print_answer,
+                                .to = &printed };
+    int code = chat_answer(c, &o, e);
+    print_answer_end(printed, code);
     return code;
 }
 
 static int run(int argc, char **args, struct err *e)
 {
     (void)argc, (void)args;
-    struct inference x;
-    struct encoded in = { 0 };
+    struct session s;
+    struct chat c;
+    struct session_options o = { .model = model, .tokenizer = tokenizer, .template = template };
     if (!prompt) return err_usage(e, "--prompt is missing");
-    int code = inference_open_text(&x, model, tokenizer, template, &adapters, CHECK_GLANCE, e);
+    int code = model_open(&s, &o, &adapters, e);
     if (code) return code;
-    code = encode_prompt(&in, &x, e);
-    struct answer_options o = { .how = { .temperature = temperature,
-                                         .top_p = top_p,
-                                         .top_k = (size_t)top_k,
-                                         .seed = (uint64_t)seed },
-                                .max_new_tokens = (size_t)max_new_tokens };
-    if (!code) code = answer_write(NULL, &x, &in, &o, e);
-    encoded_free(&in);
-    inference_close(&x);
+    code = chat_init(&c, &s, system_text, e);
+    if (!code) code = say_prompt(&c, e);
+    if (!code) code = answer_prompt(&c, e);
+    chat_free(&c);
+    session_close(&s);
     return code;
 }
 

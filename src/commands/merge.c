@@ -8,9 +8,9 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/base/rng.h"
-#include "src/commands/adapters.h"
 #include "src/commands/commands.h"
-#include "src/commands/inference.h"
+#include "src/commands/model_options.h"
+#include "src/convert/adapter_files.h"
 #include "src/convert/merge.h"
 #include "src/data/template_jinja.h"
 #include "src/model/network.h"
@@ -119,14 +119,14 @@ static int compare(const real *want, const real *got, size_t T, size_t V, enum d
                    out, error);
 }
 
-static int verify_result(const struct inference *x, enum dtype t, struct err *e)
+static int verify_result(const struct session *x, enum dtype t, struct err *e)
 {
     struct llama merged;
     size_t V = x->model.shape.V, T = PROBE_TOKENS;
     if (x->model.shape.context < T) T = x->model.shape.context;
     real *want = mem_alloc(T * V, sizeof *want, e), *got = mem_alloc(T * V, sizeof *got, e);
     int code = want && got ? 0 : e->code;
-    if (!code) code = probe(want, &x->model, inference_adapter(x), x->k, e);
+    if (!code) code = probe(want, &x->model, session_adapter(x), x->k, e);
     if (!code) code = llama_open(&merged, out, e);
     if (!code) {
         code = probe(got, &merged, NULL, x->k, e);
@@ -215,22 +215,21 @@ static int choose_template(struct merge_options *o, struct str *jinja, const str
 }
 
 /* Of several adapters the first one's counts, as in generate. */
-static int read_notes(struct adapter_notes *notes, const struct llama *m, struct err *e)
+static int read_notes(struct adapter_notes *notes, const struct adapter_list *list,
+                      const struct llama *m, struct err *e)
 {
-    char first[PATH_BYTES], path[PATH_BYTES];
-    int code = inference_adapter_path(first, &adapters, 0, e);
-    if (!code) code = adapter_read_notes(notes, NULL, first, e);
+    const char *first = list->path[0];
+    int code = adapter_notes_of(notes, NULL, first, e);
     for (size_t i = 1; !code && i < adapters.n; i++) {
         struct adapter_notes other;
-        code = inference_adapter_path(path, &adapters, i, e);
-        if (!code) code = adapter_read_notes(&other, NULL, path, e);
+        code = adapter_notes_of(&other, NULL, list->path[i], e);
         if (code) break;
         const char *a = notes->template, *b = other.template;
         if (a && b && strcmp(a, b) != 0) {
             fprintf(stderr,
                     "note: %s was trained with another prompt template than %s, whose template "
                     "counts\n",
-                    path, first);
+                    list->path[i], first);
         }
         adapter_notes_free(&other);
     }
@@ -257,34 +256,27 @@ static int check_output(struct err *e)
     return 0;
 }
 
-static int run(int n, char **args, struct err *e)
+static int merge(struct session *x, const struct adapter_list *list, struct err *e)
 {
-    (void)n, (void)args;
-    struct inference x;
-    if (!adapters.n) return err_usage(e, "--adapter is missing: merge what into the base?");
-    if (!model) return err_usage(e, "--model is missing: which base?");
-    int code = check_output(e);
-    if (!code) code = inference_open(&x, model, &adapters, CHECK_MERGE, e);
-    if (code) return code;
     struct adapter_notes notes = { 0 };
     struct str jinja = { 0 }, remarks = { 0 };
     struct merge_options o = { .base_path = model,
-                               .dtype = choose_dtype(&x.model),
+                               .dtype = choose_dtype(&x->model),
                                .notes = &notes,
                                .end = -1,
                                .remarks = &remarks };
-    code = tokenizer_to_write(&x.tok, &x.model, model, tokenizer, e);
-    o.tok = x.tok;
+    int code = tokenizer_to_write(&x->tok, &x->model, model, tokenizer, e);
+    o.tok = x->tok;
     o.named = tokenizer;
-    if (!code) code = read_notes(&notes, &x.model, e);
-    if (!code) code = choose_template(&o, &jinja, x.tok, e);
+    if (!code) code = read_notes(&notes, list, &x->model, e);
+    if (!code) code = choose_template(&o, &jinja, x->tok, e);
     char *base = notes.base_path;
     notes.base_path = (char *)(uintptr_t)model;
-    notes.merged = x.merged; /* lent, as the path is */
+    notes.merged = x->merged; /* lent, as the path is */
     if (!code && wants_gguf()) {
-        code = merge_to_gguf(&x.model, inference_adapter(&x), x.k, out, &o, e);
+        code = merge_to_gguf(&x->model, session_adapter(x), x->k, out, &o, e);
     } else if (!code) {
-        code = merge_to_hf(&x.model, inference_adapter(&x), x.k, out, &o, e);
+        code = merge_to_hf(&x->model, session_adapter(x), x->k, out, &o, e);
     }
     notes.base_path = base;
     notes.merged = (struct digest_list){ 0 };
@@ -295,8 +287,46 @@ static int run(int n, char **args, struct err *e)
     if (!code) term_print(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
     const char *warning = code ? NULL : notices_warning(model);
     if (warning) term_print(stderr, "warning: %s: %s\n", model, warning);
-    if (!code && verify) code = verify_result(&x, o.dtype, e);
-    inference_close(&x);
+    if (!code && verify) code = verify_result(x, o.dtype, e);
+    return code;
+}
+
+/* The session's notes come before all that is said of the merge. */
+static int open_all(struct session *x, struct adapter_list *list, struct err *e)
+{
+    struct str notes = { 0 };
+    int code = adapter_list_read(list, &adapters, e);
+    if (code) return code;
+    for (size_t i = 0; i < adapters.n; i++)
+        if (list->at[i].weight == 0)
+            return err_usage(e, "--adapter %s: nothing of it would be merged; leave it out",
+                             adapters.at[i]);
+    struct session_options o = { .model = model,
+                                 .adapters = list->at,
+                                 .n_adapters = adapters.n,
+                                 .check = CHECK_MERGE,
+                                 .ids_only = true };
+    code = session_open(x, &o, &notes, e);
+    notes_print(&notes);
+    str_free(&notes);
+    return code;
+}
+
+static int run(int n, char **args, struct err *e)
+{
+    (void)n, (void)args;
+    struct session x;
+    if (!adapters.n) return err_usage(e, "--adapter is missing: merge what into the base?");
+    if (!model) return err_usage(e, "--model is missing: which base?");
+    int code = check_output(e);
+    struct adapter_list *list = code ? NULL : mem_alloc(1, sizeof *list, e);
+    if (!code && !list) code = e->code;
+    if (!code) code = open_all(&x, list, e);
+    if (!code) {
+        code = merge(&x, list, e);
+        session_close(&x);
+    }
+    mem_free(list);
     return code;
 }
 

@@ -125,8 +125,8 @@ void block_forward(struct network *n, const struct block *b, const struct layer_
         /* att = softmax(q k^T / sqrt(D)) v, over the row's own past */
         if (cache) cache_append(cache, p, a, G * D);
         if (earlier) {
-            k->attention_decode(a->att, a->q, cache->k, cache->v, cache->length, T,
-                                cache->max_keys * G * D, cache->max_keys, H, G, D, cache->scores);
+            k->attention_decode(a->att, a->q, cache->k, cache->v, cache->keys, T, cache->stride,
+                                cache->max_keys, H, G, D, cache->scores);
         } else {
             k->attention_forward(a->att, a->lse, a->q, a->k, a->v, p->seg, p->n_seg, T, H, G, D,
                                  n->attention_work);

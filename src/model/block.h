@@ -12,12 +12,15 @@
 #include "src/model/activations.h"
 
 /* Keys and values of a block for every token of several sequences (generation). The pass has one
- * segment for each sequence: either all its tokens so far, or the newest one alone. */
+ * segment for each sequence: all its tokens so far; or the newest one; or, of a single sequence,
+ * the newest ones. */
 struct cache {
     real *k, *v;            /* (n_seq, max_keys, G, D) */
     const uint32_t *length; /* (n_seq) tokens of each sequence, those of the pass included */
+    const uint32_t *keys;   /* (T) tokens that a row of the pass sees, itself included */
     size_t max_keys;
-    real *scores; /* (n_seq, H, max_keys) workspace of attention */
+    size_t stride; /* from one row's keys to the next row's: a sequence, or 0 where it is one */
+    real *scores;  /* (T, H, max_keys) workspace of attention */
 };
 
 /* A block at work on a pass. */

@@ -2,16 +2,26 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/base/rng.h"
 #include "src/base/waiting.h"
 #include "src/model/block.h"
+
+/* How many of n_seq sequences, or of the tokens appended to one, go through the model at once. */
+static size_t step_rows(const struct generator *g)
+{
+    size_t rows = g->net.limits.rows_max < GENERATOR_APPEND ? g->net.limits.rows_max
+                                                            : GENERATOR_APPEND;
+    return g->n_seq == 1 ? rows : g->n_seq;
+}
 
 static void carve(struct generator *g, struct arena *a, size_t prompt_rows)
 {
     const struct shape *s = &g->net.base->shape;
     size_t cache = s->layers * g->n_seq * g->max_keys * s->G * s->D;
     g->length = arena_take(a, g->n_seq, sizeof *g->length);
+    g->keys = arena_take(a, prompt_rows, sizeof *g->keys);
     g->rows = arena_take(a, prompt_rows, sizeof *g->rows);
     g->pass.ids = arena_take(a, prompt_rows, sizeof *g->pass.ids);
     g->pass.pos = arena_take(a, prompt_rows, sizeof *g->pass.pos);
@@ -19,7 +29,7 @@ static void carve(struct generator *g, struct arena *a, size_t prompt_rows)
     g->k = arena_take(a, cache, sizeof(real));
     g->v = arena_take(a, cache, sizeof(real));
     g->logits = arena_take(a, g->n_seq * s->V, sizeof(real));
-    g->scores = arena_take(a, g->n_seq * s->H * g->max_keys, sizeof(real));
+    g->scores = arena_take(a, step_rows(g) * s->H * g->max_keys, sizeof(real));
 }
 
 int generator_init(struct generator *g, const struct llama *base, const struct adapter *adapter,
@@ -35,6 +45,7 @@ int generator_init(struct generator *g, const struct llama *base, const struct a
         code = arena_map(&g->arena, e);
     }
     if (!code) carve(g, &g->arena, prompt_rows);
+    g->pass.n_seg = n_seq;
     if (code) generator_free(g);
     return code;
 }
@@ -59,6 +70,7 @@ static void append(struct generator *g, size_t i, const int32_t *token, size_t n
     for (size_t j = 0; j < n; j++, p->T++) {
         p->ids[p->T] = token[j];
         p->pos[p->T] = g->length[i]++;
+        g->keys[p->T] = g->length[i];
     }
 }
 
@@ -67,13 +79,15 @@ static void run(struct generator *g)
 {
     struct network *n = &g->net;
     const struct shape *s = &n->base->shape;
-    size_t layer_keys = g->n_seq * g->max_keys * s->G * s->D;
+    size_t sequence_keys = g->max_keys * s->G * s->D, layer_keys = g->n_seq * sequence_keys;
     network_embed(n, &g->pass);
     for (size_t l = 0; l < s->layers; l++) {
         struct cache cache = { .k = g->k + l * layer_keys,
                                .v = g->v + l * layer_keys,
                                .length = g->length,
+                               .keys = g->keys,
                                .max_keys = g->max_keys,
+                               .stride = g->n_seq > 1 ? sequence_keys : 0,
                                .scores = g->scores };
         struct block b = { .layer = l, .pass = &g->pass, .rows = n->target_rows, .cache = &cache };
         struct layer_act a = n->act[l];
@@ -88,7 +102,6 @@ void generator_begin(struct generator *g, const int32_t *const *prompt, const si
     for (size_t i = 0; i < g->n_seq; i++) T += n[i];
     CHECK(T <= g->net.limits.rows_max);
     g->pass.T = 0;
-    g->pass.n_seg = g->n_seq;
     for (size_t i = 0; i < g->n_seq; i++) {
         g->length[i] = 0;
         append(g, i, prompt[i], n[i]);
@@ -108,6 +121,43 @@ void generator_step(struct generator *g, const int32_t *token)
     run(g);
     network_next_logits(&g->net, g->n_seq, g->logits);
     waiting_end();
+}
+
+/* ---- more tokens for one sequence ----------------------------------------------------------- */
+
+void generator_append(struct generator *g, const int32_t *token, size_t n)
+{
+    CHECK(g->n_seq == 1 && n > 0);
+    size_t C = g->net.base->shape.C, rows = 0;
+    waiting_begin();
+    for (size_t at = 0; at < n; at += rows) {
+        rows = n - at < step_rows(g) ? n - at : step_rows(g);
+        g->pass.T = 0;
+        append(g, 0, token + at, rows);
+        run(g);
+    }
+    memmove(g->net.out, g->net.out + (rows - 1) * C, C * sizeof(real));
+    network_next_logits(&g->net, 1, g->logits);
+    waiting_end();
+}
+
+void generator_truncate(struct generator *g, size_t n)
+{
+    CHECK(g->n_seq == 1 && n <= g->length[0]);
+    g->length[0] = (uint32_t)n;
+}
+
+void generator_take_over(struct generator *g, const struct generator *from)
+{
+    const struct shape *s = &g->net.base->shape;
+    size_t n = from->length[0], kv = s->G * s->D, bytes = n * kv * sizeof(real);
+    CHECK(g->n_seq == 1 && from->n_seq == 1 && n <= g->max_keys);
+    for (size_t l = 0; l < s->layers; l++) {
+        size_t to = l * g->max_keys * kv, at = l * from->max_keys * kv;
+        memcpy(g->k + to, from->k + at, bytes);
+        memcpy(g->v + to, from->v + at, bytes);
+    }
+    g->length[0] = (uint32_t)n;
 }
 
 /* ---- choosing a token ----------------------------------------------------------------------- */

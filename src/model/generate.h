@@ -7,6 +7,9 @@
 
 #include "src/model/network.h"
 
+/* Tokens that generator_append() takes at once: enough to pack weights for, with few scores to keep. */
+enum { GENERATOR_APPEND = 64 };
+
 struct generator {
     struct network net;
     size_t n_seq, max_keys; /* room for that many tokens of each sequence */
@@ -14,7 +17,8 @@ struct generator {
     real *k, *v;            /* (layers, n_seq, max_keys, G, D) */
     real *logits;           /* (n_seq, V) for the token that comes next */
     real *scores;           /* workspace of attention */
-    uint32_t *rows;
+    uint32_t *keys,
+        *rows;        /* (prompt_rows) of the pass: how many keys each row sees; the last ones */
     struct pass pass; /* one segment for each sequence */
     struct arena arena;
 };
@@ -31,6 +35,17 @@ void generator_begin(struct generator *g, const int32_t *const *prompt, const si
 
 /* Append token[i] to sequence i; g->logits is then about what follows. */
 void generator_step(struct generator *g, const int32_t *token);
+
+/* Append n >= 1 tokens to the only sequence (n_seq = 1), at most prompt_rows and
+ * GENERATOR_APPEND of them at once; g->logits is then about what follows the last one. Nothing before them is computed again. The sums run in another order than those of
+ * generator_begin(): the same numbers but for their last digits. */
+void generator_append(struct generator *g, const int32_t *token, size_t n);
+/* Keep the first n tokens of the only sequence; what logits said is about another text then, until
+ * generator_append(). */
+void generator_truncate(struct generator *g, size_t n);
+/* Begin with the tokens of another generator of the same base and adapter, with room for other numbers of
+ * them; as after generator_truncate(). */
+void generator_take_over(struct generator *g, const struct generator *from);
 
 struct sampling {
     double temperature; /* 0: the largest logit, the first of equals */

@@ -24,6 +24,13 @@ static int check_split(const struct config *old, const struct checkpoint_head *h
         path, old->data.validation.fraction, (unsigned long long)rule, SPLIT_RULE);
 }
 
+/* Whether a key says how long a run is. A schedule bends over all its steps: a longer run is another one
+ * from its first step on. */
+static bool is_length(const char *name)
+{
+    return strcmp(name, "train.num_epochs") == 0 || strcmp(name, "train.max_steps") == 0;
+}
+
 /* A configuration whose results differ is another run: refused by name. */
 static int check_config(const struct trainer *t, const struct checkpoint_head *h, const char *path,
                         struct err *e)
@@ -37,17 +44,21 @@ static int check_config(const struct trainer *t, const struct checkpoint_head *h
     bool splits = old.data.validation.fraction > 0 || t->config->data.validation.fraction > 0;
     config_free(&old);
     if (code) return code;
-    struct str list = { 0 };
+    struct str list = { 0 }, further = { 0 };
+    bool longer = n > 0;
     for (size_t i = 0; i < n; i++) {
+        longer = longer && is_length(names[i]);
         if (!splits && strcmp(names[i], "data.split_seed") == 0) continue; /* of no effect */
         str_addf(&list, "%s%s", list.n ? ", " : "", names[i]);
     }
     if (list.n == 0) return str_error(&list, e);
+    if (longer) str_addf(&further, "; with adapter.init_from: %s that one trains further", path);
     err_usage(e,
               "%s: the run was begun with another %s; a resumed run must agree with it (only "
               "memory_budget, save_* and eval_* may change); give it back its value, or begin a "
-              "new run in another output.dir",
-              path, list.p ? list.p : "configuration");
+              "new run in another output.dir%s",
+              path, list.p ? list.p : "configuration", further.p ? further.p : "");
+    str_free(&further);
     str_free(&list);
     return e->code;
 }
@@ -195,7 +206,8 @@ static int resume_file(struct trainer *t, const char *file, struct err *e)
     if (!code && !own && t->step == t->total && !t->eval_pending) {
         return err_usage(e,
                          "%s: is of the last step: nothing is left to train in another output.dir; "
-                         "generate, eval and merge take it as --adapter",
+                         "generate, eval and merge take it as --adapter, and a new run as "
+                         "adapter.init_from",
                          err_quotez(file));
     }
     if (!code && own) code = rundir_prune_after(&t->dir, t->step, &n, e);

@@ -1,5 +1,8 @@
 #include "src/train/start.h"
 
+#include <math.h>
+
+#include "src/convert/adapter_files.h"
 #include "src/train/base_match.h"
 
 static int note_base(struct setup *s, const struct adapter *a, const struct config *c,
@@ -21,7 +24,7 @@ static int note_base(struct setup *s, const struct adapter *a, const struct conf
                  err_quotez(from), err_quotez(c->model.path));
         return str_error(&s->notes, e);
     }
-    code = adapter_notes_read(&about, from, e);
+    code = adapter_notes_of(&about, NULL, from, e);
     if (code) return code;
     code = base_note_other(&s->notes, &s->model, from, &about, BASE_GLANCE, e);
     adapter_notes_free(&about);
@@ -57,10 +60,23 @@ static int note_dead(struct setup *s, const struct adapter *a, const struct conf
     return str_error(&s->notes, e);
 }
 
+/* An adapter keeps the scale that it was trained with: with another one it would be another adapter. */
+static int note_alpha(struct setup *s, const struct adapter *a, const struct config *c,
+                      struct err *e)
+{
+    double given = (double)c->adapter.lora_alpha, own = a->scale * (double)a->r;
+    if (!c->line[CONFIG_KEY_adapter_lora_alpha] || fabs(given - own) <= 1e-6 * own) return 0;
+    str_addf(&s->notes,
+             "adapter.lora_alpha: %g is not used: %s, which adapter.init_from names, has %g and "
+             "keeps it; leave lora_alpha out\n",
+             given, err_quotez(c->adapter.init_from), own);
+    return str_error(&s->notes, e);
+}
+
 int start_adapter(struct adapter *a, const struct config *c, struct setup *s, struct err *e)
 {
     struct adapter_base base = { &s->model.shape, &s->model, &s->notes };
-    int code = adapter_load(a, &base, c->adapter.init_from, 1, e);
+    int code = adapter_open(a, &base, c->adapter.init_from, e);
     if (!code) code = note_base(s, a, c, e);
     if (code) return config_prefix(e, c, "adapter.init_from", 0);
     if (a->r != (size_t)c->adapter.r || a->targets != c->adapter.target_modules) {
@@ -69,5 +85,6 @@ int start_adapter(struct adapter *a, const struct config *c, struct setup *s, st
                             "adapter.target_modules must agree with it",
                             c->adapter.init_from, a->r);
     }
-    return note_dead(s, a, c, e);
+    code = note_alpha(s, a, c, e);
+    return code ? code : note_dead(s, a, c, e);
 }

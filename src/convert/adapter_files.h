@@ -1,6 +1,10 @@
-/* Adapters in any of their forms: a PEFT directory, a GGUF adapter, a checkpoint. */
-#ifndef LORAC_COMMANDS_ADAPTERS_H
-#define LORAC_COMMANDS_ADAPTERS_H
+/* Adapters in any of their forms: a PEFT directory, a GGUF adapter, a checkpoint. The one reader for
+ * --adapter and for adapter.init_from.
+ *
+ * It lies with the other forms of an adapter, above the model: a checkpoint belongs to training and a
+ * GGUF adapter to conversion, which are one floor, and training begins from what is read here. */
+#ifndef LORAC_CONVERT_ADAPTER_FILES_H
+#define LORAC_CONVERT_ADAPTER_FILES_H
 
 #include "src/train/publish.h"
 
@@ -17,8 +21,8 @@ int adapter_open(struct adapter *a, const struct adapter_base *base, const char 
 int adapter_weigh(struct adapter *a, double weight, const char *path, struct err *e);
 
 /* How it was trained, as far as its form says: lorac.json, a checkpoint's configuration (whose template
- * may be "model"), of a GGUF adapter its base's digests. `dropout` may be NULL. */
-int adapter_read_notes(struct adapter_notes *notes, double *dropout, const char *path,
-                       struct err *e);
+ * may be "model"), of a GGUF adapter its base's digests. `dropout` may be NULL. Strings are freed by
+ * adapter_notes_free(). */
+int adapter_notes_of(struct adapter_notes *notes, double *dropout, const char *path, struct err *e);
 
 #endif

@@ -1,4 +1,4 @@
-#include "src/commands/adapters.h"
+#include "src/convert/adapter_files.h"
 
 #include <math.h>
 #include <string.h>
@@ -123,7 +123,7 @@ static int directory_notes(struct adapter_notes *n, double *dropout, const char 
     return code;
 }
 
-int adapter_read_notes(struct adapter_notes *n, double *dropout, const char *path, struct err *e)
+int adapter_notes_of(struct adapter_notes *n, double *dropout, const char *path, struct err *e)
 {
     double unused;
     if (!dropout) dropout = &unused;

@@ -1,0 +1,112 @@
+#include "src/commands/model_options.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "src/base/file.h"
+#include "src/base/mem.h"
+#include "src/base/term.h"
+
+static int split_weight(char path[PATH_BYTES], double *weight, const char *text, struct err *e)
+{
+    const char *equals = strrchr(text, '=');
+    *weight = 1;
+    size_t n = strlen(text);
+    if (equals && !dir_exists(text) && !file_exists(text)) {
+        char *end;
+        *weight = strtod(equals + 1, &end);
+        if (end == equals + 1 || *end || !isfinite(*weight)) {
+            return err_usage(e, "--adapter %s: the weight behind = is no number", err_quotez(text));
+        }
+        n = (size_t)(equals - text);
+    }
+    if (n >= PATH_BYTES) return err_usage(e, "--adapter: path too long");
+    memcpy(path, text, n);
+    path[n] = 0;
+    return 0;
+}
+
+int adapter_list_read(struct adapter_list *out, const struct option_list *adapters, struct err *e)
+{
+    int code = 0;
+    for (size_t i = 0; !code && i < adapters->n; i++) {
+        code = split_weight(out->path[i], &out->at[i].weight, adapters->at[i], e);
+        out->at[i].path = out->path[i];
+    }
+    return code;
+}
+
+int model_open(struct session *s, struct session_options *o, const struct option_list *adapters,
+               struct err *e)
+{
+    struct str notes = { 0 };
+    if (!o->model) return err_usage(e, "--model is missing: which base?");
+    struct adapter_list *list = mem_alloc(1, sizeof *list, e);
+    int code = list ? adapter_list_read(list, adapters, e) : e->code;
+    if (!code) {
+        o->adapters = list->at;
+        o->n_adapters = adapters->n;
+        code = session_open(s, o, &notes, e);
+        o->adapters = NULL;
+        o->n_adapters = 0;
+    }
+    notes_print(&notes);
+    str_free(&notes);
+    mem_free(list);
+    return code;
+}
+
+/* A tokenizer that takes the place of the base's own takes that of its chat template too. */
+static int open_named(struct tokenizer **t, const struct llama *m, const char *model,
+                      const char *named, struct err *e)
+{
+    struct tokenizer *own;
+    struct err none;
+    int code = tokenizer_find(t, model, named, e);
+    if (!code) code = tokenizer_fit(*t, m->shape.V, model, e);
+    if (code || tokenizer_chat_template(*t)) return code;
+    if (tokenizer_find(&own, model, NULL, &none)) return 0;
+    if (tokenizer_chat_template(own)) {
+        term_print(stderr,
+                   "note: the base's chat template is left out: it belongs to the base's own "
+                   "tokenizer, and %s has none\n",
+                   named);
+    }
+    tokenizer_free(own);
+    return 0;
+}
+
+int tokenizer_to_write(struct tokenizer **t, const struct llama *m, const char *model,
+                       const char *named, struct err *e)
+{
+    struct err none;
+    *t = NULL;
+    if (named) return open_named(t, m, model, named, e);
+    if (tokenizer_find(t, model, NULL, &none)) {
+        *t = NULL;
+        term_print(stderr, "note: no tokenizer is written: %s\n", none.msg);
+    }
+    return 0;
+}
+
+bool print_answer(void *to, const char *text, size_t n)
+{
+    bool *printed = to;
+    *printed = true;
+    if (isatty(STDOUT_FILENO)) {
+        term_text(stdout, text, n, "\xef\xbf\xbd");
+    } else {
+        fwrite(text, 1, n, stdout);
+    }
+    fflush(stdout);
+    return true;
+}
+
+void print_answer_end(bool printed, int code)
+{
+    if (printed || !code) putchar('\n');
+    fflush(stdout);
+}

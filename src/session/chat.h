@@ -1,0 +1,45 @@
+/* A conversation with a session: what was said, and what the model has computed of it (answer.h). Nothing of
+ * it is stored anywhere.
+ *
+ *     chat_init(&c, &session, "Answer in one sentence.", e);
+ *     chat_say(&c, ROLE_USER, text, n, e);
+ *     chat_answer(&c, &options, e);        the sink gets the answer, and c remembers it
+ *     chat_free(&c); */
+#ifndef LORAC_SESSION_CHAT_H
+#define LORAC_SESSION_CHAT_H
+
+#include "src/session/answer.h"
+
+struct chat_message {
+    enum role role;
+    struct str text;
+};
+
+struct chat {
+    struct answerer answerer;
+    const char *system; /* NULL: none; the caller's, for as long as the chat */
+    struct chat_message *said;
+    size_t n;
+    struct encoded prompt; /* of what was said, when `encoded` */
+    bool encoded;
+};
+
+/* The session must stay open until chat_free(), and has a tokenizer. */
+int chat_init(struct chat *c, const struct session *s, const char *system, struct err *e);
+void chat_free(struct chat *c);
+
+/* Add a message (UTF-8). */
+int chat_say(struct chat *c, enum role role, const char *text, size_t n, struct err *e);
+
+/* Make the prompt of what was said (c->prompt) so that there is room for an answer: the oldest exchanges are
+ * forgotten first, *forgot of them. chat_answer() does it too where it was not done. */
+int chat_make_prompt(size_t *forgot, struct chat *c, struct err *e);
+
+/* Answer what was said last. The answer is added to what was said; what of it is not UTF-8 as U+FFFD, since
+ * it could not be tokenised again. */
+int chat_answer(struct chat *c, const struct answer_options *o, struct err *e);
+
+/* Forget what was said; the system text stays. */
+void chat_forget(struct chat *c);
+
+#endif
