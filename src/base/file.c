@@ -310,31 +310,19 @@ int save_begin(struct save *s, const char *path, mode_t mode, struct err *e)
     return 0;
 }
 
-static int write_all(struct save *s, uint64_t offset, const char *p, size_t n, struct err *e)
+int save_write(struct save *s, const void *bytes, size_t n, struct err *e)
 {
+    const char *p = bytes;
     while (n) {
         size_t chunk = n < (1u << 30) ? n : 1u << 30;
-        ssize_t done = pwrite(s->fd, p, chunk, (off_t)offset);
+        ssize_t done = pwrite(s->fd, p, chunk, (off_t)s->written);
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) return err_errno(e, "%s: cannot write", s->path);
         p += done;
         n -= (size_t)done;
-        offset += (uint64_t)done;
+        s->written += (uint64_t)done;
     }
     return 0;
-}
-
-int save_write(struct save *s, const void *bytes, size_t n, struct err *e)
-{
-    int code = write_all(s, s->written, bytes, n, e);
-    s->written += n;
-    return code;
-}
-
-int save_write_at(struct save *s, uint64_t offset, const void *bytes, size_t n, struct err *e)
-{
-    CHECK(offset + n <= s->written);
-    return write_all(s, offset, bytes, n, e);
 }
 
 int save_commit(struct save *s, struct err *e)

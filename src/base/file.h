@@ -92,8 +92,6 @@ void save_claim(const char *path, int fd);
 /* Begin replacing `path`. mode 0600 stays private; any other mode is masked by the umask. */
 int save_begin(struct save *s, const char *path, mode_t mode, struct err *e);
 int save_write(struct save *s, const void *bytes, size_t n, struct err *e);
-/* Write at an offset that was written before (a header that is known last). */
-int save_write_at(struct save *s, uint64_t offset, const void *bytes, size_t n, struct err *e);
 /* Flush, rename, make durable. On failure the temporary file is gone and the target untouched. */
 int save_commit(struct save *s, struct err *e);
 /* Give up: remove the temporary file. Harmless after save_commit(). */

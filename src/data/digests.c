@@ -78,11 +78,6 @@ int digests_put(struct digests *s, uint32_t *copies, const struct digest *d, str
     return 0;
 }
 
-uint32_t digests_count(const struct digests *s, const struct digest *d)
-{
-    return s->n ? find(s, d->high, d->low)->count : 0;
-}
-
 size_t digests_shared(const struct digests *of, const struct digests *in)
 {
     size_t n = 0;

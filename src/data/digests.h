@@ -25,8 +25,6 @@ struct digests {
 
 /* Put d in; *copies is how often it was there before. */
 int digests_put(struct digests *s, uint32_t *copies, const struct digest *d, struct err *e);
-/* How often d was put in. */
-uint32_t digests_count(const struct digests *s, const struct digest *d);
 /* How many of the digests put into `of`, repeats included, are also in `in`. */
 size_t digests_shared(const struct digests *of, const struct digests *in);
 /* How often the one put in most often was. */

@@ -5,13 +5,6 @@
 #include "src/base/file.h"
 #include "src/base/mem.h"
 
-size_t examples_targets(const struct examples *x)
-{
-    size_t targets = 0, n = examples_tokens(x);
-    for (size_t i = 0; i < n; i++) targets += x->target[i];
-    return targets;
-}
-
 /* ---- items ---------------------------------------------------------------------------------- */
 
 static int reserve_items(struct examples *x, size_t n, struct err *e)

@@ -30,7 +30,6 @@ static inline size_t examples_tokens(const struct examples *x)
 {
     return x->n ? x->at[x->n] : 0;
 }
-size_t examples_targets(const struct examples *x);
 
 static inline size_t examples_items(const struct examples *x)
 {

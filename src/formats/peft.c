@@ -308,12 +308,6 @@ bool peft_has(const struct peft *p, const char *module)
     return find(p, module, PEFT_A) || find(p, module, PEFT_B);
 }
 
-const struct tensor *peft_find(const struct peft *p, const char *module, enum peft_part part)
-{
-    const struct peft_entry *t = find(p, module, part);
-    return t ? &p->file.tensors[t->tensor] : NULL;
-}
-
 /* A shape that is not wanted. The sides of a pair that are not its rank are the base's. */
 static int refuse_shape(const struct peft *p, const struct tensor *t, const char *name,
                         enum peft_part part, size_t rows, size_t cols, struct err *e)

@@ -121,9 +121,6 @@ double peft_scale(const struct peft_config *c, size_t r, double alpha);
 /* True when the file has either part for the module, which is adapted. */
 bool peft_has(const struct peft *p, const char *module);
 
-/* One part as it lies in the file, not marked as read; NULL: none. */
-const struct tensor *peft_find(const struct peft *p, const char *module, enum peft_part part);
-
 /* One part, marked as read: an error unless it is there as F32, F16 or BF16 and (rows, cols). */
 int peft_tensor(const struct tensor **t, struct peft *p, const char *module, enum peft_part part,
                 size_t rows, size_t cols, struct err *e);
