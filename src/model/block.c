@@ -218,7 +218,7 @@ void block_backward(struct network *n, const struct block *b, const struct layer
 
     /* q, k, v = x1 W^T:  dx1 = dq Wq + dk Wk + dv Wv */
     k->rmsnorm_forward(n->x, a->rstd1, a->h, w->norm1, T, C, eps);
-    struct lora_gradient qkv[3] = { { Q_PROJ, n->dq, .adapter_only = rows->at },
+    struct lora_gradient qkv[3] = { { .m = Q_PROJ, .dy = n->dq, .adapter_only = rows->at },
                                     { .m = K_PROJ, .dy = n->dk },
                                     { .m = V_PROJ, .dy = n->dv } };
     real *dx1 = to_h ? n->dx : NULL;

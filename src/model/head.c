@@ -91,16 +91,19 @@ void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real
 void network_next_logits(struct network *n, size_t n_rows, real *logits)
 {
     const struct shape *s = &n->base->shape;
-    real *x = n->x;
     CHECK(!n->target_rows.at);
-    n->k->rmsnorm_forward(x, n->act[0].rstd1, n->out, n->base->norm, n_rows, s->C,
+    n->k->rmsnorm_forward(n->x, n->act[0].rstd1, n->out, n->base->norm, n_rows, s->C,
                           (real)s->norm_eps);
     if (n_rows > MATVEC_ROWS) {
-        head_forward(n, x, n_rows, logits);
+        head_forward(n, n->x, n_rows, logits);
     } else {
-        struct row_product p = {
-            .y = logits, .ldy = s->V, .x = x, .ldx = s->C, .w = &n->base->head, .N = s->V, .K = s->C
-        };
+        struct row_product p = { .y = logits,
+                                 .ldy = s->V,
+                                 .x = n->x,
+                                 .ldx = s->C,
+                                 .w = &n->base->head,
+                                 .N = s->V,
+                                 .K = s->C };
         n->k->matvec(&p, 1, n_rows);
     }
 }
