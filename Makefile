@@ -101,7 +101,7 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint bench interop clean help install ci-full test-aarch64 fuzz coverage torture valgrind FORCE
+.PHONY: all deps check-deps test demo lint hooks bench interop clean help install ci-full test-aarch64 fuzz coverage torture valgrind FORCE
 
 all: check-deps $(BUILD)/lorac
 
@@ -255,6 +255,10 @@ coverage:
 lint:
 	@scripts/lint
 
+# git asks the hooks of this repository from then on: messages of commits are held to the rules.
+hooks:
+	@git config core.hooksPath scripts/hooks && echo '✓ commit messages are checked by scripts/hooks/commit-msg'
+
 # Every call that can fail fails once, and is the last once; `make test` tries a part of them.
 TORTURE = $(BUILD)/tests/test_torture $(BUILD)/tests/test_kill
 torture: $(TORTURE)
@@ -298,6 +302,7 @@ help:
 	@echo 'make torture    every call that can fail fails once; a kill at every one (long)'
 	@echo 'make valgrind   the tests of parsers and of training under valgrind'
 	@echo 'make lint       style, layers, banned functions, generated documents'
+	@echo 'make hooks      check the messages of commits as they are made'
 	@echo 'make install    put lorac into PREFIX/bin: PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make clean      remove $(BUILD)'
 	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...'

@@ -45,7 +45,7 @@ have() { command -v "$1" >/dev/null; }
 clean_tree
 lint
 is "a clean tree passes" "$status" 0
-like "a line for each check" "$out" "*layers*banned*length*text*unfinished*shell*perl*python*documents*"
+like "a line for each check" "$out" "*layers*banned*length*text*unfinished*shell*perl*python*documents*commits*"
 ok "no ✗ on a clean tree" [ "${out/✗/}" = "$out" ]
 
 if clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
