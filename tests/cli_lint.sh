@@ -8,7 +8,10 @@ tree=$scratch/tree
 clean_tree() {
     rm -rf "$tree"
     mkdir -p "$tree"/{kernels,src/{base,config,data},scripts,tests,configs}
-    cp scripts/{lint,check-code,check-layers,write-docs} "$tree/scripts"
+    cp scripts/{lint,check-code,check-layers,check-readmes,write-docs} "$tree/scripts"
+    # shellcheck disable=SC2016 # backticks of Markdown
+    printf '| `%s` | x |\n' lint check-code check-layers check-readmes write-docs >"$tree/scripts/README.md"
+    echo "# none" >"$tree/tests/README.md"
     cp layers.txt .clang-format "$tree"
     printf '#!/bin/bash\necho "# keys"\n' >"$tree/lorac"
     chmod +x "$tree/lorac"
@@ -45,7 +48,7 @@ have() { command -v "$1" >/dev/null; }
 clean_tree
 lint
 is "a clean tree passes" "$status" 0
-like "a line for each check" "$out" "*layers*banned*length*text*unfinished*shell*perl*python*documents*commits*"
+like "a line for each check" "$out" "*layers*banned*length*text*unfinished*shell*perl*python*documents*readmes*commits*"
 ok "no ✗ on a clean tree" [ "${out/✗/}" = "$out" ]
 
 if clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
@@ -107,6 +110,14 @@ if have ruff; then
 fi
 echo '# other keys' >"$tree/configs/README.md"
 breaks documents "an old key reference" "configs/README.md is out of date"
+
+touch "$tree/tests/new.c"
+breaks readmes "a file without a row" "tests/README.md: new.c: found no row"
+# shellcheck disable=SC2016 # backticks of Markdown
+echo '| `lint`, `gone` | x |' >>"$tree/scripts/README.md"
+lint readmes
+like "readmes: a file in two rows" "$out" "*scripts/README.md: lint: found in lines 1 and 6, wanted once*"
+breaks readmes "a row without a file" "scripts/README.md:6: gone: not a file of scripts/"
 
 # A tool that is missing: told, and a failure only where that is asked for.
 mkdir "$scratch/bin"
