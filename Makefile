@@ -243,7 +243,7 @@ fuzz:
 COVERAGE = BUILD=build-cov CC=gcc ISAS=base CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
            KERNEL_OPT='-O3 -fno-profile-arcs -fno-test-coverage'
 COVER    = safetensors gguf peft h5 checkpoint base file config options records shapes dataset prepared \
-           numbers adapter tokenizer tokenizer_files tokenizer_gguf tokenizer_hf tokenizer_spm
+           numbers adapter tokenizer tokenizer_files tokenizer_gguf tokenizer_hf tokenizer_nfc tokenizer_spm
 coverage:
 	@$(MAKE) --no-print-directory $(COVERAGE) build-cov/lorac fuzz-build $(COVER:%=build-cov/tests/test_%)
 	@find build-cov -name '*.gcda' -delete
