@@ -84,7 +84,7 @@ void generator_begin(struct generator *g, const int32_t *const *prompt, const si
     lay_out(p, prompt, n, g->n_seq);
     network_embed(&g->net, p);
     for (size_t l = 0; l < s->layers; l++) {
-        network_forward(&g->net, p, l, l + 1);
+        network_forward(&g->net, p, l, l + 1, NULL);
         for (size_t i = 0; i < g->n_seq; i++) {
             size_t from = p->seg[i].start * kv, bytes = n[i] * kv * sizeof(real);
             memcpy(g->k + cache_at(g, l, i, 0), g->net.act[l].k + from, bytes);

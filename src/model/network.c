@@ -3,7 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "src/base/stop.h"
 #include "src/base/waiting.h"
 #include "src/model/layer.h"
 
@@ -362,13 +361,14 @@ static void halves_round(struct network *n, size_t layer, const struct pass *p)
     }
 }
 
-bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to)
+bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to,
+                     const struct stop *stop)
 {
     size_t layers = n->base->shape.layers;
     bool bf16 = n->limits.train && n->limits.bf16, goes_on = true;
     waiting_begin();
     for (size_t l = from; l < to; l++) {
-        goes_on = !stop_requested();
+        goes_on = !stop_asked(stop);
         if (!goes_on) break;
         if (bf16) {
             n->k->round_bf16(n->act[l].h, half_count(n, l, p, HALF_H));
@@ -460,12 +460,13 @@ void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real
 
 /* ---- backward ------------------------------------------------------------------------------- */
 
-bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad)
+bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad,
+                      const struct stop *stop)
 {
     bool goes_on = true;
     waiting_begin();
     for (size_t l = to; l-- > from;) {
-        goes_on = !stop_requested();
+        goes_on = !stop_asked(stop);
         if (!goes_on) break;
         struct layer_act *a = &n->act[l];
         if (n->limits.bf16) halves_load(n, l, p);

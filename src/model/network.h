@@ -7,6 +7,7 @@
 #define LORAC_MODEL_NETWORK_H
 
 #include "src/base/mem.h"
+#include "src/base/stop.h"
 #include "src/data/pass.h"
 #include "src/model/adapter.h"
 
@@ -98,9 +99,10 @@ double network_repeated_flops(const struct network *n);
 /* Rows of the embedding into the input of block 0, and the angles of the pass's positions. */
 void network_embed(struct network *n, const struct pass *p);
 
-/* Blocks [from, to). False when a stop was requested between blocks (base/stop.h); the pass is then
- * to be dropped. */
-bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to);
+/* Blocks [from, to). False when `stop`, which is asked before each block, wishes it (NULL: never);
+ * the pass is then to be dropped. */
+bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to,
+                     const struct stop *stop);
 
 /* Head and loss on the pass's targets: fills loss and hit. With backward, dh = gradient of
  * sum(weight * loss) * scale with respect to the last block's output. */
@@ -109,7 +111,8 @@ void network_head(struct network *n, const struct pass *p, real scale, bool back
 /* Blocks [from, to) downwards: dh in place; gradients of the adapter's pairs of these blocks = into
  * `grad`, which has the layout of the parameters. False as network_forward(). Consumes what forward
  * kept: a pass goes back once. */
-bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad);
+bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad,
+                      const struct stop *stop);
 
 /* Logits (n_rows, V) = of chosen rows after the last block, of a pass without targets. */
 void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits);

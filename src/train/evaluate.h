@@ -16,7 +16,8 @@ struct evaluation {
                               generation reproduces to the last token */
 };
 
-/* Runs all examples of `b` (in batches of its size, in order) through n. False when stopped. */
-bool evaluate(struct evaluation *out, struct network *n, struct batch *b);
+/* Runs all examples of `b` (in batches of its size, in order) through n. False when `stop` (NULL:
+ * nothing does) ended it. Losses are added along the tree over all passes (gradsum.h). */
+bool evaluate(struct evaluation *out, struct network *n, struct batch *b, const struct stop *stop);
 
 #endif

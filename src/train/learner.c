@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/base/stop.h"
 #include "src/base/term.h"
+#include "src/train/ranks.h"
 
 enum { PASS_TOKENS_AUTO = 2048 };
 
@@ -158,10 +158,11 @@ static int check_pass(const struct learner *l, size_t number, uint64_t step, con
 
 /* ---- a step ------------------------------------------------------------------------------------ */
 
+/* Who wished it is known to the caller alone. */
 static int stopped(struct err *e)
 {
-    err_set(e, "stopped by %s", stop_reason());
-    return e->code = ERR_STOPPED;
+    err_set(e, "stopped");
+    return ERR_STOPPED;
 }
 
 /* One pass forward and back; its gradient into the tree. */
@@ -173,16 +174,17 @@ static int run_pass(struct learner *l, struct step_result *out, size_t number, u
     const struct pass *p = batch_pass(&l->batch, number);
     double start = term_now_s();
     network_embed(n, p);
-    if (!network_forward(n, p, 0, layers)) return stopped(e);
+    if (!network_forward(n, p, 0, layers, l->stop)) return stopped(e);
     network_head(n, p, 1 / (real)l->batch.targets, true);
-    for (size_t i = 0; i < p->n_targets; i++) out->loss += n->loss[i] * p->weight[i];
-    int code = check_pass(l, number, step, "the loss is", isfinite(out->loss), e);
+    double loss = 0;
+    for (size_t i = 0; i < p->n_targets; i++) loss += n->loss[i] * p->weight[i];
+    int code = check_pass(l, number, step, "the loss is", isfinite(loss), e);
     if (code) return code;
     double middle = term_now_s();
-    if (!network_backward(n, p, 0, layers, l->sum.leaf)) return stopped(e);
+    if (!network_backward(n, p, 0, layers, l->sum.leaf, l->stop)) return stopped(e);
     code = check_pass(l, number, step, "the gradient is", is_finite(l, l->sum.leaf), e);
     if (code) return code;
-    gradsum_add(&l->sum);
+    gradsum_add(&l->sum, loss);
     out->forward_s += middle - start;
     out->backward_s += term_now_s() - middle;
     return 0;
@@ -220,12 +222,14 @@ int learner_step(struct learner *l, struct step_result *out, const uint32_t *whi
     };
     l->net.drop.step = (uint32_t)step;
     gradsum_begin(&l->sum);
-    for (size_t p = 0; p < b->n_passes; p++) {
-        int code = run_pass(l, out, p, step, e);
-        if (code) return code;
-    }
+    size_t from, to;
+    int code = 0;
+    ranks_share(&from, &to, b->n_passes);
+    for (size_t p = from; !code && p < to; p++) code = run_pass(l, out, p, step, e);
+    code = ranks_agree(code, e);
+    if (code) return code;
     double start = term_now_s();
-    real *grad = gradsum_total(&l->sum);
+    real *grad = ranks_sum_tree(&out->loss, &l->sum);
     out->loss /= (double)b->targets;
     out->grad_norm = sqrt(l->net.k->sum_squares(grad, l->adapter.n_params));
     if (!isfinite(out->grad_norm)) return not_finite(l, step, "the gradients' sum is", 0, b->n, e);

@@ -14,6 +14,7 @@ struct learner {
     struct gradsum sum;
     real *m, *v; /* AdamW's moments */
     size_t passes_max;
+    const struct stop *stop; /* asked before each block of a step; NULL, as planned: never */
     struct arena arena;
     size_t state_bytes; /* adapter, moments, gradients, the copy that publishing makes */
     double beta1, beta2, eps, weight_decay, max_grad_norm;

@@ -10,6 +10,7 @@
 #include "src/base/utf8.h"
 #include "src/base/version.h"
 #include "src/train/budget.h"
+#include "src/train/ranks.h"
 #include "src/train/trainer.h"
 
 enum { MANIFEST_BYTES = 1 << 24, FORMAT_VERSION = 1 };
@@ -186,7 +187,7 @@ static int begin_session(struct trainer *t, const char *from, struct err *e)
     put_text(&x, "ended_utc", NULL);
     put_text(&x, "host", machine_host());
     put_count(&x, "threads", (uint64_t)machine_threads(&why));
-    put_count(&x, "ranks", 1);
+    put_count(&x, "ranks", ranks_n());
     put_text(&x, "isa", k->isa);
     put_text(&x, "gemm", k->gemm);
     put_count(&x, "from_step", t->step);
@@ -336,7 +337,7 @@ static void put_machine(struct object *x, const struct trainer *t)
     put_text(x, "gemm", k->gemm);
     put_text(x, "blas", blas_config());
     put_count(x, "threads", (uint64_t)machine_threads(&why));
-    put_count(x, "ranks", 1);
+    put_count(x, "ranks", ranks_n());
 }
 
 static void put_inputs(struct object *x, const struct inputs *in)

@@ -12,9 +12,17 @@
 #include "src/model/cost.h"
 #include "src/model/notices.h"
 #include "src/train/budget.h"
+#include "src/train/ranks.h"
 #include "src/train/trainer.h"
 
 static const uint64_t NEVER = UINT64_MAX;
+
+static bool stop_asked_by_signal(void *context)
+{
+    (void)context;
+    return stop_requested();
+}
+static const struct stop stop = { .asked = stop_asked_by_signal };
 
 int base_hash(struct trainer *t, struct err *e)
 {
@@ -127,9 +135,9 @@ static int validate(struct trainer *t, struct err *e)
 {
     struct evaluation v;
     double start = term_now_s();
-    bool done = evaluate(&v, &t->learner.net, &t->validation);
+    bool done = evaluate(&v, &t->learner.net, &t->validation, &stop);
     t->time.evaluation += term_now_s() - start;
-    if (!done) return err_set(e, "stopped by %s", stop_reason()), ERR_STOPPED;
+    if (!done) return ERR_STOPPED;
     t->eval_pending = false;
     t->eval_loss = v.loss;
     if (!isfinite(v.loss)) {
@@ -227,8 +235,8 @@ static int loop(struct trainer *t, struct err *e)
         if (!code && save_due(t)) code = save(t, e);
         if (code || t->step == t->total) return code;
         if (time_is_up(t)) stop_for_time();
-        code = stop_requested() ? (err_set(e, "stopped by %s", stop_reason()), ERR_STOPPED)
-                                : one_step(t, e);
+        code = ranks_agree(stop_requested() ? ERR_STOPPED : 0, e);
+        if (!code) code = one_step(t, e);
     }
 }
 
@@ -248,6 +256,7 @@ static int prepare_learner(struct trainer *t, struct err *e)
         code = learner_plan(&t->learner, c, &t->setup.model, start, &d->train, &d->validation, k,
                             budget_bytes(c, budget_other_bytes(&t->setup)), e);
     }
+    t->learner.stop = &stop;
     if (!code) code = learner_map(&t->learner, c, start, e);
     if (!code && d->validation.n) {
         const struct batch *b = &t->learner.batch;
@@ -408,18 +417,19 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
 /* The state of the last completed step, so that nothing is lost. */
 static int save_stopped(struct trainer *t, struct err *e)
 {
-    struct err why = *e;
+    char why[64];
+    snprintf(why, sizeof why, "stopped by %s", stop_reason());
     if (t->saved_step != t->step) {
         int code = save(t, e);
         if (code) return code;
     }
-    int code = manifest_write(t, "stopped", why.msg, e);
+    int code = manifest_write(t, "stopped", why, e);
     if (code) return code;
     err_set(e,
             "%s after step %llu of %llu; the checkpoint is written; to go on: the same command "
             "with --resume auto",
-            why.msg, (unsigned long long)t->step, (unsigned long long)t->total);
-    return e->code = ERR_STOPPED;
+            why, (unsigned long long)t->step, (unsigned long long)t->total);
+    return ERR_STOPPED;
 }
 
 static void warn_of_licence(struct trainer *t)
