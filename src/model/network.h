@@ -104,9 +104,9 @@ void network_embed(struct network *n, const struct pass *p);
 bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to,
                      const struct stop *stop);
 
-/* Head and loss on the pass's targets: fills loss and hit. With backward, dh = gradient of
+/* Head and loss on the pass's targets: fills loss and hit, returns sum(weight * loss). With backward, dh = gradient of
  * sum(weight * loss) * scale with respect to the last block's output. */
-void network_head(struct network *n, const struct pass *p, real scale, bool backward);
+double network_head(struct network *n, const struct pass *p, real scale, bool backward);
 
 /* Blocks [from, to) downwards: dh in place; gradients of the adapter's pairs of these blocks = into
  * `grad`, which has the layout of the parameters. False as network_forward(). Consumes what forward

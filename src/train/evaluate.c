@@ -5,24 +5,22 @@
 #include "src/train/gradsum.h"
 #include "src/train/ranks.h"
 
-/* Count what the network has just made of the pass; its loss = */
-static double add_pass(struct evaluation *v, size_t *hits, const struct network *n,
+/* Count what the network has just made of the pass. */
+static void count_pass(struct evaluation *v, double *hits, const struct network *n,
                        const struct batch *b, const struct pass *p)
 {
-    double loss = 0;
-    for (size_t i = 0; i < p->n_targets; i++) {
-        loss += n->loss[i] * p->weight[i];
-        if (n->hit[i]) *hits += p->weight[i];
-    }
+    for (size_t i = 0; i < p->n_targets; i++)
+        if (n->hit[i]) *hits += (double)p->weight[i];
     v->exact_match += (double)batch_count_exact(b, n->hit);
-    return loss;
 }
 
-bool evaluate(struct evaluation *out, struct network *n, struct batch *b, const struct stop *stop)
+bool evaluate(struct evaluation *out, const struct objective *o, struct network *n, struct batch *b,
+              const struct stop *stop)
 {
     const struct examples *x = b->examples;
     struct losssum sum = { 0 };
-    size_t layers = n->base->shape.layers, hits = 0, items = examples_items(x);
+    size_t items = examples_items(x);
+    double hits = 0, size = 0;
     *out = (struct evaluation){ .examples = x->n };
     real p_drop = n->drop.p;
     n->drop.p = 0;
@@ -33,13 +31,13 @@ bool evaluate(struct evaluation *out, struct network *n, struct batch *b, const 
         out->tokens += b->tokens;
         out->targets += b->targets;
         out->rows += b->rows;
+        size += o->size(b);
         for (size_t p = 0; p < b->n_passes && going; p++) {
-            const struct pass *pass = batch_pass(b, p);
-            network_embed(n, pass);
-            going = network_forward(n, pass, 0, layers, stop);
+            struct pass *pass = batch_pass(b, p);
+            double loss;
+            going = objective_forward(&loss, o, n, pass, 1, false, stop);
             if (!going) break;
-            network_head(n, pass, 1, false);
-            double loss = add_pass(out, &hits, n, b, pass);
+            count_pass(out, &hits, n, b, pass);
             losssum_add(&sum, loss);
             if (isfinite(loss)) continue;
             out->bad_example = b->order[b->first[p]] + 1;
@@ -50,8 +48,8 @@ bool evaluate(struct evaluation *out, struct network *n, struct batch *b, const 
     }
     n->drop.p = p_drop;
     double targets = out->targets ? (double)out->targets : 1;
-    out->loss = ranks_sum_losses(&sum) / targets;
-    out->token_accuracy = (double)hits / targets;
+    out->loss = ranks_sum_losses(&sum) / (size > 0 ? size : 1);
+    out->token_accuracy = hits / targets;
     out->exact_match /= x->n ? (double)x->n : 1;
     return going;
 }

@@ -52,7 +52,8 @@ int learner_plan(struct learner *l, const struct config *c, const struct llama *
                  const struct examples *validation, const struct kernels *k, size_t budget_bytes,
                  struct err *e)
 {
-    *l = (struct learner){ .beta1 = c->train.adam_beta1,
+    *l = (struct learner){ .objective = objective_named("sft"),
+                           .beta1 = c->train.adam_beta1,
                            .beta2 = c->train.adam_beta2,
                            .eps = c->train.adam_epsilon,
                            .weight_decay = c->train.weight_decay,
@@ -171,13 +172,10 @@ static int run_pass(struct learner *l, struct step_result *out, size_t number, u
 {
     struct network *n = &l->net;
     size_t layers = n->base->shape.layers;
-    const struct pass *p = batch_pass(&l->batch, number);
-    double start = term_now_s();
-    network_embed(n, p);
-    if (!network_forward(n, p, 0, layers, l->stop)) return stopped(e);
-    network_head(n, p, 1 / (real)l->batch.targets, true);
-    double loss = 0;
-    for (size_t i = 0; i < p->n_targets; i++) loss += n->loss[i] * p->weight[i];
+    struct pass *p = batch_pass(&l->batch, number);
+    double start = term_now_s(), loss;
+    real scale = 1 / (real)l->objective->size(&l->batch);
+    if (!objective_forward(&loss, l->objective, n, p, scale, true, l->stop)) return stopped(e);
     int code = check_pass(l, number, step, "the loss is", isfinite(loss), e);
     if (code) return code;
     double middle = term_now_s();
@@ -230,7 +228,7 @@ int learner_step(struct learner *l, struct step_result *out, const uint32_t *whi
     if (code) return code;
     double start = term_now_s();
     real *grad = ranks_sum_tree(&out->loss, &l->sum);
-    out->loss /= (double)b->targets;
+    out->loss /= l->objective->size(b);
     out->grad_norm = sqrt(l->net.k->sum_squares(grad, l->adapter.n_params));
     if (!isfinite(out->grad_norm)) return not_finite(l, step, "the gradients' sum is", 0, b->n, e);
     update(l, grad, out->grad_norm, step, lr);

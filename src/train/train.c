@@ -135,7 +135,7 @@ static int validate(struct trainer *t, struct err *e)
 {
     struct evaluation v;
     double start = term_now_s();
-    bool done = evaluate(&v, &t->learner.net, &t->validation, &stop);
+    bool done = evaluate(&v, t->learner.objective, &t->learner.net, &t->validation, &stop);
     t->time.evaluation += term_now_s() - start;
     if (!done) return ERR_STOPPED;
     t->eval_pending = false;
