@@ -367,7 +367,8 @@ static void put_counts(struct object *x, const char *key, const struct data_coun
         { "malformed", c->bad },          { "overlong", c->overlong },
         { "truncated", c->truncated },    { "split", c->split },
         { "duplicates", c->duplicates },  { "without_targets", c->without_targets },
-        { "longest_tokens", c->longest },
+        { "longest_tokens", c->longest }, { "chosen", c->chosen },
+        { "removed", c->removed },        { "targets_lost", c->targets_lost },
     };
     struct object counts = object_new();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -380,7 +381,7 @@ static void put_run(struct object *x, struct trainer *t)
 {
     const struct dataset *d = &t->setup.data;
     put_inputs(x, &t->inputs);
-    put_text(x, "base_sha256", t->base_sha256);
+    put_text(x, "base_sha256", t->inputs.base_sha256);
     put_text(x, "data_sha256", t->data_sha256);
     put_text(x, "config", t->config_text.p);
     put_text(x, "config_sha256", t->config_sha256);

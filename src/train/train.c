@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/base/fingerprint.h"
 #include "src/base/machine.h"
 #include "src/base/stop.h"
 #include "src/formats/h5.h"
@@ -24,16 +23,6 @@ static bool stop_asked_by_signal(void *context)
 }
 static const struct stop stop = { .asked = stop_asked_by_signal };
 
-int base_hash(struct trainer *t, struct err *e)
-{
-    if (*t->base_sha256) return 0;
-    const struct llama *m = &t->setup.model;
-    int code = inputs_wait(&t->inputs, e);
-    if (!code) code = base_digest(t->base_sha256, m->files, t->inputs.sha256, m->n_files, e);
-    if (!code) code = fingerprint_files(t->base_fingerprint, m->files, m->n_files, e);
-    return code;
-}
-
 /* ---- saving ----------------------------------------------------------------------------------- */
 
 static struct checkpoint checkpoint_of(struct trainer *t)
@@ -51,7 +40,7 @@ static struct checkpoint checkpoint_of(struct trainer *t)
         .v = t->learner.v,
         .loss = t->loss,
         .config = t->config_text.p,
-        .base_sha256 = t->base_sha256,
+        .base_sha256 = t->inputs.base_sha256,
         .data_sha256 = t->data_sha256,
         .isa = t->learner.net.k->isa,
         .gemm = t->learner.net.k->gemm,
@@ -69,8 +58,8 @@ static int publish(struct trainer *t, const char *name, double eval_loss, struct
     struct adapter_notes notes = {
         .template = (char *)(uintptr_t) template,
         .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
-        .base_sha256 = t->base_sha256,
-        .base_fingerprint = t->base_fingerprint,
+        .base_sha256 = t->inputs.base_sha256,
+        .base_fingerprint = t->inputs.base_fingerprint,
         .base_path = c->model.path,
         .data_sha256 = t->data_sha256,
         .step = t->step,
@@ -95,7 +84,7 @@ static int save(struct trainer *t, struct err *e)
     char path[PATH_BYTES];
     double start = term_now_s();
     struct checkpoint c = checkpoint_of(t);
-    int code = base_hash(t, e);
+    int code = inputs_base_hash(&t->inputs, &t->setup.model, e);
     if (!code) code = metrics_sync(&t->metrics, e);
     if (!code) manifest_drop_checkpoint(t);
     if (!code) code = publish(t, "adapter", t->eval_loss, e);
@@ -155,7 +144,7 @@ static int validate(struct trainer *t, struct err *e)
     t->best_loss = v.loss;
     t->best_step = t->step;
     start = term_now_s();
-    code = base_hash(t, e);
+    code = inputs_base_hash(&t->inputs, &t->setup.model, e);
     if (!code) code = publish(t, "best", v.loss, e);
     if (!code) code = manifest_write(t, "running", NULL, e);
     t->time.checkpoints += term_now_s() - start;
@@ -218,12 +207,17 @@ static int one_step(struct trainer *t, struct err *e)
     return metrics_step(&t->metrics, &m, e);
 }
 
-/* Whether another step and a checkpoint would no longer fit into --max-hours (99 % of it, as other
- * programs of the field have it). */
+/* Of --max-hours, as other programs of the field have it; how much longer than the slowest one a step
+ * may take; and seconds for a checkpoint, the first of which waits for the base's hashes. */
+static const double share_of_hours = 0.99, slower_step = 1.2;
+static const double first_save_s = 10, later_save_s = 5;
+
+/* Whether another step and a checkpoint would no longer fit into --max-hours. */
 static bool time_is_up(const struct trainer *t)
 {
-    double limit = t->options->max_hours * 3600 * 0.99;
-    double needed = 1.2 * t->slowest_step_s + (t->saved_step == NEVER ? 10 : 5);
+    double limit = t->options->max_hours * 3600 * share_of_hours;
+    double save_s = t->saved_step == NEVER ? first_save_s : later_save_s;
+    double needed = slower_step * t->slowest_step_s + save_s;
     return limit > 0 && term_now_s() - t->time.start + needed > limit;
 }
 
@@ -442,7 +436,7 @@ static void warn_of_licence(struct trainer *t)
 static void note_failure(struct trainer *t, const struct err *e)
 {
     struct err ignored;
-    base_hash(t, &ignored); /* what failed is worth its hashes */
+    inputs_base_hash(&t->inputs, &t->setup.model, &ignored); /* what failed is worth its hashes */
     manifest_write(t, "failed", e->msg, &ignored);
 }
 
