@@ -1,4 +1,3 @@
-#include "src/train/start.h"
 #include "src/train/train.h"
 
 #include <math.h>
@@ -10,7 +9,7 @@
 #include "src/formats/h5.h"
 #include "src/model/cost.h"
 #include "src/model/notices.h"
-#include "src/train/budget.h"
+#include "src/train/prepare.h"
 #include "src/train/ranks.h"
 #include "src/train/trainer.h"
 
@@ -236,46 +235,31 @@ static int loop(struct trainer *t, struct err *e)
 
 /* ---- beginning and end ------------------------------------------------------------------------ */
 
-static int prepare_learner(struct trainer *t, struct err *e)
+static int open_learner(struct trainer *t, struct err *e)
 {
-    const struct config *c = t->config;
-    const struct kernels *k;
-    struct adapter from = { 0 };
-    bool loaded = c->adapter.init_from != NULL;
-    int code = setup_kernels(&k, e);
-    if (!code && loaded) code = start_adapter(&from, c, &t->setup, e);
-    const struct adapter *start = loaded ? &from : NULL;
-    const struct dataset *d = &t->setup.data;
-    if (!code) {
-        code = learner_plan(&t->learner, c, &t->setup.model, start, &d->train, &d->validation, k,
-                            budget_bytes(c, budget_other_bytes(&t->setup)), e);
-    }
+    const struct examples *validation = &t->setup.data.validation;
+    const struct batch *b = &t->learner.batch;
+    int code = prepare_learner(&t->learner, &t->setup, t->config, true, e);
     t->learner.stop = &stop;
-    if (!code) code = learner_map(&t->learner, c, start, e);
-    if (!code && d->validation.n) {
-        const struct batch *b = &t->learner.batch;
-        code = batch_init(&t->validation, &d->validation, b->batch_size, b->pass_tokens, b->share,
-                          e);
-    }
-    adapter_free(&from);
-    return code;
+    if (code || !validation->n) return code;
+    return batch_init(&t->validation, validation, b->batch_size, b->pass_tokens, b->share, e);
 }
 
-static int prepare_schedule(struct trainer *t, struct err *e)
+static int open_course(struct trainer *t, struct err *e)
 {
-    const struct config *c = t->config;
-    int code = setup_sampler(&t->sampler, &t->setup, c, e);
+    struct course k = { 0 };
+    int code = prepare_course(&k, &t->setup, t->config, e);
     if (code) return code;
-    size_t n = t->sampler.n;
-    t->steps_per_epoch = schedule_steps_per_epoch(c, n);
-    t->total = schedule_steps(c, t->steps_per_epoch);
-    t->schedule = schedule_of(c, t->total);
-    t->order = mem_alloc(n, sizeof *t->order, e);
+    t->sampler = k.sampler;
+    t->steps_per_epoch = k.steps_per_epoch;
+    t->total = k.total;
+    t->schedule = k.schedule;
+    t->order = mem_alloc(t->sampler.n, sizeof *t->order, e);
     t->loss = mem_alloc(t->total, sizeof *t->loss, e);
     t->best_loss = t->eval_loss = NAN;
     t->saved_step = NEVER;
     if (!t->order || !t->loss) return e->code;
-    return t->options->resume == RESUME_NEVER ? schedule_check(&t->schedule, c, e) : 0;
+    return t->options->resume == RESUME_NEVER ? schedule_check(&t->schedule, t->config, e) : 0;
 }
 
 static int write_config(struct trainer *t, struct err *e)
@@ -329,13 +313,9 @@ static int check_room(const struct trainer *t, struct err *e)
 /* Everything that can be told about output.dir before anything is made. */
 static int check_directory(const struct trainer *t, struct err *e)
 {
-    const struct config *c = t->config;
-    if (dir_exists(c->model.path) && path_within(c->output.dir, c->model.path)) {
-        return config_error(e, c, "output.dir", "lies inside the base model %s", c->model.path);
-    }
-    int code = rundir_look(c->output.dir, c->file, e);
+    int code = prepare_directory(t->config, e);
     if (!code) code = resume_may_begin(t, e);
-    return code ? config_prefix(e, c, "output.dir", 0) : 0;
+    return code ? config_prefix(e, t->config, "output.dir", 0) : 0;
 }
 
 /* An adapter follows the umask: only the directory keeps others from it, and one that was there
@@ -392,8 +372,8 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
     if (code) return code;
     hex_of(t->data_sha256, t->setup.data.sha256);
     code = inputs_begin(&t->inputs, c, &t->setup, e);
-    if (!code) code = prepare_learner(t, e);
-    if (!code) code = prepare_schedule(t, e);
+    if (!code) code = open_learner(t, e);
+    if (!code) code = open_course(t, e);
     if (code) return code;
     code = rundir_open(&t->dir, c->output.dir, c->output.private, e);
     if (code) return config_prefix(e, c, "output.dir", 0);
