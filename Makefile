@@ -78,7 +78,7 @@ KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 KERNEL_GLUE = isa blas storage
 SOURCES   = $(sort $(wildcard src/*/*.c))
 OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(KERNEL_GLUE:%=$(BUILD)/f32/kernels/%.o)
-STEP      = learner gradsum schedule
+STEP      = learner gradsum objective ranks schedule
 OBJECTS64 = $(patsubst %.c,$(BUILD)/f64/%.o,$(filter src/base/% src/model/% src/formats/% src/tokenizer/% src/data/%,$(SOURCES))) \
             $(STEP:%=$(BUILD)/f64/src/train/%.o) \
             $(BUILD)/f64/kernels/all_base.o $(KERNEL_GLUE:%=$(BUILD)/f64/kernels/%.o)

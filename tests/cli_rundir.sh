@@ -43,6 +43,9 @@ refused "the same, going on" "$scratch/place/models" "*is not empty*" --resume a
 run "$LORAC" plan "$scratch/run.yaml"
 is "plan beside others' files: exit code" "$status" 0
 like "plan beside others' files: says what train will say" "$err" "*note: train will refuse output.dir: *is not empty*"
+model=$(sed -n 's/^model: {path: \(.*\)}$/\1/p; s/^  path: //p' "$scratch/run.yaml" | head -n 1)
+run "$LORAC" plan "$scratch/run.yaml" "output.dir=$model/run"
+like "plan inside the base model: says what train will say" "$err" "*note: train will refuse output.dir: lies inside the base model*"
 place
 mkdir "$scratch/place/adapter"
 refused "a directory of another adapter" "$scratch/place" "*it holds \"adapter\"*"

@@ -168,10 +168,9 @@ static inline double golden_gradient(struct network *n, struct batch *b, real *g
     for (size_t p = 0; p < b->n_passes; p++) {
         const struct pass *pass = batch_pass(b, p);
         network_embed(n, pass);
-        assert_true(network_forward(n, pass, 0, layers));
-        network_head(n, pass, 1 / (real)b->targets, true);
-        for (size_t i = 0; i < pass->n_targets; i++) loss += n->loss[i] * pass->weight[i];
-        assert_true(network_backward(n, pass, 0, layers, one));
+        assert_true(network_forward(n, pass, 0, layers, NULL));
+        loss += network_head(n, pass, 1 / (real)b->targets, true);
+        assert_true(network_backward(n, pass, 0, layers, one, NULL));
         for (size_t i = 0; i < params; i++) grad[i] += one[i];
     }
     free(one);

@@ -27,7 +27,7 @@ static void whole_logits(real *logits, const struct golden *g, const int32_t *id
     OK(network_plan(&net, &g->model, &g->adapter, golden_kernels(), &limits, &e), e);
     OK(network_map(&net, &e), e);
     network_embed(&net, &p);
-    network_forward(&net, &p, 0, g->model.shape.layers);
+    network_forward(&net, &p, 0, g->model.shape.layers, NULL);
     network_logits(&net, pos, n, logits);
     network_free(&net);
 }
@@ -126,7 +126,7 @@ static void check_evaluation(const struct golden *g, const struct examples *x,
     OK(network_plan(&net, &g->model, &g->adapter, golden_kernels(), &limits, &e), e);
     OK(network_map(&net, &e), e);
     net.drop.p = (real)p_drop;
-    assert_true(evaluate(&v, &net, &b));
+    assert_true(evaluate(&v, objective_named("sft"), &net, &b, NULL));
     assert_true(net.drop.p == (real)p_drop);
     assert_int_equal(v.examples, want->examples);
     assert_int_equal(v.tokens, want->tokens);

@@ -167,7 +167,7 @@ static void test_logits(void **state)
         size_t V = g.model.shape.V;
         real *out = calloc(T * V, sizeof(real)), *want = calloc(T * V, sizeof(real));
         network_embed(&n, &p);
-        network_forward(&n, &p, 0, g.model.shape.layers);
+        network_forward(&n, &p, 0, g.model.shape.layers, NULL);
         network_logits(&n, pos, T, out);
         for (size_t t = 0; t < T; t++)
             for (size_t v = 0; v < V; v++)

@@ -263,6 +263,35 @@ static real tree(size_t at, unsigned level, size_t M, size_t i)
     return at + half < M ? left + tree(at + half, level - 1, M, i) : left;
 }
 
+/* The same of losses that are no sums of powers of two. */
+static double loss_tree(size_t at, unsigned level, size_t M)
+{
+    if (level == 0) return 1 / (double)(3 + at * at);
+    size_t half = (size_t)1 << (level - 1);
+    double left = loss_tree(at, level - 1, M);
+    return at + half < M ? left + loss_tree(at + half, level - 1, M) : left;
+}
+
+static void test_losses_are_summed_along_the_same_tree(void **state)
+{
+    (void)state;
+    bool differs = false;
+    for (size_t M = 1; M <= 40; M++) {
+        struct losssum s = { 0 };
+        double plain = 0;
+        unsigned top = 0;
+        while ((size_t)1 << top < M) top++;
+        for (size_t p = 0; p < M; p++) {
+            losssum_add(&s, loss_tree(p, 0, M));
+            plain += loss_tree(p, 0, M);
+        }
+        assert_true(losssum_total(&s) == loss_tree(0, top, M));
+        differs |= losssum_total(&s) != plain;
+    }
+    assert_true(differs);
+    assert_true(losssum_total(&(struct losssum){ 0 }) == 0);
+}
+
 static void test_gradsum(void **state)
 {
     (void)state;
@@ -280,13 +309,14 @@ static void test_gradsum(void **state)
             gradsum_begin(&s);
             for (size_t p = 0; p < M; p++) {
                 for (size_t i = 0; i < VALUES; i++) s.leaf[i] = leaf_value(p, i);
-                gradsum_add(&s);
+                gradsum_add(&s, loss_tree(p, 0, M));
             }
             const real *total = gradsum_total(&s);
             for (size_t i = 0; i < VALUES; i++) {
                 real plain = 0;
                 for (size_t p = 0; p < M; p++) plain += leaf_value(p, i);
                 assert_true(total[i] == tree(0, top, M, i));
+                assert_true(losssum_total(&s.loss) == loss_tree(0, top, M));
                 differs |= total[i] != plain;
             }
         }
@@ -505,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_epochs_in_steps),
         cmocka_unit_test(test_a_run_has_a_rate_above_zero),
         cmocka_unit_test(test_gradsum),
+        cmocka_unit_test(test_losses_are_summed_along_the_same_tree),
         cmocka_unit_test(test_gradsum_room),
         cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_not_finite_names),

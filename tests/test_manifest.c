@@ -109,7 +109,8 @@ static void check_counts(const json_t *run)
     assert_int_equal(number_of(t, "records") + number_of(v, "records"), 8);
     assert_true(number_of(v, "records") > 0);
     static const char *const zero[] = { "malformed", "overlong",        "truncated",
-                                        "split",     "without_targets", "duplicates" };
+                                        "split",     "without_targets", "duplicates",
+                                        "chosen",    "removed",         "targets_lost" };
     for (size_t i = 0; i < sizeof zero / sizeof *zero; i++)
         assert_int_equal(number_of(t, zero[i]), 0);
     assert_true(number_of(t, "targets") > 0 && number_of(t, "tokens") > number_of(t, "targets"));

@@ -71,7 +71,7 @@ static void logits_of(real *logits, const struct llama *m, int32_t *ids, size_t 
     OK(network_plan(&net, m, NULL, golden_kernels(), &limits, &e), e);
     OK(network_map(&net, &e), e);
     network_embed(&net, &p);
-    network_forward(&net, &p, 0, m->shape.layers);
+    network_forward(&net, &p, 0, m->shape.layers, NULL);
     network_logits(&net, pos, n, logits);
     network_free(&net);
 }

@@ -7,9 +7,20 @@
 #define LORAC_BASE_STOP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Install the handlers (training only: other commands die of signals as usual). */
 void stop_install(void);
+
+/* How work that takes long asks whether to stop, without knowing who wishes it. A NULL never stops. */
+struct stop {
+    bool (*asked)(void *context);
+    void *context;
+};
+static inline bool stop_asked(const struct stop *s)
+{
+    return s && s->asked(s->context);
+}
 
 bool stop_requested(void);
 /* The name of the signal that asked, or "the time limit". */

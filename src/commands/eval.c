@@ -84,7 +84,7 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
     n.mute = mute;
     if (!code) {
         struct evaluation v;
-        evaluate(&v, &n, &b);
+        evaluate(&v, objective_named("sft"), &n, &b, NULL);
         if (isfinite(v.loss)) {
             code = print_result(&v, e);
         } else {

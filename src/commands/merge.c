@@ -74,7 +74,7 @@ static int probe(real *logits, const struct llama *m, const struct adapter *a,
     if (!code) code = network_map(&n, e);
     if (!code) {
         network_embed(&n, &p);
-        network_forward(&n, &p, 0, m->shape.layers);
+        network_forward(&n, &p, 0, m->shape.layers, NULL);
         network_logits(&n, pos, T, logits);
     }
     network_free(&n);

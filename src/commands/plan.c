@@ -12,9 +12,8 @@
 #include "src/commands/commands.h"
 #include "src/commands/plan.h"
 #include "src/train/budget.h"
-#include "src/train/rundir.h"
+#include "src/train/prepare.h"
 #include "src/train/schedule.h"
-#include "src/train/start.h"
 
 static bool as_json;
 
@@ -28,13 +27,13 @@ static const struct option options[] = {
 static int count_epoch(struct plan *p, const struct config *c, struct err *e)
 {
     struct batch *b = &p->learner.batch;
-    struct sampler sampler;
-    int code = setup_sampler(&sampler, &p->setup, c, e);
+    struct course k = { 0 };
+    int code = prepare_course(&k, &p->setup, c, e);
     if (code) return code;
-    size_t n = sampler.n, size = (size_t)c->train.batch_size;
+    size_t n = k.sampler.n, size = (size_t)c->train.batch_size;
     uint32_t *order = mem_alloc(n, sizeof *order, e);
-    if (order) sampler_epoch(order, &sampler, 0);
-    sampler_free(&sampler);
+    if (order) sampler_epoch(order, &k.sampler, 0);
+    sampler_free(&k.sampler);
     if (!order) return e->code;
     for (size_t first = 0; first < n; first += size) {
         batch_begin(b, order + first, n - first < size ? n - first : size);
@@ -45,11 +44,10 @@ static int count_epoch(struct plan *p, const struct config *c, struct err *e)
         p->targets += (double)b->targets, p->passes += (double)b->n_passes;
     }
     mem_free(order);
-    p->steps_per_epoch = schedule_steps_per_epoch(c, n);
-    p->total = schedule_steps(c, p->steps_per_epoch);
-    struct schedule s = schedule_of(c, p->total);
-    schedule_notes(&p->setup.notes, &s, c);
-    return schedule_check(&s, c, e);
+    p->steps_per_epoch = k.steps_per_epoch;
+    p->total = k.total;
+    schedule_notes(&p->setup.notes, &k.schedule, c);
+    return schedule_check(&k.schedule, c, e);
 }
 
 /* One product of the model's own shape on zeros, as a pass would run it; cut down to what takes a few
@@ -173,25 +171,12 @@ static int print_json(const struct plan *p, size_t available, struct err *e)
 
 int plan_open(struct plan *p, const struct config *c, struct err *e)
 {
-    const struct kernels *k;
-    struct adapter from = { 0 };
-    const struct adapter *start = NULL;
-    int code = setup_kernels(&k, e);
-    if (!code) code = setup_open_headers(&p->setup, c, e);
     struct err why;
-    if (!code && rundir_look(c->output.dir, c->file, &why))
+    int code = setup_open_headers(&p->setup, c, e);
+    if (code) return code;
+    if (prepare_directory(c, &why))
         str_add_line(&p->setup.notes, "train will refuse output.dir: %s\n", why.msg);
-    if (!code && c->adapter.init_from) {
-        code = start_adapter(&from, c, &p->setup, e);
-        start = &from;
-    }
-    if (!code) {
-        code = learner_plan(&p->learner, c, &p->setup.model, start, &p->setup.data.train,
-                            &p->setup.data.validation, k,
-                            budget_bytes(c, budget_other_bytes(&p->setup)), e);
-    }
-    adapter_free(&from);
-    return code;
+    return prepare_learner(&p->learner, &p->setup, c, false, e);
 }
 
 int plan_make(struct plan *p, const struct config *c, struct err *e)

@@ -139,15 +139,16 @@ int batch_init(struct batch *b, const struct examples *x, size_t batch_size, siz
     b->order = mem_alloc(b->examples_max, sizeof *b->order, e);
     b->first = mem_alloc(b->examples_max + 1, sizeof *b->first, e);
     b->leaf = mem_alloc(b->examples_max, sizeof *b->leaf, e);
-    uint32_t **rows[] = { &p->pos,        &p->example,  &p->target_row, &p->weight,
+    uint32_t **rows[] = { &p->pos,        &p->example,  &p->target_row,
                           &b->parent_row, &b->children, &b->path };
     bool ok = b->order && b->first && b->leaf;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         ok &= (*rows[i] = mem_alloc(b->rows_max, sizeof **rows[i], e)) != NULL;
     p->ids = mem_alloc(b->rows_max, sizeof *p->ids, e);
     p->target = mem_alloc(b->rows_max, sizeof *p->target, e);
+    p->weight = mem_alloc(b->rows_max, sizeof *p->weight, e);
     p->seg = mem_alloc(b->seg_max, sizeof *p->seg, e);
-    if (ok && p->ids && p->target && p->seg) return 0;
+    if (ok && p->ids && p->target && p->weight && p->seg) return 0;
     batch_free(b);
     return e->code;
 }
@@ -281,7 +282,7 @@ static void find_targets(struct pass *p)
 {
     p->n_targets = 0;
     for (size_t row = 0; row < p->T; row++) {
-        if (!p->weight[row]) continue;
+        if (p->weight[row] == 0) continue;
         size_t i = p->n_targets++;
         p->target_row[i] = (uint32_t)row;
         p->target[i] = p->target[row];
@@ -289,7 +290,7 @@ static void find_targets(struct pass *p)
     }
 }
 
-const struct pass *batch_pass(struct batch *b, size_t p)
+struct pass *batch_pass(struct batch *b, size_t p)
 {
     CHECK(p < b->n_passes);
     b->pass_number = p;

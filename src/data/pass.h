@@ -26,7 +26,8 @@ struct pass {
     size_t n_seg;
     uint32_t *target_row; /* (n_targets) rows with loss, ascending */
     int32_t *target;      /* (n_targets) what they predict */
-    uint32_t *weight;     /* (n_targets) how many examples' targets it is */
+    real *weight;         /* (n_targets) of its loss: how many examples' targets it is, or an
+                             objective's own */
     size_t n_targets;
 };
 
@@ -66,8 +67,8 @@ void batch_begin(struct batch *b, const uint32_t *which, size_t n);
 /* The same for items first .. first + n - 1. */
 void batch_begin_range(struct batch *b, uint32_t first, size_t n);
 
-/* Build pass number p; valid until the next call. */
-const struct pass *batch_pass(struct batch *b, size_t p);
+/* Build pass number p; valid until the next call. Its weights are the caller's to change. */
+struct pass *batch_pass(struct batch *b, size_t p);
 
 /* How many examples of the pass last built have every target right; hit[i] is about target i of the
  * pass. */

@@ -56,7 +56,7 @@ static bool hits_unmuted(const real *z, size_t target, const uint8_t *mute, size
     return true;
 }
 
-void network_head(struct network *n, const struct pass *p, real scale, bool backward)
+double network_head(struct network *n, const struct pass *p, real scale, bool backward)
 {
     const struct shape *s = &n->base->shape;
     if (backward) memset(n->dh, 0, n->target_rows.n * s->C * sizeof(real));
@@ -76,6 +76,9 @@ void network_head(struct network *n, const struct pass *p, real scale, bool back
         if (backward) head_backward(n, p->target_row, first, m);
     }
     waiting_end();
+    double loss = 0;
+    for (size_t i = 0; i < p->n_targets; i++) loss += n->loss[i] * (double)p->weight[i];
+    return loss;
 }
 
 void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits)

@@ -8,9 +8,9 @@
 
 #include "src/model/activations.h"
 
-/* Head and loss on the pass's targets: fills loss and hit. With backward, dh = gradient of
- * sum(weight * loss) * scale with respect to the last block's output. */
-void network_head(struct network *n, const struct pass *p, real scale, bool backward);
+/* Head and loss on the pass's targets: fills loss and hit, returns sum(weight * loss). With backward,
+ * dh = gradient of that sum * scale with respect to the last block's output. */
+double network_head(struct network *n, const struct pass *p, real scale, bool backward);
 
 /* Logits (n_rows, V) = of chosen rows after the last block, of a pass without targets. */
 void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits);

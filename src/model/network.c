@@ -2,7 +2,6 @@
 
 #include <math.h>
 
-#include "src/base/stop.h"
 #include "src/base/waiting.h"
 #include "src/model/block.h"
 
@@ -56,13 +55,13 @@ static const struct dropout *dropout_of(const struct network *n)
 }
 
 static bool run_blocks(struct network *n, const struct pass *p, size_t from, size_t to,
-                       const struct dropout *drop)
+                       const struct dropout *drop, const struct stop *stop)
 {
     const struct shape *s = &n->base->shape;
     bool bf16 = n->limits.train && n->limits.bf16, goes_on = true;
     waiting_begin();
     for (size_t l = from; l < to; l++) {
-        goes_on = !stop_requested();
+        goes_on = !stop_asked(stop);
         if (!goes_on) break;
         struct block b = block_on(n, p, l, drop);
         const struct layer_act *a = &n->act[l];
@@ -78,24 +77,27 @@ static bool run_blocks(struct network *n, const struct pass *p, size_t from, siz
     return goes_on;
 }
 
-bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to)
+bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to,
+                     const struct stop *stop)
 {
-    return run_blocks(n, p, from, to, dropout_of(n));
+    return run_blocks(n, p, from, to, dropout_of(n), stop);
 }
 
-bool network_evaluate(struct network *n, const struct pass *p, size_t from, size_t to)
+bool network_evaluate(struct network *n, const struct pass *p, size_t from, size_t to,
+                      const struct stop *stop)
 {
-    return run_blocks(n, p, from, to, NULL);
+    return run_blocks(n, p, from, to, NULL, stop);
 }
 
 /* ---- backward ------------------------------------------------------------------------------- */
 
-bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad)
+bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad,
+                      const struct stop *stop)
 {
     bool goes_on = true;
     waiting_begin();
     for (size_t l = to; l-- > from;) {
-        goes_on = !stop_requested();
+        goes_on = !stop_asked(stop);
         if (!goes_on) break;
         struct block b = block_on(n, p, l, dropout_of(n));
         const struct layer_act *a = &n->act[l];

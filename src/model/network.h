@@ -3,21 +3,25 @@
 #ifndef LORAC_MODEL_NETWORK_H
 #define LORAC_MODEL_NETWORK_H
 
+#include "src/base/stop.h"
 #include "src/model/head.h"
 
 /* Rows of the embedding into the input of block 0, and the angles of the pass's positions. */
 void network_embed(struct network *n, const struct pass *p);
 
-/* Blocks [from, to). False when a stop was requested between blocks (base/stop.h); the pass is then
- * to be dropped. */
-bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to);
+/* Blocks [from, to). False when `stop`, which is asked before each block, wishes it (NULL: never);
+ * the pass is then to be dropped. */
+bool network_forward(struct network *n, const struct pass *p, size_t from, size_t to,
+                     const struct stop *stop);
 
 /* The same without dropout, whatever n->drop says; no backward follows. */
-bool network_evaluate(struct network *n, const struct pass *p, size_t from, size_t to);
+bool network_evaluate(struct network *n, const struct pass *p, size_t from, size_t to,
+                      const struct stop *stop);
 
 /* Blocks [from, to) downwards: dh in place; gradients of the adapter's pairs of these blocks = into
  * `grad`, which has the layout of the parameters. False as network_forward(). Consumes what forward
  * kept: a pass goes back once. */
-bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad);
+bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad,
+                      const struct stop *stop);
 
 #endif

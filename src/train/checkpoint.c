@@ -214,6 +214,9 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
     return code;
 }
 
+/* More than any layer has rows: what a damaged file claims is not allocated. */
+enum { R_MOST = 1 << 16 };
+
 static int get_adapter(struct adapter *a, const struct h5_reader *r, const struct shape *s,
                        struct err *e)
 {
@@ -225,7 +228,7 @@ static int get_adapter(struct adapter *a, const struct h5_reader *r, const struc
     if (!code) code = get_u64(&layers, r, "adapter/layers", e);
     if (!code) code = h5_get_f64(&alpha, r, "adapter/alpha", e);
     if (code) return code;
-    if (!rank || rank > 65536 || !targets || targets >> MODULES || !(alpha > 0)) {
+    if (!rank || rank > R_MOST || !targets || targets >> MODULES || !(alpha > 0)) {
         return err_set(e, "%s: the adapter's rank, modules or alpha make no sense", r->path);
     }
     if (layers != s->layers) {

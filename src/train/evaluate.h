@@ -2,7 +2,7 @@
 #ifndef LORAC_TRAIN_EVALUATE_H
 #define LORAC_TRAIN_EVALUATE_H
 
-#include "src/model/network.h"
+#include "src/train/objective.h"
 
 struct evaluation {
     size_t examples, tokens, targets;
@@ -10,13 +10,15 @@ struct evaluation {
     size_t
         bad_example; /* the first whose pass had a loss that is not finite, counted from 1; 0: none;
                               what was counted ends there */
-    double loss;     /* mean over all targets */
+    double loss;     /* mean over all targets, as the objective has it */
     double token_accuracy; /* targets that are the largest logit given what truly came before */
     double exact_match;    /* examples of which every target is: exactly those that greedy
                               generation reproduces to the last token */
 };
 
-/* Runs all examples of `b` (in batches of its size, in order) through n. False when stopped. */
-bool evaluate(struct evaluation *out, struct network *n, struct batch *b);
+/* Runs all examples of `b` (in batches of its size, in order) through n. False when `stop` (NULL:
+ * nothing does) ended it. Losses are added along the tree over all passes (gradsum.h). */
+bool evaluate(struct evaluation *out, const struct objective *o, struct network *n, struct batch *b,
+              const struct stop *stop);
 
 #endif

@@ -2,6 +2,27 @@
 
 #include <string.h>
 
+/* As gradsum_add(): the left sibling is added to the right one. */
+void losssum_add(struct losssum *s, double loss)
+{
+    size_t l = 0;
+    for (; l < GRADSUM_LEVELS && s->full[l]; l++) {
+        loss += s->at[l];
+        s->full[l] = false;
+    }
+    CHECK(l < GRADSUM_LEVELS);
+    s->at[l] = loss;
+    s->full[l] = true;
+}
+
+double losssum_total(const struct losssum *s)
+{
+    double total = 0;
+    for (size_t l = 0; l < GRADSUM_LEVELS; l++)
+        if (s->full[l]) total += s->at[l];
+    return total;
+}
+
 void gradsum_carve(struct gradsum *s, struct arena *a, size_t n, size_t passes,
                    const struct kernels *k)
 {
@@ -16,12 +37,14 @@ void gradsum_carve(struct gradsum *s, struct arena *a, size_t n, size_t passes,
 void gradsum_begin(struct gradsum *s)
 {
     memset(s->full, 0, sizeof s->full);
+    s->loss = (struct losssum){ 0 };
 }
 
 /* The node in `leaf` meets full digits as its left siblings; it then takes the place of the first
  * empty digit, whose buffer becomes the new leaf. */
-void gradsum_add(struct gradsum *s)
+void gradsum_add(struct gradsum *s, double loss)
 {
+    losssum_add(&s->loss, loss);
     size_t l = 0;
     for (; l < s->levels && s->full[l]; l++) {
         s->k->add(s->leaf, s->buffer[l], s->n);

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/base/fingerprint.h"
 #include "src/base/mem.h"
+#include "src/train/publish.h"
 
 static int add(struct inputs *in, const char *role, const char *path, struct err *e)
 {
@@ -100,6 +102,15 @@ int inputs_wait(struct inputs *in, struct err *e)
     in->job = NULL;
     int code = hash_wait(job, in->sha256, e);
     in->hashed = !code;
+    return code;
+}
+
+int inputs_base_hash(struct inputs *in, const struct llama *m, struct err *e)
+{
+    if (*in->base_fingerprint) return 0;
+    int code = inputs_wait(in, e);
+    if (!code) code = base_digest(in->base_sha256, m->files, in->sha256, m->n_files, e);
+    if (!code) code = fingerprint_files(in->base_fingerprint, m->files, m->n_files, e);
     return code;
 }
 

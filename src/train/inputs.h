@@ -17,6 +17,7 @@ struct inputs {
     uint64_t *bytes;
     size_t n;
     bool hashed;
+    char base_sha256[SHA256_HEX], base_fingerprint[SHA256_HEX]; /* "": not known yet */
     struct hash_job *job;
 };
 
@@ -24,6 +25,8 @@ struct inputs {
 int inputs_begin(struct inputs *in, const struct config *c, const struct setup *s, struct err *e);
 /* Wait for the hashes; at once when they are known. */
 int inputs_wait(struct inputs *in, struct err *e);
+/* The same, and fill base_sha256 and base_fingerprint, those of the files of `m`. */
+int inputs_base_hash(struct inputs *in, const struct llama *m, struct err *e);
 void inputs_free(struct inputs *in);
 
 #endif

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/base/stop.h"
 #include "src/base/term.h"
+#include "src/train/ranks.h"
 
 enum { PASS_TOKENS_AUTO = 2048 };
 
@@ -52,7 +52,8 @@ int learner_plan(struct learner *l, const struct config *c, const struct llama *
                  const struct examples *validation, const struct kernels *k, size_t budget_bytes,
                  struct err *e)
 {
-    *l = (struct learner){ .beta1 = c->train.adam_beta1,
+    *l = (struct learner){ .objective = objective_named("sft"),
+                           .beta1 = c->train.adam_beta1,
                            .beta2 = c->train.adam_beta2,
                            .eps = c->train.adam_epsilon,
                            .weight_decay = c->train.weight_decay,
@@ -158,10 +159,11 @@ static int check_pass(const struct learner *l, size_t number, uint64_t step, con
 
 /* ---- a step ------------------------------------------------------------------------------------ */
 
+/* Who wished it is known to the caller alone. */
 static int stopped(struct err *e)
 {
-    err_set(e, "stopped by %s", stop_reason());
-    return e->code = ERR_STOPPED;
+    err_set(e, "stopped");
+    return ERR_STOPPED;
 }
 
 /* One pass forward and back; its gradient into the tree. */
@@ -170,19 +172,17 @@ static int run_pass(struct learner *l, struct step_result *out, size_t number, u
 {
     struct network *n = &l->net;
     size_t layers = n->base->shape.layers;
-    const struct pass *p = batch_pass(&l->batch, number);
-    double start = term_now_s();
-    network_embed(n, p);
-    if (!network_forward(n, p, 0, layers)) return stopped(e);
-    network_head(n, p, 1 / (real)l->batch.targets, true);
-    for (size_t i = 0; i < p->n_targets; i++) out->loss += n->loss[i] * p->weight[i];
-    int code = check_pass(l, number, step, "the loss is", isfinite(out->loss), e);
+    struct pass *p = batch_pass(&l->batch, number);
+    double start = term_now_s(), loss;
+    real scale = 1 / (real)l->objective->size(&l->batch);
+    if (!objective_forward(&loss, l->objective, n, p, scale, true, l->stop)) return stopped(e);
+    int code = check_pass(l, number, step, "the loss is", isfinite(loss), e);
     if (code) return code;
     double middle = term_now_s();
-    if (!network_backward(n, p, 0, layers, l->sum.leaf)) return stopped(e);
+    if (!network_backward(n, p, 0, layers, l->sum.leaf, l->stop)) return stopped(e);
     code = check_pass(l, number, step, "the gradient is", is_finite(l, l->sum.leaf), e);
     if (code) return code;
-    gradsum_add(&l->sum);
+    gradsum_add(&l->sum, loss);
     out->forward_s += middle - start;
     out->backward_s += term_now_s() - middle;
     return 0;
@@ -220,13 +220,15 @@ int learner_step(struct learner *l, struct step_result *out, const uint32_t *whi
     };
     l->net.drop.step = (uint32_t)step;
     gradsum_begin(&l->sum);
-    for (size_t p = 0; p < b->n_passes; p++) {
-        int code = run_pass(l, out, p, step, e);
-        if (code) return code;
-    }
+    size_t from, to;
+    int code = 0;
+    ranks_share(&from, &to, b->n_passes);
+    for (size_t p = from; !code && p < to; p++) code = run_pass(l, out, p, step, e);
+    code = ranks_agree(code, e);
+    if (code) return code;
     double start = term_now_s();
-    real *grad = gradsum_total(&l->sum);
-    out->loss /= (double)b->targets;
+    real *grad = ranks_sum_tree(&out->loss, &l->sum);
+    out->loss /= l->objective->size(b);
     out->grad_norm = sqrt(l->net.k->sum_squares(grad, l->adapter.n_params));
     if (!isfinite(out->grad_norm)) return not_finite(l, step, "the gradients' sum is", 0, b->n, e);
     update(l, grad, out->grad_norm, step, lr);

@@ -6,14 +6,17 @@
 #include "src/config/config.h"
 #include "src/model/network.h"
 #include "src/train/gradsum.h"
+#include "src/train/objective.h"
 
 struct learner {
     struct network net;
     struct adapter adapter; /* its params lie in the arena */
     struct batch batch;     /* over the training examples */
     struct gradsum sum;
-    real *m, *v; /* AdamW's moments */
+    const struct objective *objective; /* sft, as planned */
+    real *m, *v;                       /* AdamW's moments */
     size_t passes_max;
+    const struct stop *stop; /* asked before each block of a step; NULL, as planned: never */
     struct arena arena;
     size_t state_bytes; /* adapter, moments, gradients, the copy that publishing makes */
     double beta1, beta2, eps, weight_decay, max_grad_norm;

@@ -10,6 +10,7 @@
 #include "src/base/utf8.h"
 #include "src/base/version.h"
 #include "src/train/budget.h"
+#include "src/train/ranks.h"
 #include "src/train/trainer.h"
 
 enum { MANIFEST_BYTES = 1 << 24, FORMAT_VERSION = 1 };
@@ -186,7 +187,7 @@ static int begin_session(struct trainer *t, const char *from, struct err *e)
     put_text(&x, "ended_utc", NULL);
     put_text(&x, "host", machine_host());
     put_count(&x, "threads", (uint64_t)machine_threads(&why));
-    put_count(&x, "ranks", 1);
+    put_count(&x, "ranks", ranks_n());
     put_text(&x, "isa", k->isa);
     put_text(&x, "gemm", k->gemm);
     put_count(&x, "from_step", t->step);
@@ -336,7 +337,7 @@ static void put_machine(struct object *x, const struct trainer *t)
     put_text(x, "gemm", k->gemm);
     put_text(x, "blas", blas_config());
     put_count(x, "threads", (uint64_t)machine_threads(&why));
-    put_count(x, "ranks", 1);
+    put_count(x, "ranks", ranks_n());
 }
 
 static void put_inputs(struct object *x, const struct inputs *in)
@@ -366,7 +367,8 @@ static void put_counts(struct object *x, const char *key, const struct data_coun
         { "malformed", c->bad },          { "overlong", c->overlong },
         { "truncated", c->truncated },    { "split", c->split },
         { "duplicates", c->duplicates },  { "without_targets", c->without_targets },
-        { "longest_tokens", c->longest },
+        { "longest_tokens", c->longest }, { "chosen", c->chosen },
+        { "removed", c->removed },        { "targets_lost", c->targets_lost },
     };
     struct object counts = object_new();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -379,7 +381,7 @@ static void put_run(struct object *x, struct trainer *t)
 {
     const struct dataset *d = &t->setup.data;
     put_inputs(x, &t->inputs);
-    put_text(x, "base_sha256", t->base_sha256);
+    put_text(x, "base_sha256", t->inputs.base_sha256);
     put_text(x, "data_sha256", t->data_sha256);
     put_text(x, "config", t->config_text.p);
     put_text(x, "config_sha256", t->config_sha256);

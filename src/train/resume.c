@@ -71,9 +71,9 @@ static bool text_is(const struct str *s, const char *text)
 static int check_inputs(struct trainer *t, const struct checkpoint_head *h, const char *path,
                         struct err *e)
 {
-    int code = base_hash(t, e);
+    int code = inputs_base_hash(&t->inputs, &t->setup.model, e);
     if (code) return code;
-    if (!text_is(&h->base_sha256, t->base_sha256)) {
+    if (!text_is(&h->base_sha256, t->inputs.base_sha256)) {
         return err_set(e, "%s: was made with another base model (its files' SHA-256 differ)", path);
     }
     if (!text_is(&h->data_sha256, t->data_sha256)) {

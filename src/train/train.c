@@ -1,30 +1,26 @@
-#include "src/train/start.h"
 #include "src/train/train.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "src/base/fingerprint.h"
 #include "src/base/machine.h"
 #include "src/base/stop.h"
 #include "src/formats/h5.h"
 #include "src/model/cost.h"
 #include "src/model/notices.h"
-#include "src/train/budget.h"
+#include "src/train/prepare.h"
+#include "src/train/ranks.h"
 #include "src/train/trainer.h"
 
 static const uint64_t NEVER = UINT64_MAX;
 
-int base_hash(struct trainer *t, struct err *e)
+static bool stop_asked_by_signal(void *context)
 {
-    if (*t->base_sha256) return 0;
-    const struct llama *m = &t->setup.model;
-    int code = inputs_wait(&t->inputs, e);
-    if (!code) code = base_digest(t->base_sha256, m->files, t->inputs.sha256, m->n_files, e);
-    if (!code) code = fingerprint_files(t->base_fingerprint, m->files, m->n_files, e);
-    return code;
+    (void)context;
+    return stop_requested();
 }
+static const struct stop stop = { .asked = stop_asked_by_signal };
 
 /* ---- saving ----------------------------------------------------------------------------------- */
 
@@ -43,7 +39,7 @@ static struct checkpoint checkpoint_of(struct trainer *t)
         .v = t->learner.v,
         .loss = t->loss,
         .config = t->config_text.p,
-        .base_sha256 = t->base_sha256,
+        .base_sha256 = t->inputs.base_sha256,
         .data_sha256 = t->data_sha256,
         .isa = t->learner.net.k->isa,
         .gemm = t->learner.net.k->gemm,
@@ -61,8 +57,8 @@ static int publish(struct trainer *t, const char *name, double eval_loss, struct
     struct adapter_notes notes = {
         .template = (char *)(uintptr_t) template,
         .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
-        .base_sha256 = t->base_sha256,
-        .base_fingerprint = t->base_fingerprint,
+        .base_sha256 = t->inputs.base_sha256,
+        .base_fingerprint = t->inputs.base_fingerprint,
         .base_path = c->model.path,
         .data_sha256 = t->data_sha256,
         .step = t->step,
@@ -87,7 +83,7 @@ static int save(struct trainer *t, struct err *e)
     char path[PATH_BYTES];
     double start = term_now_s();
     struct checkpoint c = checkpoint_of(t);
-    int code = base_hash(t, e);
+    int code = inputs_base_hash(&t->inputs, &t->setup.model, e);
     if (!code) code = metrics_sync(&t->metrics, e);
     if (!code) manifest_drop_checkpoint(t);
     if (!code) code = publish(t, "adapter", t->eval_loss, e);
@@ -127,9 +123,9 @@ static int validate(struct trainer *t, struct err *e)
 {
     struct evaluation v;
     double start = term_now_s();
-    bool done = evaluate(&v, &t->learner.net, &t->validation);
+    bool done = evaluate(&v, t->learner.objective, &t->learner.net, &t->validation, &stop);
     t->time.evaluation += term_now_s() - start;
-    if (!done) return err_set(e, "stopped by %s", stop_reason()), ERR_STOPPED;
+    if (!done) return ERR_STOPPED;
     t->eval_pending = false;
     t->eval_loss = v.loss;
     if (!isfinite(v.loss)) {
@@ -147,7 +143,7 @@ static int validate(struct trainer *t, struct err *e)
     t->best_loss = v.loss;
     t->best_step = t->step;
     start = term_now_s();
-    code = base_hash(t, e);
+    code = inputs_base_hash(&t->inputs, &t->setup.model, e);
     if (!code) code = publish(t, "best", v.loss, e);
     if (!code) code = manifest_write(t, "running", NULL, e);
     t->time.checkpoints += term_now_s() - start;
@@ -210,12 +206,17 @@ static int one_step(struct trainer *t, struct err *e)
     return metrics_step(&t->metrics, &m, e);
 }
 
-/* Whether another step and a checkpoint would no longer fit into --max-hours (99 % of it, as other
- * programs of the field have it). */
+/* Of --max-hours, as other programs of the field have it; how much longer than the slowest one a step
+ * may take; and seconds for a checkpoint, the first of which waits for the base's hashes. */
+static const double share_of_hours = 0.99, slower_step = 1.2;
+static const double first_save_s = 10, later_save_s = 5;
+
+/* Whether another step and a checkpoint would no longer fit into --max-hours. */
 static bool time_is_up(const struct trainer *t)
 {
-    double limit = t->options->max_hours * 3600 * 0.99;
-    double needed = 1.2 * t->slowest_step_s + (t->saved_step == NEVER ? 10 : 5);
+    double limit = t->options->max_hours * 3600 * share_of_hours;
+    double save_s = t->saved_step == NEVER ? first_save_s : later_save_s;
+    double needed = slower_step * t->slowest_step_s + save_s;
     return limit > 0 && term_now_s() - t->time.start + needed > limit;
 }
 
@@ -227,52 +228,38 @@ static int loop(struct trainer *t, struct err *e)
         if (!code && save_due(t)) code = save(t, e);
         if (code || t->step == t->total) return code;
         if (time_is_up(t)) stop_for_time();
-        code = stop_requested() ? (err_set(e, "stopped by %s", stop_reason()), ERR_STOPPED)
-                                : one_step(t, e);
+        code = ranks_agree(stop_requested() ? ERR_STOPPED : 0, e);
+        if (!code) code = one_step(t, e);
     }
 }
 
 /* ---- beginning and end ------------------------------------------------------------------------ */
 
-static int prepare_learner(struct trainer *t, struct err *e)
+static int open_learner(struct trainer *t, struct err *e)
 {
-    const struct config *c = t->config;
-    const struct kernels *k;
-    struct adapter from = { 0 };
-    bool loaded = c->adapter.init_from != NULL;
-    int code = setup_kernels(&k, e);
-    if (!code && loaded) code = start_adapter(&from, c, &t->setup, e);
-    const struct adapter *start = loaded ? &from : NULL;
-    const struct dataset *d = &t->setup.data;
-    if (!code) {
-        code = learner_plan(&t->learner, c, &t->setup.model, start, &d->train, &d->validation, k,
-                            budget_bytes(c, budget_other_bytes(&t->setup)), e);
-    }
-    if (!code) code = learner_map(&t->learner, c, start, e);
-    if (!code && d->validation.n) {
-        const struct batch *b = &t->learner.batch;
-        code = batch_init(&t->validation, &d->validation, b->batch_size, b->pass_tokens, b->share,
-                          e);
-    }
-    adapter_free(&from);
-    return code;
+    const struct examples *validation = &t->setup.data.validation;
+    const struct batch *b = &t->learner.batch;
+    int code = prepare_learner(&t->learner, &t->setup, t->config, true, e);
+    t->learner.stop = &stop;
+    if (code || !validation->n) return code;
+    return batch_init(&t->validation, validation, b->batch_size, b->pass_tokens, b->share, e);
 }
 
-static int prepare_schedule(struct trainer *t, struct err *e)
+static int open_course(struct trainer *t, struct err *e)
 {
-    const struct config *c = t->config;
-    int code = setup_sampler(&t->sampler, &t->setup, c, e);
+    struct course k = { 0 };
+    int code = prepare_course(&k, &t->setup, t->config, e);
     if (code) return code;
-    size_t n = t->sampler.n;
-    t->steps_per_epoch = schedule_steps_per_epoch(c, n);
-    t->total = schedule_steps(c, t->steps_per_epoch);
-    t->schedule = schedule_of(c, t->total);
-    t->order = mem_alloc(n, sizeof *t->order, e);
+    t->sampler = k.sampler;
+    t->steps_per_epoch = k.steps_per_epoch;
+    t->total = k.total;
+    t->schedule = k.schedule;
+    t->order = mem_alloc(t->sampler.n, sizeof *t->order, e);
     t->loss = mem_alloc(t->total, sizeof *t->loss, e);
     t->best_loss = t->eval_loss = NAN;
     t->saved_step = NEVER;
     if (!t->order || !t->loss) return e->code;
-    return t->options->resume == RESUME_NEVER ? schedule_check(&t->schedule, c, e) : 0;
+    return t->options->resume == RESUME_NEVER ? schedule_check(&t->schedule, t->config, e) : 0;
 }
 
 static int write_config(struct trainer *t, struct err *e)
@@ -326,13 +313,9 @@ static int check_room(const struct trainer *t, struct err *e)
 /* Everything that can be told about output.dir before anything is made. */
 static int check_directory(const struct trainer *t, struct err *e)
 {
-    const struct config *c = t->config;
-    if (dir_exists(c->model.path) && path_within(c->output.dir, c->model.path)) {
-        return config_error(e, c, "output.dir", "lies inside the base model %s", c->model.path);
-    }
-    int code = rundir_look(c->output.dir, c->file, e);
+    int code = prepare_directory(t->config, e);
     if (!code) code = resume_may_begin(t, e);
-    return code ? config_prefix(e, c, "output.dir", 0) : 0;
+    return code ? config_prefix(e, t->config, "output.dir", 0) : 0;
 }
 
 /* An adapter follows the umask: only the directory keeps others from it, and one that was there
@@ -389,8 +372,8 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
     if (code) return code;
     hex_of(t->data_sha256, t->setup.data.sha256);
     code = inputs_begin(&t->inputs, c, &t->setup, e);
-    if (!code) code = prepare_learner(t, e);
-    if (!code) code = prepare_schedule(t, e);
+    if (!code) code = open_learner(t, e);
+    if (!code) code = open_course(t, e);
     if (code) return code;
     code = rundir_open(&t->dir, c->output.dir, c->output.private, e);
     if (code) return config_prefix(e, c, "output.dir", 0);
@@ -408,18 +391,19 @@ static int prepare(struct trainer *t, bool *finished, struct err *e)
 /* The state of the last completed step, so that nothing is lost. */
 static int save_stopped(struct trainer *t, struct err *e)
 {
-    struct err why = *e;
+    char why[64];
+    snprintf(why, sizeof why, "stopped by %s", stop_reason());
     if (t->saved_step != t->step) {
         int code = save(t, e);
         if (code) return code;
     }
-    int code = manifest_write(t, "stopped", why.msg, e);
+    int code = manifest_write(t, "stopped", why, e);
     if (code) return code;
     err_set(e,
             "%s after step %llu of %llu; the checkpoint is written; to go on: the same command "
             "with --resume auto",
-            why.msg, (unsigned long long)t->step, (unsigned long long)t->total);
-    return e->code = ERR_STOPPED;
+            why, (unsigned long long)t->step, (unsigned long long)t->total);
+    return ERR_STOPPED;
 }
 
 static void warn_of_licence(struct trainer *t)
@@ -432,7 +416,7 @@ static void warn_of_licence(struct trainer *t)
 static void note_failure(struct trainer *t, const struct err *e)
 {
     struct err ignored;
-    base_hash(t, &ignored); /* what failed is worth its hashes */
+    inputs_base_hash(&t->inputs, &t->setup.model, &ignored); /* what failed is worth its hashes */
     manifest_write(t, "failed", e->msg, &ignored);
 }
 

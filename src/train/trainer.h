@@ -54,8 +54,7 @@ struct trainer {
 
     struct inputs inputs;
     struct manifest manifest;
-    char base_sha256[SHA256_HEX], base_fingerprint[SHA256_HEX], data_sha256[SHA256_HEX],
-        config_sha256[SHA256_HEX];
+    char data_sha256[SHA256_HEX], config_sha256[SHA256_HEX];
 };
 
 /* Refuses a directory that holds a run when none is to go on; changes nothing (resume.c). */
@@ -64,9 +63,6 @@ int resume_may_begin(const struct trainer *t, struct err *e);
 /* Decide what to go on from (resume.c). After it t->step etc. are those of the checkpoint, or 0.
  * *finished: the run is complete, there is nothing to do. */
 int resume_from(struct trainer *t, bool *finished, struct err *e);
-
-/* Wait for the hashes of the inputs (train.c). */
-int base_hash(struct trainer *t, struct err *e);
 
 /* What a person sees (report.c). */
 void report_header(struct trainer *t);

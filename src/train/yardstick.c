@@ -5,7 +5,7 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 
-enum { ROWS = 512, WIDEST = 2048 };
+enum { ROWS = 512, WIDEST = 2048, FMA_REPEATS = 10000000 };
 static const double sample_s = 0.1;
 
 static size_t at_most(size_t n, size_t most)
@@ -52,7 +52,7 @@ double yardstick_fma(const struct kernels *k)
 {
     double best = 0;
     for (int sample = 0; sample < 3; sample++) {
-        double start = term_now_s(), flops = k->fma_flops(10000000);
+        double start = term_now_s(), flops = k->fma_flops(FMA_REPEATS);
         double rate = flops / (term_now_s() - start);
         if (rate > best) best = rate;
     }

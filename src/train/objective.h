@@ -1,0 +1,38 @@
+/* What a run makes small. An objective is a row of the table in objective.c; step, evaluation and loop
+ * know nothing else of it.
+ *
+ * A pass goes forward `sweeps` times. After each sweep head() makes of the last block's output what the
+ * objective wants to know; after the last one that is the pass's loss and, in a step, the gradient of
+ * its logits, from which the pass goes back. What an earlier sweep found lives on in the pass: a
+ * target's weight is a real number that the objective may set, negative too. */
+#ifndef LORAC_TRAIN_OBJECTIVE_H
+#define LORAC_TRAIN_OBJECTIVE_H
+
+#include "src/model/network.h"
+
+/* What an example has to have. */
+enum objective_needs {
+    OBJECTIVE_TARGETS, /* tokens to learn */
+    OBJECTIVE_PAIRS,   /* a chosen and a rejected answer to the same prompt */
+};
+
+struct objective {
+    const char *name;
+    size_t sweeps;
+    enum objective_needs needs;
+    /* What the sum of the passes' losses is divided by. */
+    double (*size)(const struct batch *b);
+    /* After sweep number `sweep` of pass p: its loss, of which the last sweep's counts. `backward`
+     * (of the last sweep): n->dh = gradient of scale * loss as well. */
+    double (*head)(struct network *n, struct pass *p, size_t sweep, real scale, bool backward);
+};
+
+/* NULL: there is none of that name. */
+const struct objective *objective_named(const char *name);
+
+/* Take the pass forward, all sweeps. *loss = its loss; with `backward` network_backward() may follow.
+ * False when `stop` wished it. */
+bool objective_forward(double *loss, const struct objective *o, struct network *n, struct pass *p,
+                       real scale, bool backward, const struct stop *stop);
+
+#endif
