@@ -106,8 +106,8 @@ static int write_tensors(struct gguf_writer *w, struct weights *list, const stru
     if (has_divisors(s)) gguf_put_tensor(w, "rope_freqs.weight", DTYPE_F32, 1, &half);
     for (size_t i = 0; i < list->n; i++) {
         const struct weight *t = &list->at[i];
-        uint64_t dims[2] = { t->norm ? t->cols : t->rows, t->cols };
-        gguf_put_tensor(w, t->name, t->type, t->norm ? 1 : 2, dims);
+        uint64_t dims[2] = { t->vector ? t->cols : t->rows, t->cols };
+        gguf_put_tensor(w, t->name, t->type, t->vector ? 1 : 2, dims);
     }
     int code = gguf_writer_data(w, e);
     if (!code && has_divisors(s)) {

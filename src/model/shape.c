@@ -455,9 +455,3 @@ void shape_rope_frequencies(double *freq, const struct shape *s)
         freq[j] = f;
     }
 }
-
-size_t shape_linear_params(const struct shape *s)
-{
-    size_t q = s->H * s->D, kv = s->G * s->D;
-    return s->layers * (2 * s->C * q + 2 * s->C * kv + 3 * s->C * s->F);
-}

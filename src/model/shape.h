@@ -40,7 +40,4 @@ void shape_to_config(struct str *out, const struct shape *s, const char *dtype, 
 /* Frequencies of the D/2 planes after scaling, in double. */
 void shape_rope_frequencies(double *freq, const struct shape *s);
 
-/* Parameters of the frozen linear layers of all layers together (without embedding and head). */
-size_t shape_linear_params(const struct shape *s);
-
 #endif
