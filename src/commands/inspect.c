@@ -13,6 +13,7 @@
 #include "src/data/template.h"
 #include "src/formats/h5.h"
 #include "src/formats/peft.h"
+#include "src/model/tensors.h"
 #include "src/train/checkpoint.h"
 #include "src/train/base_match.h"
 
@@ -70,8 +71,7 @@ void inspect_add_shape(struct facts *f, const struct shape *s)
 {
     static const char *const scaling[] = { "none", "linear", "llama3", "by rope_freqs" };
     char text[HUMAN_BYTES];
-    size_t params = shape_linear_params(s) + s->V * s->C * (s->tied ? 1 : 2) +
-                    (2 * s->layers + 1) * s->C;
+    size_t params = model_params(s);
     facts_add(f, "parameters", json_integer((json_int_t)params), "%s",
               human_count(text, (double)params));
     facts_count(f, "layers", s->layers);
