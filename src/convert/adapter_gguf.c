@@ -24,13 +24,13 @@ static size_t source_row(const struct shape *s, enum module m, size_t row)
 
 /* ---- reading ---------------------------------------------------------------------------------- */
 
-static int check_kind(const struct gguf *g, struct err *e)
+static int check_kind(const struct gguf *g, const struct shape *s, struct err *e)
 {
-    static const struct {
+    const struct {
         const char *key, *wanted;
     } rows[] = {
         { "general.type", "adapter" },
-        { "general.architecture", "llama" },
+        { "general.architecture", family_table[s->family].gguf },
         { "adapter.type", "lora" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -154,7 +154,7 @@ static int load(struct adapter *a, const struct gguf *g, const struct shape *s, 
     double alpha = 0;
     unsigned targets = 0;
     size_t r = 0;
-    int code = check_kind(g, e);
+    int code = check_kind(g, s, e);
     if (!code) code = gguf_get_double(&alpha, g, "adapter.lora.alpha", true, e);
     if (!code) code = find_pairs(g, s, &targets, &r, e);
     if (!code && alpha < 0) {
@@ -231,7 +231,8 @@ static void put_notes(struct gguf_writer *w, const struct adapter_notes *notes)
 static void put_header(struct gguf_writer *w, const struct adapter *a,
                        const struct adapter_notes *notes)
 {
-    gguf_put_string(w, "general.architecture", "llama", 5);
+    const char *family = family_table[a->shape.family].gguf;
+    gguf_put_string(w, "general.architecture", family, strlen(family));
     gguf_put_string(w, "general.type", "adapter", 7);
     gguf_put_string(w, "adapter.type", "lora", 4);
     gguf_put_f32(w, "adapter.lora.alpha", (float)(a->scale * (double)a->r));

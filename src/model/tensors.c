@@ -66,8 +66,7 @@ size_t module_cols(const struct shape *s, enum module m)
 
 static bool is_turned(const struct tensor_row *r, const struct shape *s)
 {
-    (void)s;
-    return r->order == ORDER_TURNED;
+    return r->order == ORDER_TURNED && family_has(s->family, INTERLEAVED);
 }
 
 bool module_turned(const struct shape *s, enum module m)
