@@ -595,7 +595,7 @@ static void check_weight(struct weights *w, size_t i, const double *delta)
         size_t in_head = r % hd, from = r;
         if (t->meta_rows) from = r - in_head + in_head / 2 + (in_head % 2) * (hd / 2);
         if (t->matrix) w->k->widen(row, t->matrix, from, 0, t->cols);
-        if (t->norm) memcpy(row, t->norm, t->cols * sizeof *row);
+        if (t->vector) memcpy(row, t->vector, t->cols * sizeof *row);
         for (size_t c = 0; c < t->cols; c++) {
             double want = (double)row[c] + (delta ? delta[from * t->cols + c] : 0);
             double found = stored(out.at, t->type, r * t->cols + c);
@@ -623,7 +623,7 @@ static void check_merged(struct golden *g, const struct adapter *a, enum weight_
         const struct weight *t = &w.at[i];
         bool touched = a && t->module >= 0 && adapter_has(a, (enum module)t->module);
         if (touched) effect_of(delta, a, t->layer, (enum module)t->module);
-        bool gguf_norm = names == WEIGHT_NAMES_GGUF && t->norm;
+        bool gguf_norm = names == WEIGHT_NAMES_GGUF && t->vector;
         assert_int_equal(t->type, gguf_norm ? DTYPE_F32 : type);
         check_weight(&w, i, touched ? delta : NULL);
         changed += touched;

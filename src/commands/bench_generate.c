@@ -6,6 +6,7 @@
 #include "src/base/rng.h"
 #include "src/commands/bench.h"
 #include "src/model/generate.h"
+#include "src/model/tensors.h"
 
 enum {
     PROMPT = 32,
@@ -28,18 +29,20 @@ struct speaker {
     int32_t token;
 };
 
-static size_t module_bytes(const struct shape *s, int m, enum dtype type)
+static size_t bytes_of(const struct tensor_walk *w, enum dtype type)
 {
-    return module_rows(s, (enum module)m) * dtype_bytes(type, module_cols(s, (enum module)m));
+    return w->row->kind == KIND_MATRIX ? w->rows * dtype_bytes(type, w->cols) : 0;
 }
 
 static size_t layer_bytes(const struct shape *s, enum dtype type)
 {
     size_t bytes = 0;
-    for (int m = 0; m < MODULES; m++) bytes += module_bytes(s, m, type);
+    for (struct tensor_walk w = tensor_walk(s); tensor_next(&w);)
+        if (w.row->scope == SCOPE_BLOCK && w.layer == 0) bytes += bytes_of(&w, type);
     return bytes;
 }
 
+/* Of the embedding one row is read. */
 static size_t token_bytes(const struct shape *s, enum dtype type)
 {
     return s->layers * layer_bytes(s, type) + s->V * dtype_bytes(type, s->C);
@@ -77,24 +80,25 @@ static int speaker_open(struct speaker *s, const struct bench *b, enum dtype typ
     s->bytes = m->weight_bytes = token_bytes(shape, type);
     m->layer = mem_alloc(shape->layers, sizeof *m->layer, e);
     s->weights = mem_alloc(s->bytes, 1, e);
-    s->ones = mem_alloc(shape->C, sizeof(real), e);
+    size_t ones = tensor_vector_values(shape);
+    s->ones = mem_alloc(ones, sizeof(real), e);
     if (!m->layer || !s->weights || !s->ones) return e->code;
     fill(s->weights, s->bytes, type);
-    for (size_t i = 0; i < shape->C; i++) s->ones[i] = 1;
+    for (size_t i = 0; i < ones; i++) s->ones[i] = 1;
+    shape->tied =
+        true; /* one matrix for both: the other way, too, one row of the embedding is read */
     const char *at = s->weights;
-    for (size_t l = 0; l < shape->layers; l++) {
-        m->layer[l].norm1 = m->layer[l].norm2 = s->ones;
-        for (int i = 0; i < MODULES; i++) {
-            m->layer[l].w[i] = (struct matrix){ .data = at,
-                                                .type = type,
-                                                .rows = module_rows(shape, (enum module)i),
-                                                .cols = module_cols(shape, (enum module)i) };
-            at += module_bytes(shape, i, type);
+    for (struct tensor_walk w = tensor_walk(shape); tensor_next(&w);) {
+        void *slot = tensor_slot(m, &w);
+        if (w.row->kind == KIND_MATRIX) {
+            *(struct matrix *)slot =
+                (struct matrix){ .data = at, .type = type, .rows = w.rows, .cols = w.cols };
+        } else {
+            *(const real **)slot = s->ones;
         }
+        at += bytes_of(&w, type);
     }
-    m->norm = s->ones;
-    m->head = (struct matrix){ .data = at, .type = type, .rows = shape->V, .cols = shape->C };
-    m->embedding = m->head;
+    m->head = m->embedding;
     return generator_init(&s->generator, m, NULL, b->k, 1, PROMPT, KEYS, e);
 }
 

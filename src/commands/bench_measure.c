@@ -9,7 +9,7 @@
 #include "src/base/rng.h"
 #include "src/base/term.h"
 #include "src/commands/bench.h"
-#include "src/model/llama.h"
+#include "src/model/tensors.h"
 
 enum { LIMIT_SAMPLES = 7, TRIES = 4 };
 static const double sample_s = 0.12, quick_s = 0.03, foreign_most = 0.05;

@@ -13,6 +13,7 @@
 #include "src/data/template.h"
 #include "src/formats/h5.h"
 #include "src/formats/peft.h"
+#include "src/model/tensors.h"
 #include "src/train/checkpoint.h"
 #include "src/train/base_match.h"
 
@@ -70,8 +71,7 @@ void inspect_add_shape(struct facts *f, const struct shape *s)
 {
     static const char *const scaling[] = { "none", "linear", "llama3", "by rope_freqs" };
     char text[HUMAN_BYTES];
-    size_t params = shape_linear_params(s) + s->V * s->C * (s->tied ? 1 : 2) +
-                    (2 * s->layers + 1) * s->C;
+    size_t params = model_params(s);
     facts_add(f, "parameters", json_integer((json_int_t)params), "%s",
               human_count(text, (double)params));
     facts_count(f, "layers", s->layers);
@@ -267,25 +267,27 @@ static bool is_text(const char *text, size_t n, const char *wanted)
 int inspect_gguf(struct facts *f, const char *path, struct err *e)
 {
     struct gguf g;
-    const char *type = "model", *family = "llama";
-    size_t n = 5, length = 5;
+    const char *type = "model", *architecture = "";
+    size_t n = 5, length = 0;
+    enum family family;
     int code = gguf_open(&g, path, e);
     if (code) return code;
     code = gguf_get_string(&type, &n, &g, "general.type", false, e);
-    if (!code) code = gguf_get_string(&family, &length, &g, "general.architecture", false, e);
-    bool adapter = is_text(type, n, "adapter"), llama = is_text(family, length, "llama");
+    if (!code) code = gguf_get_string(&architecture, &length, &g, "general.architecture", false, e);
+    bool adapter = is_text(type, n, "adapter");
+    bool known = !length || family_of_gguf(&family, architecture, length);
     bool vocabulary = !g.n_tensors;
     if (!code && adapter) {
         code = inspect_gguf_adapter(f, &g, e);
     } else if (!code && vocabulary) {
         facts_text(f, "kind", "vocabulary without a model (GGUF)");
         inspect_add_tokenizer(f, path);
-    } else if (!code && !llama) {
-        facts_text(f, "architecture", err_quote(family, length));
+    } else if (!code && !known) {
+        facts_text(f, "architecture", err_quote(architecture, length));
         inspect_unusable(f, "model of another family (GGUF)", "lorac computes Llama models alone");
     }
     gguf_close(&g);
-    return code || adapter || vocabulary || !llama ? code : inspect_model(f, path, e);
+    return code || adapter || vocabulary || !known ? code : inspect_model(f, path, e);
 }
 
 /* ---- runs and what they leave ----------------------------------------------------------------- */

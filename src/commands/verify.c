@@ -9,6 +9,7 @@
 #include "src/base/mem.h"
 #include "src/commands/inspect.h"
 #include "src/formats/h5.h"
+#include "src/model/tensors.h"
 #include "src/train/checkpoint.h"
 #include "src/train/publish.h"
 #include "src/train/setup.h"
@@ -96,7 +97,7 @@ static size_t count_bad(const struct matrix *w, const struct kernels *k, real *r
     return bad;
 }
 
-static size_t count_bad_norm(const real *x, size_t n)
+static size_t count_bad_vector(const real *x, size_t n)
 {
     size_t bad = 0;
     for (size_t i = 0; i < n; i++) bad += !isfinite(x[i]);
@@ -107,17 +108,15 @@ int verify_model(struct facts *f, const struct llama *m, struct err *e)
 {
     const struct kernels *k;
     const struct shape *s = &m->shape;
-    size_t widest = s->C > s->F ? s->C : s->F, bad = 0;
-    if (s->H * s->D > widest) widest = s->H * s->D;
+    size_t widest = 0, bad = 0;
+    for (struct tensor_walk at = tensor_walk(s); tensor_next(&at);)
+        if (at.cols > widest) widest = at.cols;
     int code = setup_kernels(&k, e);
     real *row = code ? NULL : mem_alloc((size_t)omp_get_max_threads() * widest, sizeof *row, e);
     if (!row) return e->code;
-    bad += count_bad(&m->embedding, k, row) + count_bad_norm(m->norm, s->C);
-    if (!s->tied) bad += count_bad(&m->head, k, row);
-    for (size_t l = 0; l < s->layers; l++) {
-        const struct layer_weights *w = &m->layer[l];
-        for (int i = 0; i < MODULES; i++) bad += count_bad(&w->w[i], k, row);
-        bad += count_bad_norm(w->norm1, s->C) + count_bad_norm(w->norm2, s->C);
+    for (struct tensor_walk at = tensor_walk(s); tensor_next(&at);) {
+        struct tensor_values v = tensor_values(m, &at);
+        bad += v.matrix ? count_bad(v.matrix, k, row) : count_bad_vector(v.vector, at.cols);
     }
     mem_free(row);
     if (bad) {

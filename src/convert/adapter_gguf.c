@@ -6,6 +6,7 @@
 
 #include "src/base/mem.h"
 #include "src/formats/gguf.h"
+#include "src/model/tensors.h"
 #include "src/train/publish.h"
 
 enum { NAME_BYTES = 96 };
@@ -16,22 +17,20 @@ static void part_name(char out[NAME_BYTES], size_t layer, enum module m, char pa
 }
 
 /* The row, in Hugging Face's order, that lies in the file as row `row` (kernels/types.h: meta_head). */
-static size_t source_row(enum module m, size_t head, size_t row)
+static size_t source_row(const struct shape *s, enum module m, size_t row)
 {
-    if (m != Q_PROJ && m != K_PROJ) return row;
-    size_t i = row % head;
-    return row - i + (i % 2) * (head / 2) + i / 2;
+    return module_turned(s, m) ? tensor_turned_row(row, s->D) : row;
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */
 
-static int check_kind(const struct gguf *g, struct err *e)
+static int check_kind(const struct gguf *g, const struct shape *s, struct err *e)
 {
-    static const struct {
+    const struct {
         const char *key, *wanted;
     } rows[] = {
         { "general.type", "adapter" },
-        { "general.architecture", "llama" },
+        { "general.architecture", family_table[s->family].gguf },
         { "adapter.type", "lora" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -146,7 +145,7 @@ static void load_pair(struct adapter *a, const struct pair *p, size_t layer, enu
     real *A = adapter_a(a, a->params, layer, m), *B = adapter_b(a, a->params, layer, m);
     for (size_t i = 0; i < r; i++) widen_row(A + i * cols, p->a, i, 1);
     for (size_t i = 0; i < p->b->dims[0]; i++)
-        widen_row(B + source_row(m, a->shape.D, i) * a->r, p->b, i, weight * scale / a->scale);
+        widen_row(B + source_row(&a->shape, m, i) * a->r, p->b, i, weight * scale / a->scale);
 }
 
 static int load(struct adapter *a, const struct gguf *g, const struct shape *s, double weight,
@@ -155,7 +154,7 @@ static int load(struct adapter *a, const struct gguf *g, const struct shape *s, 
     double alpha = 0;
     unsigned targets = 0;
     size_t r = 0;
-    int code = check_kind(g, e);
+    int code = check_kind(g, s, e);
     if (!code) code = gguf_get_double(&alpha, g, "adapter.lora.alpha", true, e);
     if (!code) code = find_pairs(g, s, &targets, &r, e);
     if (!code && alpha < 0) {
@@ -232,7 +231,8 @@ static void put_notes(struct gguf_writer *w, const struct adapter_notes *notes)
 static void put_header(struct gguf_writer *w, const struct adapter *a,
                        const struct adapter_notes *notes)
 {
-    gguf_put_string(w, "general.architecture", "llama", 5);
+    const char *family = family_table[a->shape.family].gguf;
+    gguf_put_string(w, "general.architecture", family, strlen(family));
     gguf_put_string(w, "general.type", "adapter", 7);
     gguf_put_string(w, "adapter.type", "lora", 4);
     gguf_put_f32(w, "adapter.lora.alpha", (float)(a->scale * (double)a->r));
@@ -267,7 +267,7 @@ static int put_pair(struct gguf_writer *w, const struct adapter *a, size_t layer
     for (size_t i = 0; !code && i < a->r; i++) code = put_row(w, row, A + i * cols, cols, e);
     if (!code) code = gguf_writer_pad(w, e);
     for (size_t i = 0; !code && i < rows; i++)
-        code = put_row(w, row, B + source_row(m, a->shape.D, i) * a->r, a->r, e);
+        code = put_row(w, row, B + source_row(&a->shape, m, i) * a->r, a->r, e);
     return code ? code : gguf_writer_pad(w, e);
 }
 

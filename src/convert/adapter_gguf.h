@@ -1,6 +1,6 @@
 /* llama.cpp's adapter files. Source: ggml-org/llama.cpp, convert_lora_to_gguf.py, src/llama-adapter.cpp.
  *
- *     general.type "adapter", general.architecture "llama", adapter.type "lora", adapter.lora.alpha
+ *     general.type "adapter", general.architecture of the family, adapter.type "lora", adapter.lora.alpha
  *     blk.N.MODULE.weight.lora_a (r, in), .lora_b (out, r), rows of q and k in the order that rotates
  *     neighbouring pairs
  *

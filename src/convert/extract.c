@@ -5,6 +5,7 @@
 
 #include "src/base/mem.h"
 #include "src/base/rng.h"
+#include "src/model/tensors.h"
 
 enum { OVERSAMPLE = 10, ROUNDS = 3, SWEEPS = 40 };
 
@@ -259,13 +260,14 @@ static void add_rows(double *squares, double *base_squares, struct work *w, cons
 static double elsewhere(struct work *w, const struct llama *tuned, const struct llama *base)
 {
     double squares = 0, all = 0;
-    size_t C = base->shape.C;
-    add_rows(&squares, &all, w, &tuned->embedding, &base->embedding);
-    add_rows(&squares, &all, w, &tuned->head, &base->head);
-    add_norm(&squares, &all, tuned->norm, base->norm, C);
-    for (size_t l = 0; l < base->shape.layers; l++) {
-        add_norm(&squares, &all, tuned->layer[l].norm1, base->layer[l].norm1, C);
-        add_norm(&squares, &all, tuned->layer[l].norm2, base->layer[l].norm2, C);
+    for (struct tensor_walk at = tensor_walk(&base->shape); tensor_next(&at);) {
+        struct tensor_values x = tensor_values(tuned, &at), y = tensor_values(base, &at);
+        if (at.module >= 0) continue;
+        if (x.matrix) {
+            add_rows(&squares, &all, w, x.matrix, y.matrix);
+        } else {
+            add_norm(&squares, &all, x.vector, y.vector, at.cols);
+        }
     }
     return all > 0 ? sqrt(squares / all) : 0;
 }

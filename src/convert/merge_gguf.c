@@ -12,27 +12,6 @@
 
 /* ---- metadata --------------------------------------------------------------------------------- */
 
-static void put_shape(struct gguf_writer *w, const struct shape *s)
-{
-    gguf_put_string(w, "general.architecture", "llama", 5);
-    gguf_put_u32(w, "llama.context_length", (uint32_t)s->context);
-    gguf_put_u32(w, "llama.embedding_length", (uint32_t)s->C);
-    gguf_put_u32(w, "llama.block_count", (uint32_t)s->layers);
-    gguf_put_u32(w, "llama.feed_forward_length", (uint32_t)s->F);
-    gguf_put_u32(w, "llama.attention.head_count", (uint32_t)s->H);
-    gguf_put_u32(w, "llama.attention.head_count_kv", (uint32_t)s->G);
-    gguf_put_u32(w, "llama.attention.key_length", (uint32_t)s->D);
-    gguf_put_u32(w, "llama.attention.value_length", (uint32_t)s->D);
-    gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", (float)s->norm_eps);
-    gguf_put_u32(w, "llama.rope.dimension_count", (uint32_t)s->D);
-    gguf_put_f32(w, "llama.rope.freq_base", (float)s->rope_theta);
-    gguf_put_u32(w, "llama.vocab_size", (uint32_t)s->V);
-    if (s->scaling == ROPE_LINEAR) {
-        gguf_put_string(w, "llama.rope.scaling.type", "linear", 6);
-        gguf_put_f32(w, "llama.rope.scaling.factor", (float)s->factor);
-    }
-}
-
 /* The adapters that are in it: merging one of them again is then noticed. */
 static void put_merged(struct gguf_writer *w, const struct digest_list *l)
 {
@@ -106,8 +85,8 @@ static int write_tensors(struct gguf_writer *w, struct weights *list, const stru
     if (has_divisors(s)) gguf_put_tensor(w, "rope_freqs.weight", DTYPE_F32, 1, &half);
     for (size_t i = 0; i < list->n; i++) {
         const struct weight *t = &list->at[i];
-        uint64_t dims[2] = { t->norm ? t->cols : t->rows, t->cols };
-        gguf_put_tensor(w, t->name, t->type, t->norm ? 1 : 2, dims);
+        uint64_t dims[2] = { t->vector ? t->cols : t->rows, t->cols };
+        gguf_put_tensor(w, t->name, t->type, t->vector ? 1 : 2, dims);
     }
     int code = gguf_writer_data(w, e);
     if (!code && has_divisors(s)) {
@@ -147,7 +126,7 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
     if (llama_gguf(m)) {
         copy_metadata(w, llama_gguf(m), o);
     } else {
-        put_shape(w, &m->shape);
+        shape_to_gguf(w, &m->shape);
     }
     if (o->tok && puts_tokenizer(m, o)) {
         code = put_tokenizer(w, m, o, e);

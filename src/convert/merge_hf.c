@@ -29,8 +29,9 @@ static int write_shard(struct weights *w, size_t first, size_t last, const char 
         const struct weight *t = &w->at[i];
         entries[i - first] = (struct st_entry){ .name = t->name,
                                                 .type = t->type,
-                                                .rank = t->norm ? 1 : 2,
-                                                .dims = { t->norm ? t->cols : t->rows, t->cols } };
+                                                .rank = t->vector ? 1 : 2,
+                                                .dims = { t->vector ? t->cols : t->rows,
+                                                          t->cols } };
     }
     int code = st_writer_begin(&out, path, entries, last - first, 0666, e);
     mem_free(entries);

@@ -1,13 +1,12 @@
 #include "src/convert/synthetic.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
 #include "src/base/mem.h"
 #include "src/base/rng.h"
 #include "src/formats/safetensors.h"
-#include "src/model/llama.h"
+#include "src/model/tensors.h"
 
 #define LLAMA(L, c, f, h, g, d, v, ctx, is_tied)                                                   \
     {                                                                                              \
@@ -64,46 +63,29 @@ static int write_values(struct st_writer *w, uint32_t tensor, size_t n, bool nor
     return code;
 }
 
-static void add(struct st_entry *entries, char (*names)[96], size_t *n, const char *name,
-                size_t rows, size_t cols)
-{
-    snprintf(names[*n], 96, "%s", name);
-    entries[*n] = (struct st_entry){
-        .name = names[*n], .type = DTYPE_BF16, .rank = cols ? 2 : 1, .dims = { rows, cols }
-    };
-    ++*n;
-}
-
-static size_t list_tensors(struct st_entry *entries, char (*names)[96], const struct shape *s)
+static void list_tensors(struct st_entry *entries, char (*names)[TENSOR_NAME],
+                         const struct shape *s)
 {
     size_t n = 0;
-    char name[96];
-    add(entries, names, &n, "model.embed_tokens.weight", s->V, s->C);
-    for (size_t l = 0; l < s->layers; l++) {
-        for (int m = 0; m < MODULES; m++) {
-            snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, module_table[m].path);
-            add(entries, names, &n, name, module_rows(s, (enum module)m),
-                module_cols(s, (enum module)m));
-        }
-        snprintf(name, sizeof name, "model.layers.%zu.input_layernorm.weight", l);
-        add(entries, names, &n, name, s->C, 0);
-        snprintf(name, sizeof name, "model.layers.%zu.post_attention_layernorm.weight", l);
-        add(entries, names, &n, name, s->C, 0);
+    for (struct tensor_walk w = tensor_walk(s); tensor_next(&w); n++) {
+        bool vector = w.row->kind != KIND_MATRIX;
+        tensor_name(names[n], &w, false);
+        entries[n] = (struct st_entry){ .name = names[n],
+                                        .type = DTYPE_BF16,
+                                        .rank = vector ? 1 : 2,
+                                        .dims = { vector ? w.cols : w.rows, w.cols } };
     }
-    add(entries, names, &n, "model.norm.weight", s->C, 0);
-    if (!s->tied) add(entries, names, &n, "lm_head.weight", s->V, s->C);
-    return n;
 }
 
 static int write_model(const struct shape *s, const char *path, struct err *e)
 {
-    size_t most = s->layers * (MODULES + 2) + 3;
-    struct st_entry *entries = mem_alloc(most, sizeof *entries, e);
-    char(*names)[96] = mem_alloc(most, sizeof *names, e);
+    size_t n = tensor_count(s);
+    struct st_entry *entries = mem_alloc(n, sizeof *entries, e);
+    char(*names)[TENSOR_NAME] = mem_alloc(n, sizeof *names, e);
     struct st_writer w;
     int code = entries && names ? 0 : e->code;
     if (!code) {
-        size_t n = list_tensors(entries, names, s);
+        list_tensors(entries, names, s);
         code = st_writer_begin(&w, path, entries, n, 0666, e);
         if (!code) {
             for (size_t i = 0; !code && i < n; i++) {

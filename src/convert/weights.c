@@ -1,7 +1,6 @@
 #include "src/convert/weights.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "src/base/file.h"
@@ -10,20 +9,6 @@
 enum { BLOCK_BYTES = 16 << 20, F16_MAX = 65504 };
 
 /* ---- the list --------------------------------------------------------------------------------- */
-
-static struct weight *add(struct weights *w, const char *name, size_t rows, size_t cols,
-                          enum dtype type)
-{
-    struct weight *t = &w->at[w->n++];
-    *t = (struct weight){ .rows = rows, .cols = cols, .module = -1, .type = type };
-    snprintf(t->name, sizeof t->name, "%s", name);
-    return t;
-}
-
-static void add_norm(struct weights *w, const char *name, const real *norm, enum dtype type)
-{
-    add(w, name, 1, w->model->shape.C, type)->norm = norm;
-}
 
 /* What a matrix of this width is stored as: block types want whole blocks, and embedding and head,
  * where rounding costs most, keep 8 bits (llama.cpp's quantiser gives them more, too). */
@@ -34,51 +19,23 @@ static enum dtype type_for(enum dtype dtype, size_t cols, bool outer)
     return outer ? DTYPE_Q8_0 : dtype;
 }
 
-static void add_layer(struct weights *w, size_t l, bool gguf, enum dtype dtype, enum dtype norms)
-{
-    char name[96];
-    const struct layer_weights *layer = &w->model->layer[l];
-    for (int m = 0; m < MODULES; m++) {
-        if (m == Q_PROJ || m == GATE_PROJ) {
-            bool first = m == Q_PROJ;
-            if (gguf) {
-                snprintf(name, sizeof name, "blk.%zu.%s.weight", l,
-                         first ? "attn_norm" : "ffn_norm");
-            } else {
-                snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l,
-                         first ? "input_layernorm" : "post_attention_layernorm");
-            }
-            add_norm(w, name, first ? layer->norm1 : layer->norm2, norms);
-        }
-        if (gguf) {
-            snprintf(name, sizeof name, "blk.%zu.%s.weight", l, module_table[m].gguf);
-        } else {
-            snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, module_table[m].path);
-        }
-        const struct matrix *x = &layer->w[m];
-        struct weight *t = add(w, name, x->rows, x->cols, type_for(dtype, x->cols, false));
-        t->matrix = x;
-        t->layer = l;
-        t->module = m;
-        t->meta_rows = gguf && (m == Q_PROJ || m == K_PROJ);
-    }
-}
-
-static void add_matrix(struct weights *w, const char *name, const struct matrix *x,
-                       enum dtype dtype)
-{
-    add(w, name, x->rows, x->cols, type_for(dtype, x->cols, true))->matrix = x;
-}
-
 static void list(struct weights *w, bool gguf, enum dtype dtype)
 {
     const struct llama *m = w->model;
-    enum dtype norms = gguf ? DTYPE_F32 : dtype;
-    add_matrix(w, gguf ? "token_embd.weight" : "model.embed_tokens.weight", &m->embedding, dtype);
-    for (size_t l = 0; l < m->shape.layers; l++) add_layer(w, l, gguf, dtype, norms);
-    add_norm(w, gguf ? "output_norm.weight" : "model.norm.weight", m->norm, norms);
-    if (!m->shape.tied) {
-        add_matrix(w, gguf ? "output.weight" : "lm_head.weight", &m->head, dtype);
+    for (struct tensor_walk at = tensor_walk(&m->shape); tensor_next(&at);) {
+        struct weight *t = &w->at[w->n++];
+        struct tensor_values v = tensor_values(m, &at);
+        enum dtype vectors = gguf ? DTYPE_F32 : dtype;
+        bool outer = at.row->scope == SCOPE_MODEL;
+        *t = (struct weight){ .matrix = v.matrix,
+                              .vector = v.vector,
+                              .rows = at.rows,
+                              .cols = at.cols,
+                              .layer = at.layer,
+                              .module = at.module,
+                              .meta_rows = gguf && at.turned,
+                              .type = v.vector ? vectors : type_for(dtype, at.cols, outer) };
+        tensor_name(t->name, &at, gguf);
     }
 }
 
@@ -86,7 +43,7 @@ int weights_init(struct weights *w, const struct llama *m, const struct adapter 
                  const struct kernels *k, enum weight_names names, enum dtype dtype, struct err *e)
 {
     *w = (struct weights){ .model = m, .adapter = a, .k = k };
-    w->at = mem_alloc(m->shape.layers * (MODULES + 2) + 3, sizeof *w->at, e);
+    w->at = mem_alloc(tensor_count(&m->shape), sizeof *w->at, e);
     if (!w->at) return e->code;
     list(w, names == WEIGHT_NAMES_GGUF, dtype);
     size_t widest = 0;
@@ -131,9 +88,7 @@ int weights_check_room(const struct weights *w, const char *path, struct err *e)
 /* The row, in Hugging Face's order, that is written as row `row`. */
 static size_t source_row(const struct weight *t, size_t head, size_t row)
 {
-    if (!t->meta_rows) return row;
-    size_t i = row % head;
-    return row - i + (i % 2) * (head / 2) + i / 2;
+    return t->meta_rows ? tensor_turned_row(row, head) : row;
 }
 
 /* wide (m, cols) += s B A for the rows from `first` on */
@@ -194,7 +149,7 @@ int weights_write(struct weights *w, size_t i, weight_sink *sink, void *to, stru
     int code = 0;
     for (size_t first = 0; !code && first < t->rows; first += w->block_rows) {
         size_t m = t->rows - first < w->block_rows ? t->rows - first : w->block_rows;
-        if (t->norm) memcpy(w->wide, t->norm, t->cols * sizeof(real));
+        if (t->vector) memcpy(w->wide, t->vector, t->cols * sizeof(real));
         if (t->matrix) {
 #pragma omp parallel for schedule(static)
             for (size_t j = 0; j < m; j++)

@@ -4,12 +4,13 @@
 #define LORAC_CONVERT_WEIGHTS_H
 
 #include "src/model/adapter.h"
+#include "src/model/tensors.h"
 
 struct weight {
-    char name[96];               /* Hugging Face's or GGUF's */
-    const struct matrix *matrix; /* NULL: a norm */
-    const real *norm;
-    size_t rows, cols; /* a norm: 1 row of C */
+    char name[TENSOR_NAME];      /* Hugging Face's or GGUF's */
+    const struct matrix *matrix; /* NULL: a vector */
+    const real *vector;
+    size_t rows, cols; /* a vector: 1 row */
     size_t layer;
     int module;      /* enum module when an adapter may change it, else -1 */
     bool meta_rows;  /* written in the row order that rotates neighbouring pairs */
@@ -31,7 +32,7 @@ struct weights {
 
 enum weight_names { WEIGHT_NAMES_HF, WEIGHT_NAMES_GGUF };
 
-/* Matrices are written as `dtype`; norms likewise for Hugging Face, as F32 for GGUF. */
+/* Matrices are written as `dtype`; vectors likewise for Hugging Face, as F32 for GGUF. */
 int weights_init(struct weights *w, const struct llama *m, const struct adapter *a,
                  const struct kernels *k, enum weight_names names, enum dtype dtype, struct err *e);
 void weights_free(struct weights *w);

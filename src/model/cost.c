@@ -1,5 +1,7 @@
 #include "src/model/cost.h"
 
+#include "src/model/tensors.h"
+
 double cost_total(const struct cost *c)
 {
     return c->linear + c->adapter + c->attention + c->head;

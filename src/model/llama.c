@@ -5,50 +5,20 @@
 
 #include "src/base/mem.h"
 #include "src/formats/shards.h"
+#include "src/model/tensors.h"
 
 struct llama_files {
     struct gguf gguf;
     struct shards shards;
     bool is_gguf, headers_only;
-    real *norms;    /* (2 * layers + 1, C) */
+    real *vectors;  /* of all weights that are vectors, one after the other */
     uint8_t *bound; /* per tensor of the file: a weight was bound to it */
 };
 
-const struct module_info module_table[MODULES] = {
-    [Q_PROJ] = { "q_proj", "self_attn.q_proj", "attn_q" },
-    [K_PROJ] = { "k_proj", "self_attn.k_proj", "attn_k" },
-    [V_PROJ] = { "v_proj", "self_attn.v_proj", "attn_v" },
-    [O_PROJ] = { "o_proj", "self_attn.o_proj", "attn_output" },
-    [GATE_PROJ] = { "gate_proj", "mlp.gate_proj", "ffn_gate" },
-    [UP_PROJ] = { "up_proj", "mlp.up_proj", "ffn_up" },
-    [DOWN_PROJ] = { "down_proj", "mlp.down_proj", "ffn_down" },
-};
-
-size_t module_rows(const struct shape *s, enum module m)
-{
-    switch (m) {
-    case Q_PROJ:
-        return s->H * s->D;
-    case K_PROJ:
-    case V_PROJ:
-        return s->G * s->D;
-    case GATE_PROJ:
-    case UP_PROJ:
-        return s->F;
-    default:
-        return s->C;
-    }
-}
-
-size_t module_cols(const struct shape *s, enum module m)
-{
-    return m == O_PROJ ? s->H * s->D : m == DOWN_PROJ ? s->F : s->C;
-}
-
-enum { NORM_LEAST = 2 }; /* bytes of a norm's number in a file */
-/* Models up to this size are looked through for NaN and infinity when they are opened; of larger ones
- * norms alone, as reading them would take longer than everything else before the first step (`lorac
- * inspect` reads all, and a loss that is not finite stops a run). */
+enum { VALUE_LEAST = 2 }; /* bytes of a vector's number in a file */
+/* Models up to this size are looked through for NaN and infinity when they are opened; of larger
+ * ones vectors alone, as reading them would take longer than everything else before the first step
+ * (`lorac inspect --verify` reads all, and a loss that is not finite stops a run). */
 #define FINITE_MOST ((size_t)4 << 30)
 
 /* ---- binding -------------------------------------------------------------------------------- */
@@ -57,6 +27,7 @@ struct binder {
     struct llama *m;
     struct llama_files *f;
     const char *path;
+    real *next; /* room for the next vector */
     struct err *e;
     int code;
 };
@@ -140,20 +111,24 @@ static void check_finite(struct binder *b, const struct tensor *t)
     b->code = err_set(b->e, "%s: tensor %s: holds NaN or infinity", file_of(b, t), t->name);
 }
 
-static void bind_matrix(struct binder *b, struct matrix *w, const char *name, size_t rows,
-                        size_t cols)
+static void bind_matrix(struct binder *b, const struct tensor_walk *at, const char *name)
 {
-    const struct tensor *t = want(b, name, rows, cols);
+    const struct tensor *t = want(b, name, at->rows, at->cols);
     if (!t) return;
     if (!b->f->headers_only && total_bytes(b->f) <= FINITE_MOST) check_finite(b, t);
-    *w = (struct matrix){ .data = t->data, .type = t->type, .rows = rows, .cols = cols };
+    bool turned = at->turned && b->f->is_gguf;
+    *(struct matrix *)tensor_slot(b->m,
+                                  at) = (struct matrix){ .data = t->data,
+                                                         .type = t->type,
+                                                         .rows = at->rows,
+                                                         .cols = at->cols,
+                                                         .meta_head = turned ? b->m->shape.D : 0 };
 }
 
-/* Norms are small and read by every kernel: widened once. */
-static void bind_norm(struct binder *b, const real **to, size_t index, const char *name)
+/* Vectors are small and read by every kernel: widened once. */
+static void bind_vector(struct binder *b, const struct tensor_walk *at, const char *name)
 {
-    size_t C = b->m->shape.C;
-    const struct tensor *t = want(b, name, C, 0);
+    const struct tensor *t = want(b, name, at->cols, 0);
     if (!t) return;
     if (storage_of(t->type)->blocks) {
         b->code = err_set(b->e, "%s: tensor %s: type %s, wanted F32, F16 or BF16", file_of(b, t),
@@ -163,38 +138,10 @@ static void bind_norm(struct binder *b, const real **to, size_t index, const cha
     check_finite(b, t);
     bool runs;
     const struct kernels *k = kernels_nth(0, &runs); /* widening is exact: any set gives the same */
-    struct matrix row = { .data = t->data, .type = t->type, .rows = 1, .cols = C };
-    real *out = b->f->norms + index * C;
-    k->widen(out, &row, 0, 0, C);
-    *to = out;
-}
-
-static void bind_layer(struct binder *b, size_t l)
-{
-    char name[96];
-    struct layer_weights *w = &b->m->layer[l];
-    const struct shape *s = &b->m->shape;
-    bool gguf = b->f->is_gguf;
-    for (int i = 0; i < MODULES; i++) {
-        enum module m = (enum module)i;
-        if (gguf) {
-            snprintf(name, sizeof name, "blk.%zu.%s.weight", l, module_table[m].gguf);
-        } else {
-            snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, module_table[m].path);
-        }
-        bind_matrix(b, &w->w[m], name, module_rows(s, m), module_cols(s, m));
-        if (gguf && (m == Q_PROJ || m == K_PROJ)) w->w[m].meta_head = s->D;
-    }
-    static const char *const norms[2][2] = { { "input_layernorm", "attn_norm" },
-                                             { "post_attention_layernorm", "ffn_norm" } };
-    for (size_t i = 0; i < 2; i++) {
-        if (gguf) {
-            snprintf(name, sizeof name, "blk.%zu.%s.weight", l, norms[i][1]);
-        } else {
-            snprintf(name, sizeof name, "model.layers.%zu.%s.weight", l, norms[i][0]);
-        }
-        bind_norm(b, i ? &w->norm2 : &w->norm1, 2 * l + i, name);
-    }
+    struct matrix row = { .data = t->data, .type = t->type, .rows = 1, .cols = at->cols };
+    k->widen(b->next, &row, 0, 0, at->cols);
+    *(const real **)tensor_slot(b->m, at) = b->next;
+    b->next += at->cols;
 }
 
 /* Tensors that files carry and that are no weights. */
@@ -232,20 +179,22 @@ static void check_tied_head(struct binder *b, const char *name)
 
 static int bind_all(struct llama *m, struct llama_files *f, const char *path, struct err *e)
 {
-    struct binder b = { .m = m, .f = f, .path = path, .e = e };
-    const struct shape *s = &m->shape;
+    struct binder b = { .m = m, .f = f, .path = path, .next = f->vectors, .e = e };
+    char name[TENSOR_NAME];
     bool gguf = f->is_gguf;
-    const char *head = gguf ? "output.weight" : "lm_head.weight";
-    bind_matrix(&b, &m->embedding, gguf ? "token_embd.weight" : "model.embed_tokens.weight", s->V,
-                s->C);
-    for (size_t l = 0; l < s->layers && !b.code; l++) bind_layer(&b, l);
-    bind_norm(&b, &m->norm, 2 * s->layers, gguf ? "output_norm.weight" : "model.norm.weight");
-    if (gguf) m->shape.tied = !gguf_find(&f->gguf, head);
+    if (gguf) m->shape.tied = !gguf_find(&f->gguf, "output.weight");
+    /* matrices first: a layer that is missing is reported by its largest part */
+    for (struct tensor_walk w = tensor_walk(&m->shape); !b.code && tensor_next(&w);) {
+        tensor_name(name, &w, gguf);
+        if (w.row->kind == KIND_MATRIX) bind_matrix(&b, &w, name);
+    }
+    for (struct tensor_walk w = tensor_walk(&m->shape); !b.code && tensor_next(&w);) {
+        tensor_name(name, &w, gguf);
+        if (w.row->kind != KIND_MATRIX) bind_vector(&b, &w, name);
+    }
     if (m->shape.tied) {
         m->head = m->embedding;
-        if (!gguf) check_tied_head(&b, head);
-    } else {
-        bind_matrix(&b, &m->head, head, s->V, s->C);
+        if (!gguf) check_tied_head(&b, "lm_head.weight");
     }
     refuse_unbound(&b);
     return b.code;
@@ -313,12 +262,11 @@ static int open_files(struct llama *m, struct llama_files *f, const char *path, 
     return err_set(e, "%s: wanted a directory with config.json, or a .gguf file", path);
 }
 
-/* Before anything is allocated by the configuration's word: its norms fit into the files. */
+/* Before anything is allocated by the configuration's word: its vectors fit into the files. */
 static int check_room(const struct llama *m, const struct llama_files *f, const char *path,
                       struct err *e)
 {
-    size_t norms = (2 * m->shape.layers + 1) * m->shape.C;
-    if (norms <= total_bytes(f) / NORM_LEAST) return 0;
+    if (tensor_vector_values(&m->shape) <= total_bytes(f) / VALUE_LEAST) return 0;
     return err_set(e,
                    "%s: found %zu layers of %zu channels configured, which is more than the files "
                    "hold",
@@ -336,9 +284,9 @@ static int open_model(struct llama *m, const char *path, bool headers_only, stru
     if (!code) code = check_room(m, f, path, e);
     if (!code) {
         f->bound = mem_alloc(count_tensors(f), 1, e);
-        f->norms = mem_alloc((2 * m->shape.layers + 1) * m->shape.C, sizeof(real), e);
+        f->vectors = mem_alloc(tensor_vector_values(&m->shape), sizeof(real), e);
         m->layer = mem_alloc(m->shape.layers, sizeof *m->layer, e);
-        code = f->bound && f->norms && m->layer ? bind_all(m, f, path, e) : e->code;
+        code = f->bound && f->vectors && m->layer ? bind_all(m, f, path, e) : e->code;
     }
     if (code) llama_close(m);
     return code;
@@ -379,7 +327,7 @@ void llama_close(struct llama *m)
             shards_close(&f->shards);
         }
         mem_free(f->bound);
-        mem_free(f->norms);
+        mem_free(f->vectors);
         mem_free(f);
     }
     for (size_t i = 0; i < m->n_files; i++) mem_free(m->files[i]);

@@ -3,8 +3,8 @@
  * A model is a Hugging Face directory (config.json with one or many .safetensors files; F32, F16,
  * BF16) or a GGUF file (F32, F16, BF16, Q8_0, Q4_0, Q4_1). Every tensor is bound by name with its
  * exact shape; one that is missing, unknown, misshapen, of another type or not finite is an error
- * that names it and its file. (Models above 16 GiB are looked through for NaN in their norms only:
- * memory may not hold them, so the look would cost as much as a pass.) */
+ * that names it and its file. (Models above 4 GiB are looked through for NaN in their vectors
+ * only: the look would take longer than everything else before the first step.) */
 #ifndef LORAC_MODEL_LLAMA_H
 #define LORAC_MODEL_LLAMA_H
 
@@ -12,7 +12,11 @@
 #include "src/model/shape.h"
 
 /* The linear layers of a block, in the order in which adapters store and report them. */
-enum module { Q_PROJ, K_PROJ, V_PROJ, O_PROJ, GATE_PROJ, UP_PROJ, DOWN_PROJ, MODULES };
+enum module {
+#define MODULE(id, part, name, gguf, rows, cols, order) id,
+#include "src/model/tensors.def"
+    MODULES
+};
 
 struct module_info {
     const char *name; /* q_proj */

@@ -1,32 +1,61 @@
 #include "src/model/shape.h"
 
 #include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/json.h"
 
-enum { CONFIG_BYTES = 1 << 20, LAYERS_MAX = 1024, SIZE_MAX_DIM = 1 << 24 };
+enum { CONFIG_BYTES = 1 << 20, LAYERS_MOST = 1024, DIM_MOST = 1 << 24, HEADS_MOST = 65536 };
+enum { KEY_BYTES = 96 };
 
-/* Sizes that hang together and that the kernels can take, whatever file they came from. */
+enum dim_type { DIM_SIZE, DIM_REAL, DIM_SAME };
+enum dim_need { OPTIONAL, REQUIRED, DERIVED };
+
+static const struct dim {
+    enum dim_type type;
+    size_t field; /* offset within struct shape */
+    const char *words, *config, *gguf;
+    enum dim_need config_need, gguf_need;
+    size_t most;
+} dims[] = {
+#define SIZE(field, words, config, need, gguf, gguf_need, most)                                    \
+    { DIM_SIZE, offsetof(struct shape, field), words, config, gguf, need, gguf_need, most },
+#define REAL(field, config, need, gguf, gguf_need)                                                 \
+    { DIM_REAL, offsetof(struct shape, field), config, config, gguf, need, gguf_need, 0 },
+#define SAME(field, gguf)                                                                          \
+    { DIM_SAME, offsetof(struct shape, field), NULL, NULL, gguf, DERIVED, OPTIONAL, 0 },
+#include "src/model/dims.def"
+};
+enum { DIMS = sizeof dims / sizeof *dims };
+
+static size_t size_in(const struct shape *s, const struct dim *d)
+{
+    return *(const size_t *)((const char *)s + d->field);
+}
+
+static double real_in(const struct shape *s, const struct dim *d)
+{
+    return *(const double *)((const char *)s + d->field);
+}
+
+/* "llama.block_count" */
+static const char *gguf_name(char key[KEY_BYTES], const struct shape *s, const char *name)
+{
+    snprintf(key, KEY_BYTES, "%s.%s", family_table[s->family].gguf, name);
+    return key;
+}
+
+/* Sizes that agree and that the kernels can take, whatever file they came from. */
 static int check_shape(const struct shape *s, const char *where, struct err *e)
 {
-    const struct {
-        const char *name;
-        size_t value, most;
-    } sizes[] = {
-        { "number of layers", s->layers, LAYERS_MAX },
-        { "hidden size", s->C, SIZE_MAX_DIM },
-        { "intermediate size", s->F, SIZE_MAX_DIM },
-        { "number of attention heads", s->H, 65536 },
-        { "number of key/value heads", s->G, 65536 },
-        { "head size", s->D, ATTENTION_D_MAX },
-        { "vocabulary size", s->V, SIZE_MAX_DIM },
-        { "context length", s->context, SIZE_MAX_DIM },
-    };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        if (sizes[i].value == 0 || sizes[i].value > sizes[i].most) {
-            return err_set(e, "%s: %s is %zu, wanted 1 to %zu", where, sizes[i].name,
-                           sizes[i].value, sizes[i].most);
+    for (const struct dim *d = dims; d < dims + DIMS; d++) {
+        if (d->type != DIM_SIZE) continue;
+        size_t value = size_in(s, d);
+        if (value == 0 || value > d->most) {
+            return err_set(e, "%s: %s is %zu, wanted 1 to %zu", where, d->words, value, d->most);
         }
     }
     if (s->H % s->G) {
@@ -113,8 +142,7 @@ static int read_rope_type(struct shape *s, const json_t *rope, const char *name,
  * also holds rope_theta. */
 static int read_rope(struct shape *s, const json_t *config, const char *where, struct err *e)
 {
-    int code = json_get_double(&s->rope_theta, config, "rope_theta", where, e);
-    if (code) return code;
+    int code;
     bool newer = json_has(config, "rope_parameters");
     const char *name = newer ? "rope_parameters" : "rope_scaling";
     const json_t *rope = json_object_get(config, name);
@@ -137,16 +165,21 @@ static int read_rope(struct shape *s, const json_t *config, const char *where, s
 
 /* Which architecture: model_type, and where the file lists architectures, the one that computes
  * next tokens. */
-static int check_architecture(const json_t *config, const char *where, struct err *e)
+static int check_architecture(enum family *family, const json_t *config, const char *where,
+                              struct err *e)
 {
-    static const char wanted[] = "LlamaForCausalLM";
     const char *model_type = NULL;
     int code = json_get_string(&model_type, config, "model_type", where, e);
     if (code) return code;
-    if (!model_type || strcmp(model_type, "llama") != 0) {
-        return err_set(e, "%s: model_type is %s, wanted \"llama\"", where,
-                       model_type ? err_quotez(model_type) : "missing");
+    if (!model_type || !family_of_type(family, model_type)) {
+        struct str known = { 0 };
+        family_add_names(&known, false);
+        code = err_set(e, "%s: model_type is %s, wanted %s", where,
+                       model_type ? err_quotez(model_type) : "missing", known.p ? known.p : "");
+        str_free(&known);
+        return code;
     }
+    const char *wanted = family_table[*family].architecture;
     const json_t *list = json_object_get(config, "architectures");
     if (!list || json_is_null(list)) return 0;
     const json_t *first = json_array_get(list, 0);
@@ -158,12 +191,14 @@ static int check_architecture(const json_t *config, const char *where, struct er
 
 /* Keys of relatives of Llama that compute something else, with the value that changes nothing (a
  * null, false or absent key never does). */
-static int refuse_relatives(const json_t *config, const char *where, struct err *e)
+static int refuse_relatives(enum family family, const json_t *config, const char *where,
+                            struct err *e)
 {
     static const struct {
         const char *key;
         double neutral;
     } keys[] = {
+        { "use_sliding_window", 0 },
         { "sliding_window", 0 },
         { "partial_rotary_factor", 1 },
         { "num_local_experts", 0 },
@@ -186,6 +221,7 @@ static int refuse_relatives(const json_t *config, const char *where, struct err 
         const json_t *v = json_object_get(config, keys[i].key);
         if (!v || json_is_null(v) || json_is_false(v)) continue;
         if (json_is_number(v) && json_number_value(v) == keys[i].neutral) continue;
+        if (!strcmp(keys[i].key, "sliding_window") && family_has(family, WINDOW_SWITCH)) continue;
         if (strcmp(keys[i].key, "quantization_config") == 0) {
             return err_set(e,
                            "%s: quantization_config: weights quantised for bitsandbytes, GPTQ or "
@@ -198,13 +234,14 @@ static int refuse_relatives(const json_t *config, const char *where, struct err 
     return 0;
 }
 
-static int refuse_what_differs(const json_t *config, const char *where, struct err *e)
+static int refuse_what_differs(struct shape *s, const json_t *config, const char *where,
+                               struct err *e)
 {
     const char *act = "silu";
     bool attention_bias = false, mlp_bias = false;
     size_t tp = 1;
-    int code = check_architecture(config, where, e);
-    if (!code) code = refuse_relatives(config, where, e);
+    int code = check_architecture(&s->family, config, where, e);
+    if (!code) code = refuse_relatives(s->family, config, where, e);
     if (!code) code = json_get_string(&act, config, "hidden_act", where, e);
     if (!code) code = json_get_bool(&attention_bias, config, "attention_bias", where, e);
     if (!code) code = json_get_bool(&mlp_bias, config, "mlp_bias", where, e);
@@ -220,37 +257,24 @@ static int refuse_what_differs(const json_t *config, const char *where, struct e
     return 0;
 }
 
+static int read_dim(struct shape *s, const struct dim *d, const json_t *config, const char *where,
+                    struct err *e)
+{
+    void *field = (char *)s + d->field;
+    if (d->type == DIM_SAME) return 0;
+    int code = d->type == DIM_SIZE ? json_get_size(field, config, d->config, where, e)
+                                   : json_get_double(field, config, d->config, where, e);
+    if (code || d->config_need != REQUIRED || json_has(config, d->config)) return code;
+    return err_set(e, "%s: %s is missing", where, d->config);
+}
+
 static int read_config(struct shape *s, const json_t *config, const char *where, struct err *e)
 {
     if (!json_is_object(config)) {
         return err_set(e, "%s: found %s, wanted an object", where, json_kind(config));
     }
-    int code = refuse_what_differs(config, where, e);
-    const struct {
-        const char *key;
-        size_t *to;
-        bool required;
-    } sizes[] = {
-        { "num_hidden_layers", &s->layers, true },
-        { "hidden_size", &s->C, true },
-        { "intermediate_size", &s->F, true },
-        { "num_attention_heads", &s->H, true },
-        { "num_key_value_heads", &s->G, false },
-        { "head_dim", &s->D, false },
-        { "vocab_size", &s->V, true },
-        { "max_position_embeddings", &s->context, false },
-    };
-    for (size_t i = 0; !code && i < sizeof sizes / sizeof *sizes; i++) {
-        code = json_get_size(sizes[i].to, config, sizes[i].key, where, e);
-        if (!code && sizes[i].required && !json_has(config, sizes[i].key)) {
-            code = err_set(e, "%s: %s is missing", where, sizes[i].key);
-        }
-    }
-    if (!code && !json_has(config, "rms_norm_eps")) {
-        /* transformers' class default (1e-6) is not what Llama 2 was trained with */
-        code = err_set(e, "%s: rms_norm_eps is missing", where);
-    }
-    if (!code) code = json_get_double(&s->norm_eps, config, "rms_norm_eps", where, e);
+    int code = refuse_what_differs(s, config, where, e);
+    for (size_t i = 0; !code && i < DIMS; i++) code = read_dim(s, &dims[i], config, where, e);
     if (!code) code = json_get_bool(&s->tied, config, "tie_word_embeddings", where, e);
     if (!code) code = read_rope(s, config, where, e);
     if (code) return code;
@@ -281,27 +305,23 @@ int shape_from_config(struct shape *s, const char *path, struct err *e)
 static int read_gguf_rope(struct shape *s, const struct gguf *g, struct err *e)
 {
     const char *type = NULL;
-    size_t n = 0, rotated = 0;
-    int code = gguf_get_double(&s->rope_theta, g, "llama.rope.freq_base", false, e);
-    if (!code) code = gguf_get_string(&type, &n, g, "llama.rope.scaling.type", false, e);
-    if (!code) code = gguf_get_double(&s->factor, g, "llama.rope.scaling.factor", false, e);
-    if (!code) code = gguf_get_double(&s->factor, g, "llama.rope.scale_linear", false, e);
-    if (!code) code = gguf_get_size(&rotated, g, "llama.rope.dimension_count", false, e);
+    char key[KEY_BYTES], old[KEY_BYTES];
+    size_t n = 0;
+    gguf_name(key, s, "rope.scaling.type");
+    int code = gguf_get_string(&type, &n, g, key, false, e);
+    gguf_name(key, s, "rope.scaling.factor");
+    gguf_name(old, s, "rope.scale_linear");
+    if (!code) code = gguf_get_double(&s->factor, g, key, false, e);
+    if (!code) code = gguf_get_double(&s->factor, g, old, false, e);
     if (code) return code;
-    if (rotated && rotated != s->D) {
-        return err_set(e, "%s: llama.rope.dimension_count is %zu, wanted the head size %zu",
-                       g->path, rotated, s->D);
-    }
-    bool factor = gguf_key(g, "llama.rope.scaling.factor") ||
-                  gguf_key(g, "llama.rope.scale_linear");
+    bool factor = gguf_key(g, key) || gguf_key(g, old);
     bool linear = type ? n == 6 && memcmp(type, "linear", 6) == 0 : s->factor != 1;
     if (type && linear && !factor) {
-        return err_set(e, "%s: llama.rope.scaling.factor is missing, wanted it with linear scaling",
-                       g->path);
+        return err_set(e, "%s: %s is missing, wanted it with linear scaling", g->path, key);
     }
     if (type && !linear && !(n == 4 && memcmp(type, "none", 4) == 0)) {
-        return err_set(e, "%s: llama.rope.scaling.type %s is not supported; none and linear are",
-                       g->path, err_quote(type, n));
+        return err_set(e, "%s: %s is %s, which is not supported; none and linear are", g->path,
+                       gguf_name(key, s, "rope.scaling.type"), err_quote(type, n));
     }
     s->scaling = linear ? ROPE_LINEAR : ROPE_PLAIN;
     const struct tensor *freqs = gguf_find(g, "rope_freqs.weight");
@@ -323,27 +343,31 @@ static int read_gguf_rope(struct shape *s, const struct gguf *g, struct err *e)
     return 0;
 }
 
-/* Keys under "llama." that are read above, or that change nothing. What else stands there must be a
- * number or boolean of 0: GGUF's "llama" has variants that compute something else. */
-static int refuse_gguf_relatives(const struct gguf *g, struct err *e)
+static bool is_known_key(const char *name)
 {
-    static const char *const known[] = {
-        "vocab_size",           "context_length",          "block_count",
-        "embedding_length",     "feed_forward_length",     "tensor_data_layout",
-        "attention.head_count", "attention.head_count_kv", "attention.layer_norm_rms_epsilon",
-        "attention.key_length", "attention.value_length",  "rope.dimension_count",
-        "rope.freq_base",       "rope.scale_linear",       "rope.scaling.type",
-        "rope.scaling.factor",  "rope.scaling.finetuned",  "rope.scaling.original_context_length",
+    static const char *const others[] = {
+        "tensor_data_layout",  "rope.scale_linear",      "rope.scaling.type",
+        "rope.scaling.factor", "rope.scaling.finetuned", "rope.scaling.original_context_length",
     };
-    static const char prefix[] = "llama.";
-    enum { PREFIX = sizeof prefix - 1, KNOWN = sizeof known / sizeof *known };
+    for (size_t i = 0; i < DIMS; i++)
+        if (strcmp(name, dims[i].gguf) == 0) return true;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(name, others[i]) == 0) return true;
+    return false;
+}
+
+/* Keys under "llama." that are not read, and that do not leave everything as it is, must be a number
+ * or boolean of 0: GGUF's "llama" has variants that compute something else. */
+static int refuse_gguf_relatives(const struct shape *s, const struct gguf *g, struct err *e)
+{
+    char prefix[KEY_BYTES];
+    size_t n = strlen(gguf_name(prefix, s, ""));
     for (size_t i = 0; i < g->n_kv; i++) {
         const struct gguf_kv *kv = &g->kv[i];
-        if (strncmp(kv->key, prefix, PREFIX) != 0) continue;
-        size_t k = 0, zeros = 0;
-        while (k < KNOWN && strcmp(kv->key + PREFIX, known[k]) != 0) k++;
+        if (strncmp(kv->key, prefix, n) != 0) continue;
+        size_t zeros = 0;
         while (zeros < kv->raw_bytes && kv->raw[zeros] == 0) zeros++;
-        if (k < KNOWN || zeros == kv->raw_bytes) continue;
+        if (is_known_key(kv->key + n) || zeros == kv->raw_bytes) continue;
         return err_set(e,
                        "%s: key %s: not supported, wanted 0 or nothing: lorac computes plain "
                        "Llama models",
@@ -352,37 +376,56 @@ static int refuse_gguf_relatives(const struct gguf *g, struct err *e)
     return 0;
 }
 
+static int read_gguf_dim(struct shape *s, const struct dim *d, const struct gguf *g, struct err *e)
+{
+    char key[KEY_BYTES];
+    void *field = (char *)s + d->field;
+    bool required = d->gguf_need == REQUIRED;
+    if (d->type == DIM_SAME || d->gguf_need == DERIVED) return 0;
+    gguf_name(key, s, d->gguf);
+    return d->type == DIM_SIZE ? gguf_get_size(field, g, key, required, e)
+                               : gguf_get_double(field, g, key, required, e);
+}
+
+/* A second key of a size says the same as the first, or 0. */
+static int check_same(const struct shape *s, const struct dim *d, const struct gguf *g,
+                      struct err *e)
+{
+    char key[KEY_BYTES];
+    size_t value = 0;
+    int code = gguf_get_size(&value, g, gguf_name(key, s, d->gguf), false, e);
+    if (code || value == 0 || value == size_in(s, d)) return code;
+    return err_set(e, "%s: %s is %zu, wanted the head size %zu: others are not supported", g->path,
+                   key, value, size_in(s, d));
+}
+
+static int check_gguf_family(enum family *family, const struct gguf *g, struct err *e)
+{
+    const char *arch;
+    size_t n;
+    struct str known = { 0 };
+    int code = gguf_get_string(&arch, &n, g, "general.architecture", true, e);
+    if (code || family_of_gguf(family, arch, n)) return code;
+    family_add_names(&known, true);
+    code = err_set(e, "%s: general.architecture is %s, wanted %s", g->path, err_quote(arch, n),
+                   known.p ? known.p : "");
+    str_free(&known);
+    return code;
+}
+
 int shape_from_gguf(struct shape *s, const struct gguf *g, struct err *e)
 {
     *s = (struct shape){ .rope_theta = 10000, .factor = 1 };
-    const char *arch;
-    size_t n, key_length = 0, value_length = 0;
-    int code = gguf_get_string(&arch, &n, g, "general.architecture", true, e);
+    char key[KEY_BYTES];
+    int code = check_gguf_family(&s->family, g, e);
+    for (size_t i = 0; !code && i < DIMS; i++) code = read_gguf_dim(s, &dims[i], g, e);
     if (code) return code;
-    if (n != 5 || memcmp(arch, "llama", 5) != 0) {
-        return err_set(e, "%s: general.architecture is %s, wanted \"llama\"", g->path,
-                       err_quote(arch, n));
-    }
-    code = gguf_get_size(&s->layers, g, "llama.block_count", true, e);
-    if (!code) code = gguf_get_size(&s->C, g, "llama.embedding_length", true, e);
-    if (!code) code = gguf_get_size(&s->F, g, "llama.feed_forward_length", true, e);
-    if (!code) code = gguf_get_size(&s->H, g, "llama.attention.head_count", true, e);
-    s->G = s->H;
-    if (!code) code = gguf_get_size(&s->G, g, "llama.attention.head_count_kv", false, e);
-    if (!code) code = gguf_get_size(&s->context, g, "llama.context_length", true, e);
-    if (!code) {
-        code = gguf_get_double(&s->norm_eps, g, "llama.attention.layer_norm_rms_epsilon", true, e);
-    }
-    if (!code) code = gguf_get_size(&key_length, g, "llama.attention.key_length", false, e);
-    if (!code) code = gguf_get_size(&value_length, g, "llama.attention.value_length", false, e);
-    if (code) return code;
-    s->D = key_length ? key_length : s->H ? s->C / s->H : 0;
-    if (value_length && value_length != s->D) {
-        return err_set(e, "%s: keys of %zu and values of %zu channels are not supported", g->path,
-                       s->D, value_length);
-    }
+    if (!gguf_key(g, gguf_name(key, s, "attention.head_count_kv"))) s->G = s->H;
+    if (!s->D && s->H) s->D = s->C / s->H;
     if (s->D == 0 || s->D > ATTENTION_D_MAX) return check_shape(s, g->path, e);
-    code = refuse_gguf_relatives(g, e);
+    for (size_t i = 0; !code && i < DIMS; i++)
+        if (dims[i].type == DIM_SAME) code = check_same(s, &dims[i], g, e);
+    if (!code) code = refuse_gguf_relatives(s, g, e);
     if (!code) code = read_gguf_rope(s, g, e);
     const struct tensor *embedding = gguf_find(g, "token_embd.weight");
     if (!code && (!embedding || embedding->rank != 2)) {
@@ -394,43 +437,101 @@ int shape_from_gguf(struct shape *s, const struct gguf *g, struct err *e)
     return check_shape(s, g->path, e);
 }
 
+/* ---- writing -------------------------------------------------------------------------------- */
+
+void shape_to_gguf(struct gguf_writer *w, const struct shape *s)
+{
+    char key[KEY_BYTES];
+    const char *name = family_table[s->family].gguf;
+    gguf_put_string(w, "general.architecture", name, strlen(name));
+    for (const struct dim *d = dims; d < dims + DIMS; d++) {
+        gguf_name(key, s, d->gguf);
+        if (d->type == DIM_REAL) {
+            gguf_put_f32(w, key, (float)real_in(s, d));
+        } else {
+            gguf_put_u32(w, key, (uint32_t)size_in(s, d));
+        }
+    }
+    if (s->scaling != ROPE_LINEAR) return;
+    gguf_put_string(w, gguf_name(key, s, "rope.scaling.type"), "linear", 6);
+    gguf_put_f32(w, gguf_name(key, s, "rope.scaling.factor"), (float)s->factor);
+}
+
+/* Members of config.json, which are written in the order of their keys. */
+struct members {
+    struct member {
+        const char *key;
+        struct str value;
+    } at[32];
+    size_t n;
+};
+
+static struct str *member(struct members *m, const char *key)
+{
+    CHECK(m->n < sizeof m->at / sizeof *m->at);
+    m->at[m->n].key = key;
+    return &m->at[m->n++].value;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct member *)a)->key, ((const struct member *)b)->key);
+}
+
+static void add_members(struct str *out, struct members *m)
+{
+    qsort(m->at, m->n, sizeof *m->at, by_key);
+    for (size_t i = 0; i < m->n; i++) {
+        struct str *v = &m->at[i].value;
+        str_addf(out, "%s  \"%s\": %s", i ? ",\n" : "{\n", m->at[i].key, v->p ? v->p : "");
+        out->failed |= v->failed;
+        str_free(v);
+    }
+    str_addz(out, "\n}\n");
+}
+
+static void add_rope_scaling(struct str *out, const struct shape *s)
+{
+    if (s->scaling == ROPE_PLAIN) {
+        str_addz(out, "null");
+        return;
+    }
+    str_addz(out, "{\n    \"factor\": ");
+    json_add_double(out, s->factor);
+    if (s->scaling == ROPE_LLAMA3) {
+        str_addz(out, ",\n    \"high_freq_factor\": ");
+        json_add_double(out, s->high_freq_factor);
+        str_addz(out, ",\n    \"low_freq_factor\": ");
+        json_add_double(out, s->low_freq_factor);
+        str_addf(out, ",\n    \"original_max_position_embeddings\": %zu", s->original_context);
+    }
+    str_addf(out, ",\n    \"rope_type\": \"%s\"\n  }",
+             s->scaling == ROPE_LINEAR ? "linear" : "llama3");
+}
+
 void shape_to_config(struct str *out, const struct shape *s, const char *dtype, int32_t bos,
                      int32_t eos)
 {
+    struct members m = { .n = 0 };
+    const struct family_info *f = &family_table[s->family];
     CHECK(s->scaling != ROPE_DIVISORS);
-    str_addf(out, "{\n  \"architectures\": [\n    \"LlamaForCausalLM\"\n  ],\n");
-    str_addf(out, "  \"attention_bias\": false,\n  \"attention_dropout\": 0.0,\n");
-    if (bos >= 0) str_addf(out, "  \"bos_token_id\": %d,\n", bos);
-    if (eos >= 0) str_addf(out, "  \"eos_token_id\": %d,\n", eos);
-    str_addf(out, "  \"head_dim\": %zu,\n  \"hidden_act\": \"silu\",\n  \"hidden_size\": %zu,\n",
-             s->D, s->C);
-    str_addf(out, "  \"intermediate_size\": %zu,\n  \"max_position_embeddings\": %zu,\n", s->F,
-             s->context);
-    str_addf(out, "  \"mlp_bias\": false,\n  \"model_type\": \"llama\",\n");
-    str_addf(out, "  \"num_attention_heads\": %zu,\n  \"num_hidden_layers\": %zu,\n", s->H,
-             s->layers);
-    str_addf(out, "  \"num_key_value_heads\": %zu,\n  \"rms_norm_eps\": ", s->G);
-    json_add_double(out, s->norm_eps);
-    if (s->scaling == ROPE_PLAIN) {
-        str_addz(out, ",\n  \"rope_scaling\": null");
-    } else {
-        str_addz(out, ",\n  \"rope_scaling\": {\n    \"factor\": ");
-        json_add_double(out, s->factor);
-        if (s->scaling == ROPE_LLAMA3) {
-            str_addz(out, ",\n    \"high_freq_factor\": ");
-            json_add_double(out, s->high_freq_factor);
-            str_addz(out, ",\n    \"low_freq_factor\": ");
-            json_add_double(out, s->low_freq_factor);
-            str_addf(out, ",\n    \"original_max_position_embeddings\": %zu", s->original_context);
-        }
-        str_addf(out, ",\n    \"rope_type\": \"%s\"\n  }",
-                 s->scaling == ROPE_LINEAR ? "linear" : "llama3");
+    for (const struct dim *d = dims; d < dims + DIMS; d++) {
+        if (d->type == DIM_SIZE) str_addf(member(&m, d->config), "%zu", size_in(s, d));
+        if (d->type == DIM_REAL) json_add_double(member(&m, d->config), real_in(s, d));
     }
-    str_addz(out, ",\n  \"rope_theta\": ");
-    json_add_double(out, s->rope_theta);
-    str_addf(out, ",\n  \"tie_word_embeddings\": %s,\n", s->tied ? "true" : "false");
-    str_addf(out, "  \"torch_dtype\": \"%s\",\n  \"use_cache\": true,\n  \"vocab_size\": %zu\n}\n",
-             dtype, s->V);
+    str_addf(member(&m, "architectures"), "[\n    \"%s\"\n  ]", f->architecture);
+    str_addf(member(&m, "model_type"), "\"%s\"", f->model_type);
+    if (!family_has(s->family, QKV_BIAS)) str_addz(member(&m, "attention_bias"), "false");
+    if (!family_has(s->family, QKV_BIAS)) str_addz(member(&m, "mlp_bias"), "false");
+    str_addz(member(&m, "attention_dropout"), "0.0");
+    if (bos >= 0) str_addf(member(&m, "bos_token_id"), "%d", bos);
+    if (eos >= 0) str_addf(member(&m, "eos_token_id"), "%d", eos);
+    str_addz(member(&m, "hidden_act"), "\"silu\"");
+    add_rope_scaling(member(&m, "rope_scaling"), s);
+    str_addz(member(&m, "tie_word_embeddings"), s->tied ? "true" : "false");
+    str_addf(member(&m, "torch_dtype"), "\"%s\"", dtype);
+    str_addz(member(&m, "use_cache"), "true");
+    add_members(out, &m);
 }
 
 /* Llama 3.1's rule: long wavelengths are slowed by `factor`, short ones kept, those in between
@@ -454,10 +555,4 @@ void shape_rope_frequencies(double *freq, const struct shape *s)
         if (s->scaling == ROPE_LLAMA3) f = llama3_frequency(s, f);
         freq[j] = f;
     }
-}
-
-size_t shape_linear_params(const struct shape *s)
-{
-    size_t q = s->H * s->D, kv = s->G * s->D;
-    return s->layers * (2 * s->C * q + 2 * s->C * kv + 3 * s->C * s->F);
 }

@@ -1,4 +1,4 @@
-/* The numbers that make a Llama: read from config.json or a GGUF's metadata, checked, nothing
+/* The numbers that make a model (dims.def): read from config.json or a GGUF's metadata, checked, nothing
  * assumed that a file can say. */
 #ifndef LORAC_MODEL_SHAPE_H
 #define LORAC_MODEL_SHAPE_H
@@ -6,6 +6,7 @@
 #include "kernels/kernels.h"
 #include "src/base/err.h"
 #include "src/formats/gguf.h"
+#include "src/model/family.h"
 
 /* ROPE_DIVISORS: one number per plane by which its frequency is divided, which is how llama.cpp
  * stores llama3 scaling (the tensor rope_freqs.weight). */
@@ -13,6 +14,7 @@ enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_DIVISORS };
 
 /* Dimension letters as in kernels/kernels.h. */
 struct shape {
+    enum family family;
     size_t layers, C, F, H, G, D, V;
     size_t context; /* longest sequence the model was made for */
     double norm_eps, rope_theta;
@@ -23,12 +25,12 @@ struct shape {
     bool tied; /* the head is the embedding */
 };
 
-/* Hugging Face's config.json. Refused, naming the key: architectures other than Llama, activations
+/* Hugging Face's config.json. Refused, naming the key: families not in families.def, activations
  * other than silu, biases, rope types other than default, linear and llama3, sizes that do not
  * divide. */
 int shape_from_config(struct shape *s, const char *path, struct err *e);
 
-/* llama.cpp's metadata, architecture "llama". Whether the head is tied is for the caller to find
+/* llama.cpp's metadata, of one of the families. Whether the head is tied is for the caller to find
  * out from the tensors. */
 int shape_from_gguf(struct shape *s, const struct gguf *g, struct err *e);
 
@@ -37,10 +39,10 @@ int shape_from_gguf(struct shape *s, const struct gguf *g, struct err *e);
 void shape_to_config(struct str *out, const struct shape *s, const char *dtype, int32_t bos,
                      int32_t eos);
 
+/* The same as metadata of a GGUF file, general.architecture first. */
+void shape_to_gguf(struct gguf_writer *w, const struct shape *s);
+
 /* Frequencies of the D/2 planes after scaling, in double. */
 void shape_rope_frequencies(double *freq, const struct shape *s);
-
-/* Parameters of the frozen linear layers of all layers together (without embedding and head). */
-size_t shape_linear_params(const struct shape *s);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "kernels/blas.h"
 #include "src/base/machine.h"
+#include "src/model/tensors.h"
 #include "src/train/budget.h"
 #include "src/train/trainer.h"
 #include "src/train/yardstick.h"
@@ -75,11 +76,9 @@ void report_header(struct trainer *t)
     const struct adapter *a = &t->learner.adapter;
     const struct data_counts *c = &t->setup.data.train_counts;
     print_compute(t->learner.net.k);
-    term_print(
-        stderr, "model     %s: %zu layers, hidden %zu, %s parameters, %s\n", t->config->model.path,
-        s->layers, s->C,
-        human_count(params, (double)(shape_linear_params(s) + s->V * s->C * (s->tied ? 1 : 2))),
-        dtype_name(llama_dtype(&t->setup.model)));
+    term_print(stderr, "model     %s: %zu layers, hidden %zu, %s parameters, %s\n",
+               t->config->model.path, s->layers, s->C, human_count(params, (double)model_params(s)),
+               dtype_name(llama_dtype(&t->setup.model)));
     fprintf(stderr, "adapter   r %zu, alpha %g, %s parameters:", a->r, a->lora_alpha,
             human_count(trained, (double)a->n_params));
     for (int m = 0; m < MODULES; m++)
