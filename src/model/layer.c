@@ -60,6 +60,7 @@ static void project_one(struct network *n, size_t layer, const struct projection
                                     .b_rows = true };
     }
     n->k->matmul(out->y, w->rows, t, terms, M, w->rows, out->accumulate, n->product_work);
+    layer_add_bias(out->y, &n->base->layer[layer], out->m, M);
 }
 
 /* The same for few rows: every product that reads x in one go, then those that read u. */
@@ -113,6 +114,8 @@ void project(struct network *n, size_t layer, enum group g, const struct project
     waiting_adapt();
     if (matvec) {
         project_few(n, layer, g, out, n_out, x, u, M);
+        for (size_t i = 0; i < n_out; i++)
+            layer_add_bias(out[i].y, &n->base->layer[layer], out[i].m, M);
         return;
     }
     if (group_width(n->adapter, g)) group_u(n, layer, g, x, u, M);
