@@ -363,7 +363,7 @@ def gguf_key_cases() -> list[tuple[str, dict, str]]:
     return [
         ("architecture missing", {"general.architecture": None}, "general.architecture"),
         ("architecture a number", {"general.architecture": (U32, 1)}, "general.architecture"),
-        ("another architecture", {"general.architecture": (STRING, "qwen2")}, '"qwen2"'),
+        ("another architecture", {"general.architecture": (STRING, "gemma")}, '"gemma"'),
         ("no layers", {"llama.block_count": (U32, 0)}, "number of layers is 0"),
         ("a million layers", {"llama.block_count": (U32, 10**6)}, "number of layers"),
         ("one layer more", {"llama.block_count": (U32, 2)}, "blk.1.attn_q.weight is missing"),
@@ -687,7 +687,7 @@ def gguf_adapter() -> Kind:
 
     more = (a.replace("attn_q", "attn_x"), [m.C, 2], 0, part)
     for label, content, says in [
-        ("of another architecture", file({"general.architecture": (STRING, "qwen2")}), "general.architecture"),
+        ("of another architecture", file({"general.architecture": (STRING, "gemma")}), "general.architecture"),
         ("of another type", file({"adapter.type": (STRING, "control_vector")}), "adapter.type"),
         ("type missing", file({"adapter.type": None}), "adapter.type"),
         ("alpha missing", file({"adapter.lora.alpha": None}), "adapter.lora.alpha"),

@@ -146,6 +146,41 @@ run "$LORAC" convert "$g/model" --extract "$g/model" -o "$scratch/none"
 is "--extract: nothing differs" "$status" 1
 like "--extract: nothing differs, message" "$err" "*no matrix of the model differs*"
 
+# A Qwen2 has biases: training, merging, conversion and extraction lose none.
+tests/make-model tiny-qwen2 "$scratch/qwen2"
+run "$LORAC" train "$scratch/run.yaml" model.path="$scratch/qwen2" output.dir="$scratch/qwen2-run"
+is "qwen2: trains" "$status" 0
+run "$LORAC" convert "$scratch/qwen2" -o "$scratch/qwen2-hf"
+run "$LORAC" convert "$scratch/qwen2-hf" --quantize f32 -o "$scratch/qwen2.gguf"
+run "$LORAC" convert "$scratch/qwen2.gguf" -o "$scratch/qwen2-back"
+ok "qwen2: to GGUF and back, the same weights" \
+    cmp "$scratch/qwen2-hf/model.safetensors" "$scratch/qwen2-back/model.safetensors"
+wanted2=$(loss --model "$scratch/qwen2" --adapter "$scratch/qwen2-run/adapter" "${text[@]}")
+run "$LORAC" convert "$scratch/qwen2-run/adapter" --model "$scratch/qwen2" -o "$scratch/qwen2-adapter.gguf"
+is "qwen2: the GGUF adapter does the same" \
+    "$(loss --model "$scratch/qwen2" --adapter "$scratch/qwen2-adapter.gguf" "${text[@]}")" "$wanted2"
+for form in qwen2-merged qwen2-merged.gguf; do
+    run "$LORAC" merge --model "$scratch/qwen2" --adapter "$scratch/qwen2-run/adapter" --dtype f32 -o "$scratch/$form"
+    near "$form: does the same" "$(loss --model "$scratch/$form" "${text[@]}")" "$wanted2" 1e-5
+done
+for bias in q k v; do
+    for layer in 0 1; do
+        ok "qwen2-merged: has the bias of $bias in layer $layer" \
+            grep -aq "model.layers.$layer.self_attn.${bias}_proj.bias" "$scratch/qwen2-merged/model.safetensors"
+    done
+done
+run "$LORAC" convert "$scratch/qwen2-merged" --extract "$scratch/qwen2" -o "$scratch/qwen2-extracted"
+near "qwen2: what the adapter added is found again" \
+    "$(loss --model "$scratch/qwen2" --adapter "$scratch/qwen2-extracted" "${text[@]}")" "$wanted2" 1e-5
+ok "qwen2: nothing else differs" [ "${err/note:/}" = "$err" ]
+# the last 16 values of a bias become 1
+perl -0777 -pi -e '/k_proj\.bias":\{[^}]*"data_offsets":\s*\[(\d+),/ or die;
+    substr($_, 8 + unpack("Q<", $_) + $1, 64) = pack("f<*", (1) x 16)' "$scratch/qwen2-merged/model.safetensors"
+run "$LORAC" convert "$scratch/qwen2-merged" --extract "$scratch/qwen2" -o "$scratch/qwen2-elsewhere"
+like "qwen2: biases that differ are noted" "$err" "*norms or biases differ too*"
+sed -i 's/"model_type": "qwen2"/"model_type": "qwen2", "use_sliding_window": true/' "$scratch/qwen2/config.json"
+refused "qwen2: a sliding window" 1 "*use_sliding_window*" "$scratch/qwen2" -o "$scratch/x"
+
 refused "no output" 2 "*-o is missing*" "$g/adapter"
 refused "a base that is nowhere" 2 "*--model*" "$scratch/rs.gguf" -o "$scratch/x"
 refused "the wrong base" 1 "*" "$g/adapter" --model "$scratch/tiny" -o "$scratch/x"

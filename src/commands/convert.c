@@ -260,8 +260,8 @@ static int write_extracted(const struct adapter *a, const struct extract_report 
             x->changed, a->r, 100 * x->kept);
     if (x->elsewhere > 0) {
         fprintf(stderr,
-                "note: embeddings, head or norms differ too, by %.2g of their size; an adapter "
-                "cannot hold that\n",
+                "note: embeddings, head, norms or biases differ too, by %.2g of their size; an "
+                "adapter cannot hold that\n",
                 x->elsewhere);
     }
     term_print(stderr, "written   %s\n", out);

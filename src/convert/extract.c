@@ -274,8 +274,8 @@ static double elsewhere(struct work *w, const struct llama *tuned, const struct 
 
 static int check_shapes(const struct shape *a, const struct shape *b, size_t r, struct err *e)
 {
-    if (a->layers != b->layers || a->C != b->C || a->F != b->F || a->H != b->H || a->G != b->G ||
-        a->D != b->D || a->V != b->V) {
+    if (a->family != b->family || a->layers != b->layers || a->C != b->C || a->F != b->F ||
+        a->H != b->H || a->G != b->G || a->D != b->D || a->V != b->V) {
         return err_set(e, "the model and its base differ in shape: an adapter cannot hold that");
     }
     size_t most = smaller(smaller(b->C, b->F), b->G * b->D);

@@ -15,10 +15,9 @@
 enum { EXTRACT_R_MAX = 512 };
 
 struct extract_report {
-    double kept; /* share of the squared difference of the matrices that the adapter holds */
-    double
-        elsewhere; /* relative size of the difference in embeddings, head and norms, which it cannot */
-    size_t changed; /* matrices that differ */
+    double kept;      /* share of the squared difference of the matrices that the adapter holds */
+    double elsewhere; /* relative size of the difference outside of the matrices, which it cannot */
+    size_t changed;   /* matrices that differ */
 };
 
 /* Both models have one shape. out is freed with adapter_free(). `progress` is called after each matrix

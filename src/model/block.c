@@ -53,6 +53,7 @@ static void queries_forward(struct network *n, const struct lora *l, const struc
     rows_gather(n->du, a->u[GROUP_QKV], rows, adapter_width(l->adapter, GROUP_QKV));
     struct lora_output q = { .m = Q_PROJ, .y = a->q };
     lora_product(l, &q, n->x, n->du, rows->n);
+    layer_add_bias(a->q, &n->base->layer[b->layer], Q_PROJ, rows->n);
     rows_spread(a->q, rows, b->pass->T, s->H * s->D);
 }
 
@@ -110,12 +111,13 @@ void block_forward(struct network *n, const struct block *b, const struct layer_
         /* x1 = rmsnorm(h) */
         k->rmsnorm_forward(n->x, a->rstd1, a->h, w->norm1, T, C, eps);
 
-        /* q, k, v = x1 W^T + LoRA; q only of the rows that go on */
+        /* q, k, v = x1 W^T + LoRA + bias; q only of the rows that go on */
         struct lora_output qkv[3] = { { .m = Q_PROJ, .y = a->q },
                                       { .m = K_PROJ, .y = a->k },
                                       { .m = V_PROJ, .y = a->v } };
         lora_forward(&l, GROUP_QKV, fewer ? qkv + 1 : qkv, fewer ? 2 : 3, n->x, a->u[GROUP_QKV],
                      &all);
+        for (size_t i = fewer; i < 3; i++) layer_add_bias(qkv[i].y, w, qkv[i].m, T);
         if (fewer) queries_forward(n, &l, b, a);
 
         /* q, k turn by the angle of their position */

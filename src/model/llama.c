@@ -21,6 +21,16 @@ enum { VALUE_LEAST = 2 }; /* bytes of a vector's number in a file */
  * (`lorac inspect --verify` reads all, and a loss that is not finite stops a run). */
 #define FINITE_MOST ((size_t)4 << 30)
 
+void layer_add_bias(real *y, const struct layer_weights *w, enum module m, size_t M)
+{
+    size_t n = w->w[m].rows;
+    const real *bias = w->bias[m];
+    if (!bias) return;
+#pragma omp parallel for schedule(static) if (M > 16)
+    for (size_t i = 0; i < M; i++)
+        for (size_t j = 0; j < n; j++) y[i * n + j] += bias[j];
+}
+
 /* ---- binding -------------------------------------------------------------------------------- */
 
 struct binder {
@@ -136,6 +146,7 @@ static void bind_vector(struct binder *b, const struct tensor_walk *at, const ch
         return;
     }
     check_finite(b, t);
+    CHECK(!(at->turned && b->f->is_gguf)); /* no family has both, and nothing puts rows in order */
     bool runs;
     const struct kernels *k = kernels_nth(0, &runs); /* widening is exact: any set gives the same */
     struct matrix row = { .data = t->data, .type = t->type, .rows = 1, .cols = at->cols };

@@ -32,7 +32,12 @@ size_t module_cols(const struct shape *s, enum module m);
 struct layer_weights {
     struct matrix w[MODULES];
     const real *norm1, *norm2; /* before attention, before the MLP */
+    const real *bias[MODULES]; /* NULL: the module has none */
 };
+
+/* y (M, module's rows) += the module's bias, where it has one. It is frozen, so that nothing of the
+ * backward depends on it. */
+void layer_add_bias(real *y, const struct layer_weights *w, enum module m, size_t M);
 
 struct llama {
     struct shape shape;

@@ -26,7 +26,7 @@ struct shape {
 };
 
 /* Hugging Face's config.json. Refused, naming the key: families not in families.def, activations
- * other than silu, biases, rope types other than default, linear and llama3, sizes that do not
+ * other than silu, other biases than the family's, rope types other than default, linear and llama3, sizes that do not
  * divide. */
 int shape_from_config(struct shape *s, const char *path, struct err *e);
 

@@ -86,6 +86,8 @@ static bool is_present(const struct tensor_row *r, const struct shape *s)
     switch (r->present) {
     case PRESENT_UNTIED:
         return !s->tied;
+    case PRESENT_QKV_BIAS:
+        return family_has(s->family, QKV_BIAS);
     default:
         return true;
     }

@@ -8,7 +8,7 @@
 enum tensor_scope { SCOPE_MODEL, SCOPE_BLOCK };
 enum tensor_kind { KIND_MATRIX, KIND_NORM, KIND_BIAS };
 enum tensor_order { ORDER_KEPT, ORDER_TURNED };
-enum tensor_presence { PRESENT_ALWAYS, PRESENT_UNTIED };
+enum tensor_presence { PRESENT_ALWAYS, PRESENT_UNTIED, PRESENT_QKV_BIAS };
 
 /* A row of the table. */
 struct tensor_row {
