@@ -8,14 +8,16 @@ tree=$scratch/tree
 clean_tree() {
     rm -rf "$tree"
     mkdir -p "$tree"/{kernels,src/{base,config,data},scripts,tests,configs}
-    cp scripts/{lint,check-code,check-layers,check-readmes,write-docs} "$tree/scripts"
+    cp scripts/{lint,check-code,check-layers,check-readmes,check-path,write-docs} "$tree/scripts"
     # shellcheck disable=SC2016 # backticks of Markdown
-    printf '| `%s` | x |\n' lint check-code check-layers check-readmes write-docs >"$tree/scripts/README.md"
+    printf '| `%s` | x |\n' lint check-code check-layers check-readmes check-path write-docs >"$tree/scripts/README.md"
     echo "# none" >"$tree/tests/README.md"
     cp layers.txt .clang-format "$tree"
     printf '#!/bin/bash\necho "# keys"\n' >"$tree/lorac"
     chmod +x "$tree/lorac"
     echo '# keys' >"$tree/configs/README.md"
+    # shellcheck disable=SC2016
+    printf '## The path of one step\n| `a` | src/config/b.c | x |\n## Next\n' >"$tree/CONTRIBUTING.md"
     cat >"$tree/src/base/a.h" <<'C'
 #ifndef LORAC_BASE_A_H
 #define LORAC_BASE_A_H
@@ -58,7 +60,7 @@ fi
 
 echo '#include "src/config/b.h"' >>"$tree/src/base/a.h"
 touch "$tree/src/config/b.h"
-breaks layers "a header of a higher floor" "src/base/a.h:7: includes src/config/b.h*1 floor(s) up"
+breaks layers "a header of a higher floor" "src/base/a.h:7: includes src/config/b.h*2 floor(s) up"
 echo '#include "src/base/none.h"' >>"$tree/src/config/b.c"
 breaks layers "a header that is not there" "src/config/b.c:8: *is no file"
 echo '#include <yaml.h>' >>"$tree/src/config/b.c"
@@ -67,6 +69,15 @@ echo '#include <openssl/evp.h>' >>"$tree/src/config/b.c"
 breaks layers "a library's folder" "includes <openssl/evp.h>; only src/base/hash.c may"
 mkdir "$tree/src/other" && touch "$tree/src/other/x.c"
 breaks layers "a folder without a floor" "src/other/x.c: its folder is not in layers.txt"
+sed -i 's/^int a/int b/' "$tree/src/config/b.c"
+breaks path "a function that is gone" "CONTRIBUTING.md:2: a is not defined in src/config/b.c"
+{
+    echo 'int a(int x)'
+    echo '{'
+    for i in {1..89}; do echo "    x += $i;"; done
+    echo '}'
+} >"$tree/src/config/b.c"
+breaks path "a function that is too long" "CONTRIBUTING.md:2: a has 92 lines, at most 90"
 
 for f in strcpy sprintf gets strtok atoi rand alloca; do
     echo "int z = $f(0);" >>"$tree/src/base/a.h"
@@ -116,8 +127,8 @@ breaks readmes "a file without a row" "tests/README.md: new.c: found no row"
 # shellcheck disable=SC2016 # backticks of Markdown
 echo '| `lint`, `gone` | x |' >>"$tree/scripts/README.md"
 lint readmes
-like "readmes: a file in two rows" "$out" "*scripts/README.md: lint: found in lines 1 and 6, wanted once*"
-breaks readmes "a row without a file" "scripts/README.md:6: gone: not a file of scripts/"
+like "readmes: a file in two rows" "$out" "*scripts/README.md: lint: found in lines 1 and 7, wanted once*"
+breaks readmes "a row without a file" "scripts/README.md:7: gone: not a file of scripts/"
 
 # A tool that is missing: told, and a failure only where that is asked for.
 mkdir "$scratch/bin"
