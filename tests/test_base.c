@@ -904,7 +904,7 @@ static void test_environment_is_whole(void **state)
     str_free(&all);
 }
 
-/* Spinning where nobody takes cores away, none where somebody does, and a new try after two seconds. */
+/* Spinning where nobody takes cores away, none where somebody does, and later a new try. */
 /* From one row to the next; what a row says happened under what the row before decided. */
 static void test_waiting(void **state)
 {

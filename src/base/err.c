@@ -20,34 +20,39 @@ static int settle(struct err *e, int code, const char *raw)
     return code;
 }
 
-int err_set(struct err *e, const char *fmt, ...)
+__attribute__((format(printf, 3, 0))) static int set(struct err *e, int code, const char *fmt,
+                                                     va_list ap)
 {
     char raw[RAW_BYTES];
+    vsnprintf(raw, sizeof raw, fmt, ap);
+    return settle(e, code, raw);
+}
+
+int err_set(struct err *e, const char *fmt, ...)
+{
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(raw, sizeof raw, fmt, ap);
+    int code = set(e, ERR_FAIL, fmt, ap);
     va_end(ap);
-    return settle(e, ERR_FAIL, raw);
+    return code;
 }
 
 int err_usage(struct err *e, const char *fmt, ...)
 {
-    char raw[RAW_BYTES];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(raw, sizeof raw, fmt, ap);
+    int code = set(e, ERR_USAGE, fmt, ap);
     va_end(ap);
-    return settle(e, ERR_USAGE, raw);
+    return code;
 }
 
 int err_code(struct err *e, int code, const char *fmt, ...)
 {
-    char raw[RAW_BYTES];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(raw, sizeof raw, fmt, ap);
+    set(e, code, fmt, ap);
     va_end(ap);
-    return settle(e, code, raw);
+    return code;
 }
 
 int err_exit_status(int code)

@@ -130,8 +130,7 @@ static int find_pairs(const struct gguf *g, const struct shape *s, unsigned *tar
 
 static void widen_row(real *out, const struct tensor *t, size_t row, double factor)
 {
-    bool runs;
-    const struct kernels *k = kernels_nth(0, &runs);
+    const struct kernels *k = kernels_baseline();
     struct matrix w = { .data = t->data, .type = t->type, .rows = t->dims[0], .cols = t->dims[1] };
     k->widen(out, &w, row, 0, w.cols);
     for (size_t j = 0; factor != 1 && j < w.cols; j++) out[j] *= (real)factor;

@@ -92,8 +92,7 @@ static int find_pairs(struct peft *p, const struct adapter_base *base, unsigned 
 
 static void widen_part(real *out, size_t out_cols, const struct tensor *t, double factor)
 {
-    bool runs;
-    const struct kernels *k = kernels_nth(0, &runs);
+    const struct kernels *k = kernels_baseline();
     struct matrix w = { .data = t->data, .type = t->type, .rows = t->dims[0], .cols = t->dims[1] };
     for (size_t i = 0; i < w.rows; i++) {
         k->widen(out + i * out_cols, &w, i, 0, w.cols);

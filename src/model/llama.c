@@ -147,8 +147,7 @@ static void bind_vector(struct binder *b, const struct tensor_walk *at, const ch
     }
     check_finite(b, t);
     CHECK(!(at->turned && b->f->is_gguf)); /* no family has both, and nothing puts rows in order */
-    bool runs;
-    const struct kernels *k = kernels_nth(0, &runs); /* widening is exact: any set gives the same */
+    const struct kernels *k = kernels_baseline();
     struct matrix row = { .data = t->data, .type = t->type, .rows = 1, .cols = at->cols };
     k->widen(b->next, &row, 0, 0, at->cols);
     *(const real **)tensor_slot(b->m, at) = b->next;
