@@ -123,7 +123,7 @@ static void run_in_child(const struct subject *s, struct plan p, bool resume)
     if (!code) code = s->command->run(n, argv, &e);
     if (!code && fflush(stdout) != 0) code = err_errno(&e, "cannot write to standard output");
     plan.on = false;
-    outcome->code = code;
+    outcome->code = err_exit_status(code); /* as main() */
     outcome->calls = calls;
     outcome->fired = fired;
     snprintf(outcome->place, sizeof outcome->place, "%s", place ? place : "");
