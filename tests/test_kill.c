@@ -128,6 +128,12 @@ bool stop_requested(void)
     }
     return out_of_time || (plan.stop_at && questions >= plan.stop_at);
 }
+static bool asked(void *context)
+{
+    (void)context;
+    return stop_requested();
+}
+const struct stop stop_by_signal = { .asked = asked };
 void stop_for_time(void)
 {
     out_of_time = true;

@@ -63,6 +63,13 @@ void stop_install(void)
     on_terminal = isatty(2) == 1;
 }
 
+static bool asked_by_signal(void *context)
+{
+    (void)context;
+    return stop_requested();
+}
+const struct stop stop_by_signal = { .asked = asked_by_signal };
+
 bool stop_requested(void)
 {
     return stop_signal != 0;

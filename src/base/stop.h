@@ -22,6 +22,9 @@ static inline bool stop_asked(const struct stop *s)
     return s && s->asked(s->context);
 }
 
+/* Asks for the wish of whoever sent the signal. */
+extern const struct stop stop_by_signal;
+
 bool stop_requested(void);
 /* The name of the signal that asked, or "the time limit". */
 const char *stop_reason(void);

@@ -73,7 +73,7 @@ static int by_value(const void *a, const void *b)
 /* The p-th percentile is the least length that so many percent of the examples do not exceed. */
 static int measure_lengths(struct check *k, struct err *e)
 {
-    const struct examples *x = &k->plan.setup.data.train;
+    const struct examples *x = &k->plan.training.setup.data.train;
     uint32_t *length = mem_alloc(x->n, sizeof *length, e);
     if (!length) return e->code;
     for (size_t i = 0; i < x->n; i++) length[i] = (uint32_t)(x->at[i + 1] - x->at[i]);
@@ -97,7 +97,7 @@ static bool ends_well(const struct examples *x, size_t i, const struct template 
 
 static int count_without_eos(struct check *k, struct err *e)
 {
-    const struct setup *s = &k->plan.setup;
+    const struct setup *s = &k->plan.training.setup;
     const struct examples *x = &s->data.train;
     if (!s->tok) return 0;
     size_t i = 0;
@@ -155,7 +155,7 @@ static size_t value_of(const struct data_counts *c, const struct row *r)
 
 static void print_counts(const struct check *k)
 {
-    const struct dataset *d = &k->plan.setup.data;
+    const struct dataset *d = &k->plan.training.setup.data;
     printf("%-28s %12s %12s\n", "", "training", "validation");
     for (size_t i = 0; i < ROWS; i++) {
         size_t t = value_of(&d->train_counts, &rows[i]);
@@ -167,7 +167,7 @@ static void print_counts(const struct check *k)
 
 static void print_files(const struct check *k)
 {
-    const struct dataset *d = &k->plan.setup.data;
+    const struct dataset *d = &k->plan.training.setup.data;
     for (size_t i = 0; i < k->n_files; i++) {
         const struct config_source *s = k->sources[i];
         const char *template = s->template ? s->template : k->c->data.template;
@@ -242,7 +242,8 @@ static void print_people(const struct check *k)
 {
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
     const struct plan *p = &k->plan;
-    double s = plan_epoch_seconds(p), epochs = (double)p->total / (double)p->steps_per_epoch;
+    double s = plan_epoch_seconds(p),
+           epochs = (double)p->training.course.total / (double)p->training.course.steps_per_epoch;
     print_files(k);
     printf("\n");
     print_counts(k);
@@ -251,10 +252,11 @@ static void print_people(const struct check *k)
     for (size_t i = 1; i + 1 < PERCENTS; i++)
         printf(", %d %% up to %u", percents[i], k->percentile[i]);
     printf(", longest %u; data.max_length is %zu\n", k->percentile[PERCENTS - 1],
-           p->setup.max_length);
+           p->training.setup.max_length);
     printf("an epoch: %llu steps, %.0f tokens, of which %.1f %% are shared beginnings, computed "
            "once\n",
-           (unsigned long long)p->steps_per_epoch, p->tokens, 100 - 100 * p->rows / p->tokens);
+           (unsigned long long)p->training.course.steps_per_epoch, p->tokens,
+           100 - 100 * p->rows / p->tokens);
     print_findings(k);
     printf("\nexpected time: %s, %s an epoch (lorac plan says how it is reckoned)\n",
            human_duration(a, s * epochs), human_duration(b, s));
@@ -293,7 +295,7 @@ static void add_file(struct str *s, const struct check *k, size_t i)
 static int print_json(const struct check *k, struct err *e)
 {
     const struct plan *p = &k->plan;
-    const struct dataset *d = &p->setup.data;
+    const struct dataset *d = &p->training.setup.data;
     double seconds = plan_epoch_seconds(p);
     struct str s = { 0 };
     str_addz(&s, "{\n  \"files\": [");
@@ -305,16 +307,18 @@ static int print_json(const struct check *k, struct err *e)
     for (size_t i = 0; i < PERCENTS; i++)
         str_addf(&s, "%s\"%d\": %u", i ? ", " : "", percents[i], k->percentile[i]);
     str_addf(&s, "},\n  \"max_length\": %zu,\n  \"answers_without_eos\": %zu,\n",
-             p->setup.max_length, k->without_eos);
+             p->training.setup.max_length, k->without_eos);
     str_addf(&s, "  \"steps_per_epoch\": %llu,\n  \"steps\": %llu,\n",
-             (unsigned long long)p->steps_per_epoch, (unsigned long long)p->total);
+             (unsigned long long)p->training.course.steps_per_epoch,
+             (unsigned long long)p->training.course.total);
     str_addf(&s, "  \"tokens_per_epoch\": %.0f,\n  \"tokens_computed_per_epoch\": %.0f,\n",
              p->tokens, p->rows);
     str_addf(&s, "  \"shared_fraction\": %.6f,\n  \"seconds_per_epoch\": %.3f,\n",
              1 - p->rows / p->tokens, seconds);
     str_addf(&s, "  \"seconds\": %.3f,\n  \"notes\": ",
-             seconds * (double)p->total / (double)p->steps_per_epoch);
-    notes_add_json(&s, &p->setup.notes);
+             seconds * (double)p->training.course.total /
+                 (double)p->training.course.steps_per_epoch);
+    notes_add_json(&s, &p->training.setup.notes);
     str_addz(&s, "\n}\n");
     json_make_safe(&s, 0);
     int code = str_error(&s, e);
@@ -330,7 +334,7 @@ static int check(struct check *k, struct err *e)
     int code = inspect_files(k, e);
     for (int f = 0; !code && f < FOUND_KINDS; f++) k->findings += total_found(k, (enum found)f);
     if (!code) code = plan_make(&k->plan, k->c, e);
-    notes_print(&k->plan.setup.notes);
+    notes_print(&k->plan.training.setup.notes);
     if (!code) code = measure_lengths(k, e);
     return code ? code : count_without_eos(k, e);
 }

@@ -6,7 +6,7 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/commands/data.h"
-#include "src/commands/plan.h"
+#include "src/train/prepare.h"
 
 /* How targets and the lines about them are marked: by colour, or by signs that texts seldom hold. */
 struct marks {
@@ -19,10 +19,8 @@ struct show {
     const struct config *c;
     const struct show_options *o;
     const struct marks *marks;
-    struct plan plan;
-    struct sampler sampler;
-    uint32_t *order; /* of the first epoch */
-    uint32_t *path;  /* segments from an example's last one to its root */
+    struct training training;
+    uint32_t *path; /* segments from an example's last one to its root */
     struct str text;
     bool newline; /* the text printed last ended a line */
 };
@@ -42,8 +40,8 @@ static void print_run(struct show *s, const int32_t *ids, size_t from, size_t to
     bool close = target || m != &plain;
     fputs(target ? m->target : m->context, stdout);
     str_clear(&s->text);
-    if (s->plan.setup.tok) {
-        tokenizer_decode(s->plan.setup.tok, &s->text, ids + from, to - from, true, from == 0);
+    if (s->training.setup.tok) {
+        tokenizer_decode(s->training.setup.tok, &s->text, ids + from, to - from, true, from == 0);
     } else {
         for (size_t i = from; i < to; i++) str_addf(&s->text, "%d ", ids[i]);
     }
@@ -73,9 +71,10 @@ static void print_ids(struct show *s, const struct examples *x, size_t i)
     for (size_t j = 0; j < n; j++) {
         int32_t id = x->ids[x->at[i] + j];
         str_clear(&s->text);
-        if (s->plan.setup.tok) tokenizer_decode(s->plan.setup.tok, &s->text, &id, 1, true, false);
+        if (s->training.setup.tok)
+            tokenizer_decode(s->training.setup.tok, &s->text, &id, 1, true, false);
         printf("%6zu %7d  %-7s %s\n", j, id, x->target[x->at[i] + j] ? "target" : "",
-               s->plan.setup.tok ? err_quote(s->text.p ? s->text.p : "", s->text.n) : "");
+               s->training.setup.tok ? err_quote(s->text.p ? s->text.p : "", s->text.n) : "");
     }
 }
 
@@ -158,7 +157,7 @@ static void print_head(const struct show *s, const char *what, const struct exam
 /* An example that is kept for validation: it falls into no step. */
 static void print_held_out(struct show *s, size_t i)
 {
-    const struct dataset *d = &s->plan.setup.data;
+    const struct dataset *d = &s->training.setup.data;
     const struct examples *x = &d->validation;
     size_t line, source = origin_of(&line, &d->validation_origins, i);
     print_head(s, "held-out example", x, i, held_out_path(s, source), line);
@@ -171,25 +170,26 @@ static void print_held_out(struct show *s, size_t i)
 
 static void print_example(struct show *s, size_t i)
 {
-    const struct dataset *d = &s->plan.setup.data;
+    const struct dataset *d = &s->training.setup.data;
     const struct examples *x = &d->train;
-    struct batch *b = &s->plan.learner.batch;
+    struct batch *b = &s->training.learner.batch;
     size_t line, source = origin_of(&line, &d->train_origins, i), n = x->at[i + 1] - x->at[i];
-    size_t at = 0, size = b->batch_size, place;
+    struct course *k = &s->training.course;
+    size_t at = 0, size = b->batch_size, count, place;
     const char *about = s->marks->about, *end = s->marks == &plain ? "" : s->marks->end;
     print_head(s, "example", x, i, s->c->data.train.at[source].path, line);
     size_t item = examples_item_of(x, i);
-    while (at < s->sampler.n && s->order[at] != item) at++;
-    if (at == s->sampler.n) {
+    while (at < k->sampler.n && k->order[at] != item) at++;
+    if (at == k->sampler.n) {
         printf("%snot in the first epoch: the weight of its file is below 1%s\n", about, end);
         print_tokens(s, x, i, 0, n);
     } else {
-        size_t first = at / size * size, left = s->sampler.n - first;
-        batch_begin(b, s->order + first, left < size ? left : size);
+        const uint32_t *which = course_batch(k, at / size, &count);
+        batch_begin(b, which, count);
         const struct pass *p = pass_of(b, i, &place);
-        printf("%sfirst epoch: step %zu of %zu, pass %zu of %zu with %zu examples, %zu tokens to "
+        printf("%sfirst epoch: step %zu of %llu, pass %zu of %zu with %zu examples, %zu tokens to "
                "compute%s\n",
-               about, at / size + 1, (s->sampler.n + size - 1) / size, b->pass_number + 1,
+               about, at / size + 1, (unsigned long long)k->steps_per_epoch, b->pass_number + 1,
                b->n_passes, b->first[b->pass_number + 1] - b->first[b->pass_number], p->T, end);
         print_segments(s, b, p, i, place);
     }
@@ -243,7 +243,7 @@ static int parse_record(struct wanted *w, const struct show *s, struct err *e)
 /* Print the examples of a side that come from the record; how many. */
 static size_t show_side(struct show *s, const struct wanted *w, bool held_out)
 {
-    const struct dataset *d = &s->plan.setup.data;
+    const struct dataset *d = &s->training.setup.data;
     const struct examples *x = held_out ? &d->validation : &d->train;
     const struct origins *o = held_out ? &d->validation_origins : &d->train_origins;
     bool own = held_out && s->c->data.validation.files.n;
@@ -321,7 +321,7 @@ static int show_record(struct show *s, struct err *e)
 static void list_held_out(struct show *s)
 {
     enum { LISTED = 20 };
-    const struct dataset *d = &s->plan.setup.data;
+    const struct dataset *d = &s->training.setup.data;
     size_t n = d->validation.n;
     if (n == 0) return;
     printf("%sheld out for validation: %zu example%s, from", s->marks->about, n, n == 1 ? "" : "s");
@@ -335,14 +335,13 @@ static void list_held_out(struct show *s)
 
 static int show(struct show *s, struct err *e)
 {
-    int code = plan_open(&s->plan, s->c, e);
-    if (!code) code = setup_sampler(&s->sampler, &s->plan.setup, s->c, e);
+    size_t n;
+    int code = prepare(&s->training, s->c, PREPARE_TO_PLAN, e);
     if (code) return code;
-    notes_print(&s->plan.setup.notes);
-    s->order = mem_alloc(s->sampler.n, sizeof *s->order, e);
-    s->path = mem_alloc(s->plan.learner.batch.seg_max, sizeof *s->path, e);
-    if (!s->order || !s->path) return e->code;
-    sampler_epoch(s->order, &s->sampler, 0);
+    notes_print(&s->training.setup.notes);
+    s->path = mem_alloc(s->training.learner.batch.seg_max, sizeof *s->path, e);
+    if (!s->path) return e->code;
+    course_batch(&s->training.course, 0, &n); /* fills the first epoch's order */
     if (s->marks == &plain) {
         printf("targets stand between %s and %s\n\n", plain.target, plain.end);
     } else {
@@ -350,7 +349,7 @@ static int show(struct show *s, struct err *e)
                coloured.end);
     }
     if (s->o->record) return show_record(s, e);
-    size_t n = s->plan.setup.data.train.n;
+    n = s->training.setup.data.train.n;
     for (size_t i = 0; i < n && i < (size_t)s->o->n; i++) print_example(s, i);
     list_held_out(s);
     return str_error(&s->text, e);
@@ -361,9 +360,7 @@ int data_show(const struct config *c, const struct show_options *o, struct err *
     struct show s = { .c = c, .o = o, .newline = true };
     s.marks = term_has_color(stdout) ? &coloured : &plain;
     int code = show(&s, e);
-    sampler_free(&s.sampler);
-    plan_free(&s.plan);
-    mem_free(s.order);
+    training_free(&s.training);
     mem_free(s.path);
     str_free(&s.text);
     return code;

@@ -14,7 +14,7 @@
 #include "src/train/base_match.h"
 #include "src/train/evaluate.h"
 #include "src/train/run_match.h"
-#include "src/train/setup.h"
+#include "src/train/prepare.h"
 
 static const char *model, *tokenizer, *data, *format, *template, *train_on = "responses";
 static struct option_list adapters;
@@ -84,10 +84,10 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
     n.mute = mute;
     if (!code) {
         struct evaluation v;
-        evaluate(&v, objective_named("sft"), &n, &b, NULL);
-        if (isfinite(v.loss)) {
+        code = evaluate(&v, objective_named("sft"), &n, &b, NULL, e);
+        if (!code && isfinite(v.loss)) {
             code = print_result(&v, e);
-        } else {
+        } else if (!code) {
             code = err_set(e,
                            "the loss is not finite (%g), first in the pass of example %zu (counted "
                            "from 1): the model's or the adapter's numbers overflow",
@@ -171,32 +171,32 @@ static int load_best(struct adapter *a, const struct config *c, const struct set
 static int run_config(const char *path, char *const *overrides, size_t n, struct err *e)
 {
     struct config c;
-    struct setup s;
+    struct training t;
     struct adapter a = { 0 };
-    const struct kernels *k;
     int code = config_load(&c, path, overrides, n, e);
     if (code) return code;
-    code = setup_kernels(&k, e);
-    if (!code) code = setup_open(&s, &c, e);
+    code = prepare(&t, &c, PREPARE_TO_EVAL, e);
     if (code) {
+        training_free(&t);
         config_free(&c);
         return code;
     }
-    notes_print(&s.notes);
-    const struct examples *x = s.data.validation.n ? &s.data.validation : &s.data.train;
+    const struct setup *s = &t.setup;
+    notes_print(&s->notes);
+    const struct examples *x = s->data.validation.n ? &s->data.validation : &s->data.train;
     char dir[PATH_BYTES], best[PATH_BYTES];
     code = path_join(best, c.output.dir, "best", e);
     if (!code) code = path_join(dir, c.output.dir, "adapter", e);
     const char *from = dir_exists(best) ? best : dir;
-    if (!code) code = load_best(&a, &c, &s, from, e);
+    if (!code) code = load_best(&a, &c, s, from, e);
     if (code) config_prefix(e, &c, "output.dir", 0);
     if (!code) {
         term_print(stderr, "%s on %zu %s examples\n", from, x->n,
-                   s.data.validation.n ? "validation" : "training (there is no validation part)");
-        code = evaluate_examples(&s.model, &a, k, x, s.tok, e);
+                   s->data.validation.n ? "validation" : "training (there is no validation part)");
+        code = evaluate_examples(&s->model, &a, t.kernels, x, s->tok, e);
         adapter_free(&a);
     }
-    setup_close(&s);
+    training_free(&t);
     config_free(&c);
     return code;
 }

@@ -22,32 +22,22 @@ static const struct option options[] = {
     { 0 },
 };
 
-/* An epoch in file order: which examples meet in a batch differs from epoch to epoch, their number
- * does not. */
-static int count_epoch(struct plan *p, const struct config *c, struct err *e)
+/* The first epoch. Which examples meet in a batch differs from epoch to epoch, their number does not. */
+static void count_epoch(struct plan *p)
 {
-    struct batch *b = &p->learner.batch;
-    struct course k = { 0 };
-    int code = prepare_course(&k, &p->setup, c, e);
-    if (code) return code;
-    size_t n = k.sampler.n, size = (size_t)c->train.batch_size;
-    uint32_t *order = mem_alloc(n, sizeof *order, e);
-    if (order) sampler_epoch(order, &k.sampler, 0);
-    sampler_free(&k.sampler);
-    if (!order) return e->code;
-    for (size_t first = 0; first < n; first += size) {
-        batch_begin(b, order + first, n - first < size ? n - first : size);
-        struct cost w = cost_of_batch(&p->setup.model.shape, &p->learner.adapter, b);
+    struct batch *b = &p->training.learner.batch;
+    struct course *k = &p->training.course;
+    for (uint64_t step = 0; step < k->steps_per_epoch; step++) {
+        size_t n;
+        const uint32_t *which = course_batch(k, step, &n);
+        batch_begin(b, which, n);
+        struct cost w = cost_of_batch(&p->training.setup.model.shape, &p->training.learner.adapter,
+                                      b);
         p->work.linear += w.linear, p->work.adapter += w.adapter;
         p->work.attention += w.attention, p->work.head += w.head;
         p->tokens += (double)b->tokens, p->rows += (double)b->rows;
         p->targets += (double)b->targets, p->passes += (double)b->n_passes;
     }
-    mem_free(order);
-    p->steps_per_epoch = k.steps_per_epoch;
-    p->total = k.total;
-    schedule_notes(&p->setup.notes, &k.schedule, c);
-    return schedule_check(&k.schedule, c, e);
 }
 
 /* One product of the model's own shape on zeros, as a pass would run it; cut down to what takes a few
@@ -61,9 +51,9 @@ static size_t at_most(size_t n, size_t most)
 
 static int measure_rate(struct plan *p, struct err *e)
 {
-    const struct shape *s = &p->setup.model.shape;
-    const struct kernels *k = p->learner.net.k;
-    size_t T = at_most(p->learner.batch.rows_max, 512);
+    const struct shape *s = &p->training.setup.model.shape;
+    const struct kernels *k = p->training.learner.net.k;
+    size_t T = at_most(p->training.learner.batch.rows_max, 512);
     size_t K = at_most(s->C, WIDEST), N = at_most(s->F, WIDEST);
     real *x = mem_alloc(T * K, sizeof *x, e), *y = mem_alloc(T * N, sizeof *y, e);
     real *w = mem_alloc(K * N, sizeof *w, e);
@@ -98,19 +88,20 @@ double plan_epoch_seconds(const struct plan *p)
 
 static double peak_bytes(const struct plan *p)
 {
-    return (double)budget_total_bytes(&p->setup, &p->learner);
+    return (double)budget_total_bytes(&p->training.setup, &p->training.learner);
 }
 
 static void print_people(const struct plan *p, size_t available, const char *why)
 {
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
-    const struct learner *l = &p->learner;
-    size_t layers = p->setup.model.shape.layers;
-    double epochs = (double)p->total / (double)p->steps_per_epoch, s = plan_epoch_seconds(p);
+    const struct learner *l = &p->training.learner;
+    size_t layers = p->training.setup.model.shape.layers;
+    double epochs = (double)p->training.course.total / (double)p->training.course.steps_per_epoch,
+           s = plan_epoch_seconds(p);
     printf("memory     %s at most; %s to be had here (%s)\n", human_bytes(a, peak_bytes(p)),
            human_bytes(b, (double)available), why);
     printf("  weights      %12s  mapped; the kernel may drop and read them again\n",
-           human_bytes(a, (double)p->setup.model.weight_bytes));
+           human_bytes(a, (double)p->training.setup.model.weight_bytes));
     printf("  adapter      %12s  parameters, moments, %zu gradient buffers\n",
            human_bytes(a, (double)l->state_bytes), l->sum.levels + (l->sum.levels > 1));
     printf(
@@ -119,14 +110,17 @@ static void print_people(const struct plan *p, size_t available, const char *why
         human_bytes(a, (double)l->net.bytes), l->batch.rows_max, layers, l->net.keeps[KEEP_ALL],
         l->net.keeps[KEEP_NO_MLP], l->net.keeps[KEEP_INPUT]);
     printf("  program      %12s  with its threads, the data and the tokenizer\n",
-           human_bytes(a, (double)(budget_other_bytes(&p->setup) - p->setup.model.weight_bytes)));
+           human_bytes(a, (double)(budget_other_bytes(&p->training.setup) -
+                                   p->training.setup.model.weight_bytes)));
     printf("data       %zu examples an epoch: %.0f tokens, %.0f computed (%.0f %% saved), %.0f "
            "targets; "
            "%zu for validation\n",
-           p->setup.data.train.n, p->tokens, p->rows, 100 - 100 * p->rows / p->tokens, p->targets,
-           p->setup.data.validation.n);
-    printf("steps      %llu, %llu an epoch, %.1f passes each\n", (unsigned long long)p->total,
-           (unsigned long long)p->steps_per_epoch, p->passes / (double)p->steps_per_epoch);
+           p->training.setup.data.train.n, p->tokens, p->rows, 100 - 100 * p->rows / p->tokens,
+           p->targets, p->training.setup.data.validation.n);
+    printf("steps      %llu, %llu an epoch, %.1f passes each\n",
+           (unsigned long long)p->training.course.total,
+           (unsigned long long)p->training.course.steps_per_epoch,
+           p->passes / (double)p->training.course.steps_per_epoch);
     printf("work       %.4g TFLOP an epoch: products %.0f %%, adapter %.0f %%, attention %.0f %%, "
            "head "
            "%.0f %%\n",
@@ -136,7 +130,7 @@ static void print_people(const struct plan *p, size_t available, const char *why
            100 * p->work.head / cost_total(&p->work));
     printf("time       %s in all: %s an epoch, %s a step, %.3g tokens/s\n",
            human_duration(a, s * epochs), human_duration(b, s),
-           human_duration(c, s / (double)p->steps_per_epoch), p->tokens / s);
+           human_duration(c, s / (double)p->training.course.steps_per_epoch), p->tokens / s);
     printf("           at %.0f GFLOP/s, which is what products run at here now, times %.2f\n",
            p->gflops, step_share);
 }
@@ -144,24 +138,24 @@ static void print_people(const struct plan *p, size_t available, const char *why
 static int print_json(const struct plan *p, size_t available, struct err *e)
 {
     struct str s = { 0 };
-    const struct learner *l = &p->learner;
+    const struct learner *l = &p->training.learner;
     double seconds = plan_epoch_seconds(p);
     str_addf(&s, "{\"memory_bytes\": %.0f, \"available_bytes\": %zu, \"weight_bytes\": %zu, ",
-             peak_bytes(p), available, p->setup.model.weight_bytes);
+             peak_bytes(p), available, p->training.setup.model.weight_bytes);
     str_addf(&s, "\"adapter_bytes\": %zu, \"activation_bytes\": %zu, \"layers_keep_all\": %zu, ",
              l->state_bytes, l->net.bytes, l->net.keeps[KEEP_ALL]);
     str_addf(&s, "\"layers_recompute_mlp\": %zu, \"layers_recompute_all\": %zu, ",
              l->net.keeps[KEEP_NO_MLP], l->net.keeps[KEEP_INPUT]);
     str_addf(&s,
              "\"examples\": %zu, \"tokens\": %.0f, \"tokens_computed\": %.0f, \"targets\": %.0f, ",
-             p->setup.data.train.n, p->tokens, p->rows, p->targets);
+             p->training.setup.data.train.n, p->tokens, p->rows, p->targets);
     str_addf(&s, "\"steps\": %llu, \"steps_per_epoch\": %llu, \"flops_per_epoch\": %.6g, ",
-             (unsigned long long)p->total, (unsigned long long)p->steps_per_epoch,
-             cost_total(&p->work));
+             (unsigned long long)p->training.course.total,
+             (unsigned long long)p->training.course.steps_per_epoch, cost_total(&p->work));
     str_addf(&s, "\"gflops\": %.1f, \"seconds_per_epoch\": %.3f, \"tokens_per_s\": %.1f, ",
              p->gflops, seconds, p->tokens / seconds);
     str_addz(&s, "\"notes\": ");
-    notes_add_json(&s, &p->setup.notes);
+    notes_add_json(&s, &p->training.setup.notes);
     str_addz(&s, "}\n");
     int code = str_error(&s, e);
     if (!code) fputs(s.p, stdout);
@@ -169,27 +163,20 @@ static int print_json(const struct plan *p, size_t available, struct err *e)
     return code;
 }
 
-int plan_open(struct plan *p, const struct config *c, struct err *e)
-{
-    struct err why;
-    int code = setup_open_headers(&p->setup, c, e);
-    if (code) return code;
-    if (prepare_directory(c, &why))
-        str_add_line(&p->setup.notes, "train will refuse output.dir: %s\n", why.msg);
-    return prepare_learner(&p->learner, &p->setup, c, false, e);
-}
-
 int plan_make(struct plan *p, const struct config *c, struct err *e)
 {
-    int code = plan_open(p, c, e);
-    if (!code) code = count_epoch(p, c, e);
+    struct training *t = &p->training;
+    int code = prepare(t, c, PREPARE_TO_PLAN, e);
+    if (code) return code;
+    count_epoch(p);
+    schedule_notes(&t->setup.notes, &t->course.schedule, c);
+    code = schedule_check(&t->course.schedule, c, e);
     return code ? code : measure_rate(p, e);
 }
 
 void plan_free(struct plan *p)
 {
-    learner_free(&p->learner);
-    setup_close(&p->setup);
+    training_free(&p->training);
 }
 
 /* A plan is often made on another machine than the run. */
@@ -210,7 +197,7 @@ static int run(int n, char **args, struct err *e)
     size_t available = machine_memory_available(&why);
     code = plan_make(&p, &c, e);
     if (code == ERR_BUDGET) hint_at_other_machine(e);
-    if (!code) notes_print(&p.setup.notes);
+    if (!code) notes_print(&p.training.setup.notes);
     if (!code && as_json) {
         code = print_json(&p, available, e);
     } else if (!code) {

@@ -3,13 +3,10 @@
 #define LORAC_COMMANDS_PLAN_H
 
 #include "src/model/cost.h"
-#include "src/train/learner.h"
-#include "src/train/setup.h"
+#include "src/train/prepare.h"
 
 struct plan {
-    struct setup setup;
-    struct learner learner;
-    uint64_t steps_per_epoch, total;
+    struct training training;             /* laid out, not mapped */
     double tokens, rows, targets, passes; /* of an epoch */
     struct cost work;                     /* of an epoch */
     double gflops;                        /* this machine's rate on a layer's product */
@@ -18,8 +15,6 @@ struct plan {
 /* Open what the configuration names, lay the run out, count an epoch's work and measure how fast this
  * machine multiplies. *p is zeroed before; free it whatever became of it. */
 int plan_make(struct plan *p, const struct config *c, struct err *e);
-/* The first half: p->setup and p->learner alone, laid out but not mapped. */
-int plan_open(struct plan *p, const struct config *c, struct err *e);
 double plan_epoch_seconds(const struct plan *p);
 void plan_free(struct plan *p);
 

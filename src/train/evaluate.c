@@ -5,47 +5,68 @@
 #include "src/train/gradsum.h"
 #include "src/train/ranks.h"
 
+/* What a rank counts of its own passes. */
+struct counts {
+    double hits, exact; /* target tokens, by weight; examples */
+};
+
 /* Count what the network has just made of the pass. */
-static void count_pass(struct evaluation *v, double *hits, const struct network *n,
-                       const struct batch *b, const struct pass *p)
+static void count_pass(struct counts *c, const struct network *n, const struct batch *b,
+                       const struct pass *p)
 {
     for (size_t i = 0; i < p->n_targets; i++)
-        if (n->hit[i]) *hits += (double)p->weight[i];
-    v->exact_match += (double)batch_count_exact(b, n->hit);
+        if (n->hit[i]) c->hits += (double)p->weight[i];
+    c->exact += (double)batch_count_exact(b, n->hit);
 }
 
-bool evaluate(struct evaluation *out, const struct objective *o, struct network *n, struct batch *b,
-              const struct stop *stop)
+/* This rank's share of the batch's passes. *bad: the first example of a pass whose loss is not finite,
+ * as evaluation.bad_example. */
+static int run_share(struct losssum *sum, struct counts *c, uint64_t *bad,
+                     const struct objective *o, struct network *n, struct batch *b,
+                     const struct stop *stop, struct err *e)
+{
+    size_t from, to;
+    ranks_share(&from, &to, b->n_passes);
+    for (size_t i = from; i < to && *bad == UINT64_MAX; i++) {
+        struct pass *p = batch_pass(b, i);
+        double loss;
+        if (!objective_forward(&loss, o, n, p, 1, false, stop))
+            return err_code(e, ERR_STOPPED, "stopped");
+        count_pass(c, n, b, p);
+        losssum_add(sum, loss);
+        if (!isfinite(loss)) *bad = b->order[b->first[i]] + 1;
+    }
+    return 0;
+}
+
+int evaluate(struct evaluation *out, const struct objective *o, struct network *n, struct batch *b,
+             const struct stop *stop, struct err *e)
 {
     const struct examples *x = b->examples;
-    struct losssum sum = { 0 };
-    size_t items = examples_items(x);
-    double hits = 0, size = 0;
+    struct losssum all = { 0 };
+    struct counts c = { 0 };
+    uint64_t bad = UINT64_MAX;
+    double size = 0;
     *out = (struct evaluation){ .examples = x->n };
-    bool going = true;
-    for (size_t first = 0; first < items && going; first += b->batch_size) {
+    for (size_t first = 0, items = examples_items(x); first < items; first += b->batch_size) {
+        struct losssum sum = { 0 };
         size_t m = items - first < b->batch_size ? items - first : b->batch_size;
         batch_begin_range(b, (uint32_t)first, m);
+        int code = ranks_agree(run_share(&sum, &c, &bad, o, n, b, stop, e), e);
+        if (code) return code;
+        losssum_add(&all, ranks_sum_losses(&sum));
+        size += o->size(b);
         out->tokens += b->tokens;
         out->targets += b->targets;
         out->rows += b->rows;
-        size += o->size(b);
-        for (size_t p = 0; p < b->n_passes && going; p++) {
-            struct pass *pass = batch_pass(b, p);
-            double loss;
-            going = objective_forward(&loss, o, n, pass, 1, false, stop);
-            if (!going) break;
-            count_pass(out, &hits, n, b, pass);
-            losssum_add(&sum, loss);
-            if (isfinite(loss)) continue;
-            out->bad_example = b->order[b->first[p]] + 1;
-            out->loss = loss;
-            return true;
-        }
+        bad = ranks_least(bad);
+        if (bad != UINT64_MAX) break;
     }
-    double targets = out->targets ? (double)out->targets : 1;
-    out->loss = ranks_sum_losses(&sum) / (size > 0 ? size : 1);
-    out->token_accuracy = hits / targets;
-    out->exact_match /= x->n ? (double)x->n : 1;
-    return going;
+    double counts[] = { c.hits, c.exact };
+    ranks_sum_counts(counts, 2);
+    out->bad_example = bad != UINT64_MAX ? bad : 0;
+    out->loss = losssum_total(&all) / (size > 0 ? size : 1);
+    out->token_accuracy = counts[0] / (out->targets ? (double)out->targets : 1);
+    out->exact_match = counts[1] / (x->n ? (double)x->n : 1);
+    return 0;
 }

@@ -162,8 +162,7 @@ static int check_pass(const struct learner *l, size_t number, uint64_t step, con
 /* Who wished it is known to the caller alone. */
 static int stopped(struct err *e)
 {
-    err_set(e, "stopped");
-    return ERR_STOPPED;
+    return err_code(e, ERR_STOPPED, "stopped");
 }
 
 /* One pass forward and back; its gradient into the tree. */

@@ -11,7 +11,6 @@
 #include "src/base/version.h"
 #include "src/train/budget.h"
 #include "src/train/ranks.h"
-#include "src/train/trainer.h"
 
 enum { MANIFEST_BYTES = 1 << 24, FORMAT_VERSION = 1 };
 static const char format_name[] = "lorac-run";
@@ -76,11 +75,11 @@ static const char *now_utc(char out[32])
 
 /* ---- the past --------------------------------------------------------------------------------- */
 
-static json_t *read_old(const struct trainer *t)
+static json_t *read_old(const struct rundir *dir)
 {
     char path[PATH_BYTES];
     struct err ignored;
-    if (rundir_path(path, &t->dir, "run.json", &ignored)) return NULL;
+    if (rundir_path(path, dir, "run.json", &ignored)) return NULL;
     return file_exists(path) ? json_read(path, MANIFEST_BYTES, &ignored) : NULL;
 }
 
@@ -96,7 +95,7 @@ static json_t *take_list(json_t *old, const char *name)
     return json_is_array(list) ? json_incref(list) : json_array();
 }
 
-/* Leave out what was made behind `step`, which the run makes again. */
+/* Leave out what was made after `step`, which the run makes again. */
 static void cut_back(json_t *list, uint64_t step)
 {
     for (size_t i = json_array_size(list); i-- > 0;)
@@ -107,6 +106,15 @@ static int hash_file(char hex[SHA256_HEX], const char *path, struct err *e)
 {
     uint8_t digest[SHA256_BYTES];
     int code = sha256_file(digest, path, NULL, e);
+    if (!code) hex_of(hex, digest);
+    return code;
+}
+
+static int hash_text(char hex[SHA256_HEX], const char *text)
+{
+    uint8_t digest[SHA256_BYTES];
+    struct err ignored;
+    int code = sha256_of(digest, text, strlen(text), &ignored);
     if (!code) hex_of(hex, digest);
     return code;
 }
@@ -136,8 +144,9 @@ static bool has_hash(const json_t *list, int64_t at, const char *hex)
 
 /* A killed run was replacing files: those that are there as they were to become are the outputs now,
  * those that are as they were stay so. Anything else was changed, and stays to be told. */
-static void settle(const struct trainer *t, json_t *publishing, json_t *outputs)
+static void settle(struct manifest *m)
 {
+    json_t *publishing = m->publishing, *outputs = m->outputs;
     for (size_t i = json_array_size(publishing); i-- > 0;) {
         json_t *row = json_array_get(publishing, i);
         const char *name = json_string_value(json_object_get(row, "path"));
@@ -147,7 +156,8 @@ static void settle(const struct trainer *t, json_t *publishing, json_t *outputs)
             json_array_remove(publishing, i);
             continue;
         }
-        if (rundir_path(path, &t->dir, name, &ignored) || hash_file(hex, path, &ignored)) continue;
+        if (rundir_path(path, m->about.dir, name, &ignored) || hash_file(hex, path, &ignored))
+            continue;
         if (has_hash(publishing, (int64_t)i, hex)) {
             remove_output(outputs, name);
             json_array_append(outputs, row);
@@ -159,10 +169,10 @@ static void settle(const struct trainer *t, json_t *publishing, json_t *outputs)
 }
 
 /* What the record says of the outputs is true whatever step the run goes on from: they are there. */
-static void take_old(struct manifest *m, const struct trainer *t)
+static void take_old(struct manifest *m, bool goes_on)
 {
-    json_t *old = t->options->resume != RESUME_NEVER ? read_old(t) : NULL;
-    json_t *past = t->step ? old : NULL;
+    json_t *old = goes_on ? read_old(m->about.dir) : NULL;
+    json_t *past = m->about.work->state.step ? old : NULL;
     const char *started = json_string_value(json_object_get(past, "started_utc"));
     m->sessions = take_list(past, "sessions");
     m->checkpoints = take_list(past, "checkpoints");
@@ -171,17 +181,16 @@ static void take_old(struct manifest *m, const struct trainer *t)
     if (started && strlen(started) < sizeof m->started_utc) {
         memcpy(m->started_utc, started, strlen(started) + 1);
     }
-    if (m->publishing && m->outputs) settle(t, m->publishing, m->outputs);
+    if (m->publishing && m->outputs) settle(m);
     json_decref(old);
-    cut_back(m->checkpoints, t->step);
+    cut_back(m->checkpoints, m->about.work->state.step);
 }
 
-static int begin_session(struct trainer *t, const char *from, struct err *e)
+static int begin_session(struct manifest *m, const char *from, struct err *e)
 {
     char now[32];
     const char *why;
-    struct manifest *m = &t->manifest;
-    const struct kernels *k = t->learner.net.k;
+    const struct kernels *k = m->about.work->kernels;
     struct object x = object_new();
     put_text(&x, "started_utc", now_utc(now));
     put_text(&x, "ended_utc", NULL);
@@ -190,25 +199,25 @@ static int begin_session(struct trainer *t, const char *from, struct err *e)
     put_count(&x, "ranks", ranks_n());
     put_text(&x, "isa", k->isa);
     put_text(&x, "gemm", k->gemm);
-    put_count(&x, "from_step", t->step);
+    put_count(&x, "from_step", m->about.work->state.step);
     put_text(&x, "from_file", from ? path_base(from) : NULL);
     put_text(&x, "from_sha256", m->last_sha256);
-    put_count(&x, "to_step", t->step);
+    put_count(&x, "to_step", m->about.work->state.step);
     put_text(&x, "status", "running");
     if (!*m->started_utc) memcpy(m->started_utc, now, sizeof now);
     m->session = x.o;
     return append(m->sessions, &x, e);
 }
 
-int manifest_begin(struct trainer *t, const char *from, struct err *e)
+int manifest_begin(struct manifest *m, const struct manifest_about *about, bool goes_on,
+                   const char *from, struct err *e)
 {
-    struct manifest *m = &t->manifest;
-    *m = (struct manifest){ 0 };
+    *m = (struct manifest){ .about = *about };
     int code = from ? hash_file(m->last_sha256, from, e) : 0;
     if (code) return code;
-    take_old(m, t);
+    take_old(m, goes_on);
     if (!m->sessions || !m->checkpoints || !m->outputs || !m->publishing) return out_of_memory(e);
-    return begin_session(t, from, e);
+    return begin_session(m, from, e);
 }
 
 void manifest_free(struct manifest *m)
@@ -223,15 +232,14 @@ void manifest_free(struct manifest *m)
 /* ---- what is made ----------------------------------------------------------------------------- */
 
 /* A run that was killed between a checkpoint and its note makes it again: one entry a step. */
-int manifest_checkpoint(struct trainer *t, const char *path, struct err *e)
+int manifest_checkpoint(struct manifest *m, const char *path, struct err *e)
 {
     char now[32], hex[SHA256_HEX];
-    struct manifest *m = &t->manifest;
     int code = hash_file(hex, path, e);
     if (code) return code;
-    if (t->step) cut_back(m->checkpoints, t->step - 1);
+    if (m->about.work->state.step) cut_back(m->checkpoints, m->about.work->state.step - 1);
     struct object x = object_new();
-    put_count(&x, "step", t->step);
+    put_count(&x, "step", m->about.work->state.step);
     put_text(&x, "file", path_base(path));
     put_text(&x, "sha256", hex);
     put_text(&x, "parent_sha256", m->last_sha256);
@@ -240,13 +248,13 @@ int manifest_checkpoint(struct trainer *t, const char *path, struct err *e)
     return append(m->checkpoints, &x, e);
 }
 
-void manifest_drop_checkpoint(struct trainer *t)
+void manifest_drop_checkpoint(struct manifest *m)
 {
-    if (t->step) cut_back(t->manifest.checkpoints, t->step - 1);
+    if (m->about.work->state.step) cut_back(m->checkpoints, m->about.work->state.step - 1);
 }
 
 /* Append the file at `path` to the list, as `within`. */
-static int add_file(struct trainer *t, json_t *list, const char *within, const char *path,
+static int add_file(struct manifest *m, json_t *list, const char *within, const char *path,
                     struct err *e)
 {
     char hex[SHA256_HEX];
@@ -256,7 +264,7 @@ static int add_file(struct trainer *t, json_t *list, const char *within, const c
     if (code) return code;
     struct object x = object_new();
     put_text(&x, "path", within);
-    put_count(&x, "step", t->step);
+    put_count(&x, "step", m->about.work->state.step);
     put_count(&x, "bytes", (uint64_t)st.st_size);
     put_text(&x, "sha256", hex);
     remove_output(list, within);
@@ -267,21 +275,20 @@ static const char *const published_files[] = { "adapter_model.safetensors", "ada
                                                "lorac.json" };
 enum { PUBLISHED_FILES = sizeof published_files / sizeof *published_files };
 
-int manifest_publishing(struct trainer *t, const char *name, const char *tmp, struct err *e)
+int manifest_publishing(struct manifest *m, const char *name, const char *tmp, struct err *e)
 {
     int code = 0;
     for (size_t i = 0; !code && i < PUBLISHED_FILES; i++) {
         char within[64], path[PATH_BYTES];
         snprintf(within, sizeof within, "%s/%s", name, published_files[i]);
         code = path_join(path, tmp, published_files[i], e);
-        if (!code) code = add_file(t, t->manifest.publishing, within, path, e);
+        if (!code) code = add_file(m, m->publishing, within, path, e);
     }
-    return code ? code : manifest_write(t, "running", NULL, e);
+    return code ? code : manifest_write(m, "running", NULL, e);
 }
 
-int manifest_published(struct trainer *t, const char *name, struct err *e)
+int manifest_published(struct manifest *m, const char *name, struct err *e)
 {
-    struct manifest *m = &t->manifest;
     for (size_t i = 0; i < PUBLISHED_FILES; i++) {
         char within[64];
         snprintf(within, sizeof within, "%s/%s", name, published_files[i]);
@@ -295,15 +302,14 @@ int manifest_published(struct trainer *t, const char *name, struct err *e)
     return 0;
 }
 
-int manifest_replacing_config(struct trainer *t, struct err *e)
+int manifest_replacing_config(struct manifest *m, struct err *e)
 {
     static const char name[] = "config.yaml";
     char path[PATH_BYTES];
-    struct manifest *m = &t->manifest;
-    int code = rundir_path(path, &t->dir, name, e);
+    int code = rundir_path(path, m->about.dir, name, e);
     if (code || !file_exists(path)) return code;
-    code = add_file(t, m->publishing, name, path, e);
-    if (!code) code = manifest_write(t, "running", NULL, e);
+    code = add_file(m, m->publishing, name, path, e);
+    if (!code) code = manifest_write(m, "running", NULL, e);
     remove_output(m->publishing, name); /* the next record, which is written after it */
     return code;
 }
@@ -327,10 +333,10 @@ static void put_program(struct object *x)
     put(x, "libraries", list);
 }
 
-static void put_machine(struct object *x, const struct trainer *t)
+static void put_machine(struct object *x, const struct manifest *m)
 {
     const char *why;
-    const struct kernels *k = t->learner.net.k;
+    const struct kernels *k = m->about.work->kernels;
     put_text(x, "host", machine_host());
     put_text(x, "cpu", machine_cpu());
     put_text(x, "isa", k->isa);
@@ -377,67 +383,71 @@ static void put_counts(struct object *x, const char *key, const struct data_coun
     put(x, key, counts.o);
 }
 
-static void put_run(struct object *x, struct trainer *t)
+static void put_run(struct object *x, struct manifest *m)
 {
-    const struct dataset *d = &t->setup.data;
-    put_inputs(x, &t->inputs);
-    put_text(x, "base_sha256", t->inputs.base_sha256);
-    put_text(x, "data_sha256", t->data_sha256);
-    put_text(x, "config", t->config_text.p);
-    put_text(x, "config_sha256", t->config_sha256);
+    char config_sha256[SHA256_HEX];
+    const struct training *w = m->about.work;
+    const struct dataset *d = &w->setup.data;
+    const struct checkpoint *state = &w->state;
+    x->failed |= hash_text(config_sha256, state->config) != 0;
+    put_inputs(x, m->about.inputs);
+    put_text(x, "base_sha256", state->base_sha256);
+    put_text(x, "data_sha256", state->data_sha256);
+    put_text(x, "config", state->config);
+    put_text(x, "config_sha256", config_sha256);
     put_counts(x, "training", &d->train_counts, d->train.n);
     put_counts(x, "validation", &d->validation_counts, d->validation.n);
-    put_count(x, "adapter_parameters", t->learner.adapter.n_params);
-    put_count(x, "step", t->step);
-    put_count(x, "total_steps", t->total);
-    put_count(x, "best_step", t->best_step);
-    put_number(x, "best_eval_loss", t->best_loss);
-    put_count(x, "memory_planned_bytes", budget_total_bytes(&t->setup, &t->learner));
+    put_count(x, "adapter_parameters", w->learner.adapter.n_params);
+    put_count(x, "step", state->step);
+    put_count(x, "total_steps", state->total_steps);
+    put_count(x, "best_step", state->best_step);
+    put_number(x, "best_eval_loss", state->best_eval_loss);
+    put_count(x, "memory_planned_bytes", budget_total_bytes(&w->setup, &w->learner));
     put_count(x, "memory_peak_bytes", machine_memory_peak());
-    put(x, "sessions", json_incref(t->manifest.sessions));
-    put(x, "checkpoints", json_incref(t->manifest.checkpoints));
-    put(x, "outputs", json_incref(t->manifest.outputs));
-    put(x, "publishing", json_incref(t->manifest.publishing));
+    put(x, "sessions", json_incref(m->sessions));
+    put(x, "checkpoints", json_incref(m->checkpoints));
+    put(x, "outputs", json_incref(m->outputs));
+    put(x, "publishing", json_incref(m->publishing));
 }
 
-static void end_session(struct trainer *t, const char *status, const char *now, struct object *x)
+static void end_session(struct manifest *m, const char *status, const char *now, struct object *x)
 {
-    struct object session = { .o = t->manifest.session };
+    struct object session = { .o = m->session };
     bool running = strcmp(status, "running") == 0;
     put_text(&session, "ended_utc", running ? NULL : now);
-    put_count(&session, "to_step", t->step);
+    put_count(&session, "to_step", m->about.work->state.step);
     put_text(&session, "status", status);
     x->failed |= session.failed;
 }
 
-int manifest_write(struct trainer *t, const char *status, const char *reason, struct err *e)
+int manifest_write(struct manifest *m, const char *status, const char *reason, struct err *e)
 {
     char path[PATH_BYTES], now[32];
     struct object x = object_new();
     struct str text = { 0 };
-    end_session(t, status, now_utc(now), &x);
+    end_session(m, status, now_utc(now), &x);
     put_text(&x, "format", format_name);
     put_count(&x, "format_version", FORMAT_VERSION);
     put_text(&x, "status", status);
     put_text(&x, "reason", reason);
-    put_text(&x, "started_utc", t->manifest.started_utc);
+    put_text(&x, "started_utc", m->started_utc);
     put_text(&x, "written_utc", now);
     put_program(&x);
-    put_machine(&x, t);
-    put_run(&x, t);
+    put_machine(&x, m);
+    put_run(&x, m);
     json_add_document(&text, x.o);
     str_addc(&text, '\n');
     json_decref(x.o);
     int code = x.failed ? out_of_memory(e) : str_error(&text, e);
-    if (!code) code = rundir_path(path, &t->dir, "run.json", e);
-    if (!code) code = file_replace(path, text.p, text.n, rundir_mode(&t->dir), e);
+    if (!code) code = rundir_path(path, m->about.dir, "run.json", e);
+    if (!code) code = file_replace(path, text.p, text.n, rundir_mode(m->about.dir), e);
     str_free(&text);
     return code;
 }
 
-bool manifest_has_status(const struct trainer *t, const char *status)
+bool manifest_has_status(const struct rundir *dir, const char *status)
 {
-    json_t *o = read_old(t);
+    json_t *o = read_old(dir);
     const char *found = json_string_value(json_object_get(o, "status"));
     bool same = found && strcmp(found, status) == 0;
     json_decref(o);

@@ -29,10 +29,19 @@
 
 #include "src/base/hash.h"
 #include "src/base/json.h"
+#include "src/train/inputs.h"
+#include "src/train/prepare.h"
+#include "src/train/rundir.h"
 
-struct trainer;
+/* What the record is about; the texts of work->state are there, the hashes of `inputs` may still come. */
+struct manifest_about {
+    const struct rundir *dir;
+    const struct inputs *inputs;
+    const struct training *work;
+};
 
 struct manifest {
+    struct manifest_about about;
     json_t *sessions, *checkpoints, *outputs, *publishing;
     json_t *session; /* this process's, in sessions */
     char started_utc[32];
@@ -41,21 +50,22 @@ struct manifest {
 
 /* Begin a session. When the run goes on, what its run.json says of earlier ones is kept; `from` is
  * the checkpoint's file, or NULL. */
-int manifest_begin(struct trainer *t, const char *from, struct err *e);
+int manifest_begin(struct manifest *m, const struct manifest_about *about, bool goes_on,
+                   const char *from, struct err *e);
 /* Take note of a checkpoint that was written. */
-int manifest_checkpoint(struct trainer *t, const char *path, struct err *e);
+int manifest_checkpoint(struct manifest *m, const char *path, struct err *e);
 /* Forget one of this step, which is about to be written again: its own seal vouches for it. */
-void manifest_drop_checkpoint(struct trainer *t);
+void manifest_drop_checkpoint(struct manifest *m);
 /* Write down that directory `name` ("adapter", "best") is about to become what is in `tmp`; and that
  * it has. The second only takes note. */
-int manifest_publishing(struct trainer *t, const char *name, const char *tmp, struct err *e);
-int manifest_published(struct trainer *t, const char *name, struct err *e);
+int manifest_publishing(struct manifest *m, const char *name, const char *tmp, struct err *e);
+int manifest_published(struct manifest *m, const char *name, struct err *e);
 /* Write down that config.yaml, where there is one, is about to be replaced. */
-int manifest_replacing_config(struct trainer *t, struct err *e);
+int manifest_replacing_config(struct manifest *m, struct err *e);
 /* Write it. status as above; reason may be NULL. */
-int manifest_write(struct trainer *t, const char *status, const char *reason, struct err *e);
-/* Whether run.json says so. */
-bool manifest_has_status(const struct trainer *t, const char *status);
+int manifest_write(struct manifest *m, const char *status, const char *reason, struct err *e);
+/* Whether the run.json in it says so. */
+bool manifest_has_status(const struct rundir *dir, const char *status);
 void manifest_free(struct manifest *m);
 
 #endif

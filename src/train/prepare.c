@@ -1,42 +1,99 @@
 #include "src/train/prepare.h"
 
+#include <math.h>
+
 #include "src/base/file.h"
+#include "src/base/mem.h"
 #include "src/train/budget.h"
 #include "src/train/rundir.h"
 #include "src/train/start.h"
 
-int prepare_directory(const struct config *c, struct err *e)
+int prepare_directory(const struct config *c, bool fresh, struct err *e)
 {
-    if (dir_exists(c->model.path) && path_within(c->output.dir, c->model.path)) {
+    const char *dir = c->output.dir;
+    if (dir_exists(c->model.path) && path_within(dir, c->model.path)) {
         return err_usage(e, "lies inside the base model %s", c->model.path);
     }
-    return rundir_look(c->output.dir, c->file, e);
+    int code = rundir_look(dir, c->file, e);
+    return !code && fresh ? prepare_fresh(c, e) : code;
 }
 
-int prepare_learner(struct learner *l, struct setup *s, const struct config *c, bool map,
-                    struct err *e)
+int prepare_fresh(const struct config *c, struct err *e)
 {
-    const struct kernels *k;
+    const char *dir = c->output.dir;
+    bool used = false;
+    int code = rundir_used(&used, dir, e);
+    if (code || !used) return code;
+    return err_usage(e,
+                     "%s: holds a run already; to go on with it add --resume auto, to begin afresh "
+                     "choose another output.dir or remove it",
+                     dir);
+}
+
+static int lay_out(struct training *t, const struct config *c, enum prepare_to to, struct err *e)
+{
     struct adapter from = { 0 };
-    bool loaded = c->adapter.init_from != NULL;
+    struct setup *s = &t->setup;
     const struct dataset *d = &s->data;
-    int code = setup_kernels(&k, e);
-    if (!code && loaded) code = start_adapter(&from, c, s, e);
+    bool loaded = c->adapter.init_from != NULL;
+    int code = loaded ? start_adapter(&from, c, s, e) : 0;
     if (!code) {
-        code = learner_plan(l, c, &s->model, loaded ? &from : NULL, &d->train, &d->validation, k,
-                            budget_bytes(c, budget_other_bytes(s)), e);
+        code = learner_plan(&t->learner, c, &s->model, loaded ? &from : NULL, &d->train,
+                            &d->validation, t->kernels, budget_bytes(c, budget_other_bytes(s)), e);
     }
-    if (!code && map) code = learner_map(l, c, loaded ? &from : NULL, e);
+    if (!code && to == PREPARE_TO_TRAIN)
+        code = learner_map(&t->learner, c, loaded ? &from : NULL, e);
     adapter_free(&from);
     return code;
 }
 
-int prepare_course(struct course *k, const struct setup *s, const struct config *c, struct err *e)
+static int open_validation(struct training *t, struct err *e)
 {
-    int code = setup_sampler(&k->sampler, s, c, e);
-    if (code) return code;
-    k->steps_per_epoch = schedule_steps_per_epoch(c, k->sampler.n);
-    k->total = schedule_steps(c, k->steps_per_epoch);
-    k->schedule = schedule_of(c, k->total);
-    return 0;
+    const struct examples *x = &t->setup.data.validation;
+    const struct batch *b = &t->learner.batch;
+    return x->n ? batch_init(&t->validation, x, b->batch_size, b->pass_tokens, b->share, e) : 0;
+}
+
+/* Before the first step. */
+static int begin_state(struct training *t, struct err *e)
+{
+    struct learner *l = &t->learner;
+    t->state = (struct checkpoint){
+        .total_steps = t->course.total,
+        .best_eval_loss = NAN,
+        .adapter = &l->adapter,
+        .params = l->adapter.params,
+        .m = l->m,
+        .v = l->v,
+        .loss = mem_alloc(t->course.total, sizeof *t->state.loss, e),
+        .isa = t->kernels->isa,
+        .gemm = t->kernels->gemm,
+    };
+    return t->state.loss ? 0 : e->code;
+}
+
+int prepare(struct training *t, const struct config *c, enum prepare_to to, struct err *e)
+{
+    struct err why;
+    bool plans = to == PREPARE_TO_PLAN;
+    *t = (struct training){ 0 };
+    int code = plans ? setup_open_headers(&t->setup, c, e) : setup_open(&t->setup, c, e);
+    if (!code && plans && prepare_directory(c, true, &why))
+        str_add_line(&t->setup.notes, "train will refuse output.dir: %s\n", why.msg);
+    if (!code) code = setup_kernels(&t->kernels, e);
+    if (code || to == PREPARE_TO_EVAL) return code;
+    code = lay_out(t, c, to, e);
+    if (!code) code = course_open(&t->course, &t->setup, c, e);
+    if (code || plans) return code;
+    code = open_validation(t, e);
+    return code ? code : begin_state(t, e);
+}
+
+void training_free(struct training *t)
+{
+    mem_free(t->state.loss);
+    course_free(&t->course);
+    batch_free(&t->validation);
+    learner_free(&t->learner);
+    setup_close(&t->setup);
 }

@@ -1,29 +1,38 @@
-/* From an opened configuration (setup.h) to what can learn: the same steps, the same checks and the
- * same messages for train, plan, data show and data check, so that plan refuses what train refuses. */
+/* From a configuration to what it names, opened and laid out: the same steps, checks and messages for
+ * train, plan, eval, data show and data check, so that plan refuses what train refuses. */
 #ifndef LORAC_TRAIN_PREPARE_H
 #define LORAC_TRAIN_PREPARE_H
 
+#include "src/train/checkpoint.h"
+#include "src/train/course.h"
 #include "src/train/learner.h"
-#include "src/train/schedule.h"
-#include "src/train/setup.h"
 
-/* The order of the items and the steps that follow from it. Zero-initialised it is empty. */
-struct course {
-    struct sampler sampler;
-    uint64_t steps_per_epoch, total;
-    struct schedule schedule;
+/* What a run works with. Zero-initialised it is empty. */
+struct training {
+    struct setup setup;
+    const struct kernels *kernels;
+    struct learner learner; /* to plan: laid out, not mapped */
+    struct course course;
+    struct batch validation; /* to train: over the validation examples if there are some */
+    struct checkpoint state; /* to train: where training stands; its texts are not filled in */
 };
 
-/* Whether a run may be in output.dir, as far as that can be told before anything is made or read. The
- * message does not name the key. Does not refuse a directory that holds a run. */
-int prepare_directory(const struct config *c, struct err *e);
+enum prepare_to {
+    PREPARE_TO_EVAL,  /* setup and kernels alone */
+    PREPARE_TO_PLAN,  /* no weights are read, nothing large is allocated */
+    PREPARE_TO_TRAIN, /* everything */
+};
 
-/* Lay out the learner of c within train.memory_budget, from adapter.init_from if there is one; with
- * `map` allocate and fill it too. The weights of s need not be open for the first. */
-int prepare_learner(struct learner *l, struct setup *s, const struct config *c, bool map,
-                    struct err *e);
+/* Open what c names for one of them; the learner lies within train.memory_budget and begins with
+ * adapter.init_from if there is one. Notes for the user are in t->setup.notes. To plan, one of them
+ * says what train will refuse about output.dir. training_free() after failure too. */
+int prepare(struct training *t, const struct config *c, enum prepare_to to, struct err *e);
+void training_free(struct training *t);
 
-/* Count the steps. schedule_check() is the caller's: a resumed run may keep an older warm-up. */
-int prepare_course(struct course *k, const struct setup *s, const struct config *c, struct err *e);
+/* Whether a run may be in output.dir, as far as that can be told before anything is made or read;
+ * `fresh`: a new run. The messages do not name the key. */
+int prepare_directory(const struct config *c, bool fresh, struct err *e);
+/* Refuses a directory that holds a run. */
+int prepare_fresh(const struct config *c, struct err *e);
 
 #endif

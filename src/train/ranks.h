@@ -20,6 +20,11 @@ void ranks_share(size_t *from, size_t *to, size_t n);
 real *ranks_sum_tree(double *loss, struct gradsum *s);
 double ranks_sum_losses(const struct losssum *s);
 
+/* counts[i] = the sum of the n counts over all ranks: whole numbers, whose sum has no order. */
+void ranks_sum_counts(double *counts, size_t n);
+/* The least of all ranks' numbers. */
+uint64_t ranks_least(uint64_t number);
+
 /* What the ranks make of their codes: 0 when all have 0, else the same code and message for each, that
  * of the lowest rank that failed. ERR_STOPPED gives way to an error. */
 int ranks_agree(int code, struct err *e);

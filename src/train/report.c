@@ -1,4 +1,5 @@
-/* What a person sees of a run: where it runs and on what, how far it is, where the time went. */
+#include "src/train/report.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,54 +7,56 @@
 
 #include "kernels/blas.h"
 #include "src/base/machine.h"
+#include "src/model/cost.h"
+#include "src/model/notices.h"
 #include "src/model/tensors.h"
 #include "src/train/budget.h"
-#include "src/train/trainer.h"
+#include "src/train/ranks.h"
 #include "src/train/yardstick.h"
 
 /* Others that compute here, once, as soon as there was time to see them: before the first step or,
  * where reading was quick, after one. */
-static void report_load(struct trainer *t)
+static void report_load(struct report *r)
 {
     struct load_sample now;
     const char *why;
     char remedy[96];
     int cpus = machine_cpus();
-    if (t->load.time_s == 0 || term_now_s() - t->load.time_s < LOAD_WINDOW_S) return;
+    if (r->load.time_s == 0 || term_now_s() - r->load.time_s < LOAD_WINDOW_S) return;
     if (load_sample(&now)) {
-        double others = load_others(&t->load, &now);
+        double others = load_others(&r->load, &now);
         if (load_remedy(remedy, sizeof remedy, others, cpus, machine_threads(&why),
                         machine_cpu_quota()))
             progress_note(
-                &t->progress,
+                &r->progress,
                 "note: other programs use %.1f of these %d processor%s, and a run waits for its "
                 "slowest thread: %s",
                 others, cpus, cpus == 1 ? "" : "s", remedy);
     }
-    t->load.time_s = 0;
+    r->load.time_s = 0;
 }
 
-static void print_memory(const struct trainer *t)
+static void print_memory(const struct report *r)
 {
     char weights[HUMAN_BYTES], state[HUMAN_BYTES], net[HUMAN_BYTES], all[HUMAN_BYTES];
     char most[HUMAN_BYTES], own[HUMAN_BYTES];
-    const struct learner *l = &t->learner;
-    double w = (double)t->setup.model.weight_bytes;
-    int64_t given = t->config->train.memory_budget;
+    const struct learner *l = &r->work->learner;
+    double w = (double)r->work->setup.model.weight_bytes;
+    int64_t given = r->config->train.memory_budget;
     const char *why = "train.memory_budget";
     double limit = given != CONFIG_NONE ? (double)given : (double)machine_memory_available(&why);
     fprintf(stderr,
             "memory    %s at most, of %s (%s): weights %s, mapped; adapter and optimiser %s; "
             "activations "
             "%s; program and data %s\n",
-            human_bytes(all, (double)budget_total_bytes(&t->setup, l)), human_bytes(most, limit),
-            why, human_bytes(weights, w), human_bytes(state, (double)l->state_bytes),
-            human_bytes(net, (double)l->net.bytes),
-            human_bytes(own, (double)budget_other_bytes(&t->setup) - w));
+            human_bytes(all, (double)budget_total_bytes(&r->work->setup, l)),
+            human_bytes(most, limit), why, human_bytes(weights, w),
+            human_bytes(state, (double)l->state_bytes), human_bytes(net, (double)l->net.bytes),
+            human_bytes(own, (double)budget_other_bytes(&r->work->setup) - w));
     const size_t *keeps = l->net.keeps;
-    if (keeps[KEEP_ALL] == t->setup.model.shape.layers) return;
+    if (keeps[KEEP_ALL] == r->work->setup.model.shape.layers) return;
     fprintf(stderr, "          of %zu layers %zu recompute the MLP's inputs and %zu everything\n",
-            t->setup.model.shape.layers, keeps[KEEP_NO_MLP], keeps[KEEP_INPUT]);
+            r->work->setup.model.shape.layers, keeps[KEEP_NO_MLP], keeps[KEEP_INPUT]);
 }
 
 /* On what it computes, and who decided that. */
@@ -69,58 +72,100 @@ static void print_compute(const struct kernels *k)
                getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_core());
 }
 
-void report_header(struct trainer *t)
+void report_begin(struct report *r, const struct config *c, struct training *w)
+{
+    *r = (struct report){ .config = c, .work = w };
+    r->time.start = term_now_s();
+    load_sample(&r->load);
+    progress_init(&r->progress, 10);
+}
+
+void report_finished(struct report *r, const char *dir)
+{
+    progress_note(&r->progress, "%s: the run is finished (%llu steps); nothing to do", dir,
+                  (unsigned long long)r->work->state.step);
+}
+
+static void print_model(const struct report *r)
 {
     char params[HUMAN_BYTES], trained[HUMAN_BYTES];
-    const struct shape *s = &t->setup.model.shape;
-    const struct adapter *a = &t->learner.adapter;
-    const struct data_counts *c = &t->setup.data.train_counts;
-    print_compute(t->learner.net.k);
+    const struct llama *m = &r->work->setup.model;
+    const struct adapter *a = &r->work->learner.adapter;
     term_print(stderr, "model     %s: %zu layers, hidden %zu, %s parameters, %s\n",
-               t->config->model.path, s->layers, s->C, human_count(params, (double)model_params(s)),
-               dtype_name(llama_dtype(&t->setup.model)));
+               r->config->model.path, m->shape.layers, m->shape.C,
+               human_count(params, (double)model_params(&m->shape)), dtype_name(llama_dtype(m)));
     fprintf(stderr, "adapter   r %zu, alpha %g, %s parameters:", a->r, a->lora_alpha,
             human_count(trained, (double)a->n_params));
-    for (int m = 0; m < MODULES; m++)
-        if (adapter_has(a, (enum module)m)) fprintf(stderr, " %s", module_table[m].name);
-    fprintf(stderr,
-            "\ndata      %zu examples, %zu tokens, %zu of them targets; %zu for validation\n",
-            t->setup.data.train.n, c->tokens, c->targets, t->setup.data.validation.n);
-    notes_print(&t->setup.notes);
-    report_load(t);
-    print_memory(t);
-    fprintf(stderr, "training  %llu steps of %lld examples, passes of up to %zu tokens%s\n",
-            (unsigned long long)t->total, (long long)t->config->train.batch_size,
-            t->learner.batch.pass_tokens,
-            t->learner.batch.share ? ", shared prefixes computed once" : "");
+    for (int i = 0; i < MODULES; i++)
+        if (adapter_has(a, (enum module)i)) fprintf(stderr, " %s", module_table[i].name);
+    fputc('\n', stderr);
 }
 
-void report_step(struct trainer *t, const struct step_metrics *s)
+void report_header(struct report *r)
+{
+    const struct setup *s = &r->work->setup;
+    const struct batch *b = &r->work->learner.batch;
+    r->first_step = r->work->state.step;
+    if (ranks_me() != 0) return;
+    print_compute(r->work->kernels);
+    print_model(r);
+    fprintf(stderr, "data      %zu examples, %zu tokens, %zu of them targets; %zu for validation\n",
+            s->data.train.n, s->data.train_counts.tokens, s->data.train_counts.targets,
+            s->data.validation.n);
+    notes_print(&s->notes);
+    report_load(r);
+    print_memory(r);
+    fprintf(stderr, "training  %llu steps of %lld examples, passes of up to %zu tokens%s\n",
+            (unsigned long long)r->work->course.total, (long long)r->config->train.batch_size,
+            b->pass_tokens, b->share ? ", shared prefixes computed once" : "");
+    const char *warning = notices_warning(r->config->model.path);
+    if (warning) progress_note(&r->progress, "warning: %s: %s", r->config->model.path, warning);
+    r->time.before_first = term_now_s() - r->time.start;
+}
+
+static void add_step(struct report *r, const struct step_result *s, double seconds)
+{
+    struct training *w = r->work;
+    struct cost work = cost_of_batch(&w->setup.model.shape, &w->learner.adapter, &w->learner.batch);
+    r->flops += cost_total(&work);
+    r->tokens += s->tokens;
+    r->rows += s->rows;
+    r->time.forward += s->forward_s;
+    r->time.backward += s->backward_s;
+    r->time.update += s->update_s;
+    r->time.data += seconds - s->forward_s - s->backward_s - s->update_s;
+    if (seconds > r->slowest_step_s) r->slowest_step_s = seconds;
+}
+
+void report_step(struct report *r, const struct step_result *s, double seconds)
 {
     char left[HUMAN_BYTES];
-    double busy = t->time.forward + t->time.backward + t->time.update;
-    uint64_t done = t->step - t->first_step;
-    report_load(t);
-    double per_step = (busy + t->time.evaluation) / (double)done;
-    progress_update(&t->progress, "step %llu/%llu  epoch %.2f  loss %.4f  %.0f tokens/s  %s left",
-                    (unsigned long long)t->step, (unsigned long long)t->total, s->epoch, s->loss,
-                    (double)t->tokens / busy,
-                    human_duration(left, per_step * (double)(t->total - t->step)));
+    add_step(r, s, seconds);
+    if (ranks_me() != 0) return;
+    uint64_t step = r->work->state.step, total = r->work->course.total;
+    double busy = r->time.forward + r->time.backward + r->time.update;
+    double per_step = (busy + r->time.evaluation) / (double)(step - r->first_step);
+    report_load(r);
+    progress_update(&r->progress, "step %llu/%llu  epoch %.2f  loss %.4f  %.0f tokens/s  %s left",
+                    (unsigned long long)step, (unsigned long long)total,
+                    (double)step / (double)r->work->course.steps_per_epoch, s->loss,
+                    (double)r->tokens / busy,
+                    human_duration(left, per_step * (double)(total - step)));
 }
 
-void report_eval(struct trainer *t, const struct evaluation *v)
+void report_eval(struct report *r, const struct evaluation *v, bool best)
 {
-    progress_note(&t->progress,
+    if (ranks_me() != 0) return;
+    progress_note(&r->progress,
                   "step %llu: validation loss %.4f, %.1f %% of targets right, %.1f %% of answers%s",
-                  (unsigned long long)t->step, v->loss, 100 * v->token_accuracy,
-                  100 * v->exact_match,
-                  !isfinite(t->best_loss) || v->loss < t->best_loss ? "; best" : "");
+                  (unsigned long long)r->work->state.step, v->loss, 100 * v->token_accuracy,
+                  100 * v->exact_match, best ? "; best" : "");
 }
 
 /* The sum over the rows is the whole time: nothing is left out. */
-static void print_table(const struct trainer *t, double total)
+static void print_table(const struct report *r, double total)
 {
-    const struct timings *s = &t->time;
+    const struct timings *s = &r->time;
     double known = s->forward + s->backward + s->update + s->data + s->evaluation + s->checkpoints +
                    s->before_first;
     const struct {
@@ -144,20 +189,20 @@ static void print_table(const struct trainer *t, double total)
     }
 }
 
-/* The yardsticks are measured now, beside the run: machines differ, and are shared. Not behind a run
+/* The yardsticks are measured now, beside the run: machines differ, and are shared. Not after a run
  * that was shorter than a few times the measuring. */
-static void print_speed(const struct trainer *t, double busy)
+static void print_speed(const struct report *r, double busy)
 {
     enum { WORTH_S = 10 };
     const char *why;
-    double rate = t->flops / busy;
-    fprintf(stderr, "speed     %.0f tokens/s, %.1f GFLOP/s", (double)t->tokens / busy, rate * 1e-9);
+    double rate = r->flops / busy;
+    fprintf(stderr, "speed     %.0f tokens/s, %.1f GFLOP/s", (double)r->tokens / busy, rate * 1e-9);
     if (busy < WORTH_S) {
         fputc('\n', stderr);
         return;
     }
-    double fma = yardstick_fma(t->learner.net.k);
-    double sgemm = yardstick_sgemm(&t->setup.model.shape, machine_threads(&why));
+    double fma = yardstick_fma(r->work->kernels);
+    double sgemm = yardstick_sgemm(&r->work->setup.model.shape, machine_threads(&why));
     fprintf(stderr, ": %.0f %% of the %.0f in registers", 100 * rate / fma, fma * 1e-9);
     if (sgemm > 0) {
         fprintf(stderr, ", %.0f %% of OpenBLAS's sgemm (%.0f, for %s)", 100 * rate / sgemm,
@@ -166,37 +211,37 @@ static void print_speed(const struct trainer *t, double busy)
     fputc('\n', stderr);
 }
 
-void report_time(const struct trainer *t)
+void report_time(const struct report *r)
 {
     char text[HUMAN_BYTES], planned[HUMAN_BYTES];
-    const struct timings *s = &t->time;
+    const struct timings *s = &r->time;
     double total = term_now_s() - s->start, busy = s->forward + s->backward + s->update + s->data;
-    if (t->step == t->first_step) return;
+    if (r->work->state.step == r->first_step || ranks_me() != 0) return;
     fprintf(stderr, "time      %s for %llu steps\n", human_duration(text, total),
-            (unsigned long long)(t->step - t->first_step));
-    print_table(t, total);
+            (unsigned long long)(r->work->state.step - r->first_step));
+    print_table(r, total);
     fprintf(stderr, "peak      %s of memory, of %s at most\n",
             human_bytes(text, (double)machine_memory_peak()),
-            human_bytes(planned, (double)budget_total_bytes(&t->setup, &t->learner)));
-    print_speed(t, busy);
+            human_bytes(planned, (double)budget_total_bytes(&r->work->setup, &r->work->learner)));
+    print_speed(r, busy);
     fprintf(
         stderr,
         "tokens    %llu given, %llu computed (%.0f %% saved by shared prefixes and unused ends)\n",
-        (unsigned long long)t->tokens, (unsigned long long)t->rows,
-        100 - 100 * (double)t->rows / (double)t->tokens);
+        (unsigned long long)r->tokens, (unsigned long long)r->rows,
+        100 - 100 * (double)r->rows / (double)r->tokens);
 }
 
-void report_end(const struct trainer *t)
+void report_end(const struct report *r, const char *dir)
 {
-    const char *dir = t->dir.path, *which = t->best_step ? "best" : "adapter";
+    const char *which = r->work->state.best_step ? "best" : "adapter";
     struct str model = { 0 }, adapter = { 0 }, path = { 0 };
-    str_add_shell(&model, t->config->model.path);
+    str_add_shell(&model, r->config->model.path);
     str_addf(&path, "%s/%s", dir, which);
     str_add_shell(&adapter, path.p ? path.p : "");
     term_print(stderr, "written   %s/adapter, of the last step", dir);
-    if (t->best_step) {
+    if (r->work->state.best_step) {
         term_print(stderr, "; %s/best, of step %llu, validation loss %.4f", dir,
-                   (unsigned long long)t->best_step, t->best_loss);
+                   (unsigned long long)r->work->state.best_step, r->work->state.best_eval_loss);
     }
     fprintf(stderr, "\n          metrics.jsonl, run.json, config.yaml and checkpoints beside it\n");
     if (!model.failed && !adapter.failed) {

@@ -1,9 +1,10 @@
-/* Which checkpoint a run goes on from, and whether it may. */
-#include <math.h>
+#include "src/train/resume.h"
+
 #include <stdio.h>
 #include <string.h>
 
-#include "src/train/trainer.h"
+#include "src/base/version.h"
+#include "src/train/ranks.h"
 
 enum { CHECKPOINTS_MAX = 4096 };
 
@@ -32,7 +33,7 @@ static bool is_length(const char *name)
 }
 
 /* A configuration whose results differ is another run: refused by name. */
-static int check_config(const struct trainer *t, const struct checkpoint_head *h, const char *path,
+static int check_config(const struct resume *x, const struct checkpoint_head *h, const char *path,
                         struct err *e)
 {
     struct config old;
@@ -40,8 +41,8 @@ static int check_config(const struct trainer *t, const struct checkpoint_head *h
     int code = config_parse(&old, h->config.p ? h->config.p : "", h->config.n, path, NULL, 0, e);
     if (code) return code;
     code = check_split(&old, h, path, e);
-    size_t n = config_diff(names, &old, t->config, true);
-    bool splits = old.data.validation.fraction > 0 || t->config->data.validation.fraction > 0;
+    size_t n = config_diff(names, &old, x->run->config, true);
+    bool splits = old.data.validation.fraction > 0 || x->run->config->data.validation.fraction > 0;
     config_free(&old);
     if (code) return code;
     struct str list = { 0 }, further = { 0 };
@@ -68,31 +69,31 @@ static bool text_is(const struct str *s, const char *text)
     return s->p && strcmp(s->p, text) == 0;
 }
 
-static int check_inputs(struct trainer *t, const struct checkpoint_head *h, const char *path,
+static int check_inputs(const struct resume *x, const struct checkpoint_head *h, const char *path,
                         struct err *e)
 {
-    int code = inputs_base_hash(&t->inputs, &t->setup.model, e);
+    int code = inputs_base_hash(&x->run->inputs, &x->work->setup.model, e);
     if (code) return code;
-    if (!text_is(&h->base_sha256, t->inputs.base_sha256)) {
+    if (!text_is(&h->base_sha256, x->run->inputs.base_sha256)) {
         return err_set(e, "%s: was made with another base model (its files' SHA-256 differ)", path);
     }
-    if (!text_is(&h->data_sha256, t->data_sha256)) {
+    if (!text_is(&h->data_sha256, x->run->data_sha256)) {
         return err_set(e, "%s: was made with other data (the files' SHA-256 differ)", path);
     }
-    if (h->total_steps != t->total) {
+    if (h->total_steps != x->work->course.total) {
         return err_set(e, "%s: is of a run of %llu steps, this one has %llu", path,
-                       (unsigned long long)h->total_steps, (unsigned long long)t->total);
+                       (unsigned long long)h->total_steps,
+                       (unsigned long long)x->work->course.total);
     }
-    const struct kernels *k = t->learner.net.k;
+    const struct kernels *k = x->work->kernels;
     if (!text_is(&h->isa, k->isa) || !text_is(&h->gemm, k->gemm)) {
-        progress_note(&t->progress,
+        progress_note(x->progress,
                       "warning: the checkpoint was computed with %s/%s, this machine uses %s/%s: "
                       "results will differ in the last bits",
                       h->isa.p ? h->isa.p : "?", h->gemm.p ? h->gemm.p : "?", k->isa, k->gemm);
     }
     if (!text_is(&h->version, LORAC_VERSION)) {
-        progress_note(&t->progress,
-                      "warning: the checkpoint is of lorac %s, this is " LORAC_VERSION,
+        progress_note(x->progress, "warning: the checkpoint is of lorac %s, this is " LORAC_VERSION,
                       h->version.p ? h->version.p : "?");
     }
     return 0;
@@ -100,92 +101,85 @@ static int check_inputs(struct trainer *t, const struct checkpoint_head *h, cons
 
 /* A run goes on with the warm-up it was begun with. Version 0.1, whose checkpoints do not name theirs,
  * made one step of a warmup_ratio that comes to less than one. */
-static void keep_warmup(struct trainer *t, const struct checkpoint_head *h)
+static void keep_warmup(const struct resume *x, const struct checkpoint_head *h)
 {
-    size_t begun = h->warmup >= 0 ? (size_t)h->warmup
-                                  : schedule_warmup_before(t->config, (size_t)t->total);
-    if (begun == t->schedule.warmup) return;
-    if (t->schedule.type != CONFIG_SCHEDULE_CONSTANT) {
+    size_t begun = h->warmup >= 0
+                       ? (size_t)h->warmup
+                       : schedule_warmup_before(x->run->config, (size_t)x->work->course.total);
+    if (begun == x->work->course.schedule.warmup) return;
+    if (x->work->course.schedule.type != CONFIG_SCHEDULE_CONSTANT) {
         progress_note(
-            &t->progress,
+            x->progress,
             "the run was begun by an earlier lorac with a warm-up of %zu step%s and keeps "
             "it; a new run of this configuration has %zu",
-            begun, begun == 1 ? "" : "s", t->schedule.warmup);
+            begun, begun == 1 ? "" : "s", x->work->course.schedule.warmup);
     }
-    t->schedule.warmup = begun;
+    x->work->course.schedule.warmup = begun;
 }
 
-static int load(struct trainer *t, const char *path, struct err *e)
+static int load(const struct resume *x, const char *path, struct err *e)
 {
-    struct checkpoint c = { .adapter = &t->learner.adapter,
-                            .total_steps = t->total,
-                            .params = t->learner.adapter.params,
-                            .m = t->learner.m,
-                            .v = t->learner.v,
-                            .loss = t->loss };
-    int code = checkpoint_load(&c, path, e);
+    int code = checkpoint_load(&x->work->state, path, e);
     if (code) return code;
-    snprintf(t->resumed_from, sizeof t->resumed_from, "%s", path);
-    t->step = c.step;
-    t->eval_pending = c.eval_pending;
-    if (!c.eval_pending) t->saved_step = c.step; /* else it is saved again, with what comes of it */
-    t->best_loss = c.best_eval_loss;
-    t->best_step = c.best_step;
-    progress_note(&t->progress, "going on from %s (step %llu of %llu)", path,
-                  (unsigned long long)c.step, (unsigned long long)t->total);
+    snprintf(x->run->resumed_from, sizeof x->run->resumed_from, "%s", path);
+    /* with an evaluation to make it is saved again, with what comes of it */
+    if (!x->work->state.eval_pending) x->run->saved_step = x->work->state.step;
+    progress_note(x->progress, "going on from %s (step %llu of %llu)", path,
+                  (unsigned long long)x->work->state.step,
+                  (unsigned long long)x->work->course.total);
     return 0;
 }
 
 /* Use this checkpoint. *damaged: it cannot be read, another one may. */
-static int try_checkpoint(struct trainer *t, const char *path, bool *damaged, struct err *e)
+static int try_checkpoint(const struct resume *x, const char *path, bool *damaged, struct err *e)
 {
     struct checkpoint_head h;
     int code = checkpoint_read_head(&h, path, e);
     *damaged = code != 0;
     if (code) return code;
-    code = check_config(t, &h, path, e);
-    if (!code) code = check_inputs(t, &h, path, e);
-    if (!code) keep_warmup(t, &h);
+    code = check_config(x, &h, path, e);
+    if (!code) code = check_inputs(x, &h, path, e);
+    if (!code) keep_warmup(x, &h);
     checkpoint_head_free(&h);
     if (code) return code;
-    code = load(t, path, e);
+    code = load(x, path, e);
     *damaged = code != 0;
     return code;
 }
 
 /* The newest checkpoint that can be read. If there are some and none can, that is an error: starting
  * afresh would hide it. */
-static int resume_auto(struct trainer *t, struct err *e)
+static int resume_auto(const struct resume *x, struct err *e)
 {
     static uint64_t steps[CHECKPOINTS_MAX];
     char path[PATH_BYTES];
     size_t n;
-    int code = rundir_list(steps, CHECKPOINTS_MAX, &n, &t->dir, e);
+    int code = rundir_list(steps, CHECKPOINTS_MAX, &n, &x->run->dir, e);
     if (code || n == 0) return code;
     for (size_t i = 0; i < n; i++) {
         bool damaged = false;
-        code = rundir_checkpoint(path, &t->dir, steps[i], e);
-        if (!code) code = try_checkpoint(t, path, &damaged, e);
+        code = rundir_checkpoint(path, &x->run->dir, steps[i], e);
+        if (!code) code = try_checkpoint(x, path, &damaged, e);
         if (!code || !damaged) return code;
-        progress_note(&t->progress, "passed over: %s", e->msg);
+        progress_note(x->progress, "passed over: %s", e->msg);
     }
     return err_prefix(e, "none of the %zu checkpoints can be read, the last one because", n);
 }
 
 /* Whether the file lies directly in the run's directory. */
-static bool is_own(const struct trainer *t, const char *file)
+static bool is_own(const struct resume *x, const char *file)
 {
     char dir[PATH_BYTES];
     int n = (int)(path_base(file) - file);
     snprintf(dir, sizeof dir, "%.*s", n ? n : 1, n ? file : ".");
-    return path_within(dir, t->dir.path) && path_within(t->dir.path, dir);
+    return path_within(dir, x->run->dir.path) && path_within(x->run->dir.path, dir);
 }
 
 /* From a checkpoint of this run's own directory: back to it, the newer ones go and are made again
  * (with them metrics.jsonl would have a gap). From one elsewhere: a run of its own. */
-static int resume_file(struct trainer *t, const char *file, struct err *e)
+static int resume_file(const struct resume *x, const char *file, struct err *e)
 {
-    bool damaged = false, own = is_own(t, file), used = false;
+    bool damaged = false, own = is_own(x, file), used = false;
     size_t n = 0;
     if (dir_exists(file) || !file_exists(file)) {
         return err_set(e,
@@ -193,62 +187,59 @@ static int resume_file(struct trainer *t, const char *file, struct err *e)
                        "a checkpoint's file (step-....h5)",
                        err_quotez(file), dir_exists(file) ? "is a directory" : "no such file");
     }
-    int code = own ? 0 : rundir_used(&used, t->config->output.dir, e);
+    int code = own ? 0 : rundir_used(&used, x->run->config->output.dir, e);
     if (code) return code;
     if (used) {
         err_usage(e,
                   "%s: holds a run already, and %s is not of it; choose another output.dir "
                   "or give a checkpoint that lies in this one",
-                  t->dir.path, file);
-        return config_prefix(e, t->config, "output.dir", 0);
+                  x->run->dir.path, file);
+        return config_prefix(e, x->run->config, "output.dir", 0);
     }
-    code = try_checkpoint(t, file, &damaged, e);
-    if (!code && !own && t->step == t->total && !t->eval_pending) {
+    code = try_checkpoint(x, file, &damaged, e);
+    if (!code && !own && x->work->state.step == x->work->course.total &&
+        !x->work->state.eval_pending) {
         return err_usage(e,
                          "%s: is of the last step: nothing is left to train in another output.dir; "
                          "generate, eval and merge take it as --adapter, and a new run as "
                          "adapter.init_from",
                          err_quotez(file));
     }
-    if (!code && own) code = rundir_prune_after(&t->dir, t->step, &n, e);
+    if (!code && own) code = rundir_prune_after(&x->run->dir, x->work->state.step, &n, e);
     if (!code && n > 0) {
-        progress_note(&t->progress, "removed: %zu newer checkpoint%s, which this run makes again",
-                      n, n == 1 ? "" : "s");
+        progress_note(x->progress, "removed: %zu newer checkpoint%s, which this run makes again", n,
+                      n == 1 ? "" : "s");
     }
     return code;
 }
 
-int resume_may_begin(const struct trainer *t, struct err *e)
+/* What the first rank found is where all go on. */
+static void share(struct training *w)
 {
-    const char *dir = t->config->output.dir;
-    bool used = false;
-    int code = t->options->resume == RESUME_NEVER ? rundir_used(&used, dir, e) : 0;
-    if (code || !used) return code;
-    return err_usage(e,
-                     "%s: holds a run already; to go on with it add --resume auto, to begin afresh "
-                     "choose another output.dir or remove it",
-                     dir);
+    struct checkpoint *s = &w->state;
+    size_t n = s->adapter->n_params * sizeof *s->params;
+    void *const small[] = { &s->step, &s->eval_pending, &s->best_eval_loss, &s->best_step };
+    const size_t bytes[] = { sizeof s->step, sizeof s->eval_pending, sizeof s->best_eval_loss,
+                             sizeof s->best_step };
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) ranks_broadcast(small[i], bytes[i]);
+    ranks_broadcast(&w->course.schedule.warmup, sizeof w->course.schedule.warmup);
+    ranks_broadcast(s->params, n);
+    ranks_broadcast(s->m, n);
+    ranks_broadcast(s->v, n);
+    ranks_broadcast(s->loss, (size_t)s->step * sizeof *s->loss);
 }
 
-int resume_from(struct trainer *t, bool *finished, struct err *e)
+int resume_from(const struct resume *x, const struct train_options *o, struct err *e)
 {
     int code = 0;
-    switch (t->options->resume) {
-    case RESUME_NEVER:
-        code = resume_may_begin(t, e);
-        if (code == ERR_USAGE) return config_prefix(e, t->config, "output.dir", 0);
-        break;
-    case RESUME_AUTO:
-        code = resume_auto(t, e);
-        break;
-    case RESUME_FILE:
-        code = resume_file(t, t->options->resume_file, e);
-        break;
+    if (x->run && o->resume == RESUME_NEVER) {
+        code = prepare_fresh(x->run->config, e); /* again: now nobody else can come */
+        if (code) config_prefix(e, x->run->config, "output.dir", 0);
     }
-    *finished = !code && t->step == t->total && !t->eval_pending;
-    if (*finished) {
-        progress_note(&t->progress, "%s: the run is finished (%llu steps); nothing to do",
-                      t->dir.path, (unsigned long long)t->total);
-    }
+    if (x->run && o->resume == RESUME_AUTO) code = resume_auto(x, e);
+    if (x->run && o->resume == RESUME_FILE) code = resume_file(x, o->resume_file, e);
+    code = ranks_agree(code, e);
+    if (!code) share(x->work);
+    x->work->state.warmup = x->work->course.schedule.warmup;
     return code;
 }

@@ -3,14 +3,7 @@
 #define LORAC_TRAIN_TRAIN_H
 
 #include "src/config/config.h"
-
-enum resume_mode { RESUME_NEVER, RESUME_AUTO, RESUME_FILE };
-
-struct train_options {
-    enum resume_mode resume;
-    const char *resume_file; /* of RESUME_FILE */
-    double max_hours;        /* stop early enough for that; 0: no limit */
-};
+#include "src/train/options.h"
 
 /* Run it. Progress and notes go to stderr, results into c->output.dir. Returns 0; ERR_STOPPED when it
  * was stopped by a signal or the time limit and a checkpoint was written; another code with its

@@ -1,0 +1,34 @@
+#include "src/train/course.h"
+
+#include "src/base/mem.h"
+
+int course_open(struct course *k, const struct setup *s, const struct config *c, struct err *e)
+{
+    *k = (struct course){ .batch_size = (size_t)c->train.batch_size };
+    int code = setup_sampler(&k->sampler, s, c, e);
+    if (code) return code;
+    k->steps_per_epoch = schedule_steps_per_epoch(c, k->sampler.n);
+    k->total = schedule_steps(c, k->steps_per_epoch);
+    k->schedule = schedule_of(c, k->total);
+    k->order = mem_alloc(k->sampler.n, sizeof *k->order, e);
+    return k->order ? 0 : e->code;
+}
+
+void course_free(struct course *k)
+{
+    sampler_free(&k->sampler);
+    mem_free(k->order);
+    *k = (struct course){ 0 };
+}
+
+const uint32_t *course_batch(struct course *k, uint64_t step, size_t *n)
+{
+    uint64_t epoch = step / k->steps_per_epoch;
+    size_t first = (size_t)(step % k->steps_per_epoch) * k->batch_size;
+    if (k->order_epoch != epoch + 1) {
+        sampler_epoch(k->order, &k->sampler, epoch);
+        k->order_epoch = epoch + 1;
+    }
+    *n = k->sampler.n - first < k->batch_size ? k->sampler.n - first : k->batch_size;
+    return k->order + first;
+}

@@ -1,0 +1,28 @@
+/* The course of a run: which examples each step takes, and with which rate. */
+#ifndef LORAC_TRAIN_COURSE_H
+#define LORAC_TRAIN_COURSE_H
+
+#include "src/data/sampler.h"
+#include "src/train/schedule.h"
+#include "src/train/setup.h"
+
+/* Zero-initialised it is empty. */
+struct course {
+    struct sampler sampler;
+    size_t batch_size;
+    uint64_t steps_per_epoch, total;
+    struct schedule schedule;
+    uint32_t *order;      /* of the items in an epoch */
+    uint64_t order_epoch; /* + 1; 0: of none yet */
+};
+
+/* Count the steps of c on the training examples of s. schedule_check() is the caller's: a resumed run
+ * may keep an older warm-up. course_free() after failure too. */
+int course_open(struct course *k, const struct setup *s, const struct config *c, struct err *e);
+void course_free(struct course *k);
+
+/* The items of the step after `step` steps, *n of them: a slice of its epoch's permutation, whose last
+ * one may be short. Valid until the next call. */
+const uint32_t *course_batch(struct course *k, uint64_t step, size_t *n);
+
+#endif

@@ -1,0 +1,42 @@
+/* What a person sees of a run on stderr: where it runs and on what, how far it is, where the time went.
+ * The first rank alone speaks. */
+#ifndef LORAC_TRAIN_REPORT_H
+#define LORAC_TRAIN_REPORT_H
+
+#include "src/base/load.h"
+#include "src/base/term.h"
+#include "src/train/evaluate.h"
+#include "src/train/prepare.h"
+
+/* Where the time went, in seconds. data: cutting batches into passes; before_first: from the start to
+ * the first step, reading model and data. */
+struct timings {
+    double forward, backward, update, data, evaluation, checkpoints, start, before_first;
+};
+
+/* The account of this process. Whoever spends time on evaluation or checkpoints adds it to `time`. */
+struct report {
+    const struct config *config;
+    struct training *work; /* its batch is cut into passes again, to count their work */
+    struct progress progress;
+    struct timings time;
+    struct load_sample load; /* at the start; time_s 0: told, or cannot be */
+    uint64_t first_step;     /* steps done before this process */
+    uint64_t tokens, rows;   /* given; computed */
+    double flops;            /* that the steps' results needed */
+    double slowest_step_s;
+};
+
+void report_begin(struct report *r, const struct config *c, struct training *w);
+/* The run was complete already. */
+void report_finished(struct report *r, const char *dir);
+/* All that is known before the first step, the notes among it; from here on that step may begin. */
+void report_header(struct report *r);
+/* A step was made, in `seconds`. */
+void report_step(struct report *r, const struct step_result *s, double seconds);
+void report_eval(struct report *r, const struct evaluation *v, bool best);
+void report_time(const struct report *r); /* the accounting table; nothing before a first step */
+/* What was written into `dir`, what to type next. */
+void report_end(const struct report *r, const char *dir);
+
+#endif

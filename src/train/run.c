@@ -1,0 +1,232 @@
+#include "src/train/run.h"
+
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "src/base/machine.h"
+#include "src/base/term.h"
+#include "src/train/publish.h"
+
+/* ---- beginning -------------------------------------------------------------------------------- */
+
+/* An adapter follows the umask: only the directory keeps others from it, and one that was there
+ * already keeps its mode. */
+static void note_open_directory(struct run *r)
+{
+    struct stat st;
+    mode_t mask = umask(0);
+    umask(mask);
+    bool hidden = !r->config->output.private || (mask & 0044) == 0044;
+    if (hidden || *r->dir.made || stat(r->dir.path, &st) != 0 || !(st.st_mode & 0011)) return;
+    str_addf(
+        &r->work->setup.notes,
+        "output.dir %s was there already, with mode %o: others can read the adapters in it (what "
+        "holds training text stays private); chmod 700 it if they must not\n",
+        r->dir.path, (unsigned)st.st_mode & 0777);
+}
+
+/* The directory is made and locked after all that it has not to be there for: what is refused until
+ * then leaves nothing. */
+int run_open(struct run *r, const struct config *c, struct training *w, struct err *e)
+{
+    *r = (struct run){
+        .config = c,
+        .work = w,
+        .dir = { .lock = -1 },
+        .saved_step = RUN_NEVER,
+        .saved_s = term_now_s(),
+        .eval_loss = NAN,
+    };
+    config_print(&r->config_text, c);
+    hex_of(r->data_sha256, w->setup.data.sha256);
+    w->state.config = r->config_text.p;
+    w->state.data_sha256 = r->data_sha256;
+    w->state.base_sha256 = r->inputs.base_sha256;
+    int code = str_error(&r->config_text, e);
+    if (!code) code = inputs_begin(&r->inputs, c, &w->setup, e);
+    if (code) return code;
+    code = rundir_open(&r->dir, c->output.dir, c->output.private, e);
+    if (code) return config_prefix(e, c, "output.dir", 0);
+    note_open_directory(r);
+    return 0;
+}
+
+void run_close(struct run *r)
+{
+    if (!r) return;
+    inputs_free(&r->inputs);
+    manifest_free(&r->manifest);
+    metrics_close(&r->metrics);
+    str_free(&r->config_text);
+    rundir_close(&r->dir);
+}
+
+/* How many checkpoints the run makes, the one before its first step included; by time: as many as are
+ * sure to be there at once. */
+static uint64_t count_saves(const struct run *r)
+{
+    const struct config_interval *every = &r->config->train.save_steps;
+    const struct course *k = &r->work->course;
+    if (every->steps == CONFIG_NONE && every->seconds != CONFIG_NONE) return 3;
+    uint64_t n = every->steps != CONFIG_NONE ? (uint64_t)every->steps : k->steps_per_epoch;
+    return 1 + (k->total + n - 1) / n;
+}
+
+/* Room for what the run will leave, less what is there already: the checkpoints that are kept and the
+ * one being written, adapter and best and the one being written. */
+static int check_room(const struct run *r, struct err *e)
+{
+    enum { ADAPTERS = 3 };
+    const struct adapter *a = &r->work->learner.adapter;
+    uint64_t newest, most = count_saves(r);
+    size_t there;
+    int code = rundir_list(&newest, 1, &there, &r->dir, e);
+    if (code) return code;
+    uint64_t kept = (uint64_t)r->config->train.save_total_limit + 1;
+    if (kept < most) most = kept;
+    uint64_t bytes = (most - (there ? 1 : 0)) * checkpoint_bytes(a, r->work->course.total);
+    if (!there) bytes += ADAPTERS * sizeof(float) * (uint64_t)a->n_params;
+    return space_need(r->dir.path, bytes, "this run writes",
+                      "free some, lower train.save_total_limit or adapter.r, or choose another "
+                      "output.dir",
+                      e);
+}
+
+static int write_config(struct run *r, struct err *e)
+{
+    char path[PATH_BYTES];
+    int code = rundir_path(path, &r->dir, "config.yaml", e);
+    if (code) return code;
+    return file_replace(path, r->config_text.p, r->config_text.n, rundir_mode(&r->dir), e);
+}
+
+static int begin_manifest(struct run *r, bool goes_on, struct err *e)
+{
+    struct manifest_about about = { &r->dir, &r->inputs, r->work };
+    return manifest_begin(&r->manifest, &about, goes_on, *r->resumed_from ? r->resumed_from : NULL,
+                          e);
+}
+
+int run_begin(struct run *r, bool goes_on, struct err *e)
+{
+    char path[PATH_BYTES];
+    if (!r) return 0;
+    int code = check_room(r, e);
+    if (code) return config_prefix(e, r->config, "output.dir", 0);
+    code = begin_manifest(r, goes_on, e);
+    if (!code) code = manifest_replacing_config(&r->manifest, e);
+    if (!code) code = write_config(r, e);
+    if (code) return code;
+    r->dir.begun = true;
+    code = rundir_path(path, &r->dir, "metrics.jsonl", e);
+    if (!code) {
+        code = metrics_open(&r->metrics, path, r->work->state.step, r->work->state.eval_pending,
+                            r->dir.is_private, e);
+    }
+    return code ? code : manifest_write(&r->manifest, "running", NULL, e);
+}
+
+int run_finish_leftovers(struct run *r, struct err *e)
+{
+    if (!r) return 0;
+    r->dir.begun = true;
+    int code = rundir_prune(&r->dir, (size_t)r->config->train.save_total_limit, e);
+    if (code || manifest_has_status(&r->dir, "finished")) return code;
+    code = begin_manifest(r, true, e);
+    return code ? code : manifest_write(&r->manifest, "finished", NULL, e);
+}
+
+/* ---- adapters and checkpoints ----------------------------------------------------------------- */
+
+/* run.json speaks of what is about to appear before it does: whoever looks at a run that was killed
+ * in between finds each file as the record says, of this step or of the one before. */
+static int publish(struct run *r, const char *name, struct err *e)
+{
+    char tmp[PATH_BYTES];
+    static const char *const train_on[] = { "responses", "last_response", "everything" };
+    const struct config *c = r->config;
+    const struct template *t = r->work->setup.template;
+    struct adapter_notes notes = {
+        .template = (char *)(uintptr_t)(t ? template_definition(t) : NULL),
+        .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
+        .base_sha256 = r->inputs.base_sha256,
+        .base_fingerprint = r->inputs.base_fingerprint,
+        .base_path = c->model.path,
+        .data_sha256 = r->data_sha256,
+        .step = r->work->state.step,
+        .eval_loss = r->eval_loss,
+    };
+    int code = rundir_replace_begin(tmp, &r->dir, name, e);
+    if (code) return code;
+    code = publish_adapter_in(&r->work->learner.adapter, c->adapter.lora_dropout, &notes, tmp, e);
+    if (!code) code = manifest_publishing(&r->manifest, name, tmp, e);
+    if (!code) code = rundir_replace_commit(tmp, &r->dir, name, e);
+    if (code) {
+        rundir_replace_abort(tmp);
+        return code;
+    }
+    return manifest_published(&r->manifest, name, e);
+}
+
+/* First what goes with the checkpoint, then the checkpoint: a run that is killed in between goes on
+ * from an earlier one and makes the same again. After the last one there is no such run. */
+int run_save(struct run *r, struct err *e)
+{
+    char path[PATH_BYTES];
+    if (!r) return 0;
+    int code = inputs_base_hash(&r->inputs, &r->work->setup.model, e);
+    if (!code) code = metrics_sync(&r->metrics, e);
+    if (!code) manifest_drop_checkpoint(&r->manifest);
+    if (!code) code = publish(r, "adapter", e);
+    if (!code) code = rundir_checkpoint(path, &r->dir, r->work->state.step, e);
+    if (!code) code = checkpoint_save(&r->work->state, path, rundir_mode(&r->dir), e);
+    if (!code) code = manifest_checkpoint(&r->manifest, path, e);
+    if (!code) code = manifest_write(&r->manifest, "running", NULL, e);
+    if (!code) code = rundir_prune(&r->dir, (size_t)r->config->train.save_total_limit, e);
+    r->saved_step = r->work->state.step;
+    r->saved_s = term_now_s();
+    return code;
+}
+
+/* ---- the course ------------------------------------------------------------------------------- */
+
+int run_step(struct run *r, const struct step_result *s, double rate, double seconds, struct err *e)
+{
+    if (!r) return 0;
+    uint64_t step = r->work->state.step;
+    struct step_metrics m = {
+        .step = step,
+        .epoch = (double)step / (double)r->work->course.steps_per_epoch,
+        .loss = s->loss,
+        .learning_rate = rate,
+        .grad_norm = s->grad_norm,
+        .tokens = s->tokens,
+        .tokens_computed = s->rows,
+        .targets = s->targets,
+        .tokens_per_s = (double)s->tokens / seconds,
+        .memory_bytes = machine_memory_resident(),
+    };
+    r->eval_loss = NAN;
+    return metrics_step(&r->metrics, &m, e);
+}
+
+int run_eval(struct run *r, const struct evaluation *v, bool best, struct err *e)
+{
+    if (!r) return 0;
+    r->eval_loss = v->loss;
+    int code = metrics_eval(&r->metrics, r->work->state.step, v->loss, e);
+    if (code || !best) return code;
+    code = inputs_base_hash(&r->inputs, &r->work->setup.model, e);
+    if (!code) code = publish(r, "best", e);
+    return code ? code : manifest_write(&r->manifest, "running", NULL, e);
+}
+
+/* What failed is worth its hashes, too. */
+int run_end(struct run *r, const char *status, const char *why, struct err *e)
+{
+    if (!r) return 0;
+    int code = inputs_base_hash(&r->inputs, &r->work->setup.model, e);
+    int written = manifest_write(&r->manifest, status, why, e);
+    return code ? code : written;
+}

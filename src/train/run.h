@@ -1,0 +1,55 @@
+/* What a run leaves: its directory with config.yaml, metrics.jsonl, run.json, checkpoints and the
+ * adapters adapter/ (of the last save) and best/.
+ *
+ * The first rank has one, the others have NULL: with a NULL every function here does nothing and
+ * returns 0. What comes of it is agreed on by the caller (ranks_agree()). */
+#ifndef LORAC_TRAIN_RUN_H
+#define LORAC_TRAIN_RUN_H
+
+#include "src/train/evaluate.h"
+#include "src/train/inputs.h"
+#include "src/train/manifest.h"
+#include "src/train/metrics.h"
+#include "src/train/prepare.h"
+#include "src/train/rundir.h"
+
+/* No step: of what was not saved yet. */
+#define RUN_NEVER UINT64_MAX
+
+struct run {
+    const struct config *config;
+    struct training *work;  /* its notes get what there is to say of the directory */
+    struct str config_text; /* resolved: config.yaml */
+    char data_sha256[SHA256_HEX];
+    struct rundir dir;
+    struct inputs inputs;
+    struct manifest manifest;
+    struct metrics metrics;
+    char resumed_from[PATH_BYTES]; /* a checkpoint; "": none */
+    uint64_t saved_step;           /* of the newest checkpoint; RUN_NEVER: none */
+    double saved_s;                /* when, or when it began */
+    double eval_loss;              /* at this step; NaN: it was not measured */
+};
+
+/* Begin to hash the files that the run is made of, then make and lock its directory. Fills in the texts
+ * of w->state; c and w must stay. run_close() after failure too. */
+int run_open(struct run *r, const struct config *c, struct training *w, struct err *e);
+/* Unless run_begin() came so far that there is a run, what run_open() made is removed. */
+void run_close(struct run *r);
+
+/* Leave the first files of this process. `goes_on`: what run.json says of earlier ones is kept. */
+int run_begin(struct run *r, bool goes_on, struct err *e);
+/* What a run that was killed after its last checkpoint still has to do. */
+int run_finish_leftovers(struct run *r, struct err *e);
+
+/* A step was made at this learning rate, in `seconds`. */
+int run_step(struct run *r, const struct step_result *s, double rate, double seconds,
+             struct err *e);
+/* An evaluation was made; the best one so far: best/ becomes this step's adapter. */
+int run_eval(struct run *r, const struct evaluation *v, bool best, struct err *e);
+/* Write adapter/ and a checkpoint. */
+int run_save(struct run *r, struct err *e);
+/* Write down how it ends ("finished", "stopped", "failed"), and why unless that is NULL. */
+int run_end(struct run *r, const char *status, const char *why, struct err *e);
+
+#endif
