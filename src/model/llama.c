@@ -5,7 +5,6 @@
 
 #include "src/base/mem.h"
 #include "src/formats/shards.h"
-#include "src/model/tensors.h"
 
 struct llama_files {
     struct gguf gguf;
