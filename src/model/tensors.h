@@ -76,9 +76,11 @@ bool tensor_next(struct tensor_walk *w);
 size_t tensor_count(const struct shape *s);
 size_t tensor_vector_values(const struct shape *s);
 
-/* Parameters of the whole model, and of the linear layers of all its blocks together. */
+/* Parameters of the whole model, of the linear layers of all its blocks together, and of the head (the
+ * embedding's where it is tied). */
 size_t model_params(const struct shape *s);
 size_t shape_linear_params(const struct shape *s);
+size_t shape_head_params(const struct shape *s);
 
 enum { TENSOR_NAME = 96 };
 void tensor_name(char out[TENSOR_NAME], const struct tensor_walk *w, bool gguf);
