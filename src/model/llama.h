@@ -10,10 +10,6 @@
 
 #include "src/model/tensors.h"
 
-/* y (M, module's rows) += the module's bias, where it has one. It is frozen, so that nothing of the
- * backward depends on it. */
-void layer_add_bias(real *y, const struct layer_weights *w, enum module m, size_t M);
-
 /* `path` as the user typed it. */
 int llama_open(struct llama *m, const char *path, struct err *e);
 /* The same without reading the matrices, whose values are then not known to be finite: for what only
