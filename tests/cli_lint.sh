@@ -18,7 +18,8 @@ clean_tree() {
     chmod +x "$tree/lorac"
     echo '# keys' >"$tree/configs/README.md"
     # shellcheck disable=SC2016
-    printf '## The path of one step\n| `a` | src/config/b.c | x |\n## Next\n' >"$tree/CONTRIBUTING.md"
+    printf '## The path of one %s\n| `a` | src/config/b.c | x |\n' step record >"$tree/CONTRIBUTING.md"
+    echo '## Next' >>"$tree/CONTRIBUTING.md"
     cat >"$tree/src/base/a.h" <<'C'
 #ifndef LORAC_BASE_A_H
 #define LORAC_BASE_A_H
@@ -95,7 +96,16 @@ breaks circles "a known circle that grew" "a circle of 4 files: src/base/a src/b
 echo 'circle src/base/a' >>"$tree/layers.txt"
 breaks circles "a known circle that is gone" "layers.txt:*: src/base/a lies in no circle: take it out"
 sed -i 's/^int a/int b/' "$tree/src/config/b.c"
-breaks path "a function that is gone" "CONTRIBUTING.md:2: a is not defined in src/config/b.c"
+breaks path "a function that is gone" "CONTRIBUTING.md:2: a is not defined in src/config/b.c*:4: a is not defined"
+sed -i '4s/a/b/' "$tree/CONTRIBUTING.md"
+breaks path "a function of a record's path" "CONTRIBUTING.md:4: b is not defined in src/config/b.c"
+for i in {1..7}; do
+    printf 'int a%d(void)\n{\n    return 0;\n}\n' "$i" >"$tree/src/data/a$i.c"
+    sed -i "2a| \`a$i\` | src/data/a$i.c | x |" "$tree/CONTRIBUTING.md"
+done
+breaks path "a step through too many files" "a step passes 8 functions in 8 files, wanted 1 to 45 in at most 7"
+sed -i 2d "$tree/CONTRIBUTING.md"
+breaks path "a path without a table" "a step passes 0 functions in 0 files, wanted"
 {
     echo 'int a(int x)'
     echo '{'
