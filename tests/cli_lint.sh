@@ -8,16 +8,18 @@ tree=$scratch/tree
 clean_tree() {
     rm -rf "$tree"
     mkdir -p "$tree"/{kernels,src/{base,config,data},scripts,tests,configs}
-    cp scripts/{lint,check-code,check-layers,check-readmes,check-path,write-docs} "$tree/scripts"
+    cp scripts/{lint,check-code,check-layers,check-circles,check-readmes,check-path,write-docs} "$tree/scripts"
     # shellcheck disable=SC2016 # backticks of Markdown
-    printf '| `%s` | x |\n' lint check-code check-layers check-readmes check-path write-docs >"$tree/scripts/README.md"
+    printf '| `%s` | x |\n' lint check-{code,layers,circles,readmes,path} write-docs >"$tree/scripts/README.md"
     echo "# none" >"$tree/tests/README.md"
-    cp layers.txt .clang-format "$tree"
+    grep -v '^circle ' layers.txt >"$tree/layers.txt"
+    cp .clang-format "$tree"
     printf '#!/bin/bash\necho "# keys"\n' >"$tree/lorac"
     chmod +x "$tree/lorac"
     echo '# keys' >"$tree/configs/README.md"
     # shellcheck disable=SC2016
-    printf '## The path of one step\n| `a` | src/config/b.c | x |\n## Next\n' >"$tree/CONTRIBUTING.md"
+    printf '## The path of one %s\n| `a` | src/config/b.c | x |\n' step record >"$tree/CONTRIBUTING.md"
+    echo '## Next' >>"$tree/CONTRIBUTING.md"
     cat >"$tree/src/base/a.h" <<'C'
 #ifndef LORAC_BASE_A_H
 #define LORAC_BASE_A_H
@@ -50,7 +52,7 @@ have() { command -v "$1" >/dev/null; }
 clean_tree
 lint
 is "a clean tree passes" "$status" 0
-like "a line for each check" "$out" "*layers*banned*length*text*unfinished*shell*perl*python*documents*readmes*commits*"
+like "a line for each check" "$out" "*layers*circles*banned*length*text*unfinished*shell*perl*python*documents*readmes*commits*"
 ok "no ✗ on a clean tree" [ "${out/✗/}" = "$out" ]
 
 if clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
@@ -69,8 +71,41 @@ echo '#include <openssl/evp.h>' >>"$tree/src/config/b.c"
 breaks layers "a library's folder" "includes <openssl/evp.h>; only src/base/hash.c may"
 mkdir "$tree/src/other" && touch "$tree/src/other/x.c"
 breaks layers "a folder without a floor" "src/other/x.c: its folder is not in layers.txt"
+
+circle() { # a -> c -> d -> a, by way of a .c file, two headers and another .c file
+    echo '#include "src/base/c.h"' >"$tree/src/base/a.c"
+    echo '#include "src/base/d.h"' >"$tree/src/base/c.h"
+    echo '#include "src/base/a.h"' >"$tree/src/base/d.c"
+    touch "$tree/src/base/d.h"
+}
+circle
+breaks circles "files that include each other" "a circle of 3 files: src/base/a src/base/c src/base/d
+*src/base/a.c:1 includes src/base/c.h
+*src/base/c.h:1 includes src/base/d.h
+*src/base/d.c:1 includes src/base/a.h"
+circle
+echo 'circle src/base/a src/base/c src/base/d' >>"$tree/layers.txt"
+lint circles
+is "circles: one that layers.txt names" "$status" 0
+like "circles: one that layers.txt names: counted" "$out" "*3 in known circles"
+lint layers
+is "layers: a circle in the list is not a floor" "$status" 0
+echo '#include "src/base/e.h"' >>"$tree/src/base/d.h"
+echo '#include "src/base/c.h"' >"$tree/src/base/e.h"
+breaks circles "a known circle that grew" "a circle of 4 files: src/base/a src/base/c src/base/d src/base/e"
+echo 'circle src/base/a' >>"$tree/layers.txt"
+breaks circles "a known circle that is gone" "layers.txt:*: src/base/a lies in no circle: take it out"
 sed -i 's/^int a/int b/' "$tree/src/config/b.c"
-breaks path "a function that is gone" "CONTRIBUTING.md:2: a is not defined in src/config/b.c"
+breaks path "a function that is gone" "CONTRIBUTING.md:2: a is not defined in src/config/b.c*:4: a is not defined"
+sed -i '4s/a/b/' "$tree/CONTRIBUTING.md"
+breaks path "a function of a record's path" "CONTRIBUTING.md:4: b is not defined in src/config/b.c"
+for i in {1..7}; do
+    printf 'int a%d(void)\n{\n    return 0;\n}\n' "$i" >"$tree/src/data/a$i.c"
+    sed -i "2a| \`a$i\` | src/data/a$i.c | x |" "$tree/CONTRIBUTING.md"
+done
+breaks path "a step through too many files" "a step passes 8 functions in 8 files, wanted 1 to 45 in at most 7"
+sed -i 2d "$tree/CONTRIBUTING.md"
+breaks path "a path without a table" "a step passes 0 functions in 0 files, wanted"
 {
     echo 'int a(int x)'
     echo '{'
@@ -127,8 +162,8 @@ breaks readmes "a file without a row" "tests/README.md: new.c: found no row"
 # shellcheck disable=SC2016 # backticks of Markdown
 echo '| `lint`, `gone` | x |' >>"$tree/scripts/README.md"
 lint readmes
-like "readmes: a file in two rows" "$out" "*scripts/README.md: lint: found in lines 1 and 7, wanted once*"
-breaks readmes "a row without a file" "scripts/README.md:7: gone: not a file of scripts/"
+like "readmes: a file in two rows" "$out" "*scripts/README.md: lint: found in lines 1 and 8, wanted once*"
+breaks readmes "a row without a file" "scripts/README.md:8: gone: not a file of scripts/"
 
 # A tool that is missing: told, and a failure only where that is asked for.
 mkdir "$scratch/bin"

@@ -356,6 +356,7 @@ static void add_copy(const char *dir, const char *name, const struct matrix *w, 
         entries[i] = (struct st_entry){ t->name, t->type, t->rank, { t->dims[0], t->dims[1] } };
     }
     entries[st.n] = (struct st_entry){ name, type, 2, { rows, w->cols } };
+    if (w->rows == 1) entries[st.n] = (struct st_entry){ name, type, 1, { w->cols } };
     OK(st_writer_begin(&out, path, entries, st.n + 1, 0666, &e), e);
     for (size_t i = 0; i < st.n; i++)
         OK(st_writer_add(&out, st.tensors[i].data, st.tensors[i].bytes, &e), e);
@@ -423,6 +424,51 @@ static void copies_are_dropped_when_unchanged(void **state)
             base.model = NULL; /* a shape alone does not tell */
             assert_int_equal(adapter_load(&a, &base, dir, 1, &e), ERR_FAIL);
             assert_non_null(strstr(e.msg, "name the whole base with --model"));
+        }
+        str_free(&notes);
+    }
+    golden_close(&g);
+}
+
+/* Nor do copies of norms and of the head of a model that has none of its own. */
+static void copies_of_norms_and_of_a_tied_head_are_found(void **state)
+{
+    (void)state;
+    struct golden g;
+    golden_open(&g, "gqa-tied");
+    const struct llama *m = &g.model;
+    struct matrix norm = { .data = (const uint8_t *)m->norm, .rows = 1, .cols = m->shape.C };
+    struct matrix norm2 = norm;
+    norm2.data = (const uint8_t *)m->layer[1].norm2;
+    const struct {
+        const char *name;
+        const struct matrix *w;
+        size_t changed;
+    } rows[] = {
+        { "base_model.model.lm_head.weight", &m->embedding, SIZE_MAX },
+        { "base_model.model.lm_head.weight", &m->embedding, 40 },
+        { "base_model.model.model.norm.weight", &norm, SIZE_MAX },
+        { "base_model.model.model.layers.1.post_attention_layernorm.weight", &norm2, SIZE_MAX },
+        { "base_model.model.model.layers.1.post_attention_layernorm.weight", &norm2, 3 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct adapter a;
+        struct err e;
+        struct str notes = { 0 };
+        struct adapter_base base = { &m->shape, m, &notes };
+        char name[32];
+        snprintf(name, sizeof name, "found%zu", i);
+        const char *dir = make_dir(name);
+        write_kind(dir, &m->shape, 0, 1);
+        add_copy(dir, rows[i].name, rows[i].w, DTYPE_F32, rows[i].changed, rows[i].w->rows);
+        int code = adapter_load(&a, &base, dir, 1, &e);
+        if (rows[i].changed == SIZE_MAX) {
+            OK(code, e);
+            assert_non_null(strstr(notes.p, "is an unchanged copy"));
+            adapter_free(&a);
+        } else {
+            assert_int_equal(code, ERR_FAIL);
+            assert_non_null(strstr(e.msg, "is not the base's own weight (row "));
         }
         str_free(&notes);
     }
@@ -686,6 +732,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(copies_are_dropped_when_unchanged),
+        cmocka_unit_test(copies_of_norms_and_of_a_tied_head_are_found),
         cmocka_unit_test(a_digest_names_an_adapter),
         cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_init),

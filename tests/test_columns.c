@@ -2,7 +2,7 @@
  * the rest. */
 #include "tests/data_test.h"
 
-#include "src/data/dataset.h"
+#include "src/data/dataset_open.h"
 #include "tests/turns_util.h"
 
 static const struct records_options auto_options = { .format = FORMAT_AUTO };

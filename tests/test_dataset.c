@@ -4,7 +4,7 @@
 #include <omp.h>
 #include <time.h>
 
-#include "src/data/dataset.h"
+#include "src/data/dataset_open.h"
 
 static const struct tokenizer *bytes(void)
 {
@@ -433,7 +433,7 @@ static size_t first_ids(int32_t *ids, const struct dataset *d)
 }
 
 /* The order of the file does not matter, the seed does; what is read stays in the file's order. The
- * ids were chosen by another program, from the definition in dataset.h. */
+ * ids were chosen by another program, from the definition in dataset_open.h. */
 static void the_order_of_records_does_not_matter(void **state)
 {
     (void)state;

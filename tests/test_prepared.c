@@ -7,6 +7,7 @@
 
 #include "src/base/machine.h"
 #include "src/base/mem.h"
+#include "src/data/dataset_open.h"
 #include "src/data/pass.h"
 #include "src/data/prepared.h"
 #include "tests/seal.h"

@@ -4,7 +4,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include "src/data/dataset.h"
+#include "src/data/dataset_open.h"
 #include "src/data/pass.h"
 #include "tests/turns_util.h"
 

@@ -126,7 +126,7 @@ static void test_gpt2(void **state)
     struct tokenizer *t = open_ok(fixture(GPT2_GGUF));
     assert_int_equal(tokenizer_size(t), 50257);
     assert_int_equal(tokenizer_kind(t), TOKENIZER_BYTE_BPE);
-    assert_int_equal(tokenizer_pre(t), PRE_GPT2);
+    assert_int_equal(t->pre, PRE_GPT2);
     assert_int_equal(tokenizer_eos(t), 50256);
     assert_false(tokenizer_adds_bos(t));
     int32_t left, right;
@@ -143,7 +143,7 @@ static void test_smollm2(void **state)
     if (!path || !*path) skip();
     struct tokenizer *t = open_ok(path);
     assert_int_equal(tokenizer_size(t), 49152);
-    assert_int_equal(tokenizer_pre(t), PRE_SMOLLM);
+    assert_int_equal(t->pre, PRE_SMOLLM);
     assert_int_equal(tokenizer_bos(t), 1);
     assert_int_equal(tokenizer_eos(t), 2);
     assert_int_equal(tokenizer_special(t, "<|im_end|>"), 2);

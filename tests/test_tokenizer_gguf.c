@@ -189,7 +189,7 @@ static void test_gpt2(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct made m = made_bytes(cases[i].pre);
         struct tokenizer *t = open_ok(put_gguf(&m));
-        assert_int_equal(tokenizer_pre(t), cases[i].want);
+        assert_int_equal(t->pre, cases[i].want);
         assert_int_equal(tokenizer_adds_bos(t), cases[i].adds_bos);
         assert_int_equal(t->ignore_merges, cases[i].want == PRE_LLAMA3);
         assert_encodes(t, "ab ab1212", 9, cases[i].ids);

@@ -6,6 +6,7 @@
 #include "src/convert/tokenizer_gguf.h"
 #include "src/formats/gguf.h"
 #include "src/tokenizer/nfc.h"
+#include "src/tokenizer/parts.h"
 
 #define GOLDEN "tests/golden/qwen2-tokenizer"
 
@@ -52,7 +53,7 @@ static void test_ids_are_those_of_tokenizers(void **state)
 {
     (void)state;
     struct tokenizer *t = open_ok(GOLDEN);
-    assert_int_equal(tokenizer_pre(t), PRE_QWEN2);
+    assert_int_equal(t->pre, PRE_QWEN2);
     assert_true(tokenizer_normalizes(t));
     assert_false(tokenizer_adds_bos(t));
     assert_int_equal(tokenizer_special(t, "<|im_end|>"), 522);
@@ -175,7 +176,7 @@ static void test_export_keeps_the_normaliser(void **state)
     if (tokenizer_export(t, dir, &e)) fail_msg("%s", e.msg);
     struct tokenizer *back = open_ok(dir);
     assert_true(tokenizer_normalizes(back));
-    assert_int_equal(tokenizer_pre(back), PRE_QWEN2);
+    assert_int_equal(back->pre, PRE_QWEN2);
     each_golden(back, same_ids);
     uint8_t a[SHA256_BYTES], b[SHA256_BYTES];
     assert_int_equal(tokenizer_digest(t, a, &e), 0);
@@ -252,7 +253,7 @@ static void test_gguf_has_no_normaliser(void **state)
     if (code) fail_msg("%s", e.msg);
     assert_non_null(strstr(remarks.p, "does not bring texts into Unicode's NFC"));
     struct tokenizer *back = open_ok(path);
-    assert_int_equal(tokenizer_pre(back), PRE_QWEN2);
+    assert_int_equal(back->pre, PRE_QWEN2);
     assert_false(tokenizer_normalizes(back));
     struct tokens a = encode_ok(t, "\303\251", 2), b = encode_ok(back, "\303\251", 2);
     assert_ids(&b, a.ids, a.n, "composed");

@@ -10,7 +10,7 @@
 #include "src/commands/model_options.h"
 #include "src/config/config.h"
 #include "src/convert/adapter_files.h"
-#include "src/data/dataset.h"
+#include "src/data/dataset_open.h"
 #include "src/train/base_match.h"
 #include "src/train/evaluate.h"
 #include "src/train/run_match.h"

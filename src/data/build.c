@@ -559,9 +559,7 @@ void build_end(struct build *b)
         examples_free(&side->examples);
         spool_close(&side->spool);
         digests_free(&side->seen);
-        mem_free(side->origins.line);
-        mem_free(side->origins.ends);
-        side->origins = (struct origins){ 0 };
+        origins_free(&side->origins);
     }
     b->slots = NULL;
     b->workers = NULL;

@@ -1,6 +1,6 @@
 /* The records of a data set's files on their way to examples: read in batches by one thread,
  * tokenised by all, taken in order by one. What becomes of an example depends on nothing but its
- * record and those before it, never on threads. Part of dataset.c, which owns the contract. */
+ * record and those before it, never on threads. Part of dataset_open.c, which owns the contract. */
 #ifndef LORAC_DATA_BUILD_H
 #define LORAC_DATA_BUILD_H
 

@@ -6,7 +6,7 @@
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/data/jinja.h"
-#include "src/data/template.h"
+#include "src/data/template_tokens.h"
 
 /* Markers that suggest a row when the program itself is not known, the more telling ones first. */
 static const struct {

@@ -11,9 +11,8 @@
 #ifndef LORAC_DATA_CHOICES_H
 #define LORAC_DATA_CHOICES_H
 
+#include "src/data/fields.h"
 #include "src/data/reading.h"
-
-enum { CHOICES_MOST = 26 };
 
 struct choices {
     struct choice {

@@ -1,11 +1,13 @@
 /* The examples of a run: every record tokenised, masked, measured, split into training and
- * validation, with what was dropped counted. */
+ * validation, with what was dropped counted; and the files and settings that they are made from.
+ * dataset_open.h makes them. */
 #ifndef LORAC_DATA_DATASET_H
 #define LORAC_DATA_DATASET_H
 
 #include "src/base/file.h"
 #include "src/base/hash.h"
 #include "src/data/fit.h"
+#include "src/data/origins.h"
 #include "src/data/records.h"
 #include "src/data/sampler.h"
 
@@ -64,14 +66,6 @@ struct data_counts {
     size_t tokens, targets; /* of the examples kept, each once */
 };
 
-/* Which record each example comes from: the line on which it begins, and its source by the number of
- * examples up to the source's end. */
-struct origins {
-    uint32_t *line; /* one for each example */
-    size_t *ends;   /* one for each source that feeds this side */
-    size_t n_sources, cap;
-};
-
 struct dataset {
     struct examples train, validation; /* source by source, in the order of the records */
     struct origins train_origins, validation_origins;
@@ -84,36 +78,5 @@ struct dataset {
     char *prepared;           /* its path, or NULL */
     bool reused;              /* it was there already */
 };
-
-/* The source (its number among those that feed this side) and the line of an example's record. */
-size_t origin_of(size_t *line, const struct origins *o, size_t example);
-
-/* Reads and tokenises all files (on all OpenMP threads; the result does not depend on how many).
- * `tok` may be NULL when every source has the format tokens.
- *
- * The split by fraction is part of what makes a run repeatable. A record's group is the first 8
- * bytes, as a little-endian number, of the SHA-256 of
- *     "lorac split 2\n", the seed (8 bytes, little-endian), and then
- *     chats:    the first user turn's text; with an input: "\n\n" and the input (whatever the
- *               template, system text, answers; a chat without a user turn: all its texts)
- *     segments: the texts before the first learnt one; where there are none: all
- *     text:     the text
- *     tokens:   the ids (4 bytes each, little-endian)
- * without the ASCII white space at both ends of those texts. Records of one group stay together, so
- * duplicates and other answers to one question fall on one side. The groups are gone through in the
- * order of their numbers, and each is kept aside unless that brings the number of validation
- * examples further from round(fraction * examples), halves up, than it is. Counted is what is left
- * of the records: what was dropped for its length, for want of a target or as a copy does not
- * count, a tree (or another item of examples.h) counts once, and each piece of a record that was
- * split counts. Threads and the order of the records are of no effect. A side without a group is an
- * error.
- *
- * Errors: the first bad record (unless skip_errors), an empty training side, a split that leaves
- * one side empty, every example dropped (the message names the setting). `notes` receives one line
- * per thing the user should know (malformed, dropped, cut, split, without targets, duplicates). On
- * failure *d is empty. */
-int dataset_open(struct dataset *d, const struct data_options *o, const struct tokenizer *tok,
-                 struct str *notes, struct err *e);
-void dataset_close(struct dataset *d);
 
 #endif

@@ -18,8 +18,7 @@
 #define LORAC_DATA_FIELDS_H
 
 #include "src/base/json.h"
-#include "src/data/choices.h"
-#include "src/data/shapes.h"
+#include "src/data/record_format.h"
 
 enum field {
     FIELD_PROMPT,
@@ -33,6 +32,7 @@ enum field {
 };
 
 enum { FIELD_COLUMNS = 6 }; /* of one record and field; more are left out, as unused ones */
+enum { CHOICES_MOST = 26 }; /* of one record: they go by letters */
 
 /* The columns of one record, by field, in the order of the table. Keys and values belong to the
  * record. A null is there only when the field has nothing else. */

@@ -1,4 +1,6 @@
 /* Expressions and blocks; what they are made of is in jinja_value.c. */
+#include "src/data/jinja.h"
+
 #include <string.h>
 
 #include "src/base/mem.h"

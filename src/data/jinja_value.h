@@ -6,7 +6,8 @@
 #ifndef LORAC_DATA_JINJA_VALUE_H
 #define LORAC_DATA_JINJA_VALUE_H
 
-#include "src/data/jinja.h"
+#include "src/data/jinja_case.h"
+#include "src/data/jinja_lex.h"
 
 enum { JINJA_VARIABLES = 256, JINJA_STEPS = 200000, JINJA_DEPTH = 48, JINJA_POOL_BYTES = 1 << 21 };
 
@@ -77,8 +78,6 @@ struct jinja_value jinja_number(long n);
 const char *jinja_text_of(const struct jinja_reader *r, const struct jinja_value *v);
 int jinja_finish_text(struct jinja_value *v, struct jinja_reader *r, size_t from);
 int jinja_make_text(struct jinja_value *v, struct jinja_reader *r, const char *bytes, size_t n);
-/* Whether a text has something in it whose letters are not known. */
-bool jinja_has_marks(const char *text, size_t n);
 /* Python's truth of a value; a value as text; two of them as one text; whether they are equal. */
 bool jinja_is_true(const struct jinja_reader *r, const struct jinja_value *v);
 int jinja_add_value(struct jinja_reader *r, struct str *out, const struct jinja_value *v);

@@ -6,7 +6,6 @@
 #include <strings.h>
 
 #include "src/data/fields.h"
-#include "src/data/hint.h"
 
 int reading_fault(const struct reading *r, enum fault f, const char *field, const char *fmt, ...)
 {

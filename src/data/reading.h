@@ -6,7 +6,8 @@
 #define LORAC_DATA_READING_H
 
 #include "src/base/json.h"
-#include "src/data/shapes.h"
+#include "src/data/conversation.h"
+#include "src/data/record_format.h"
 
 /* The members of an object that its reader knows, read or not. */
 struct used {

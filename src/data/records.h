@@ -1,6 +1,6 @@
 /* Files of training records: JSONL (one object a line), one JSON array, or CSV; UTF-8 with or
  * without byte order mark, LF or CRLF; plain, gzip or Zstandard. What a record may look like, by
- * format, is in shapes.h. A line that is a string which holds an object is that object. Of
+ * format, is in record_format.h. A line that is a string which holds an object is that object. Of
  * OpenAssistant's flat lists a record is a tree: a message without a parent and those behind it
  * that have one.
  *

@@ -1,42 +1,16 @@
 #include "src/data/shapes.h"
 
-#include <string.h>
-
 #include "src/data/hint.h"
 #include "src/data/reading.h"
 
 struct format {
-    const char *name;
     const char *keys; /* for messages: what the value must have */
     bool (*is)(const json_t *v);
     int (*read)(const struct reading *r, const json_t *v);
 };
 
-#define ROW(upper, lower, keys) [FORMAT_##upper] = { #lower, keys, is_##lower, read_##lower },
-static const struct format formats[FORMATS] = { [FORMAT_AUTO] = { "auto", NULL, NULL, NULL },
-                                                DATA_FORMATS(ROW) };
-
-bool data_format_named(enum data_format *out, const char *name)
-{
-    for (size_t i = 0; i < FORMATS; i++) {
-        if (strcmp(formats[i].name, name) == 0) {
-            *out = (enum data_format)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-const char *data_format_name(enum data_format f)
-{
-    return formats[f].name;
-}
-
-const char *data_format_names(void)
-{
-#define NAME(upper, lower, keys) " " #lower
-    return "auto" DATA_FORMATS(NAME);
-}
+#define ROW(upper, lower, keys) [FORMAT_##upper] = { keys, is_##lower, read_##lower },
+static const struct format formats[FORMATS] = { DATA_FORMATS(ROW) }; /* FORMAT_AUTO has none */
 
 enum data_format shape_detect(const json_t *v)
 {
@@ -64,8 +38,8 @@ int shape_unknown(const json_t *v, const char *where, struct err *e)
     hint_columns(&s, v);
     str_addz(&s, "; wanted those of");
     for (size_t i = FORMAT_AUTO + 1; i < FORMATS; i++) {
-        const struct format *f = &formats[i];
-        str_addf(&s, "%s %s (%s)", i > FORMAT_AUTO + 1 ? "," : "", f->name, f->keys);
+        str_addf(&s, "%s %s (%s)", i > FORMAT_AUTO + 1 ? "," : "",
+                 data_format_name((enum data_format)i), formats[i].keys);
     }
     int code = str_error(&s, e);
     if (!code) {

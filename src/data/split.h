@@ -1,4 +1,4 @@
-/* Which examples are kept aside when data.validation is a fraction. Part of dataset.c, whose header
+/* Which examples are kept aside when data.validation is a fraction. Part of dataset_open.c, whose header
  * says what the rule promises. */
 #ifndef LORAC_DATA_SPLIT_H
 #define LORAC_DATA_SPLIT_H
@@ -28,7 +28,7 @@ struct split_records {
 int split_add(struct split_records *r, const struct split_record *record, struct err *e);
 void split_free(struct split_records *r);
 
-/* The group of a record: dataset.h says of what it is the hash. */
+/* The group of a record: dataset_open.h says of what it is the hash. */
 int split_group(uint64_t *group, const struct conversation *c, uint64_t seed, struct err *e);
 
 /* What came of it. All counts are items. */

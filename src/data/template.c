@@ -5,6 +5,7 @@
 #include "src/base/mem.h"
 #include "src/base/utf8.h"
 #include "src/data/chat_template.h"
+#include "src/data/template_tokens.h"
 
 static const struct template *row_of(const struct template *t)
 {
@@ -54,40 +55,6 @@ const struct template *template_of_model(const struct tokenizer *tok, struct err
 
 /* ---- special tokens ------------------------------------------------------------------------- */
 
-/* Its id, or -1. */
-static int32_t special_id(const struct tokenizer *tok, const struct piece *p)
-{
-    if (piece_is(p, "bos")) return tokenizer_bos(tok);
-    if (piece_is(p, "eos")) return tokenizer_eos(tok);
-    char text[64];
-    CHECK(p->n < sizeof text);
-    memcpy(text, p->text, p->n);
-    text[p->n] = 0;
-    return tokenizer_special(tok, text);
-}
-
-/* Whether the row places a special token that the tokenizer does not have, or the model has no row
- * for; *out is it. */
-static bool lacks(struct piece *out, const struct template *t, const struct tokenizer *tok)
-{
-    const char *parts[] = { t->begin, t->system,    t->user,   t->input,
-                            t->tool,  t->assistant, t->between };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        for (const char *at = parts[i]; piece_next(out, &at);) {
-            if (!piece_is_special(out)) continue;
-            int32_t id = special_id(tok, out);
-            if (id < 0 || !tokenizer_has_row(tok, id)) return true;
-        }
-    }
-    return false;
-}
-
-bool template_fits(const struct template *t, const struct tokenizer *tok)
-{
-    struct piece missing;
-    return !lacks(&missing, row_of(t), tok);
-}
-
 /* What to say of the model's own template where another one does not work: it is the likeliest. */
 static void suggest_own(struct str *s, const struct tokenizer *tok)
 {
@@ -102,8 +69,8 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
 {
     t = row_of(t);
     struct piece missing, other;
-    if (!lacks(&missing, t, tok)) return 0;
-    int32_t id = special_id(tok, &missing);
+    if (!template_lacks(&missing, t, tok)) return 0;
+    int32_t id = template_token(tok, &missing);
     if (id >= 0) {
         tokenizer_no_row(tok, id, e);
         err_prefix(e, "template %s", t->name);
@@ -118,7 +85,7 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
         CHECK(n < sizeof name);
         memcpy(name, at, n);
         name[n] = 0;
-        if (!lacks(&other, template_named(name), tok)) str_addf(&works, " %s", name);
+        if (!template_lacks(&other, template_named(name), tok)) str_addf(&works, " %s", name);
         at += n;
     }
     int code = str_error(&works, e);
@@ -136,7 +103,7 @@ int32_t template_end(const struct template *t, const struct tokenizer *tok)
 {
     struct piece p;
     for (const char *at = part_find(row_of(t)->assistant, "answer"); piece_next(&p, &at);) {
-        if (piece_is_special(&p)) return special_id(tok, &p);
+        if (piece_is_special(&p)) return template_token(tok, &p);
     }
     return -1;
 }
@@ -234,7 +201,7 @@ static int add_end(struct encoded *x, struct err *e)
 
 static int add_special(struct render *r, const struct piece *p)
 {
-    int32_t id = special_id(r->tok, p);
+    int32_t id = template_token(r->tok, p);
     if (id < 0) return template_check(r->t, r->tok, r->e);
     if (!tokenizer_has_row(r->tok, id)) return tokenizer_no_row(r->tok, id, r->e);
     int code = flush(r, id);
@@ -440,21 +407,6 @@ static int add_turns(struct render *r, const struct conversation *c, enum train_
 }
 
 /* ---- segments ------------------------------------------------------------------------------- */
-
-int32_t template_spelt_special(size_t *n, const struct tokenizer *tok, const char *text,
-                               size_t left)
-{
-    enum { SPELLING_BYTES = 64 };
-    char name[SPELLING_BYTES];
-    if (*text != '<' && *text != '[') return -1;
-    const char *end = memchr(text, *text == '<' ? '>' : ']',
-                             left < SPELLING_BYTES - 1 ? left : SPELLING_BYTES - 1);
-    if (!end) return -1;
-    *n = (size_t)(end - text) + 1;
-    memcpy(name, text, *n);
-    name[*n] = 0;
-    return strlen(name) == *n ? tokenizer_special(tok, name) : -1;
-}
 
 /* A special token that a text spells, after what was collected before it. */
 static int add_spelt(struct render *r, int32_t id, bool on)

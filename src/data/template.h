@@ -33,17 +33,9 @@ enum train_on { TRAIN_ON_RESPONSES, TRAIN_ON_LAST_RESPONSE, TRAIN_ON_EVERYTHING 
  * with a message that says which to choose when it is not one we know or there is none. */
 const struct template *template_of_model(const struct tokenizer *tok, struct err *e);
 
-/* Whether the tokenizer has the special tokens that the template places. t may be NULL (plain). */
-bool template_fits(const struct template *t, const struct tokenizer *tok);
-
-/* The same with an error, which names the one it
- * lacks and the templates that would work. t may be NULL (plain). */
+/* An error unless the tokenizer has the special tokens that the template places: names the one that
+ * is missing and the templates that would work. t may be NULL (plain). */
 int template_check(const struct template *t, const struct tokenizer *tok, struct err *e);
-
-/* The special token that the `left` bytes of text begin with, spelt out: its id and *n, its length;
- * -1: none. */
-int32_t template_spelt_special(size_t *n, const struct tokenizer *tok, const char *text,
-                               size_t left);
 
 /* Whether the template joins texts without any frame of its own. t may be NULL (plain). */
 bool template_is_plain(const struct template *t);

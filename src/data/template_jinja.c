@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "src/data/template_tokens.h"
+
 struct writer {
     struct str *out;
     const struct template *t;

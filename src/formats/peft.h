@@ -14,25 +14,8 @@
 #ifndef LORAC_FORMATS_PEFT_H
 #define LORAC_FORMATS_PEFT_H
 
+#include "src/formats/peft_match.h"
 #include "src/formats/safetensors.h"
-
-/* Where in a text a pattern has to lie. */
-enum peft_anchor {
-    PEFT_WHOLE, /* re.fullmatch(KEY): target_modules, exclude_modules */
-    PEFT_TAIL,  /* (.*\.)?(KEY)$: rank_pattern, alpha_pattern */
-    PEFT_PATH,  /* (^|.*\.)KEY($|\..*): modules_to_save */
-    PEFT_LAYER, /* (?:^|.*?\.)KEY\.(\d+)\.: layers_pattern; its group is the layer's number */
-};
-
-/* A regular expression of the configuration: a row of rank_pattern or alpha_pattern in file order,
- * or one that chooses modules. */
-struct peft_pattern {
-    const char *key; /* its text, as the file has it */
-    double value;    /* of rank_pattern and alpha_pattern */
-    void *regex;
-    enum peft_anchor anchor;
-    bool used; /* peft_open(): it matches a module that the file has tensors for */
-};
 
 /* A setting that is a list of names, or else one regular expression (then `names` is empty). */
 struct peft_choice {
@@ -61,6 +44,10 @@ struct peft_config {
     struct peft_pattern *rank_pattern, *alpha_pattern;
     size_t n_rank, n_alpha;
 };
+
+/* What "all-linear" means for Llama, sorted. */
+enum { PEFT_LINEAR = 7 };
+extern const char *const peft_linear[PEFT_LINEAR];
 
 enum peft_part { PEFT_A, PEFT_B }; /* lora_A (r, in) and lora_B (out, r) */
 

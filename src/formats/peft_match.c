@@ -1,6 +1,5 @@
 #include "src/formats/peft_match.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +18,6 @@ enum {
     CHOICE_MOST = 200000,
     MATCH_MOST = 10000,
 };
-
-const char *const peft_linear[PEFT_LINEAR] = { "down_proj", "gate_proj", "k_proj", "o_proj",
-                                               "q_proj",    "up_proj",   "v_proj" };
-const char peft_layer_default[] = "[^.]*";
 
 static const struct {
     const char *before, *after;
@@ -97,110 +92,4 @@ int peft_pattern_match(bool *is, int64_t *group, const struct peft_pattern *p, c
     pcre2_match_data_free(data);
     pcre2_match_context_free(limits);
     return code;
-}
-
-/* ---- which modules --------------------------------------------------------------------------- */
-
-/* PEFT's rule: `end` is the path or what follows one of its dots. */
-static bool path_ends(const char *path, const char *end)
-{
-    size_t n = strlen(path), m = strlen(end);
-    if (m > n || strcmp(path + n - m, end) != 0) return false;
-    return m == n || path[n - m - 1] == '.';
-}
-
-static bool any_ends(const char *path, const char *const *ends, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (path_ends(path, ends[i])) return true;
-    }
-    return false;
-}
-
-static bool any_equals(const char *path, const char *const *names, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(path, names[i]) == 0) return true;
-    }
-    return false;
-}
-
-static int any_matches(bool *is, int64_t *group, const struct peft_config *c,
-                       const struct peft_pattern *p, size_t n, const char *module, struct err *e)
-{
-    int code = 0;
-    *is = false;
-    for (size_t i = 0; i < n && !*is && !code; i++)
-        code = peft_pattern_match(is, group, &p[i], module, c->path, e);
-    return code;
-}
-
-static int is_excluded(bool *is, const struct peft_config *c, const char *module, struct err *e)
-{
-    const struct peft_choice *x = &c->exclude;
-    *is = any_ends(module, x->names, x->n);
-    int code = 0;
-    if (x->regex.key) code = peft_pattern_match(is, NULL, &x->regex, module, c->path, e);
-    if (!code && !*is) code = any_matches(is, NULL, c, c->save, c->n_save, module, e);
-    return code;
-}
-
-/* layers_to_transform names the module's layer. */
-static int in_layers(bool *is, const struct peft_config *c, const char *module, struct err *e)
-{
-    int64_t layer = -1;
-    int code = any_matches(is, &layer, c, c->layers_pattern, c->n_layers_pattern, module, e);
-    bool has = *is;
-    *is = false;
-    for (size_t i = 0; !code && has && i < c->n_layers; i++) *is |= c->layers[i] == layer;
-    return code;
-}
-
-int peft_targets(bool *is, const struct peft_config *c, const char *module, struct err *e)
-{
-    bool excluded;
-    *is = false;
-    int code = is_excluded(&excluded, c, module, e);
-    if (code || excluded) return code;
-    if (c->target_regex.key)
-        return peft_pattern_match(is, NULL, &c->target_regex, module, c->path, e);
-    if (c->all_linear) {
-        *is = any_ends(module, peft_linear, PEFT_LINEAR);
-        return 0;
-    }
-    *is = any_ends(module, c->target_modules, c->n_targets);
-    /* a module that is named by its whole path is one in any layer */
-    if (!*is || !c->n_layers || any_equals(module, c->target_modules, c->n_targets)) return 0;
-    return in_layers(is, c, module, e);
-}
-
-/* ---- which rank, which scale ----------------------------------------------------------------- */
-
-/* *value = that of the first pattern that matches. */
-static int match(double *value, const struct peft_config *c, const struct peft_pattern *patterns,
-                 size_t n, const char *module, struct err *e)
-{
-    bool is = false;
-    int code = 0;
-    for (size_t i = 0; i < n && !code && !is; i++) {
-        code = peft_pattern_match(&is, NULL, &patterns[i], module, c->path, e);
-        if (is) *value = patterns[i].value;
-    }
-    return code;
-}
-
-int peft_rank_alpha(size_t *r, double *alpha, const struct peft_config *c, const char *module,
-                    struct err *e)
-{
-    double rank = (double)c->r;
-    *alpha = c->lora_alpha;
-    int code = match(&rank, c, c->rank_pattern, c->n_rank, module, e);
-    if (!code) code = match(alpha, c, c->alpha_pattern, c->n_alpha, module, e);
-    *r = (size_t)rank;
-    return code;
-}
-
-double peft_scale(const struct peft_config *c, size_t r, double alpha)
-{
-    return c->use_rslora ? alpha / sqrt((double)r) : alpha / (double)r;
 }

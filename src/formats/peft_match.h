@@ -1,23 +1,38 @@
-/* Inside src/formats/peft*.c: regular expressions of an adapter's configuration. Python's re and
- * PCRE2 agree on what such settings are made of; a match is bounded, so that no pattern hangs us. */
+/* Regular expressions of an adapter's configuration. Python's re and PCRE2 agree on what such settings
+ * are made of; a match is bounded, so that no pattern hangs us. */
 #ifndef LORAC_FORMATS_PEFT_MATCH_H
 #define LORAC_FORMATS_PEFT_MATCH_H
 
-#include "src/formats/peft.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "src/base/err.h"
+
+/* Where in a text a pattern has to lie. */
+enum peft_anchor {
+    PEFT_WHOLE, /* re.fullmatch(KEY): target_modules, exclude_modules */
+    PEFT_TAIL,  /* (.*\.)?(KEY)$: rank_pattern, alpha_pattern */
+    PEFT_PATH,  /* (^|.*\.)KEY($|\..*): modules_to_save */
+    PEFT_LAYER, /* (?:^|.*?\.)KEY\.(\d+)\.: layers_pattern; its group is the layer's number */
+};
+
+/* A regular expression of the configuration: a row of rank_pattern or alpha_pattern in file order,
+ * or one that chooses modules. */
+struct peft_pattern {
+    const char *key; /* its text, as the file has it */
+    double value;    /* of rank_pattern and alpha_pattern */
+    void *regex;
+    enum peft_anchor anchor;
+    bool used; /* peft_open(): it matches a module that the file has tensors for */
+};
 
 /* Fill *p from the text (copied); `key` and `where` are for messages. */
 int peft_pattern_compile(struct peft_pattern *p, const char *text, enum peft_anchor anchor,
                          const char *key, const char *where, struct err *e);
-/* What a path's layer is found by where layers_pattern says nothing. */
-extern const char peft_layer_default[];
 
 /* *is = whether it matches; *group, where not NULL, the number in its first group. */
 int peft_pattern_match(bool *is, int64_t *group, const struct peft_pattern *p, const char *module,
                        const char *path, struct err *e);
 void peft_pattern_free(struct peft_pattern *p);
-
-/* What "all-linear" means for Llama, sorted. */
-enum { PEFT_LINEAR = 7 };
-extern const char *const peft_linear[PEFT_LINEAR];
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef LORAC_MODEL_ADAPTER_H
 #define LORAC_MODEL_ADAPTER_H
 
+#include "src/base/hash.h"
 #include "src/model/lora.h"
 
 /* What an adapter is read for. */

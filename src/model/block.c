@@ -21,6 +21,18 @@ static struct rows all_rows(const struct pass *p)
     return (struct rows){ .n = p->T, .example = p->example, .pos = p->pos };
 }
 
+/* y (M, module's rows) += the module's bias, where it has one. It is frozen, so that nothing of the
+ * backward depends on it. */
+static void add_bias(real *y, const struct layer_weights *w, enum module m, size_t M)
+{
+    size_t n = w->w[m].rows;
+    const real *bias = w->bias[m];
+    if (!bias) return;
+#pragma omp parallel for schedule(static) if (M > 16)
+    for (size_t i = 0; i < M; i++)
+        for (size_t j = 0; j < n; j++) y[i * n + j] += bias[j];
+}
+
 /* ---- fewer rows -------------------------------------------------------------------------------
  * Rows that go on are moved to the front of an array and back to their places without a second one,
  * which their ascending order allows. */
@@ -53,7 +65,7 @@ static void queries_forward(struct network *n, const struct lora *l, const struc
     rows_gather(n->du, a->u[GROUP_QKV], rows, adapter_width(l->adapter, GROUP_QKV));
     struct lora_output q = { .m = Q_PROJ, .y = a->q };
     lora_product(l, &q, n->x, n->du, rows->n);
-    layer_add_bias(a->q, &n->base->layer[b->layer], Q_PROJ, rows->n);
+    add_bias(a->q, &n->base->layer[b->layer], Q_PROJ, rows->n);
     rows_spread(a->q, rows, b->pass->T, s->H * s->D);
 }
 
@@ -117,7 +129,7 @@ void block_forward(struct network *n, const struct block *b, const struct layer_
                                       { .m = V_PROJ, .y = a->v } };
         lora_forward(&l, GROUP_QKV, fewer ? qkv + 1 : qkv, fewer ? 2 : 3, n->x, a->u[GROUP_QKV],
                      &all);
-        for (size_t i = fewer; i < 3; i++) layer_add_bias(qkv[i].y, w, qkv[i].m, T);
+        for (size_t i = fewer; i < 3; i++) add_bias(qkv[i].y, w, qkv[i].m, T);
         if (fewer) queries_forward(n, &l, b, a);
 
         /* q, k turn by the angle of their position */

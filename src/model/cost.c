@@ -22,7 +22,7 @@ struct cost cost_of_batch(const struct shape *s, const struct adapter *a, struct
 {
     struct cost c = { 0 };
     double both = a ? 2 : 1; /* forward, and as much again for the gradient of the input */
-    double linear = 2 * (double)shape_linear_params(s), head = 2 * (double)(s->V * s->C);
+    double linear = 2 * (double)shape_linear_params(s), head = 2 * (double)shape_head_params(s);
     for (size_t i = 0; i < b->n_passes; i++) {
         const struct pass *p = batch_pass(b, i);
         double rows = (double)p->T;

@@ -5,7 +5,6 @@
 
 #include "src/base/mem.h"
 #include "src/formats/shards.h"
-#include "src/model/tensors.h"
 
 struct llama_files {
     struct gguf gguf;
@@ -20,16 +19,6 @@ enum { VALUE_LEAST = 2 }; /* bytes of a vector's number in a file */
  * ones vectors alone, as reading them would take longer than everything else before the first step
  * (`lorac inspect --verify` reads all, and a loss that is not finite stops a run). */
 #define FINITE_MOST ((size_t)4 << 30)
-
-void layer_add_bias(real *y, const struct layer_weights *w, enum module m, size_t M)
-{
-    size_t n = w->w[m].rows;
-    const real *bias = w->bias[m];
-    if (!bias) return;
-#pragma omp parallel for schedule(static) if (M > 16)
-    for (size_t i = 0; i < M; i++)
-        for (size_t j = 0; j < n; j++) y[i * n + j] += bias[j];
-}
 
 /* ---- binding -------------------------------------------------------------------------------- */
 

@@ -1,4 +1,4 @@
-/* A Llama: its shape and its frozen weights, mapped from the files where they lie.
+/* Opening a model: its shape and its frozen weights, mapped from the files where they lie.
  *
  * A model is a Hugging Face directory (config.json with one or many .safetensors files; F32, F16,
  * BF16) or a GGUF file (F32, F16, BF16, Q8_0, Q4_0, Q4_1). Every tensor is bound by name with its
@@ -8,47 +8,7 @@
 #ifndef LORAC_MODEL_LLAMA_H
 #define LORAC_MODEL_LLAMA_H
 
-#include "src/base/hash.h"
-#include "src/model/shape.h"
-
-/* The linear layers of a block, in the order in which adapters store and report them. */
-enum module {
-#define MODULE(id, part, name, gguf, rows, cols, order) id,
-#include "src/model/tensors.def"
-    MODULES
-};
-
-struct module_info {
-    const char *name; /* q_proj */
-    const char *path; /* self_attn.q_proj: within model.layers.N. */
-    const char *gguf; /* attn_q: within blk.N. */
-};
-extern const struct module_info module_table[MODULES];
-
-/* Outputs and inputs of a module. */
-size_t module_rows(const struct shape *s, enum module m);
-size_t module_cols(const struct shape *s, enum module m);
-
-struct layer_weights {
-    struct matrix w[MODULES];
-    const real *norm1, *norm2; /* before attention, before the MLP */
-    const real *bias[MODULES]; /* NULL: the module has none */
-};
-
-/* y (M, module's rows) += the module's bias, where it has one. It is frozen, so that nothing of the
- * backward depends on it. */
-void layer_add_bias(real *y, const struct layer_weights *w, enum module m, size_t M);
-
-struct llama {
-    struct shape shape;
-    struct layer_weights *layer;
-    struct matrix embedding, head; /* the same matrix when tied */
-    const real *norm;
-    char **files; /* the paths the weights came from, for hashing and provenance */
-    size_t n_files;
-    size_t weight_bytes; /* of everything mapped that a pass reads */
-    struct llama_files *storage;
-};
+#include "src/model/tensors.h"
 
 /* `path` as the user typed it. */
 int llama_open(struct llama *m, const char *path, struct err *e);

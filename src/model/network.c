@@ -1,6 +1,7 @@
 #include "src/model/network.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "src/base/waiting.h"
 #include "src/model/block.h"
@@ -87,6 +88,121 @@ bool network_evaluate(struct network *n, const struct pass *p, size_t from, size
                       const struct stop *stop)
 {
     return run_blocks(n, p, from, to, NULL, stop);
+}
+
+/* ---- the head ---------------------------------------------------------------------------------
+ *
+ *     x = rmsnorm(out);  z = x W^T;  loss = -log softmax(z)[target]
+ *     dz = weight * scale * (softmax(z) - one-hot);  dx = dz W;  dh = rmsnorm's backward of dx
+ *
+ * For rows with targets only and for some rows at a time, so that the logits of a pass never exist
+ * at once. */
+
+/* Which row of the last block's output belongs to entry i of a list of rows: where only rows with a
+ * target came so far, entry i of them. */
+static size_t out_row(const struct network *n, const uint32_t *rows, size_t i)
+{
+    return n->target_rows.at ? i : rows[i];
+}
+
+/* x (m, C) = final norm of those rows from entry `first` on, which are also left in head_h */
+static void gather_normed(struct network *n, const uint32_t *rows, size_t first, size_t m)
+{
+    const struct shape *s = &n->base->shape;
+    for (size_t i = 0; i < m; i++) {
+        memcpy(n->head_h + i * s->C, n->out + out_row(n, rows, first + i) * s->C,
+               s->C * sizeof(real));
+    }
+    n->k->rmsnorm_forward(n->head_x, n->head_rstd, n->head_h, n->base->norm, m, s->C,
+                          (real)s->norm_eps);
+}
+
+/* logits (m, V) = x W^T */
+static void head_forward(struct network *n, const real *x, size_t m, real *logits)
+{
+    const struct shape *s = &n->base->shape;
+    struct term t = { .a = x, .lda = s->C, .w = &n->base->head, .K = s->C, .b_rows = true };
+    n->k->matmul(logits, s->V, &t, 1, m, s->V, false, n->product_work);
+}
+
+/* dh at the same rows from the logits' gradient */
+static void head_backward(struct network *n, const uint32_t *rows, size_t first, size_t m)
+{
+    const struct shape *s = &n->base->shape;
+    struct term t = { .a = n->logits, .lda = s->V, .w = &n->base->head, .K = s->V };
+    n->k->matmul(n->head_x, s->C, &t, 1, m, s->C, false, n->product_work);
+    memset(n->head_dx, 0, m * s->C * sizeof(real));
+    n->k->rmsnorm_backward(n->head_dx, n->head_x, n->head_h, n->base->norm, n->head_rstd, m, s->C);
+    for (size_t i = 0; i < m; i++) {
+        memcpy(n->dh + out_row(n, rows, first + i) * s->C, n->head_dx + i * s->C,
+               s->C * sizeof(real));
+    }
+}
+
+/* Whether the target is the largest of the logits that may be picked, the first of equals. */
+static bool hits_unmuted(const real *z, size_t target, const uint8_t *mute, size_t V)
+{
+    if (mute[target]) return false;
+    for (size_t v = 0; v < V; v++) {
+        if (mute[v]) continue;
+        if (z[v] > z[target] || (z[v] == z[target] && v < target)) return false;
+    }
+    return true;
+}
+
+double network_head(struct network *n, const struct pass *p, real scale, bool backward)
+{
+    const struct shape *s = &n->base->shape;
+    if (backward) memset(n->dh, 0, n->target_rows.n * s->C * sizeof(real));
+    waiting_begin();
+    for (size_t first = 0; first < p->n_targets; first += n->head_rows) {
+        size_t m = p->n_targets - first;
+        if (m > n->head_rows) m = n->head_rows;
+        gather_normed(n, p->target_row, first, m);
+        head_forward(n, n->head_x, m, n->logits);
+        for (size_t i = 0; i < m; i++) n->head_weight[i] = scale * (real)p->weight[first + i];
+        n->k->cross_entropy(n->loss + first, n->hit + first, n->logits, p->target + first,
+                            n->head_weight, m, s->V, backward);
+        for (size_t i = 0; n->mute && !backward && i < m; i++) {
+            n->hit[first + i] = hits_unmuted(n->logits + i * s->V, (size_t)p->target[first + i],
+                                             n->mute, s->V);
+        }
+        if (backward) head_backward(n, p->target_row, first, m);
+    }
+    waiting_end();
+    double loss = 0;
+    for (size_t i = 0; i < p->n_targets; i++) loss += n->loss[i] * (double)p->weight[i];
+    return loss;
+}
+
+void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits)
+{
+    CHECK(!n->target_rows.at);
+    for (size_t first = 0; first < n_rows; first += n->head_rows) {
+        size_t m = n_rows - first < n->head_rows ? n_rows - first : n->head_rows;
+        gather_normed(n, rows, first, m);
+        head_forward(n, n->head_x, m, logits + first * n->base->shape.V);
+    }
+}
+
+void network_next_logits(struct network *n, size_t n_rows, real *logits)
+{
+    const struct shape *s = &n->base->shape;
+    CHECK(!n->target_rows.at);
+    n->k->rmsnorm_forward(n->x, n->act[0].rstd1, n->out, n->base->norm, n_rows, s->C,
+                          (real)s->norm_eps);
+    if (n_rows > MATVEC_ROWS) {
+        head_forward(n, n->x, n_rows, logits);
+    } else {
+        struct row_product p = { .y = logits,
+                                 .ldy = s->V,
+                                 .x = n->x,
+                                 .ldx = s->C,
+                                 .w = &n->base->head,
+                                 .N = s->V,
+                                 .K = s->C };
+        n->k->matvec(&p, 1, n_rows);
+    }
 }
 
 /* ---- backward ------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
 #define LORAC_MODEL_NETWORK_H
 
 #include "src/base/stop.h"
-#include "src/model/head.h"
+#include "src/model/activations.h"
 
 /* Rows of the embedding into the input of block 0, and the angles of the pass's positions. */
 void network_embed(struct network *n, const struct pass *p);
@@ -17,6 +17,17 @@ bool network_forward(struct network *n, const struct pass *p, size_t from, size_
 /* The same without dropout, whatever n->drop says; no backward follows. */
 bool network_evaluate(struct network *n, const struct pass *p, size_t from, size_t to,
                       const struct stop *stop);
+
+/* Head and loss on the pass's targets: fills loss and hit, returns sum(weight * loss). With backward,
+ * dh = gradient of that sum * scale with respect to the last block's output. */
+double network_head(struct network *n, const struct pass *p, real scale, bool backward);
+
+/* Logits (n_rows, V) = of chosen rows after the last block, of a pass without targets. */
+void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits);
+
+/* Logits (n_rows, V) = of all rows, each the newest token of its sequence (generation): of few rows
+ * the matvec reads the head straight from storage. */
+void network_next_logits(struct network *n, size_t n_rows, real *logits);
 
 /* Blocks [from, to) downwards: dh in place; gradients of the adapter's pairs of these blocks = into
  * `grad`, which has the layout of the parameters. False as network_forward(). Consumes what forward

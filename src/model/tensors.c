@@ -149,6 +149,14 @@ size_t shape_linear_params(const struct shape *s)
     return n;
 }
 
+size_t shape_head_params(const struct shape *s)
+{
+    size_t i = 0, rows, cols;
+    while (table[i].scope != SCOPE_MODEL || table[i].slot != offsetof(struct llama, head)) i++;
+    size_of_row(&rows, &cols, i, s);
+    return rows * cols;
+}
+
 void tensor_name(char out[TENSOR_NAME], const struct tensor_walk *w, bool gguf)
 {
     const char *name = gguf ? w->row->gguf : w->row->hf;

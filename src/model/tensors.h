@@ -1,9 +1,47 @@
-/* A walk over the weights of a model, as src/model/tensors.def lists them. Whoever reads, writes,
- * compares, counts or makes weights walks it, so that a weight is known everywhere or nowhere. */
+/* The weights of a model: the structs that hold them, whose fields src/model/tensors.def lists, and a
+ * walk over that list. Whoever reads, writes, compares, counts or makes weights walks it, so that a
+ * weight is known everywhere or nowhere. Opening a model is in llama.h. */
 #ifndef LORAC_MODEL_TENSORS_H
 #define LORAC_MODEL_TENSORS_H
 
-#include "src/model/llama.h"
+#include "src/model/shape.h"
+
+/* The linear layers of a block, in the order in which adapters store and report them. */
+enum module {
+#define MODULE(id, part, name, gguf, rows, cols, order) id,
+#include "src/model/tensors.def"
+    MODULES
+};
+
+struct module_info {
+    const char *name; /* q_proj */
+    const char *path; /* self_attn.q_proj: within model.layers.N. */
+    const char *gguf; /* attn_q: within blk.N. */
+};
+extern const struct module_info module_table[MODULES];
+
+/* Outputs and inputs of a module. */
+size_t module_rows(const struct shape *s, enum module m);
+size_t module_cols(const struct shape *s, enum module m);
+
+struct layer_weights {
+    struct matrix w[MODULES];
+    const real *norm1, *norm2; /* before attention, before the MLP */
+    const real *bias[MODULES]; /* NULL: the module has none */
+};
+
+struct llama {
+    struct shape shape;
+    struct layer_weights *layer;
+    struct matrix embedding, head; /* the same matrix when tied */
+    const real *norm;
+    char **files; /* the paths the weights came from, for hashing and provenance */
+    size_t n_files;
+    size_t weight_bytes; /* of everything mapped that a pass reads */
+    struct llama_files *storage;
+};
+
+/* ---- the walk ------------------------------------------------------------------------------- */
 
 enum tensor_scope { SCOPE_MODEL, SCOPE_BLOCK };
 enum tensor_kind { KIND_MATRIX, KIND_NORM, KIND_BIAS };
@@ -38,9 +76,11 @@ bool tensor_next(struct tensor_walk *w);
 size_t tensor_count(const struct shape *s);
 size_t tensor_vector_values(const struct shape *s);
 
-/* Parameters of the whole model, and of the linear layers of all its blocks together. */
+/* Parameters of the whole model, of the linear layers of all its blocks together, and of the head (the
+ * embedding's where it is tied). */
 size_t model_params(const struct shape *s);
 size_t shape_linear_params(const struct shape *s);
+size_t shape_head_params(const struct shape *s);
 
 enum { TENSOR_NAME = 96 };
 void tensor_name(char out[TENSOR_NAME], const struct tensor_walk *w, bool gguf);

@@ -5,6 +5,7 @@
 #include "src/base/bytes.h"
 #include "src/base/file.h"
 #include "src/tokenizer/parts.h"
+#include "src/tokenizer/tokenizer.h"
 
 bool ends_with(const char *text, const char *end)
 {

@@ -3,6 +3,7 @@
 
 #include "src/base/utf8.h"
 #include "src/tokenizer/parts.h"
+#include "src/tokenizer/tokenizer.h"
 
 static const char UNKNOWN_SURFACE[] = " \xe2\x81\x87 "; /* SentencePiece's: U+2047 between spaces */
 

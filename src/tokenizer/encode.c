@@ -4,6 +4,7 @@
 #include "src/base/mem.h"
 #include "src/base/utf8.h"
 #include "src/tokenizer/parts.h"
+#include "src/tokenizer/tokenizer.h"
 
 /* Normalised, spaces of one kind and characters of the other take three times as many bytes, and
  * offsets have 32 bits. */

@@ -10,6 +10,7 @@
 
 #include "src/base/file.h"
 #include "src/base/json.h"
+#include "src/tokenizer/tokenizer.h"
 
 static const char *json_bool(bool v)
 {

@@ -5,6 +5,7 @@
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/tokenizer/export.h"
+#include "src/tokenizer/tokenizer.h"
 
 #define SPACE_JSON "\"\\u2581\""
 

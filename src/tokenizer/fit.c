@@ -1,6 +1,7 @@
 /* A tokenizer beside a model with another number of rows. */
 #include "src/base/mem.h"
 #include "src/tokenizer/parts.h"
+#include "src/tokenizer/tokenizer.h"
 
 void padding_name(struct str *out, int32_t id)
 {

@@ -8,6 +8,7 @@
 #include "src/base/utf8.h"
 #include "src/formats/gguf.h"
 #include "src/tokenizer/parts.h"
+#include "src/tokenizer/tokenizer.h"
 
 #define KEY(name) "tokenizer.ggml." name
 

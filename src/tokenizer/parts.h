@@ -10,7 +10,6 @@
 #include "src/tokenizer/match.h"
 #include "src/tokenizer/nfc.h"
 #include "src/tokenizer/split.h"
-#include "src/tokenizer/tokenizer.h"
 #include "src/tokenizer/vocab.h"
 
 #include "src/base/json.h"

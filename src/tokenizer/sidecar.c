@@ -16,6 +16,7 @@
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/tokenizer/parts.h"
+#include "src/tokenizer/tokenizer.h"
 
 enum { SIDECAR_MOST = 64 << 20, STOPS_MOST = 64 };
 

@@ -3,12 +3,14 @@
 #ifndef LORAC_TOKENIZER_SPLIT_H
 #define LORAC_TOKENIZER_SPLIT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "src/base/err.h"
-#include "src/tokenizer/tokenizer.h"
 
-/* All that is known of a pre-tokeniser: adding one is a row here and its name in tokenizer.h. */
+enum pretokenizer { PRE_NONE, PRE_GPT2, PRE_SMOLLM, PRE_LLAMA3, PRE_QWEN2, PRETOKENIZERS };
+
+/* All that is known of a pre-tokeniser: adding one is its name here and a row in split.c. */
 struct pretokenizer_row {
     const char *names[4];         /* llama.cpp's in tokenizer.ggml.pre; the first is written */
     bool ignore_merges, adds_bos; /* what llama.cpp does for these names */

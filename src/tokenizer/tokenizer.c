@@ -258,10 +258,6 @@ enum tokenizer_kind tokenizer_kind(const struct tokenizer *t)
 {
     return t->kind;
 }
-enum pretokenizer tokenizer_pre(const struct tokenizer *t)
-{
-    return t->pre;
-}
 const char *tokenizer_pre_name(const struct tokenizer *t)
 {
     return pretokenizers[t->pre].names[0];

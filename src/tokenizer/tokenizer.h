@@ -18,6 +18,7 @@
 #include "src/base/err.h"
 #include "src/base/hash.h"
 #include "src/base/str.h"
+#include "src/tokenizer/kinds.h"
 
 struct tokenizer;
 
@@ -126,19 +127,8 @@ size_t tokenizer_special_at(const struct tokenizer *t, const char *text, size_t 
 const char *tokenizer_chat_template(const struct tokenizer *t);
 
 /* What a writer of another container needs (merge to GGUF, GGUF to Hugging Face). */
-enum tokenizer_kind { TOKENIZER_SPM, TOKENIZER_BYTE_BPE };
-enum token_type { /* SentencePiece's and GGUF's numbers */
-                  TOKEN_NORMAL = 1,
-                  TOKEN_UNKNOWN = 2,
-                  TOKEN_CONTROL = 3,
-                  TOKEN_USER = 4,
-                  TOKEN_UNUSED = 5,
-                  TOKEN_BYTE = 6,
-};
-enum pretokenizer { PRE_NONE, PRE_GPT2, PRE_SMOLLM, PRE_LLAMA3, PRE_QWEN2, PRETOKENIZERS };
 enum tokenizer_kind tokenizer_kind(const struct tokenizer *t);
-enum pretokenizer tokenizer_pre(const struct tokenizer *t);
-/* What llama.cpp calls it ("qwen2"); "default" for SPM kinds. */
+/* What llama.cpp calls its pre-tokeniser ("qwen2"); "default" for SPM kinds. */
 const char *tokenizer_pre_name(const struct tokenizer *t);
 /* Whether texts are brought into Unicode's NFC before they are cut into words. A GGUF cannot say so:
  * llama.cpp does it for none. */

@@ -6,7 +6,7 @@
 
 #include "src/base/err.h"
 #include "src/base/str.h"
-#include "src/tokenizer/tokenizer.h"
+#include "src/tokenizer/kinds.h"
 
 enum {
     PIECE_MOST = 4096,    /* bytes of a piece; the longest known one has 256 */

@@ -10,6 +10,7 @@
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
+#include "src/data/dataset_open.h"
 
 int setup_kernels(const struct kernels **k, struct err *e)
 {

@@ -2,6 +2,7 @@
  * gets to see what somebody who can compute a SHA-256 may write. The key is the file's own. */
 #include <string.h>
 
+#include "src/data/dataset_open.h"
 #include "src/data/prepared.h"
 #include "src/formats/h5.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,4 +1,4 @@
-#include "src/data/dataset.h"
+#include "src/data/dataset_open.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -6,14 +6,6 @@
 #include "src/base/hashcache.h"
 #include "src/base/mem.h"
 #include "src/data/prepared.h"
-
-size_t origin_of(size_t *line, const struct origins *o, size_t example)
-{
-    size_t source = 0;
-    while (source + 1 < o->n_sources && o->ends[source] <= example) source++;
-    *line = o->line[example];
-    return source;
-}
 
 /* ---- what is left, and what to say about it ------------------------------------------------- */
 
@@ -511,12 +503,6 @@ int dataset_open(struct dataset *d, const struct data_options *o, const struct t
     files_free(&f);
     if (code) dataset_close(d);
     return code;
-}
-
-static void origins_free(struct origins *o)
-{
-    mem_free(o->line);
-    mem_free(o->ends);
 }
 
 void dataset_close(struct dataset *d)
