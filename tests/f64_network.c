@@ -80,6 +80,56 @@ static void check_direction(struct golden *g, uint32_t which, double p_drop)
     free(way);
 }
 
+/* A target's weight may be any real number, as preferences have them. */
+static double weigh(struct golden *g, real *grad)
+{
+    struct err e;
+    struct batch b;
+    struct network n;
+    double loss = 0;
+    size_t params = g->adapter.n_params, layers = g->model.shape.layers;
+    real *one = calloc(params, sizeof *one);
+    OK(batch_init(&b, &g->examples, g->examples.n, 60, true, &e), e);
+    batch_begin_range(&b, 0, g->examples.n);
+    open_network(&n, g, &b, 0);
+    for (size_t i = 0; i < b.n_passes; i++) {
+        struct pass *p = batch_pass(&b, i);
+        for (size_t t = 0; t < p->n_targets; t++) p->weight[t] *= uniform(90 + (uint32_t)i, t);
+        network_embed(&n, p);
+        network_forward(&n, p, 0, layers, NULL);
+        loss += network_head(&n, p, 0.25, true) * 0.25;
+        network_backward(&n, p, 0, layers, one, NULL);
+        for (size_t j = 0; grad && j < params; j++) grad[j] += one[j];
+    }
+    network_free(&n);
+    batch_free(&b);
+    free(one);
+    return loss;
+}
+
+/* By second-order differences: off by a third derivative times 1e-10, and by 1e-15 / 1e-5. */
+static void test_real_weights(void **state)
+{
+    (void)state;
+    struct golden g;
+    golden_open(&g, "gqa-tied");
+    size_t n = g.adapter.n_params;
+    real *grad = calloc(n, sizeof *grad), *way = calloc(n, sizeof *way);
+    double slope = 0, h = 1e-5, side[2], length = sqrt((double)n / 3);
+    weigh(&g, grad);
+    for (size_t i = 0; i < n; i++) way[i] = uniform(80, i) / length, slope += grad[i] * way[i];
+    for (int s = 0; s < 2; s++) {
+        for (size_t i = 0; i < n; i++) g.adapter.params[i] += (s ? -2 : 1) * h * way[i];
+        side[s] = weigh(&g, NULL);
+    }
+    assert_true(fabs(slope) > 1e-3);
+    if (fabs(slope - (side[0] - side[1]) / (2 * h)) > 1e-8)
+        fail_msg("slope %.12g, by differences %.12g", slope, (side[0] - side[1]) / (2 * h));
+    free(grad);
+    free(way);
+    golden_close(&g);
+}
+
 static void test_finite_differences(void **state)
 {
     (void)state;
@@ -174,6 +224,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_finite_differences),
+        cmocka_unit_test(test_real_weights),
         cmocka_unit_test(test_sharing),
         cmocka_unit_test(test_dropout_does_not_see_passes),
     };

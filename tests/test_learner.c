@@ -458,6 +458,24 @@ static void test_not_finite_names(void **state)
     close_learner(&l, &g);
 }
 
+/* An objective says what it needs of the examples. */
+static void test_needs(void **state)
+{
+    (void)state;
+    struct golden g;
+    struct learner l;
+    struct err e;
+    golden_open(&g, "gqa-tied");
+    memset(g.examples.target, 0, examples_tokens(&g.examples));
+    struct config c = { 0 };
+    const struct examples none = { 0 };
+    assert_int_equal(learner_plan(&l, &c, &g.model, &g.adapter, &g.examples, &none,
+                                  golden_kernels(), 0, &e),
+                     ERR_FAIL);
+    assert_non_null(strstr(e.msg, "no tokens to learn, which objective sft needs"));
+    golden_close(&g);
+}
+
 /* What the result says, against a count by hand. */
 static void test_result(void **state)
 {
@@ -540,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_not_finite_names),
         cmocka_unit_test(test_result),
+        cmocka_unit_test(test_needs),
         cmocka_unit_test(test_allocation_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

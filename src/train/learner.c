@@ -64,6 +64,10 @@ int learner_plan(struct learner *l, const struct config *c, const struct llama *
         adapter_layout(&l->adapter, &base->shape, (size_t)c->adapter.r,
                        (double)c->adapter.lora_alpha, c->adapter.target_modules);
     }
+    if (!l->objective->fits(train)) {
+        return err_set(e, "the training examples have no %s, which objective %s needs",
+                       l->objective->needs, l->objective->name);
+    }
     int code = plan_batches(l, c, train, e);
     if (code) return code;
     struct batch other = { 0 };

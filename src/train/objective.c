@@ -2,6 +2,13 @@
 
 #include <string.h>
 
+static bool have_targets(const struct examples *x)
+{
+    for (size_t i = 0; i < examples_tokens(x); i++)
+        if (x->target[i]) return true;
+    return false;
+}
+
 static double count_targets(const struct batch *b)
 {
     return (double)b->targets;
@@ -15,7 +22,7 @@ static double sft_head(struct network *n, struct pass *p, size_t sweep, real sca
 }
 
 static const struct objective objectives[] = {
-    { "sft", 1, OBJECTIVE_TARGETS, count_targets, sft_head },
+    { "sft", 1, "tokens to learn", have_targets, count_targets, sft_head },
 };
 
 const struct objective *objective_named(const char *name)

@@ -10,16 +10,11 @@
 
 #include "src/model/network.h"
 
-/* What an example has to have. */
-enum objective_needs {
-    OBJECTIVE_TARGETS, /* tokens to learn */
-    OBJECTIVE_PAIRS,   /* a chosen and a rejected answer to the same prompt */
-};
-
 struct objective {
     const char *name;
     size_t sweeps;
-    enum objective_needs needs;
+    const char *needs;                      /* of the examples, for people */
+    bool (*fits)(const struct examples *x); /* whether these have it */
     /* What the sum of the passes' losses is divided by. */
     double (*size)(const struct batch *b);
     /* After sweep number `sweep` of pass p: its loss, of which the last sweep's counts. `backward`
