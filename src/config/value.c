@@ -207,12 +207,8 @@ static int read_interval(struct config_interval *out, const struct reading *r,
 static int read_word(int *out, const struct reading *r, const struct yaml_node *v,
                      const char *const *words)
 {
-    for (int i = 0; words[i]; i++)
-        if (is_word(v, words[i])) {
-            *out = i;
-            return 0;
-        }
-    return unwanted(r, v, NULL, "");
+    *out = v->kind == YAML_SCALAR ? word_index(words, v->text) : -1;
+    return *out < 0 ? unwanted(r, v, NULL, "") : 0;
 }
 
 /* ---- lists and small mappings --------------------------------------------------------------- */
@@ -242,6 +238,18 @@ static int unknown_member(const struct reading *r, const struct yaml_node *m, co
     return err_usage(r->e, "unknown name %s, wanted %s", err_quotez(m->key), names);
 }
 
+static int unknown_column(const struct reading *r, const struct yaml_node *m)
+{
+    struct str names = { 0 };
+    const char *const *words = record_column_words;
+    for (size_t i = 0; words[i]; i++)
+        str_addf(&names, "%s%s", !i ? "" : words[i + 1] ? ", " : " or ", words[i]);
+    int code = str_error(&names, r->e);
+    if (!code) code = unknown_member(r, m, names.p);
+    str_free(&names);
+    return code;
+}
+
 /* A column is one thing: as prompt and answer it would teach to repeat. */
 static int check_apart(const struct config_columns *c, char *const *one, const struct reading *r,
                        const struct yaml_node *m)
@@ -252,7 +260,7 @@ static int check_apart(const struct config_columns *c, char *const *one, const s
         return err_usage(r->e, "found %s as %s and %s, wanted a column for each",                  \
                          err_quotez(*one), #name, m->key);                                         \
     }
-    CONFIG_COLUMNS(COMPARE)
+    RECORD_COLUMNS(COMPARE)
 #undef COMPARE
     return 0;
 }
@@ -266,12 +274,9 @@ static int read_columns(struct config_columns *out, const struct reading *r,
         char **to = NULL;
 #define MATCH(name)                                                                                \
     if (strcmp(m->key, #name) == 0) to = &out->name;
-        CONFIG_COLUMNS(MATCH)
+        RECORD_COLUMNS(MATCH)
 #undef MATCH
-        if (!to) {
-            return unknown_member(r, m,
-                                  "prompt, completion, input, system, choices, messages or text");
-        }
+        if (!to) return unknown_column(r, m);
         int code = read_text(to, r, m, "the name of a column");
         if (!code) code = check_apart(out, to, r, m);
         if (code) return code;
@@ -311,7 +316,7 @@ static int read_source_member(struct config_source *s, const struct reading *r,
 {
     static const struct key weight = { .type = VALUE_REAL, .allowed = "(0, 1000000]" };
     static const struct key format = {
-        .last = "format", .type = VALUE_CHOICE, .words = config_format_words, .allowed = ""
+        .last = "format", .type = VALUE_CHOICE, .words = data_format_words, .allowed = ""
     };
     struct reading of_weight = { &weight, r->line, r->e }, of_format = { &format, r->line, r->e };
     int code, word;
@@ -319,9 +324,9 @@ static int read_source_member(struct config_source *s, const struct reading *r,
         code = read_text(&s->path, r, m, "a path");
         s->line = m->line;
     } else if (!strcmp(m->key, "format")) {
-        code = read_word(&word, &of_format, m, config_format_words);
+        code = read_word(&word, &of_format, m, data_format_words);
         s->has_format = !code;
-        if (!code) s->format = (enum config_format)word;
+        if (!code) s->format = (enum data_format)word;
     } else if (!strcmp(m->key, "template")) {
         code = read_template(&s->template, r, m);
     } else if (!strcmp(m->key, "weight") && weighted) {
@@ -461,7 +466,7 @@ void value_free(struct config *c, const struct key *k)
     } else if (k->type == VALUE_COLUMNS) {
         struct config_columns *columns = field;
 #define FREE(name) mem_free(columns->name);
-        CONFIG_COLUMNS(FREE)
+        RECORD_COLUMNS(FREE)
 #undef FREE
         *columns = (struct config_columns){ 0 };
     } else if (k->type == VALUE_SOURCES) {
@@ -520,7 +525,7 @@ static void print_source(struct str *out, const struct config_source *s)
     }
     str_addz(out, "{path: ");
     scalar_add_text(out, s->path);
-    if (s->has_format) str_addf(out, ", format: %s", config_format_name(s->format));
+    if (s->has_format) str_addf(out, ", format: %s", data_format_name(s->format));
     if (s->template) {
         str_addz(out, ", template: ");
         print_template(out, s->template);
@@ -565,7 +570,7 @@ static void print_columns(struct str *out, const struct config_columns *columns)
         scalar_add_text(out, columns->name);                                                       \
         before = ", ";                                                                             \
     }
-    CONFIG_COLUMNS(PRINT)
+    RECORD_COLUMNS(PRINT)
 #undef PRINT
     str_addz(out, *before == ' ' ? " null" : "}");
 }

@@ -17,12 +17,6 @@ size_t origin_of(size_t *line, const struct origins *o, size_t example)
 
 /* ---- what is left, and what to say about it ------------------------------------------------- */
 
-static const char *train_on_name(enum train_on t)
-{
-    static const char *const names[] = { "responses", "last_response", "everything" };
-    return names[t];
-}
-
 /* No example of a side is left: say what became of its records, and which setting to change. */
 static int nothing_left(const struct build *b, const struct build_side *side,
                         const struct data_counts *c)

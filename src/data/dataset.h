@@ -16,12 +16,6 @@ struct data_source {
     double weight;                   /* times per epoch, above 0; of no effect on validation */
 };
 
-/* Where the examples are kept: in memory, or in a prepared file (prepared.h) that is mapped. */
-enum prepare {
-    PREPARE_AUTO,   /* in a file when there is one already, or the sources are large */
-    PREPARE_ALWAYS, /* in a file, which is made if it is missing */
-    PREPARE_NEVER,
-};
 enum { PREPARE_ABOVE_BYTES = 64 << 20 }; /* what PREPARE_AUTO calls large: all sources together */
 
 struct data_options {

@@ -5,44 +5,26 @@
 #include "src/data/hint.h"
 #include "src/data/reading.h"
 
-struct format {
-    const char *name;
+static const struct format {
     const char *keys; /* for messages: what the value must have */
     bool (*is)(const json_t *v);
     int (*read)(const struct reading *r, const json_t *v);
+} formats[FORMATS] = {
+#define ROW(id, name, number, keys) [FORMAT_##id] = { keys, is_##name, read_##name },
+    DATA_FORMATS(ROW)
 };
 
-#define ROW(upper, lower, keys) [FORMAT_##upper] = { #lower, keys, is_##lower, read_##lower },
-static const struct format formats[FORMATS] = { [FORMAT_AUTO] = { "auto", NULL, NULL, NULL },
-                                                DATA_FORMATS(ROW) };
-
-bool data_format_named(enum data_format *out, const char *name)
-{
-    for (size_t i = 0; i < FORMATS; i++) {
-        if (strcmp(formats[i].name, name) == 0) {
-            *out = (enum data_format)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-const char *data_format_name(enum data_format f)
-{
-    return formats[f].name;
-}
-
-const char *data_format_names(void)
-{
-#define NAME(upper, lower, keys) " " #lower
-    return "auto" DATA_FORMATS(NAME);
-}
+/* The order in which they are tried. */
+static const enum data_format tried[] = {
+#define TRIED(id, name, number, keys) FORMAT_##id,
+    DATA_FORMATS(TRIED)
+};
+enum { FORMATS_TRIED = sizeof tried / sizeof *tried };
 
 enum data_format shape_detect(const json_t *v)
 {
-    for (size_t i = FORMAT_AUTO + 1; i < FORMATS; i++) {
-        if (formats[i].is(v)) return (enum data_format)i;
-    }
+    for (size_t i = 0; i < FORMATS_TRIED; i++)
+        if (formats[tried[i]].is(v)) return tried[i];
     return FORMAT_AUTO;
 }
 
@@ -63,9 +45,9 @@ int shape_unknown(const json_t *v, const char *where, struct err *e)
     str_addz(&s, n == 0 ? "none" : n > SHOWN ? ", ..." : "");
     hint_columns(&s, v);
     str_addz(&s, "; wanted those of");
-    for (size_t i = FORMAT_AUTO + 1; i < FORMATS; i++) {
-        const struct format *f = &formats[i];
-        str_addf(&s, "%s %s (%s)", i > FORMAT_AUTO + 1 ? "," : "", f->name, f->keys);
+    for (size_t i = 0; i < FORMATS_TRIED; i++) {
+        str_addf(&s, "%s %s (%s)", i ? "," : "", data_format_name(tried[i]),
+                 formats[tried[i]].keys);
     }
     int code = str_error(&s, e);
     if (!code) {

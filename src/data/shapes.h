@@ -1,6 +1,7 @@
 /* The shapes of records: from one JSON value to a conversation. A format is one row of
- * DATA_FORMATS below, and is_NAME() and read_NAME() in one of shape_*.c. Members that a format does
- * not have are remarked on (conversation.h). datasets/README.md shows a record of each.
+ * DATA_FORMATS (src/base/wordlists.h), and is_NAME() and read_NAME() in one of shape_*.c. Members
+ * that a format does not have are remarked on (conversation.h). datasets/README.md shows a record
+ * of each.
  *
  *   alpaca             a prompt and an answer, optional input, choices, system text, reasoning and
  *                      history: [[user, answer], ...], under any of the names in fields.h; or
@@ -27,28 +28,8 @@
 #define LORAC_DATA_SHAPES_H
 
 #include "src/base/json.h"
+#include "src/base/wordlists.h"
 #include "src/data/conversation.h"
-
-/* The formats, in the order in which auto tries them: name, and the keys by which it is known. */
-#define DATA_FORMATS(F)                                                                            \
-    F(TOKENS, tokens, "input_ids")                                                                 \
-    F(SEGMENTS, segments, "segments")                                                              \
-    F(OASST_THREADS, oasst_threads, "thread")                                                      \
-    F(OASST, oasst, "prompt: {role, text, replies}")                                               \
-    F(SHAREGPT, sharegpt, "conversations")                                                         \
-    F(MESSAGES, messages, "messages")                                                              \
-    F(ALPACA, alpaca, "instruction, output")                                                       \
-    F(PROMPT_COMPLETION, prompt_completion, "prompt, completion")                                  \
-    F(TEXT, text, "text")
-
-#define DATA_FORMAT_ENUM(upper, lower, keys) FORMAT_##upper,
-enum data_format { FORMAT_AUTO, DATA_FORMATS(DATA_FORMAT_ENUM) FORMATS };
-
-/* "alpaca", "messages", ...; false when the name is unknown. */
-bool data_format_named(enum data_format *out, const char *name);
-const char *data_format_name(enum data_format f);
-/* The names, separated by spaces, for messages. */
-const char *data_format_names(void);
 
 /* The first format whose keys the value has; FORMAT_AUTO when none. */
 enum data_format shape_detect(const json_t *v);
@@ -59,14 +40,6 @@ int shape_unknown(const json_t *v, const char *where, struct err *e);
 /* Columns under names of the user's own, as data.columns gives them; NULL: not given. Where prompt
  * and completion are given, they and the others that are given are the only ones that are read;
  * `messages` names the list of messages, `text` the text. */
-#define RECORD_COLUMNS(C)                                                                          \
-    C(prompt)                                                                                      \
-    C(completion)                                                                                  \
-    C(input)                                                                                       \
-    C(system)                                                                                      \
-    C(choices)                                                                                     \
-    C(messages)                                                                                    \
-    C(text)
 struct record_columns {
 #define RECORD_COLUMN(name) const char *name;
     RECORD_COLUMNS(RECORD_COLUMN)
