@@ -525,7 +525,7 @@ static void overrides_win(void **state)
     int code = config_parse(&c, full, strlen(full), "c.yaml", (char *const *)overrides, 7, &e);
     if (code) fail_msg("%s", e.msg);
     assert_true(c.train.learning_rate == 3e-4);
-    assert_int_equal(c.adapter.target_modules, 1u << CONFIG_MODULE_Q | 1u << CONFIG_MODULE_V);
+    assert_int_equal(c.adapter.target_modules, 1u << Q_PROJ | 1u << V_PROJ);
     assert_int_equal(c.data.train.n, 2);
     assert_int_equal(c.data.validation.files.n, 0);
     assert_true(c.data.validation.fraction == 0.25);

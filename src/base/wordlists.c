@@ -8,6 +8,9 @@ const char *const train_on_words[] = { TRAIN_ON_WORDS(WORD, ) NULL };
 const char *const overlong_words[] = { OVERLONG_WORDS(WORD, ) NULL };
 const char *const prepare_words[] = { PREPARE_WORDS(WORD, ) NULL };
 
+#define MODULE(id, name) #name,
+const char *const module_words[] = { MODULE_WORDS(MODULE, ) NULL };
+
 #define COLUMN(name) #name,
 const char *const record_column_words[] = { RECORD_COLUMNS(COLUMN) NULL };
 

@@ -51,6 +51,17 @@
     F(PROMPT_COMPLETION, prompt_completion, 4, "prompt, completion")                               \
     F(TEXT, text, 8, "text")
 
+/* adapter.target_modules: the linear layers of a block, in the order in which adapters store and
+ * report them; PEFT's names. M(id, name); src/model/tensors.def has a weight for each. */
+#define MODULE_WORDS(M, THEN)                                                                      \
+    M(Q_PROJ, q_proj) THEN                                                                         \
+    M(K_PROJ, k_proj) THEN                                                                         \
+    M(V_PROJ, v_proj) THEN                                                                         \
+    M(O_PROJ, o_proj) THEN                                                                         \
+    M(GATE_PROJ, gate_proj) THEN                                                                   \
+    M(UP_PROJ, up_proj) THEN                                                                       \
+    M(DOWN_PROJ, down_proj)
+
 /* data.columns: the columns of a record that may have names of the user's own. */
 #define RECORD_COLUMNS(C)                                                                          \
     C(prompt)                                                                                      \
@@ -70,16 +81,18 @@ enum train_on { TRAIN_ON_WORDS(WORD_ENUM, ) };
 enum overlong { OVERLONG_WORDS(WORD_ENUM, ) };
 enum prepare { PREPARE_WORDS(WORD_ENUM, ) };
 enum data_format { FORMAT_AUTO, DATA_FORMATS(FORMAT_ENUM) FORMATS = 1 DATA_FORMATS(FORMAT_COUNT) };
+enum module { MODULE_WORDS(WORD_ENUM, ) MODULES };
 #undef WORD_ENUM
 #undef FORMAT_ENUM
 #undef FORMAT_COUNT
 
 /* The words of a list, numbered as its enumeration; NULL after the last. */
 extern const char *const train_on_words[], *const overlong_words[], *const prepare_words[];
-extern const char *const data_format_words[], *const record_column_words[];
+extern const char *const data_format_words[], *const record_column_words[], *const module_words[];
 
-/* A list as one string literal: LIST(WORD_TEXT, ", "). */
+/* A list as one string literal: TRAIN_ON_WORDS(WORD_TEXT, ", "), MODULE_WORDS(NAME_TEXT, ", "). */
 #define WORD_TEXT(id, word) word
+#define NAME_TEXT(id, name) #name
 
 /* The number of `text` among such words, or -1. */
 int word_index(const char *const *words, const char *text);

@@ -30,22 +30,12 @@
 #define CONFIG_WORDS_activations(W)                                                                \
     W(ACTIVATIONS_F32, "f32")                                                                      \
     W(ACTIVATIONS_BF16, "bf16")
-/* Not a choice but a set: adapter.target_modules has one bit for each. */
-#define CONFIG_WORDS_module(W)                                                                     \
-    W(MODULE_Q, "q_proj")                                                                          \
-    W(MODULE_K, "k_proj")                                                                          \
-    W(MODULE_V, "v_proj")                                                                          \
-    W(MODULE_O, "o_proj")                                                                          \
-    W(MODULE_GATE, "gate_proj")                                                                    \
-    W(MODULE_UP, "up_proj")                                                                        \
-    W(MODULE_DOWN, "down_proj")
 
 #define CONFIG_ENUM(id, word) CONFIG_##id,
 enum config_on_error { CONFIG_WORDS_on_error(CONFIG_ENUM) };
 enum config_lr_scheduler_type { CONFIG_WORDS_lr_scheduler_type(CONFIG_ENUM) };
 enum config_share_prefixes { CONFIG_WORDS_share_prefixes(CONFIG_ENUM) };
 enum config_activations { CONFIG_WORDS_activations(CONFIG_ENUM) };
-enum config_module { CONFIG_WORDS_module(CONFIG_ENUM) CONFIG_MODULES };
 #undef CONFIG_ENUM
 
 /* auto or null in a number's place; no number that is allowed is negative. */
@@ -94,7 +84,7 @@ struct config_interval {
 #define CONFIG_FIELD_NUMBER       double /* mostly whole, and then printed without a point */
 #define CONFIG_FIELD_CHOICE(list) enum list
 #define CONFIG_FIELD_TEMPLATE     char * /* a name, or a definition as a JSON object; NULL: null */
-#define CONFIG_FIELD_MODULES      unsigned /* 1u << enum config_module */
+#define CONFIG_FIELD_MODULES      unsigned /* 1u << enum module */
 #define CONFIG_FIELD_SOURCES      struct config_sources
 #define CONFIG_FIELD_VALIDATION   struct config_validation
 #define CONFIG_FIELD_COLUMNS      struct config_columns

@@ -16,7 +16,6 @@ WORDS(on_error);
 WORDS(lr_scheduler_type);
 WORDS(share_prefixes);
 WORDS(activations);
-const char *const config_module_words[] = { CONFIG_WORDS_module(WORD) NULL };
 
 /* CHOICE(overlong) in keys.def becomes VALUE_CHOICE(overlong), which also names the words. */
 #define VALUE_CHOICE(name) VALUE_CHOICE, .words = name##_words

@@ -23,7 +23,6 @@ struct key {
 };
 
 extern const struct key config_keys[CONFIG_KEYS];
-extern const char *const config_module_words[];
 
 /* The key of that name ("train.seed"), or NULL. */
 const struct key *key_named(const char *name);

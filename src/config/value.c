@@ -73,7 +73,7 @@ void value_add_wanted(struct str *out, const struct key *k)
         break;
     case VALUE_MODULES:
         str_addz(out, "all-linear or a list of ");
-        add_words(out, config_module_words);
+        add_words(out, module_words);
         break;
     case VALUE_SOURCES:
         str_addz(out, "a file, or a list of files or of {path, format, template, weight}");
@@ -215,7 +215,7 @@ static int read_word(int *out, const struct reading *r, const struct yaml_node *
 
 static int read_modules(unsigned *out, const struct reading *r, const struct yaml_node *v)
 {
-    *out = (1u << CONFIG_MODULES) - 1;
+    *out = (1u << MODULES) - 1;
     if (is_word(v, "all-linear")) return 0;
     if (v->kind == YAML_SCALAR && (strchr(v->text, ',') || strstr(v->text, "_proj")))
         return unwanted(r, v, NULL, "a list is written in brackets: [q_proj, v_proj]");
@@ -223,7 +223,7 @@ static int read_modules(unsigned *out, const struct reading *r, const struct yam
     *out = 0;
     for (const struct yaml_node *item = v->child; item; item = item->next) {
         int module;
-        int code = read_word(&module, r, item, config_module_words);
+        int code = read_word(&module, r, item, module_words);
         if (code) return code;
         if (*out & 1u << module) return unwanted(r, item, "each module once", "");
         *out |= 1u << module;
@@ -548,14 +548,14 @@ static void print_sources(struct str *out, const struct config_sources *s)
 
 static void print_modules(struct str *out, unsigned modules)
 {
-    if (modules == (1u << CONFIG_MODULES) - 1) {
+    if (modules == (1u << MODULES) - 1) {
         str_addz(out, " all-linear");
         return;
     }
     const char *before = " [";
-    for (int m = 0; m < CONFIG_MODULES; m++) {
+    for (int m = 0; m < MODULES; m++) {
         if (!(modules & 1u << m)) continue;
-        str_addf(out, "%s%s", before, config_module_words[m]);
+        str_addf(out, "%s%s", before, module_words[m]);
         before = ", ";
     }
     str_addc(out, ']');

@@ -9,6 +9,7 @@
 #include <pcre2.h>
 
 #include "src/base/mem.h"
+#include "src/base/wordlists.h"
 
 enum {
     /* Bytes of a regular expression; unsloth's for all modules have 500. */
@@ -20,8 +21,6 @@ enum {
     MATCH_MOST = 10000,
 };
 
-const char *const peft_linear[PEFT_LINEAR] = { "down_proj", "gate_proj", "k_proj", "o_proj",
-                                               "q_proj",    "up_proj",   "v_proj" };
 const char peft_layer_default[] = "[^.]*";
 
 static const struct {
@@ -165,7 +164,7 @@ int peft_targets(bool *is, const struct peft_config *c, const char *module, stru
     if (c->target_regex.key)
         return peft_pattern_match(is, NULL, &c->target_regex, module, c->path, e);
     if (c->all_linear) {
-        *is = any_ends(module, peft_linear, PEFT_LINEAR);
+        *is = any_ends(module, module_words, MODULES);
         return 0;
     }
     *is = any_ends(module, c->target_modules, c->n_targets);

@@ -16,8 +16,4 @@ int peft_pattern_match(bool *is, int64_t *group, const struct peft_pattern *p, c
                        const char *path, struct err *e);
 void peft_pattern_free(struct peft_pattern *p);
 
-/* What "all-linear" means for Llama, sorted. */
-enum { PEFT_LINEAR = 7 };
-extern const char *const peft_linear[PEFT_LINEAR];
-
 #endif
