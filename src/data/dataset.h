@@ -5,6 +5,7 @@
 
 #include "src/base/file.h"
 #include "src/base/hash.h"
+#include "src/data/counts.h"
 #include "src/data/fit.h"
 #include "src/data/records.h"
 #include "src/data/sampler.h"
@@ -41,22 +42,6 @@ struct data_options {
 /* The number of the rule by which a fraction is kept aside; rule 1 was lorac 0.1's, in which each
  * record fell by its own hash. */
 enum { SPLIT_RULE = 2 };
-
-struct data_counts {
-    size_t records;         /* read, the malformed ones included */
-    size_t bad;             /* malformed and skipped */
-    size_t faults[FAULTS];  /* the same by kind */
-    size_t chosen;          /* preference data, of which the chosen answer is read */
-    size_t overlong;        /* examples (of split chats: exchanges) dropped for their length */
-    size_t truncated;       /* records cut */
-    size_t split;           /* records cut into several examples */
-    size_t targets_lost;    /* in what was dropped for its length or cut away */
-    size_t without_targets; /* records that gave no target */
-    size_t duplicates;      /* examples whose tokens and targets another one before has */
-    size_t removed;         /* of them, those left out: all with deduplicate, else none */
-    size_t longest;         /* tokens of the longest record, before max_length */
-    size_t tokens, targets; /* of the examples kept, each once */
-};
 
 /* Which record each example comes from: the line on which it begins, and its source by the number of
  * examples up to the source's end. */
