@@ -51,12 +51,11 @@ static struct checkpoint checkpoint_of(struct trainer *t)
 static int publish(struct trainer *t, const char *name, double eval_loss, struct err *e)
 {
     char tmp[PATH_BYTES];
-    static const char *const train_on[] = { "responses", "last_response", "everything" };
     const struct config *c = t->config;
     const char *template = t->setup.template ? template_definition(t->setup.template) : NULL;
     struct adapter_notes notes = {
         .template = (char *)(uintptr_t) template,
-        .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
+        .train_on = (char *)(uintptr_t)train_on_name(c->data.train_on),
         .base_sha256 = t->inputs.base_sha256,
         .base_fingerprint = t->inputs.base_fingerprint,
         .base_path = c->model.path,
