@@ -359,7 +359,7 @@ static void defaults(void **state)
     assert_string_equal(c.data.train.at[0].path, "d.jsonl");
     assert_int_equal(c.data.train.at[0].weight, 1);
     assert_true(c.data.validation.fraction == 0);
-    assert_int_equal(c.data.format, CONFIG_FORMAT_AUTO);
+    assert_int_equal(c.data.format, FORMAT_AUTO);
     assert_null(c.data.template);
     assert_int_equal(c.data.max_length, CONFIG_NONE);
     assert_int_equal(c.adapter.r, 16);
@@ -422,7 +422,7 @@ static void check_full(struct config c)
     assert_string_equal(c.data.train.at[1].path, "two words");
     assert_int_equal(c.data.train.at[1].weight, 3);
     assert_true(c.data.train.at[1].has_format);
-    assert_int_equal(c.data.train.at[1].format, CONFIG_FORMAT_MESSAGES);
+    assert_int_equal(c.data.train.at[1].format, FORMAT_MESSAGES);
     assert_false(c.data.train.at[2].has_format);
     assert_string_equal(c.data.train.at[2].template, "llama2");
     assert_string_equal(c.data.train.at[3].template,
@@ -437,7 +437,7 @@ static void check_full(struct config c)
     assert_string_equal(c.data.columns.system, "s");
     assert_string_equal(c.data.columns.choices, "c, d");
     assert_null(c.data.columns.messages);
-    assert_int_equal(c.data.overlong, CONFIG_OVERLONG_TRUNCATE);
+    assert_int_equal(c.data.overlong, OVERLONG_TRUNCATE);
     assert_true(c.train.learning_rate == 1e-4);
     assert_true(c.train.weight_decay == 0.5);
     assert_true(c.train.adam_epsilon == 1e-12);
@@ -525,7 +525,7 @@ static void overrides_win(void **state)
     int code = config_parse(&c, full, strlen(full), "c.yaml", (char *const *)overrides, 7, &e);
     if (code) fail_msg("%s", e.msg);
     assert_true(c.train.learning_rate == 3e-4);
-    assert_int_equal(c.adapter.target_modules, 1u << CONFIG_MODULE_Q | 1u << CONFIG_MODULE_V);
+    assert_int_equal(c.adapter.target_modules, 1u << Q_PROJ | 1u << V_PROJ);
     assert_int_equal(c.data.train.n, 2);
     assert_int_equal(c.data.validation.files.n, 0);
     assert_true(c.data.validation.fraction == 0.25);

@@ -200,7 +200,10 @@ static void names(void **state)
         assert_int_equal(found, f);
         str_addf(&all, "%s%s", f ? " " : "", name);
     }
-    assert_string_equal(all.p, data_format_names());
+    assert_string_equal(all.p, "auto alpaca sharegpt messages prompt_completion oasst "
+                               "oasst_threads segments text tokens");
+    assert_string_equal(data_format_names(), "auto tokens segments oasst_threads oasst sharegpt "
+                                             "messages alpaca prompt_completion text");
     str_free(&all);
     enum data_format f;
     assert_false(data_format_named(&f, "alpacas"));

@@ -58,7 +58,7 @@ static int prepare_data(struct config *c, struct err *e)
     char size[HUMAN_BYTES], time[HUMAN_BYTES], memory[HUMAN_BYTES];
     if (purge) return purge_prepared(c, e);
     double start = term_now_s();
-    c->data.prepare = CONFIG_PREPARE_ALWAYS;
+    c->data.prepare = PREPARE_ALWAYS;
     int code = setup_open_headers(&s, c, e);
     if (code) return code;
     notes_print(&s.notes);

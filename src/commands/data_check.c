@@ -117,50 +117,14 @@ static int count_without_eos(struct check *k, struct err *e)
 
 /* ---- the table -------------------------------------------------------------------------------- */
 
-struct row {
-    const char *key, *name;
-    size_t offset;
-    bool always; /* shown when it is 0, too */
-};
-
-/* What became of the records, as struct data_counts has it. */
-static const struct row rows[] = {
-#define ROW(field, name, always)                                                                   \
-    {                                                                                              \
-#field, name, offsetof(struct data_counts, field), always                                  \
-    }
-    ROW(records, "records", true),
-    ROW(bad, "malformed, skipped", false),
-    ROW(chosen, "preferences, chosen taken", false),
-    ROW(overlong, "too long, dropped", false),
-    ROW(truncated, "too long, cut", false),
-    ROW(split, "too long, split", false),
-    ROW(targets_lost, "targets lost by that", false),
-    ROW(without_targets, "without a target, dropped", false),
-    ROW(duplicates, "exact copies of others", true),
-    ROW(removed, "copies left out", false),
-    ROW(tokens, "tokens", true),
-    ROW(targets, "targets", true),
-    ROW(longest, "longest record, tokens", true),
-#undef ROW
-};
-enum { ROWS = sizeof rows / sizeof *rows };
-
-static size_t value_of(const struct data_counts *c, const struct row *r)
-{
-    size_t v;
-    memcpy(&v, (const char *)c + r->offset, sizeof v);
-    return v;
-}
-
 static void print_counts(const struct check *k)
 {
     const struct dataset *d = &k->plan.training.setup.data;
     printf("%-28s %12s %12s\n", "", "training", "validation");
-    for (size_t i = 0; i < ROWS; i++) {
-        size_t t = value_of(&d->train_counts, &rows[i]);
-        size_t v = value_of(&d->validation_counts, &rows[i]);
-        if (t || v || rows[i].always) printf("%-28s %12zu %12zu\n", rows[i].name, t, v);
+    for (size_t i = 0; i < COUNTS; i++) {
+        const struct count_row *row = &counts_table[i];
+        size_t t = count_of(&d->train_counts, row), v = count_of(&d->validation_counts, row);
+        if (t || v || row->always) printf("%-28s %12zu %12zu\n", row->label, t, v);
         if (i == 0) printf("%-28s %12zu %12zu\n", "examples", d->train.n, d->validation.n);
     }
 }
@@ -267,8 +231,8 @@ static void print_people(const struct check *k)
 static void add_side(struct str *s, const char *name, const struct data_counts *c, size_t examples)
 {
     str_addf(s, "  \"%s\": {\"examples\": %zu", name, examples);
-    for (size_t i = 0; i < ROWS; i++)
-        str_addf(s, ", \"%s\": %zu", rows[i].key, value_of(c, &rows[i]));
+    for (size_t i = 0; i < COUNTS; i++)
+        str_addf(s, ", \"%s\": %zu", counts_table[i].field, count_of(c, &counts_table[i]));
     str_addz(s, "},\n");
 }
 

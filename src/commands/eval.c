@@ -16,7 +16,7 @@
 #include "src/train/run_match.h"
 #include "src/train/prepare.h"
 
-static const char *model, *tokenizer, *data, *format, *template, *train_on = "responses";
+static const char *model, *tokenizer, *data, *format, *template, *train_on;
 static struct option_list adapters;
 static bool as_json;
 
@@ -29,8 +29,8 @@ static const struct option options[] = {
     { "template", 't', "T", "the prompt template; left out: the adapter's, else the model's own",
       .text = &template },
     { "tokenizer", 0, "FILE", "the model's tokenizer, if it is elsewhere", .text = &tokenizer },
-    { "train-on", 0, "WHAT", "which tokens count: responses, last_response, everything",
-      .allowed = "responses last_response everything", .text = &train_on },
+    { "train-on", 0, "WHAT", "which tokens count: " TRAIN_ON_WORDS(WORD_TEXT, ", "),
+      .allowed = TRAIN_ON_WORDS(WORD_TEXT, " "), .text = &train_on },
     { "json", 0, NULL, "one JSON object on stdout", .flag = &as_json },
     { 0 },
 };
@@ -126,9 +126,8 @@ static int run_data(struct err *e)
     struct data_options o = {
         .train = &source,
         .n_train = 1,
-        .render = { .train_on = train_on[0] == 'e'   ? TRAIN_ON_EVERYTHING
-                                : train_on[0] == 'l' ? TRAIN_ON_LAST_RESPONSE
-                                                     : TRAIN_ON_RESPONSES,
+        .render = { .train_on = train_on ? (enum train_on)word_index(train_on_words, train_on)
+                                         : TRAIN_ON_RESPONSES,
                     .train_on_eos = true },
         .max_length = x.model.shape.context,
         .vocab_size = x.model.shape.V,

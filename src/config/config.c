@@ -122,16 +122,16 @@ static int check_given(const struct config *c, struct err *e)
 /* What no single key can tell. */
 static int check_together(const struct config *c, struct err *e)
 {
-    enum config_format f = c->data.format;
+    enum data_format f = c->data.format;
     const struct config_columns *n = &c->data.columns;
     bool pair = n->prompt || n->completion || n->input || n->choices;
-    bool like = f == CONFIG_FORMAT_AUTO ||
-                (pair && (f == CONFIG_FORMAT_PROMPT_COMPLETION || f == CONFIG_FORMAT_ALPACA)) ||
-                (n->messages && (f == CONFIG_FORMAT_MESSAGES || f == CONFIG_FORMAT_SHAREGPT)) ||
-                (n->text && f == CONFIG_FORMAT_TEXT);
+    bool like = f == FORMAT_AUTO ||
+                (pair && (f == FORMAT_PROMPT_COMPLETION || f == FORMAT_ALPACA)) ||
+                (n->messages && (f == FORMAT_MESSAGES || f == FORMAT_SHAREGPT)) ||
+                (n->text && f == FORMAT_TEXT);
     if ((pair || n->messages || n->text || n->system) && !like) {
         return config_error(e, c, "data.columns", "found with data.format %s, wanted %s or auto",
-                            config_format_name(f),
+                            data_format_name(f),
                             n->messages ? "messages"
                             : n->text   ? "text"
                                         : "prompt_completion");

@@ -11,35 +11,13 @@
 
 #include "src/base/err.h"
 #include "src/base/str.h"
+#include "src/base/wordlists.h"
 
-/* The words of each CHOICE key: enum config_KEY and the names in messages come from one list. */
-#define CONFIG_WORDS_format(W)                                                                     \
-    W(FORMAT_AUTO, "auto")                                                                         \
-    W(FORMAT_ALPACA, "alpaca")                                                                     \
-    W(FORMAT_SHAREGPT, "sharegpt")                                                                 \
-    W(FORMAT_MESSAGES, "messages")                                                                 \
-    W(FORMAT_PROMPT_COMPLETION, "prompt_completion")                                               \
-    W(FORMAT_OASST, "oasst")                                                                       \
-    W(FORMAT_OASST_THREADS, "oasst_threads")                                                       \
-    W(FORMAT_SEGMENTS, "segments")                                                                 \
-    W(FORMAT_TEXT, "text")                                                                         \
-    W(FORMAT_TOKENS, "tokens")
-#define CONFIG_WORDS_train_on(W)                                                                   \
-    W(TRAIN_ON_RESPONSES, "responses")                                                             \
-    W(TRAIN_ON_LAST_RESPONSE, "last_response")                                                     \
-    W(TRAIN_ON_EVERYTHING, "everything")
-#define CONFIG_WORDS_overlong(W)                                                                   \
-    W(OVERLONG_DROP, "drop")                                                                       \
-    W(OVERLONG_TRUNCATE, "truncate")                                                               \
-    W(OVERLONG_SPLIT, "split")                                                                     \
-    W(OVERLONG_ERROR, "error")
+/* The words of those CHOICE keys that nothing but the configuration knows; the others are in
+ * src/base/wordlists.h. Enumeration and names in messages come from one list. */
 #define CONFIG_WORDS_on_error(W)                                                                   \
     W(ON_ERROR_STOP, "stop")                                                                       \
     W(ON_ERROR_SKIP, "skip")
-#define CONFIG_WORDS_prepare(W)                                                                    \
-    W(PREPARE_AUTO, "auto")                                                                        \
-    W(PREPARE_ALWAYS, "true")                                                                      \
-    W(PREPARE_NEVER, "false")
 #define CONFIG_WORDS_lr_scheduler_type(W)                                                          \
     W(SCHEDULE_COSINE, "cosine")                                                                   \
     W(SCHEDULE_LINEAR, "linear")                                                                   \
@@ -52,26 +30,12 @@
 #define CONFIG_WORDS_activations(W)                                                                \
     W(ACTIVATIONS_F32, "f32")                                                                      \
     W(ACTIVATIONS_BF16, "bf16")
-/* Not a choice but a set: adapter.target_modules has one bit for each. */
-#define CONFIG_WORDS_module(W)                                                                     \
-    W(MODULE_Q, "q_proj")                                                                          \
-    W(MODULE_K, "k_proj")                                                                          \
-    W(MODULE_V, "v_proj")                                                                          \
-    W(MODULE_O, "o_proj")                                                                          \
-    W(MODULE_GATE, "gate_proj")                                                                    \
-    W(MODULE_UP, "up_proj")                                                                        \
-    W(MODULE_DOWN, "down_proj")
 
 #define CONFIG_ENUM(id, word) CONFIG_##id,
-enum config_format { CONFIG_WORDS_format(CONFIG_ENUM) };
-enum config_train_on { CONFIG_WORDS_train_on(CONFIG_ENUM) };
-enum config_overlong { CONFIG_WORDS_overlong(CONFIG_ENUM) };
 enum config_on_error { CONFIG_WORDS_on_error(CONFIG_ENUM) };
-enum config_prepare { CONFIG_WORDS_prepare(CONFIG_ENUM) };
 enum config_lr_scheduler_type { CONFIG_WORDS_lr_scheduler_type(CONFIG_ENUM) };
 enum config_share_prefixes { CONFIG_WORDS_share_prefixes(CONFIG_ENUM) };
 enum config_activations { CONFIG_WORDS_activations(CONFIG_ENUM) };
-enum config_module { CONFIG_WORDS_module(CONFIG_ENUM) CONFIG_MODULES };
 #undef CONFIG_ENUM
 
 /* auto or null in a number's place; no number that is allowed is negative. */
@@ -82,7 +46,7 @@ struct config_source {
     char *path;
     size_t line;     /* where the path stands in the configuration */
     bool has_format; /* otherwise data.format counts */
-    enum config_format format;
+    enum data_format format;
     char *template; /* as data.template; NULL: that */
     double weight;  /* times per epoch, above 0 */
 };
@@ -98,17 +62,9 @@ struct config_validation {
 };
 
 /* NULL: the usual names. */
-#define CONFIG_COLUMNS(C)                                                                          \
-    C(prompt)                                                                                      \
-    C(completion)                                                                                  \
-    C(input)                                                                                       \
-    C(system)                                                                                      \
-    C(choices)                                                                                     \
-    C(messages)                                                                                    \
-    C(text)
 struct config_columns {
 #define CONFIG_COLUMN(name) char *name;
-    CONFIG_COLUMNS(CONFIG_COLUMN)
+    RECORD_COLUMNS(CONFIG_COLUMN)
 #undef CONFIG_COLUMN
 };
 
@@ -126,9 +82,9 @@ struct config_interval {
 #define CONFIG_FIELD_AUTO_BYTES   int64_t
 #define CONFIG_FIELD_REAL         double
 #define CONFIG_FIELD_NUMBER       double /* mostly whole, and then printed without a point */
-#define CONFIG_FIELD_CHOICE(word) enum config_##word
+#define CONFIG_FIELD_CHOICE(list) enum list
 #define CONFIG_FIELD_TEMPLATE     char * /* a name, or a definition as a JSON object; NULL: null */
-#define CONFIG_FIELD_MODULES      unsigned /* 1u << enum config_module */
+#define CONFIG_FIELD_MODULES      unsigned /* 1u << enum module */
 #define CONFIG_FIELD_SOURCES      struct config_sources
 #define CONFIG_FIELD_VALIDATION   struct config_validation
 #define CONFIG_FIELD_COLUMNS      struct config_columns
@@ -194,10 +150,6 @@ int config_prefix(struct err *e, const struct config *c, const char *key, size_t
  * whole, which is one that begins "PATH: "; others, such as "PATH:17: " about a record, say their place
  * themselves and stay as they are. */
 int config_prefix_data(struct err *e, const struct config *c);
-
-/* The word behind an enum config_format (and likewise), as the file spells it. */
-const char *config_format_name(enum config_format f);
-const char *config_module_name(enum config_module m);
 
 /* The key reference, in Markdown: what configs/README.md holds. */
 void config_reference(struct str *out);

@@ -7,17 +7,12 @@
 
 #include "src/base/utf8.h"
 
-_Static_assert(sizeof(enum config_format) == sizeof(int), "value.c stores choices as int");
+_Static_assert(sizeof(enum data_format) == sizeof(int), "value.c stores choices as int");
 
 #define WORD(id, word) word,
-#define WORDS(name)    static const char *const name##_words[] = { CONFIG_WORDS_##name(WORD) NULL }
-const char *const config_format_words[] = { CONFIG_WORDS_format(WORD) NULL };
-const char *const config_module_words[] = { CONFIG_WORDS_module(WORD) NULL };
-#define format_words config_format_words
-WORDS(train_on);
-WORDS(overlong);
+#define WORDS(name)                                                                                \
+    static const char *const config_##name##_words[] = { CONFIG_WORDS_##name(WORD) NULL }
 WORDS(on_error);
-WORDS(prepare);
 WORDS(lr_scheduler_type);
 WORDS(share_prefixes);
 WORDS(activations);
@@ -48,15 +43,6 @@ const struct synonym config_synonyms[] = {
 #include "src/config/synonyms.def"
     { NULL, NULL, NULL },
 };
-
-const char *config_format_name(enum config_format f)
-{
-    return config_format_words[f];
-}
-const char *config_module_name(enum config_module m)
-{
-    return config_module_words[m];
-}
 
 const struct key *key_named(const char *name)
 {

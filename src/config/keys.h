@@ -15,7 +15,7 @@ enum value_type {
 struct key {
     const char *section, *last, *name; /* "train", "seed", "train.seed" */
     enum value_type type;
-    const char *const *words; /* of a VALUE_CHOICE, NULL behind the last */
+    const char *const *words; /* of a VALUE_CHOICE; NULL after the last */
     const char *by_default;   /* NULL: the key must be given */
     const char *allowed, *help;
     bool same_on_resume;
@@ -23,8 +23,6 @@ struct key {
 };
 
 extern const struct key config_keys[CONFIG_KEYS];
-extern const char *const config_format_words[];
-extern const char *const config_module_words[];
 
 /* The key of that name ("train.seed"), or NULL. */
 const struct key *key_named(const char *name);

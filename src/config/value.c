@@ -73,7 +73,7 @@ void value_add_wanted(struct str *out, const struct key *k)
         break;
     case VALUE_MODULES:
         str_addz(out, "all-linear or a list of ");
-        add_words(out, config_module_words);
+        add_words(out, module_words);
         break;
     case VALUE_SOURCES:
         str_addz(out, "a file, or a list of files or of {path, format, template, weight}");
@@ -207,19 +207,15 @@ static int read_interval(struct config_interval *out, const struct reading *r,
 static int read_word(int *out, const struct reading *r, const struct yaml_node *v,
                      const char *const *words)
 {
-    for (int i = 0; words[i]; i++)
-        if (is_word(v, words[i])) {
-            *out = i;
-            return 0;
-        }
-    return unwanted(r, v, NULL, "");
+    *out = v->kind == YAML_SCALAR ? word_index(words, v->text) : -1;
+    return *out < 0 ? unwanted(r, v, NULL, "") : 0;
 }
 
 /* ---- lists and small mappings --------------------------------------------------------------- */
 
 static int read_modules(unsigned *out, const struct reading *r, const struct yaml_node *v)
 {
-    *out = (1u << CONFIG_MODULES) - 1;
+    *out = (1u << MODULES) - 1;
     if (is_word(v, "all-linear")) return 0;
     if (v->kind == YAML_SCALAR && (strchr(v->text, ',') || strstr(v->text, "_proj")))
         return unwanted(r, v, NULL, "a list is written in brackets: [q_proj, v_proj]");
@@ -227,7 +223,7 @@ static int read_modules(unsigned *out, const struct reading *r, const struct yam
     *out = 0;
     for (const struct yaml_node *item = v->child; item; item = item->next) {
         int module;
-        int code = read_word(&module, r, item, config_module_words);
+        int code = read_word(&module, r, item, module_words);
         if (code) return code;
         if (*out & 1u << module) return unwanted(r, item, "each module once", "");
         *out |= 1u << module;
@@ -242,6 +238,18 @@ static int unknown_member(const struct reading *r, const struct yaml_node *m, co
     return err_usage(r->e, "unknown name %s, wanted %s", err_quotez(m->key), names);
 }
 
+static int unknown_column(const struct reading *r, const struct yaml_node *m)
+{
+    struct str names = { 0 };
+    const char *const *words = record_column_words;
+    for (size_t i = 0; words[i]; i++)
+        str_addf(&names, "%s%s", !i ? "" : words[i + 1] ? ", " : " or ", words[i]);
+    int code = str_error(&names, r->e);
+    if (!code) code = unknown_member(r, m, names.p);
+    str_free(&names);
+    return code;
+}
+
 /* A column is one thing: as prompt and answer it would teach to repeat. */
 static int check_apart(const struct config_columns *c, char *const *one, const struct reading *r,
                        const struct yaml_node *m)
@@ -252,7 +260,7 @@ static int check_apart(const struct config_columns *c, char *const *one, const s
         return err_usage(r->e, "found %s as %s and %s, wanted a column for each",                  \
                          err_quotez(*one), #name, m->key);                                         \
     }
-    CONFIG_COLUMNS(COMPARE)
+    RECORD_COLUMNS(COMPARE)
 #undef COMPARE
     return 0;
 }
@@ -266,12 +274,9 @@ static int read_columns(struct config_columns *out, const struct reading *r,
         char **to = NULL;
 #define MATCH(name)                                                                                \
     if (strcmp(m->key, #name) == 0) to = &out->name;
-        CONFIG_COLUMNS(MATCH)
+        RECORD_COLUMNS(MATCH)
 #undef MATCH
-        if (!to) {
-            return unknown_member(r, m,
-                                  "prompt, completion, input, system, choices, messages or text");
-        }
+        if (!to) return unknown_column(r, m);
         int code = read_text(to, r, m, "the name of a column");
         if (!code) code = check_apart(out, to, r, m);
         if (code) return code;
@@ -311,7 +316,7 @@ static int read_source_member(struct config_source *s, const struct reading *r,
 {
     static const struct key weight = { .type = VALUE_REAL, .allowed = "(0, 1000000]" };
     static const struct key format = {
-        .last = "format", .type = VALUE_CHOICE, .words = config_format_words, .allowed = ""
+        .last = "format", .type = VALUE_CHOICE, .words = data_format_words, .allowed = ""
     };
     struct reading of_weight = { &weight, r->line, r->e }, of_format = { &format, r->line, r->e };
     int code, word;
@@ -319,9 +324,9 @@ static int read_source_member(struct config_source *s, const struct reading *r,
         code = read_text(&s->path, r, m, "a path");
         s->line = m->line;
     } else if (!strcmp(m->key, "format")) {
-        code = read_word(&word, &of_format, m, config_format_words);
+        code = read_word(&word, &of_format, m, data_format_words);
         s->has_format = !code;
-        if (!code) s->format = (enum config_format)word;
+        if (!code) s->format = (enum data_format)word;
     } else if (!strcmp(m->key, "template")) {
         code = read_template(&s->template, r, m);
     } else if (!strcmp(m->key, "weight") && weighted) {
@@ -461,7 +466,7 @@ void value_free(struct config *c, const struct key *k)
     } else if (k->type == VALUE_COLUMNS) {
         struct config_columns *columns = field;
 #define FREE(name) mem_free(columns->name);
-        CONFIG_COLUMNS(FREE)
+        RECORD_COLUMNS(FREE)
 #undef FREE
         *columns = (struct config_columns){ 0 };
     } else if (k->type == VALUE_SOURCES) {
@@ -520,7 +525,7 @@ static void print_source(struct str *out, const struct config_source *s)
     }
     str_addz(out, "{path: ");
     scalar_add_text(out, s->path);
-    if (s->has_format) str_addf(out, ", format: %s", config_format_name(s->format));
+    if (s->has_format) str_addf(out, ", format: %s", data_format_name(s->format));
     if (s->template) {
         str_addz(out, ", template: ");
         print_template(out, s->template);
@@ -543,14 +548,14 @@ static void print_sources(struct str *out, const struct config_sources *s)
 
 static void print_modules(struct str *out, unsigned modules)
 {
-    if (modules == (1u << CONFIG_MODULES) - 1) {
+    if (modules == (1u << MODULES) - 1) {
         str_addz(out, " all-linear");
         return;
     }
     const char *before = " [";
-    for (int m = 0; m < CONFIG_MODULES; m++) {
+    for (int m = 0; m < MODULES; m++) {
         if (!(modules & 1u << m)) continue;
-        str_addf(out, "%s%s", before, config_module_words[m]);
+        str_addf(out, "%s%s", before, module_words[m]);
         before = ", ";
     }
     str_addc(out, ']');
@@ -565,7 +570,7 @@ static void print_columns(struct str *out, const struct config_columns *columns)
         scalar_add_text(out, columns->name);                                                       \
         before = ", ";                                                                             \
     }
-    CONFIG_COLUMNS(PRINT)
+    RECORD_COLUMNS(PRINT)
 #undef PRINT
     str_addz(out, *before == ' ' ? " null" : "}");
 }

@@ -31,7 +31,7 @@ static const char *word_of(const struct key *k, size_t i)
     case VALUE_BOOL:
         return truths[i];
     case VALUE_MODULES:
-        return i < CONFIG_MODULES ? config_module_words[i] : i == CONFIG_MODULES ? all[0] : NULL;
+        return i < MODULES ? module_words[i] : i == MODULES ? all[0] : NULL;
     case VALUE_AUTO_INT:
     case VALUE_AUTO_BYTES:
         return i ? NULL : automatic[0];

@@ -83,7 +83,6 @@ static char *copy(const char *text, int *code, struct err *e)
 static int checkpoint_notes(struct adapter_notes *n, double *dropout, const char *path,
                             struct err *e)
 {
-    static const char *const train_on[] = { "responses", "last_response", "everything" };
     struct checkpoint_head h;
     struct config c;
     int code = checkpoint_read_head(&h, path, e);
@@ -91,7 +90,7 @@ static int checkpoint_notes(struct adapter_notes *n, double *dropout, const char
     code = config_parse(&c, h.config.p ? h.config.p : "", h.config.n, path, NULL, 0, e);
     if (!code) {
         n->template = copy(c.data.template, &code, e);
-        n->train_on = copy(train_on[c.data.train_on], &code, e);
+        n->train_on = copy(train_on_name(c.data.train_on), &code, e);
         n->base_path = copy(c.model.path, &code, e);
         n->base_sha256 = copy(h.base_sha256.p, &code, e);
         n->data_sha256 = copy(h.data_sha256.p, &code, e);

@@ -278,16 +278,12 @@ static bool is_skippable(const struct build *b, const struct slot *s)
 
 static void count_record(struct data_counts *c, const struct split_record *r)
 {
-    c->records++;
-    c->chosen += r->chosen;
-    c->targets_lost += r->targets_lost;
-    c->overlong += r->lost;
-    c->truncated += r->truncated;
-    c->split += r->split;
-    c->without_targets += r->without_targets;
-    c->duplicates += r->copied;
-    c->removed += r->removed;
-    if (c->longest < r->length) c->longest = r->length;
+#define SUM(of, n)                                                      of += (n);
+#define LARGEST(of, n)                                                  of = of < (n) ? (n) : of;
+#define COUNT(field, number, total, of_record, run, shown, label, note) total(c->field, of_record)
+#include "src/data/counts.def"
+#undef SUM
+#undef LARGEST
 }
 
 static void note_spelling(struct build *b, const struct slot *s, const char *path)

@@ -6,6 +6,7 @@
 
 #include "src/base/file.h"
 #include "src/base/hash.h"
+#include "src/data/counts.h"
 #include "src/data/fit.h"
 #include "src/data/origins.h"
 #include "src/data/records.h"
@@ -18,12 +19,6 @@ struct data_source {
     double weight;                   /* times per epoch, above 0; of no effect on validation */
 };
 
-/* Where the examples are kept: in memory, or in a prepared file (prepared.h) that is mapped. */
-enum prepare {
-    PREPARE_AUTO,   /* in a file when there is one already, or the sources are large */
-    PREPARE_ALWAYS, /* in a file, which is made if it is missing */
-    PREPARE_NEVER,
-};
 enum { PREPARE_ABOVE_BYTES = 64 << 20 }; /* what PREPARE_AUTO calls large: all sources together */
 
 struct data_options {
@@ -49,22 +44,6 @@ struct data_options {
 /* The number of the rule by which a fraction is kept aside; rule 1 was lorac 0.1's, in which each
  * record fell by its own hash. */
 enum { SPLIT_RULE = 2 };
-
-struct data_counts {
-    size_t records;         /* read, the malformed ones included */
-    size_t bad;             /* malformed and skipped */
-    size_t faults[FAULTS];  /* the same by kind */
-    size_t chosen;          /* preference data, of which the chosen answer is read */
-    size_t overlong;        /* examples (of split chats: exchanges) dropped for their length */
-    size_t truncated;       /* records cut */
-    size_t split;           /* records cut into several examples */
-    size_t targets_lost;    /* in what was dropped for its length or cut away */
-    size_t without_targets; /* records that gave no target */
-    size_t duplicates;      /* examples whose tokens and targets another one before has */
-    size_t removed;         /* of them, those left out: all with deduplicate, else none */
-    size_t longest;         /* tokens of the longest record, before max_length */
-    size_t tokens, targets; /* of the examples kept, each once */
-};
 
 struct dataset {
     struct examples train, validation; /* source by source, in the order of the records */

@@ -9,12 +9,6 @@
 
 /* ---- what is left, and what to say about it ------------------------------------------------- */
 
-static const char *train_on_name(enum train_on t)
-{
-    static const char *const names[] = { "responses", "last_response", "everything" };
-    return names[t];
-}
-
 /* No example of a side is left: say what became of its records, and which setting to change. */
 static int nothing_left(const struct build *b, const struct build_side *side,
                         const struct data_counts *c)
@@ -142,9 +136,7 @@ static int check_sides(const struct build *b)
     if (code) return code;
     if (by_fraction && train + validation == 0) {
         struct data_counts sum = t->counts;
-        sum.records += v->counts.records, sum.overlong += v->counts.overlong;
-        sum.without_targets += v->counts.without_targets;
-        if (sum.longest < v->counts.longest) sum.longest = v->counts.longest;
+        counts_add(&sum, &v->counts);
         return nothing_left(b, t, &sum);
     }
     if (by_fraction && (train == 0 || validation == 0)) return fraction_leaves_none(b);
@@ -153,52 +145,30 @@ static int check_sides(const struct build *b)
     return 0;
 }
 
-static void note_side(struct str *notes, const struct build *b, const struct build_side *side)
+static void note_malformed(struct str *notes, const struct build_side *side)
 {
     const struct data_counts *c = &side->counts;
-    const char *name = side->name;
+    if (!c->bad) return;
+    str_addf(notes, "%s: %zu of %zu records malformed and skipped (", side->name, c->bad,
+             c->records);
+    add_faults(notes, c);
+    str_addf(notes, "), the first: %s\n", side->first_bad.msg);
+}
+
+static void note_counts(struct str *notes, const struct build *b, const struct build_side *side)
+{
+    const struct data_counts *c = &side->counts;
+    const char *train_on = train_on_name(b->o->render.train_on);
     size_t max = b->o->max_length;
-    if (c->bad) {
-        str_addf(notes, "%s: %zu of %zu records malformed and skipped (", name, c->bad, c->records);
-        add_faults(notes, c);
-        str_addf(notes, "), the first: %s\n", side->first_bad.msg);
+#define NOTHING
+#define SAY(format, ...) str_addf(notes, "%s: " format "\n", side->name, __VA_ARGS__);
+#define COUNT(field, number, total, of_record, run, shown, label, note)                            \
+    if (c->field) {                                                                                \
+        note                                                                                       \
     }
-    if (c->chosen) {
-        str_addf(notes,
-                 "%s: %zu records are preference data: trained on what was chosen, the rejected "
-                 "answers are left out\n",
-                 name, c->chosen);
-    }
-    if (c->overlong) {
-        str_addf(notes,
-                 "%s: %zu longer than data.max_length = %zu tokens dropped (the longest "
-                 "record has %zu)\n",
-                 name, c->overlong, max, c->longest);
-    }
-    if (c->truncated) {
-        str_addf(notes,
-                 "%s: %zu records cut to data.max_length = %zu tokens (the longest has "
-                 "%zu)\n",
-                 name, c->truncated, max, c->longest);
-    }
-    if (c->split) {
-        str_addf(notes,
-                 "%s: %zu records split into pieces of at most data.max_length = %zu "
-                 "tokens (the longest has %zu)\n",
-                 name, c->split, max, c->longest);
-    }
-    if (c->targets_lost) {
-        str_addf(notes, "%s: %zu targets are in what was dropped or cut away\n", name,
-                 c->targets_lost);
-    }
-    if (c->without_targets) {
-        str_addf(notes, "%s: %zu records without a target dropped (data.train_on: %s)\n", name,
-                 c->without_targets, train_on_name(b->o->render.train_on));
-    }
-    if (c->duplicates) {
-        str_addf(notes, "%s: %zu examples are exact copies of others%s\n", name, c->duplicates,
-                 c->removed ? ", and left out" : "");
-    }
+#include "src/data/counts.def"
+#undef NOTHING
+#undef SAY
 }
 
 /* A source of a mixture that gives nothing is no error as long as others do. */
@@ -256,7 +226,10 @@ static int finish(struct str *notes, struct build *b)
 {
     int code = check_sides(b);
     if (code) return code;
-    for (int s = TRAIN; s < SIDES; s++) note_side(notes, b, &b->side[s]);
+    for (int s = TRAIN; s < SIDES; s++) {
+        note_malformed(notes, &b->side[s]);
+        note_counts(notes, b, &b->side[s]);
+    }
     note_remarks(notes, b);
     note_empty_sources(notes, b);
     note_split(notes, b);

@@ -15,10 +15,9 @@
 #ifndef LORAC_DATA_FIT_H
 #define LORAC_DATA_FIT_H
 
+#include "src/base/wordlists.h"
 #include "src/data/examples.h"
 #include "src/data/template.h"
-
-enum overlong { OVERLONG_DROP, OVERLONG_TRUNCATE, OVERLONG_SPLIT, OVERLONG_ERROR };
 
 struct fit_options {
     const struct template *template;

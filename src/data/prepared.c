@@ -15,23 +15,6 @@ static const char format_name[] = "lorac-data", suffix[] = ".h5";
 /* `at` is read straight into memory. */
 _Static_assert(sizeof(size_t) == sizeof(int64_t), "a 64-bit machine");
 
-static const struct {
-    const char *name;
-    size_t offset;
-} counts[] = {
-#define COUNT(field)                                                                               \
-    {                                                                                              \
-#field, offsetof(struct data_counts, field)                                                \
-    }
-    COUNT(records),         COUNT(bad),    COUNT(chosen),       COUNT(overlong),
-    COUNT(truncated),       COUNT(split),  COUNT(duplicates),   COUNT(removed),
-    COUNT(longest),         COUNT(tokens), COUNT(targets_lost), COUNT(targets),
-    COUNT(without_targets),
-#undef COUNT
-};
-enum { COUNTS = sizeof counts / sizeof *counts };
-_Static_assert((COUNTS + FAULTS) * sizeof(size_t) == sizeof(struct data_counts), "all are here");
-
 /* ---- the key -------------------------------------------------------------------------------- */
 
 /* One line a setting, so that no two settings run into each other. Texts are quoted by length. */
@@ -154,10 +137,9 @@ static int write_side(struct h5_writer *w, struct build_side *s, struct err *e)
                       &faults, e);
     }
     for (size_t i = 0; !code && i < COUNTS; i++) {
-        size_t v;
-        memcpy(&v, (const char *)&s->counts + counts[i].offset, sizeof v);
-        snprintf(name, sizeof name, "%s/counts/%s", s->name, counts[i].name);
-        code = h5_put_i64(w, name, (int64_t)v, e);
+        const struct count_row *row = counts_in_file[i];
+        snprintf(name, sizeof name, "%s/counts/%s", s->name, row->field);
+        code = h5_put_i64(w, name, (int64_t)count_of(&s->counts, row), e);
     }
     return code;
 }
@@ -219,15 +201,14 @@ static bool in_order(const size_t *at, size_t n, size_t tokens)
 static int read_counts(struct data_counts *c, const struct h5_reader *r, const char *side,
                        struct err *e)
 {
+    char name[64];
     int code = 0;
     for (size_t i = 0; !code && i < COUNTS; i++) {
-        char name[64];
         int64_t v;
-        snprintf(name, sizeof name, "%s/counts/%s", side, counts[i].name);
+        snprintf(name, sizeof name, "%s/counts/%s", side, counts_in_file[i]->field);
         code = h5_get_i64(&v, r, name, e);
-        if (!code) memcpy((char *)c + counts[i].offset, &v, sizeof v);
+        if (!code) *count_field(c, counts_in_file[i]) = (size_t)v;
     }
-    char name[64];
     uint64_t faults = FAULTS;
     if (code) return code;
     return h5_get(c->faults, r, name_of(name, side, "counts/faults"), H5_TYPE_I64, 1, &faults, e);

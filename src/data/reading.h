@@ -26,9 +26,9 @@ struct reading {
 };
 
 /* is_NAME(): whether the value has the format's keys. read_NAME(): the conversation of a value. */
-#define DATA_FORMAT_READER(upper, lower, keys)                                                     \
-    bool is_##lower(const json_t *v);                                                              \
-    int read_##lower(const struct reading *r, const json_t *v);
+#define DATA_FORMAT_READER(id, name, number, keys)                                                 \
+    bool is_##name(const json_t *v);                                                               \
+    int read_##name(const struct reading *r, const json_t *v);
 DATA_FORMATS(DATA_FORMAT_READER)
 
 /* "where: field: " and the message. */

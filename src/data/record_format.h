@@ -1,5 +1,5 @@
 /* The formats of records, and what a user may say of a file's: its format, its columns. A format is
- * one row of DATA_FORMATS below, and is_NAME() and read_NAME() in one of shape_*.c.
+ * one row of DATA_FORMATS (src/base/wordlists.h), and is_NAME() and read_NAME() in one of shape_*.c.
  * datasets/README.md shows a record of each.
  *
  *   alpaca             a prompt and an answer, optional input, choices, system text, reasoning and
@@ -22,41 +22,13 @@
 #ifndef LORAC_DATA_RECORD_FORMAT_H
 #define LORAC_DATA_RECORD_FORMAT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
-/* The formats, in the order in which auto tries them: name, and the keys by which it is known. */
-#define DATA_FORMATS(F)                                                                            \
-    F(TOKENS, tokens, "input_ids")                                                                 \
-    F(SEGMENTS, segments, "segments")                                                              \
-    F(OASST_THREADS, oasst_threads, "thread")                                                      \
-    F(OASST, oasst, "prompt: {role, text, replies}")                                               \
-    F(SHAREGPT, sharegpt, "conversations")                                                         \
-    F(MESSAGES, messages, "messages")                                                              \
-    F(ALPACA, alpaca, "instruction, output")                                                       \
-    F(PROMPT_COMPLETION, prompt_completion, "prompt, completion")                                  \
-    F(TEXT, text, "text")
-
-#define DATA_FORMAT_ENUM(upper, lower, keys) FORMAT_##upper,
-enum data_format { FORMAT_AUTO, DATA_FORMATS(DATA_FORMAT_ENUM) FORMATS };
-
-/* "alpaca", "messages", ...; false when the name is unknown. */
-bool data_format_named(enum data_format *out, const char *name);
-const char *data_format_name(enum data_format f);
-/* The names, separated by spaces, for messages. */
-const char *data_format_names(void);
+#include "src/base/wordlists.h"
 
 /* Columns under names of the user's own, as data.columns gives them; NULL: not given. Where prompt
  * and completion are given, they and the others that are given are the only ones that are read;
  * `messages` names the list of messages, `text` the text. */
-#define RECORD_COLUMNS(C)                                                                          \
-    C(prompt)                                                                                      \
-    C(completion)                                                                                  \
-    C(input)                                                                                       \
-    C(system)                                                                                      \
-    C(choices)                                                                                     \
-    C(messages)                                                                                    \
-    C(text)
 struct record_columns {
 #define RECORD_COLUMN(name) const char *name;
     RECORD_COLUMNS(RECORD_COLUMN)

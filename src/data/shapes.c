@@ -3,20 +3,26 @@
 #include "src/data/hint.h"
 #include "src/data/reading.h"
 
-struct format {
+static const struct format {
     const char *keys; /* for messages: what the value must have */
     bool (*is)(const json_t *v);
     int (*read)(const struct reading *r, const json_t *v);
+} formats[FORMATS] = {
+#define ROW(id, name, number, keys) [FORMAT_##id] = { keys, is_##name, read_##name },
+    DATA_FORMATS(ROW)
 };
 
-#define ROW(upper, lower, keys) [FORMAT_##upper] = { keys, is_##lower, read_##lower },
-static const struct format formats[FORMATS] = { DATA_FORMATS(ROW) }; /* FORMAT_AUTO has none */
+/* The order in which they are tried. */
+static const enum data_format tried[] = {
+#define TRIED(id, name, number, keys) FORMAT_##id,
+    DATA_FORMATS(TRIED)
+};
+enum { FORMATS_TRIED = sizeof tried / sizeof *tried };
 
 enum data_format shape_detect(const json_t *v)
 {
-    for (size_t i = FORMAT_AUTO + 1; i < FORMATS; i++) {
-        if (formats[i].is(v)) return (enum data_format)i;
-    }
+    for (size_t i = 0; i < FORMATS_TRIED; i++)
+        if (formats[tried[i]].is(v)) return tried[i];
     return FORMAT_AUTO;
 }
 
@@ -37,9 +43,9 @@ int shape_unknown(const json_t *v, const char *where, struct err *e)
     str_addz(&s, n == 0 ? "none" : n > SHOWN ? ", ..." : "");
     hint_columns(&s, v);
     str_addz(&s, "; wanted those of");
-    for (size_t i = FORMAT_AUTO + 1; i < FORMATS; i++) {
-        str_addf(&s, "%s %s (%s)", i > FORMAT_AUTO + 1 ? "," : "",
-                 data_format_name((enum data_format)i), formats[i].keys);
+    for (size_t i = 0; i < FORMATS_TRIED; i++) {
+        str_addf(&s, "%s %s (%s)", i ? "," : "", data_format_name(tried[i]),
+                 formats[tried[i]].keys);
     }
     int code = str_error(&s, e);
     if (!code) {

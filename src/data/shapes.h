@@ -8,6 +8,7 @@
 #define LORAC_DATA_SHAPES_H
 
 #include "src/base/json.h"
+#include "src/base/wordlists.h"
 #include "src/data/conversation.h"
 #include "src/data/record_format.h"
 

@@ -22,11 +22,10 @@
 #define LORAC_DATA_TEMPLATE_H
 
 #include "src/base/hash.h"
+#include "src/base/wordlists.h"
 #include "src/data/conversation.h"
 #include "src/data/template_row.h"
 #include "src/tokenizer/tokenizer.h"
-
-enum train_on { TRAIN_ON_RESPONSES, TRAIN_ON_LAST_RESPONSE, TRAIN_ON_EVERYTHING };
 
 /* The template that writes what the model's own chat template writes, as transformers has it write:
  * a row of the table, or one like it with what is the model's own (freed with template_free()). NULL

@@ -9,6 +9,7 @@
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/base/utf8.h"
+#include "src/base/wordlists.h"
 #include "src/formats/foreign.h"
 #include "src/formats/peft_match.h"
 
@@ -458,11 +459,12 @@ static void add_patterns(struct str *s, const char *key, const struct peft_patte
 
 static int add_targets(struct str *s, const struct peft_config *c, struct err *e)
 {
-    size_t n = c->all_linear ? PEFT_LINEAR : c->n_targets;
+    size_t n = c->all_linear ? MODULES : c->n_targets;
     CHECK(n > 0);
     const char **names = mem_alloc(n, sizeof *names, e);
     if (!names) return e->code;
-    for (size_t i = 0; i < n; i++) names[i] = c->all_linear ? peft_linear[i] : c->target_modules[i];
+    for (size_t i = 0; i < n; i++)
+        names[i] = c->all_linear ? module_words[i] : c->target_modules[i];
     qsort(names, n, sizeof *names, by_text);
     str_addz(s, "  \"target_modules\": [");
     for (size_t i = 0; i < n; i++) {

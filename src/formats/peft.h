@@ -45,10 +45,6 @@ struct peft_config {
     size_t n_rank, n_alpha;
 };
 
-/* What "all-linear" means for Llama, sorted. */
-enum { PEFT_LINEAR = 7 };
-extern const char *const peft_linear[PEFT_LINEAR];
-
 enum peft_part { PEFT_A, PEFT_B }; /* lora_A (r, in) and lora_B (out, r) */
 
 /* What a tensor of the file is, by its name. */

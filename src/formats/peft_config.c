@@ -9,6 +9,7 @@
 
 #include "src/base/json.h"
 #include "src/base/mem.h"
+#include "src/base/wordlists.h"
 #include "src/formats/foreign.h"
 #include "src/formats/peft_match.h"
 
@@ -21,9 +22,6 @@ enum {
 };
 
 static const char config_name[] = "adapter_config.json";
-
-const char *const peft_linear[PEFT_LINEAR] = { "down_proj", "gate_proj", "k_proj", "o_proj",
-                                               "q_proj",    "up_proj",   "v_proj" };
 
 /* What PEFT takes for Llama when target_modules is absent. */
 static const char *const llama_default[] = { "q_proj", "v_proj" };
@@ -522,7 +520,7 @@ int peft_targets(bool *is, const struct peft_config *c, const char *module, stru
     if (c->target_regex.key)
         return peft_pattern_match(is, NULL, &c->target_regex, module, c->path, e);
     if (c->all_linear) {
-        *is = any_ends(module, peft_linear, PEFT_LINEAR);
+        *is = any_ends(module, module_words, MODULES);
         return 0;
     }
     *is = any_ends(module, c->target_modules, c->n_targets);

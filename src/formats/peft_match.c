@@ -8,6 +8,7 @@
 #include <pcre2.h>
 
 #include "src/base/mem.h"
+#include "src/base/wordlists.h"
 
 enum {
     /* Bytes of a regular expression; unsloth's for all modules have 500. */

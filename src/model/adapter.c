@@ -303,13 +303,11 @@ int adapter_targets(unsigned *targets, const char *const *names, size_t n, struc
             *targets |= (1u << MODULES) - 1;
             continue;
         }
-        int m = 0;
-        while (m < MODULES && strcmp(names[i], module_table[m].name) != 0) m++;
-        if (m == MODULES) {
+        int m = word_index(module_words, names[i]);
+        if (m < 0) {
             return err_usage(e,
                              "adapter.target_modules: %s is not a linear layer of a Llama; wanted "
-                             "all-linear or some of q_proj, k_proj, v_proj, o_proj, gate_proj, "
-                             "up_proj, down_proj",
+                             "all-linear or some of " MODULE_WORDS(NAME_TEXT, ", "),
                              err_quotez(names[i]));
         }
         *targets |= 1u << m;

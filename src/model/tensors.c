@@ -33,9 +33,24 @@ static void size_of_row(size_t *rows_out, size_t *cols_out, size_t row, const st
 /* ---- modules -------------------------------------------------------------------------------- */
 
 const struct module_info module_table[MODULES] = {
-#define MODULE(id, part, name, gguf, rows, cols, order) [id] = { name, part name, gguf },
+#define MODULE(id, part, name, gguf, rows, cols, order) [id] = { #name, part #name, gguf },
 #include "src/model/tensors.def"
 };
+
+/* Each module has one row, under the name that src/base/wordlists.h gives it. */
+enum {
+#define MODULE_NUMBER(id, name) NUMBER_OF_##name = id,
+    MODULE_WORDS(MODULE_NUMBER, )
+};
+enum {
+    MODULE_ROWS = 0
+#define MODULE(id, part, name, gguf, rows, cols, order) +1
+#include "src/model/tensors.def"
+};
+#define MODULE(id, part, name, gguf, rows, cols, order)                                            \
+    _Static_assert((int)id == (int)NUMBER_OF_##name, "another module's name");
+#include "src/model/tensors.def"
+_Static_assert(MODULE_ROWS == (int)MODULES, "a row for each module");
 
 static int module_of(const struct tensor_row *r)
 {

@@ -4,15 +4,10 @@
 #ifndef LORAC_MODEL_TENSORS_H
 #define LORAC_MODEL_TENSORS_H
 
+#include "src/base/wordlists.h"
 #include "src/model/shape.h"
 
-/* The linear layers of a block, in the order in which adapters store and report them. */
-enum module {
-#define MODULE(id, part, name, gguf, rows, cols, order) id,
-#include "src/model/tensors.def"
-    MODULES
-};
-
+/* Of enum module, the linear layers of a block. */
 struct module_info {
     const char *name; /* q_proj */
     const char *path; /* self_attn.q_proj: within model.layers.N. */

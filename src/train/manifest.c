@@ -364,21 +364,10 @@ static void put_inputs(struct object *x, const struct inputs *in)
 static void put_counts(struct object *x, const char *key, const struct data_counts *c,
                        size_t examples)
 {
-    const struct {
-        const char *key;
-        size_t n;
-    } rows[] = {
-        { "records", c->records },        { "examples", examples },
-        { "tokens", c->tokens },          { "targets", c->targets },
-        { "malformed", c->bad },          { "overlong", c->overlong },
-        { "truncated", c->truncated },    { "split", c->split },
-        { "duplicates", c->duplicates },  { "without_targets", c->without_targets },
-        { "longest_tokens", c->longest }, { "chosen", c->chosen },
-        { "removed", c->removed },        { "targets_lost", c->targets_lost },
-    };
     struct object counts = object_new();
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        put_count(&counts, rows[i].key, rows[i].n);
+    put_count(&counts, "examples", examples);
+    for (size_t i = 0; i < COUNTS; i++)
+        put_count(&counts, counts_table[i].run, count_of(c, &counts_table[i]));
     x->failed |= counts.failed;
     put(x, key, counts.o);
 }

@@ -10,7 +10,8 @@
  *   base_sha256                one digest for the weights: see base_digest() in publish.h
  *   data_sha256                of the bytes of all data files, train then validation
  *   config, config_sha256      the resolved configuration (config.yaml), its digest
- *   training, validation       counts: records, examples, tokens, targets, and what was dropped and why
+ *   training, validation       counts: examples, and the rows of src/data/counts.def: records, tokens,
+ *                              targets, what was dropped and why
  *   adapter_parameters, step, total_steps, best_step, best_eval_loss
  *   memory_planned_bytes, memory_peak_bytes    what it may take at most; what this process took so far
  *   sessions                   [{started_utc, ended_utc, host, threads, ranks, isa, gemm, from_step,

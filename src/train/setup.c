@@ -130,19 +130,11 @@ static size_t choose_max_length(const struct config *c, const struct llama *m)
     return m->shape.context < USUAL ? m->shape.context : USUAL;
 }
 
-static enum data_format format_of(enum config_format f)
-{
-    enum data_format format = FORMAT_AUTO;
-    CHECK(f == CONFIG_FORMAT_AUTO || data_format_named(&format, config_format_name(f)));
-    return format;
-}
-
 struct records_options setup_records(const struct config *c, const struct config_source *source)
 {
-    return (struct records_options){
-        .format = format_of(source->has_format ? source->format : c->data.format),
+    return (struct records_options){ .format = source->has_format ? source->format : c->data.format,
 #define COLUMN(name) .columns.name = c->data.columns.name,
-        RECORD_COLUMNS(COLUMN)
+                                     RECORD_COLUMNS(COLUMN)
 #undef COLUMN
     };
 }
@@ -187,7 +179,7 @@ static bool all_tokens(const struct config *c)
     for (size_t k = 0; k < 2; k++)
         for (size_t i = 0; i < both[k]->n; i++) {
             const struct config_source *s = &both[k]->at[i];
-            if ((s->has_format ? s->format : c->data.format) != CONFIG_FORMAT_TOKENS) return false;
+            if ((s->has_format ? s->format : c->data.format) != FORMAT_TOKENS) return false;
         }
     return true;
 }
@@ -235,17 +227,17 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
             .validation = validation,
             .n_validation = c->data.validation.files.n,
             .validation_frac = c->data.validation.fraction,
-            .render = { .train_on = (enum train_on)c->data.train_on,
+            .render = { .train_on = c->data.train_on,
                         .train_on_eos = c->data.train_on_eos,
                         .parse_special = c->data.parse_special },
             .max_length = s->max_length,
-            .overlong = (enum overlong)c->data.overlong,
+            .overlong = c->data.overlong,
             .skip_errors = c->data.on_error == CONFIG_ON_ERROR_SKIP,
             .max_skipped_frac = c->data.max_skipped_frac,
             .deduplicate = c->data.deduplicate,
             .seed = (uint64_t)config_split_seed(c),
             .vocab_size = s->model.shape.V,
-            .prepare = (enum prepare)c->data.prepare,
+            .prepare = c->data.prepare,
             .cache_dir = c->data.cache_dir,
             .progress = show_records,
             .context = &progress,
@@ -272,11 +264,6 @@ void notes_add_json(struct str *out, const struct str *notes)
     }
     str_addc(out, ']');
 }
-
-/* The words of the configuration and of the data floor are the same, in the same order. */
-_Static_assert((int)CONFIG_TRAIN_ON_EVERYTHING == (int)TRAIN_ON_EVERYTHING, "train_on");
-_Static_assert((int)CONFIG_OVERLONG_ERROR == (int)OVERLONG_ERROR, "overlong");
-_Static_assert((int)CONFIG_PREPARE_NEVER == (int)PREPARE_NEVER, "prepare");
 
 static int open_all(struct setup *s, const struct config *c,
                     int (*open_model)(struct llama *, const char *, struct err *), struct err *e)
