@@ -11,6 +11,7 @@
 #include "src/base/file.h"
 #include "src/base/rng.h"
 #include "src/base/utf8.h"
+#include "src/config/config.h"
 #include "src/config/keys.h"
 #include "src/config/scalar.h"
 #include "src/config/value.h"

@@ -10,6 +10,7 @@
 #include "src/data/dataset_open.h"
 #include "src/data/pass.h"
 #include "src/data/prepared.h"
+#include "src/formats/h5.h"
 #include "tests/seal.h"
 
 static const struct tokenizer *bytes(void)
@@ -92,6 +93,41 @@ static void assert_same_data(const struct dataset *a, const struct dataset *b)
         assert_int_equal(a->shares[i].n, b->shares[i].n);
         assert_true(a->shares[i].weight == b->shares[i].weight);
     }
+}
+
+/* What is in a file, and in which order its counts are written, is written down here: rows that are
+ * added to or moved in the lists of src/data must not change it. */
+static void names_and_their_order_in_the_file(void **state)
+{
+    (void)state;
+    static const char *const counts[] = { "records",        "bad",    "chosen",       "overlong",
+                                          "truncated",      "split",  "duplicates",   "removed",
+                                          "longest",        "tokens", "targets_lost", "targets",
+                                          "without_targets" };
+    struct data_source s[2];
+    struct data_options o = options_of(s);
+    struct dataset d;
+    struct h5_reader r;
+    struct err e;
+    size_t n;
+    o.prepare = PREPARE_ALWAYS;
+    open_ok(&d, &o, NULL);
+    assert_ok(h5_open(&r, d.prepared, &e), &e);
+    assert_ok(h5_length(&n, &r, "train/ids", H5_TYPE_I32, &e), &e);
+    assert_int_equal(n, examples_tokens(&d.train));
+    assert_ok(h5_length(&n, &r, "train/target", H5_TYPE_U8, &e), &e);
+    assert_int_equal(n, examples_tokens(&d.train));
+    assert_int_equal(COUNTS, sizeof counts / sizeof *counts);
+    for (size_t i = 0; i < COUNTS; i++) {
+        char name[64];
+        int64_t v;
+        snprintf(name, sizeof name, "train/counts/%s", counts[i]);
+        assert_string_equal(counts_in_file[i]->field, counts[i]);
+        assert_ok(h5_get_i64(&v, &r, name, &e), &e);
+        assert_int_equal(v, count_of(&d.train_counts, counts_in_file[i]));
+    }
+    h5_close(&r);
+    dataset_close(&d);
 }
 
 /* On any number of threads, with and without copies. */
@@ -454,6 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_little_memory),
         cmocka_unit_test(same_as_in_memory),
+        cmocka_unit_test(names_and_their_order_in_the_file),
         cmocka_unit_test(found_again),
         cmocka_unit_test(never_mistaken),
         cmocka_unit_test(foreign_ids),

@@ -1,7 +1,7 @@
 /* Words that users write and that more than one floor knows, each list once. From a list come an
  * enumeration, the names of its values, what a key of the configuration accepts
  * (src/config/keys.def), what an option of a command accepts, and what messages name. Lists that
- * the configuration alone knows are in src/config/config.h.
+ * the configuration alone knows are in src/config/settings.h.
  *
  *   NAME_WORDS(W, THEN)   W(id, word) for each word, in the order in which messages name them; THEN
  *                         stands between two of them: nothing, or a separator such as ", " */
@@ -25,8 +25,8 @@
     W(OVERLONG_SPLIT, "split") THEN                                                                \
     W(OVERLONG_ERROR, "error")
 
-/* data.prepare: whether the examples are kept in a prepared file (src/data/prepared.h) instead of in
- * memory. auto: in a file when there is one already, or the sources are large; true: in a file,
+/* data.prepare: whether the examples are kept in a prepared file (src/data/prepared.h) instead of
+ * in memory. auto: in a file when there is one already, or the sources are large; true: in a file,
  * which is made if it is missing. */
 #define PREPARE_WORDS(W, THEN)                                                                     \
     W(PREPARE_AUTO, "auto") THEN                                                                   \

@@ -2,7 +2,9 @@
 #ifndef LORAC_CONFIG_KEYS_H
 #define LORAC_CONFIG_KEYS_H
 
-#include "src/config/config.h"
+#include "src/base/err.h"
+#include "src/base/str.h"
+#include "src/config/settings.h"
 
 /* How a value is written, and what it is stored as: value.c has a reader and a printer for each. */
 // clang-format off

@@ -1,4 +1,5 @@
 /* The key reference, generated from the key table, so that it cannot be out of date. */
+#include "src/config/config.h"
 #include "src/config/keys.h"
 #include "src/config/value.h"
 

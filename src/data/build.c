@@ -68,10 +68,8 @@ static int digest_slot(struct slot *s)
         s->digests_cap = x->n;
     }
     int code = 0;
-    for (size_t i = 0; !code && i < x->n; i++) {
-        size_t at = x->at[i], n = x->at[i + 1] - at;
-        code = digest_of_example(&s->digests[i], x->ids + at, x->target + at, n, &s->e);
-    }
+    for (size_t i = 0; !code && i < x->n; i++)
+        code = digest_of_example(&s->digests[i], x, i, &s->e);
     return code;
 }
 
@@ -341,7 +339,7 @@ static int read_records(struct build *b, struct records *r, const struct data_so
             code = take_slot(b, &b->slots[i], side, source->path);
             if (!b->slots[i].code) remarks_take(remarks, &b->slots[i].remarks);
             struct examples *x = &b->slots[i].examples;
-            if (x->ids_cap > SLOT_TOKENS_KEPT) examples_free(x);
+            if (x->tokens_cap > SLOT_TOKENS_KEPT) examples_free(x);
         }
         records_release(r);
         b->records += n;
@@ -392,7 +390,7 @@ static int begin_sides(struct whole *w, struct build *b)
     struct build_side *t = &b->side[TRAIN];
     *w = (struct whole){ .examples = t->examples, .spool = t->spool, .ends = t->origins.ends };
     t->examples = (struct examples){ 0 };
-    t->spool = (struct spool){ .ids.fd = -1, .target.fd = -1 };
+    t->spool = spool_none();
     digests_free(&t->seen);
     mem_free(t->origins.line);
     t->origins.line = NULL;
@@ -454,7 +452,7 @@ static int sort_slots(struct build *b, size_t from, size_t to, size_t first)
         if (code) break;
         count_record(&side->counts, r);
         code = keep(b, side, s, 0, s->examples.n);
-        if (s->examples.ids_cap > SLOT_TOKENS_KEPT) examples_free(&s->examples);
+        if (s->examples.tokens_cap > SLOT_TOKENS_KEPT) examples_free(&s->examples);
     }
     return code;
 }
@@ -520,7 +518,7 @@ int build_begin(struct build *b, const struct data_options *o, const struct toke
     b->spool_dir = spool_dir;
     for (int s = TRAIN; s < SIDES; s++) {
         b->side[s].name = s == TRAIN ? "train" : "validation";
-        b->side[s].spool = (struct spool){ .ids.fd = -1, .target.fd = -1 };
+        b->side[s].spool = spool_none();
     }
     int code = 0;
     for (int s = TRAIN; !code && spool_dir && s < SIDES; s++)

@@ -19,15 +19,16 @@ static struct digest take(const uint8_t full[SHA256_BYTES])
     return d;
 }
 
-int digest_of_example(struct digest *d, const int32_t *ids, const uint8_t *target, size_t n,
-                      struct err *e)
+int digest_of_example(struct digest *d, const struct examples *x, size_t i, struct err *e)
 {
+    size_t at = x->at[i], n = x->at[i + 1] - at;
     struct sha256 h;
     uint8_t full[SHA256_BYTES];
     int code = sha256_begin(&h, e);
     if (code) return code;
-    sha256_add(&h, ids, n * sizeof *ids);
-    sha256_add(&h, target, n);
+#define ADD(name, type, stored) sha256_add(&h, x->name + at, n * sizeof *x->name);
+    EXAMPLE_COLUMNS(ADD)
+#undef ADD
     sha256_end(&h, full);
     *d = take(full);
     return 0;

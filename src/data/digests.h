@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "src/base/err.h"
+#include "src/data/examples.h"
 
 /* 96 bits of a SHA-256: among a billion examples the chance of one wrong pair is 1 in 10^11. */
 struct digest {
@@ -12,9 +12,8 @@ struct digest {
     uint32_t low;
 };
 
-/* Of n ids with their flags. */
-int digest_of_example(struct digest *d, const int32_t *ids, const uint8_t *target, size_t n,
-                      struct err *e);
+/* Of all that example i says. */
+int digest_of_example(struct digest *d, const struct examples *x, size_t i, struct err *e);
 int digest_of_bytes(struct digest *d, const void *bytes, size_t n, struct err *e);
 
 /* Zero-initialised it is empty. */

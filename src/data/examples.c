@@ -79,9 +79,9 @@ int examples_join(struct examples *x, size_t first, struct err *e)
 /* Room for n more examples with `tokens` more tokens in all. */
 static int reserve(struct examples *x, size_t n, size_t tokens, struct err *e)
 {
-    size_t need_at, need_ids;
+    size_t need_at, need_tokens;
     CHECK(!x->mapped);
-    if (!mem_add(&need_at, x->n + 1, n) || !mem_add(&need_ids, examples_tokens(x), tokens)) {
+    if (!mem_add(&need_at, x->n + 1, n) || !mem_add(&need_tokens, examples_tokens(x), tokens)) {
         return err_set(e, "out of memory: %zu examples of %zu tokens", n, tokens);
     }
     if (need_at > x->at_cap) {
@@ -91,30 +91,30 @@ static int reserve(struct examples *x, size_t n, size_t tokens, struct err *e)
         x->at = at;
         x->at_cap = cap;
     }
-    if (need_ids > x->ids_cap) {
-        size_t cap = need_ids + need_ids / 2;
-        int32_t *ids = mem_resize(x->ids, cap, sizeof *ids, e);
-        if (!ids) return e->code;
-        x->ids = ids;
-        uint8_t *target = mem_resize(x->target, cap, 1, e);
-        if (!target) return e->code;
-        x->target = target;
-        x->ids_cap = cap;
+    if (need_tokens > x->tokens_cap) {
+        size_t cap = need_tokens + need_tokens / 2;
+#define RESIZE(name, type, stored)                                                                 \
+    type *name = mem_resize(x->name, cap, sizeof *name, e);                                        \
+    if (!name) return e->code;                                                                     \
+    x->name = name;
+        EXAMPLE_COLUMNS(RESIZE)
+#undef RESIZE
+        x->tokens_cap = cap;
     }
     x->at[0] = 0;
     return 0;
 }
 
-int examples_add(struct examples *x, const int32_t *ids, const uint8_t *target, size_t n,
-                 struct err *e)
+int examples_add(struct examples *x, EXAMPLE_COLUMNS(EXAMPLE_PARAMETER) size_t n, struct err *e)
 {
     int code = reserve(x, 1, n, e);
     if (!code && x->item) code = add_item(x, x->n + 1, e);
     if (code) return code;
     size_t at = x->at[x->n];
     if (n) {
-        memcpy(x->ids + at, ids, n * sizeof *ids);
-        memcpy(x->target + at, target, n);
+#define COPY(name, type, stored) memcpy(x->name + at, name, n * sizeof *name);
+        EXAMPLE_COLUMNS(COPY)
+#undef COPY
         x->target[at] = 0;
     }
     x->at[++x->n] = at + n;
@@ -132,8 +132,10 @@ int examples_append(struct examples *x, const struct examples *other, size_t fro
     if (code) return code;
     size_t end = x->at[x->n], shift = x->n - from;
     if (tokens) {
-        memcpy(x->ids + end, other->ids + begin, tokens * sizeof *x->ids);
-        memcpy(x->target + end, other->target + begin, tokens);
+#define COPY(name, type, stored)                                                                   \
+    memcpy(x->name + end, other->name + begin, tokens * sizeof *x->name);
+        EXAMPLE_COLUMNS(COPY)
+#undef COPY
     }
     for (size_t i = from; i < to; i++) x->at[++x->n] = end + (other->at[i + 1] - begin);
     return x->item ? append_items(x, other, from, to, shift, e) : 0;
@@ -147,14 +149,17 @@ void examples_clear(struct examples *x)
 void examples_release(const struct examples *x)
 {
     if (!x->mapped) return;
-    pages_release(x->ids, examples_tokens(x) * sizeof *x->ids);
-    pages_release(x->target, examples_tokens(x));
+#define RELEASE(name, type, stored) pages_release(x->name, examples_tokens(x) * sizeof *x->name);
+    EXAMPLE_COLUMNS(RELEASE)
+#undef RELEASE
 }
 
 void examples_free(struct examples *x)
 {
-    if (!x->mapped) mem_free(x->ids);
-    if (!x->mapped) mem_free(x->target);
+#define FREE(name, type, stored)                                                                   \
+    if (!x->mapped) mem_free(x->name);
+    EXAMPLE_COLUMNS(FREE)
+#undef FREE
     mem_free(x->at);
     mem_free(x->item);
     *x = (struct examples){ 0 };

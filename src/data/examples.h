@@ -1,4 +1,4 @@
-/* Examples in one flat store: token ids and target flags, back to back. */
+/* Examples in one flat store: the columns of their tokens, back to back. */
 #ifndef LORAC_DATA_EXAMPLES_H
 #define LORAC_DATA_EXAMPLES_H
 
@@ -6,24 +6,36 @@
 
 #include "src/base/err.h"
 
-/* Example i has the tokens ids[at[i] .. at[i+1]) and the flags target[...]. target[j] = 1: token j
- * is predicted from those before it (so target[at[i]] is never 1). Zero-initialised it is empty,
- * and `at` is then NULL.
+/* What is known of each token, a column each: name, type, and its type in a prepared file (enum
+ * h5_type). Whoever keeps, copies, spools, stores, maps or compares examples goes by this list.
+ *
+ *   ids     the token
+ *   target  1: it is predicted from those before it (so that of an example's first token is 0) */
+#define EXAMPLE_COLUMNS(C)                                                                         \
+    C(ids, int32_t, I32)                                                                           \
+    C(target, uint8_t, U8)
+
+/* The columns of one example as parameters of a function. */
+#define EXAMPLE_PARAMETER(name, type, stored) const type *name,
+
+/* Example i has the tokens ids[at[i] .. at[i+1]), and so in each column. Zero-initialised it is
+ * empty, and `at` is then NULL.
  *
  * Examples that are drawn together (the paths through a tree of messages) are one item: item k is
  * the examples item[k] .. item[k+1]-1. Where every example is an item of its own, as in all data
  * but trees, `item` is NULL. */
 struct examples {
-    int32_t *ids;
-    uint8_t *target;
+#define EXAMPLE_FIELD(name, type, stored) type *name;
+    EXAMPLE_COLUMNS(EXAMPLE_FIELD)
+#undef EXAMPLE_FIELD
     size_t *at; /* n + 1 */
     size_t n;
     size_t *item;   /* n_items + 1, or NULL */
     size_t n_items; /* when item is not NULL */
-    size_t ids_cap, at_cap, item_cap;
-    bool
-        mapped; /* ids and target lie in a file mapped read-only (prepared.h): nothing can be added,
-                    and whoever mapped it unmaps it */
+    size_t tokens_cap, at_cap, item_cap;
+    /* The columns lie in a file mapped read-only (prepared.h): nothing can be added, and whoever
+     * mapped it unmaps it. */
+    bool mapped;
 };
 
 static inline size_t examples_tokens(const struct examples *x)
@@ -44,10 +56,9 @@ static inline size_t examples_item(const struct examples *x, size_t k)
 /* The item that example i, below n, belongs to. */
 size_t examples_item_of(const struct examples *x, size_t i);
 
-/* Append an example with n tokens; the flag of its first is cleared. The arrays may not lie in x.
- */
-int examples_add(struct examples *x, const int32_t *ids, const uint8_t *target, size_t n,
-                 struct err *e);
+/* Append an example with n tokens; the target flag of its first is cleared. The columns may not lie
+ * in x. */
+int examples_add(struct examples *x, EXAMPLE_COLUMNS(EXAMPLE_PARAMETER) size_t n, struct err *e);
 /* The examples from `first` on, which begins an item, are one item. */
 int examples_join(struct examples *x, size_t first, struct err *e);
 /* Append the examples from .. to-1 of `other`, which may be x itself; whole items. */

@@ -112,13 +112,14 @@ static int write_side(struct h5_writer *w, struct build_side *s, struct err *e)
     struct spool *spool = &s->spool;
     uint64_t at, n = spool->n, ends = s->origins.n_sources, begins = n + 1;
     int64_t none = 0;
-    int code = h5_place(w, &at, name_of(name, s->name, "ids"), H5_TYPE_I32,
-                        spool->ids.n / sizeof(int32_t), e);
-    if (!code) code = copy(w, at, &spool->ids, e);
-    if (!code) {
-        code = h5_place(w, &at, name_of(name, s->name, "target"), H5_TYPE_U8, spool->target.n, e);
-    }
-    if (!code) code = copy(w, at, &spool->target, e);
+    int code = 0;
+#define PUT(column, type, stored)                                                                  \
+    if (!code)                                                                                     \
+        code = h5_place(w, &at, name_of(name, s->name, #column), H5_TYPE_##stored,                 \
+                        spool->column.n / sizeof(type), e);                                        \
+    if (!code) code = copy(w, at, &spool->column, e);
+    EXAMPLE_COLUMNS(PUT)
+#undef PUT
     const void *begin = spool->at ? (const void *)spool->at : &none;
     if (!code) code = h5_put(w, name_of(name, s->name, "at"), H5_TYPE_I64, begin, 1, &begins, e);
     if (!code) {
@@ -152,7 +153,7 @@ int prepared_write(const char *path, struct build *b, const char *key,
     uint64_t bytes = 1 << 20;
     for (int s = TRAIN; s < SIDES; s++) {
         const struct spool *spool = &b->side[s].spool;
-        bytes += spool->ids.n + spool->target.n + 3 * sizeof(int64_t) * spool->n;
+        bytes += spool_bytes(spool) + 3 * sizeof(int64_t) * spool->n;
     }
     hex_of(hex, sha256);
     int code = space_need(path, bytes, "the prepared data set takes",
@@ -253,7 +254,7 @@ static int read_side(struct examples *x, struct origins *o, struct data_counts *
                      struct err *e)
 {
     char name[64];
-    uint64_t ids, target;
+    uint64_t at;
     size_t n, tokens;
     int code = h5_length(&n, r, name_of(name, side, "at"), H5_TYPE_I64, e);
     if (!code && n == 0) code = wrong(r->path, "no examples", e);
@@ -264,15 +265,14 @@ static int read_side(struct examples *x, struct origins *o, struct data_counts *
     x->n = n - 1;
     code = h5_length(&tokens, r, name_of(name, side, "ids"), H5_TYPE_I32, e);
     if (!code && !in_order(x->at, x->n, tokens)) code = wrong(r->path, "examples out of order", e);
-    if (!code) code = h5_find(&ids, r, name, H5_TYPE_I32, tokens, e);
-    if (!code) code = h5_find(&target, r, name_of(name, side, "target"), H5_TYPE_U8, tokens, e);
+#define FIND(column, type, stored)                                                                 \
+    if (!code) code = h5_find(&at, r, name_of(name, side, #column), H5_TYPE_##stored, tokens, e);  \
+    if (!code) x->column = (type *)(uintptr_t)(m->data + at);
+    EXAMPLE_COLUMNS(FIND)
+#undef FIND
     if (!code) code = read_items(x, r, side, e);
     if (!code) code = read_origins(o, r, side, x->n, e);
-    if (!code) code = read_counts(c, r, side, e);
-    if (code) return code;
-    x->ids = (int32_t *)(uintptr_t)(m->data + ids);
-    x->target = (uint8_t *)(uintptr_t)(m->data + target);
-    return 0;
+    return code ? code : read_counts(c, r, side, e);
 }
 
 /* The pages are given back piece by piece: a data set may be larger than memory. */

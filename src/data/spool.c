@@ -2,11 +2,21 @@
 
 #include "src/base/mem.h"
 
+struct spool spool_none(void)
+{
+#define NONE(name, type, stored) .name.fd = -1,
+    return (struct spool){ EXAMPLE_COLUMNS(NONE) };
+#undef NONE
+}
+
 int spool_open(struct spool *s, const char *dir, struct err *e)
 {
-    *s = (struct spool){ .ids.fd = -1, .target.fd = -1 };
-    int code = scratch_open(&s->ids, dir, e);
-    if (!code) code = scratch_open(&s->target, dir, e);
+    int code = 0;
+    *s = spool_none();
+#define OPEN(name, type, stored)                                                                   \
+    if (!code) code = scratch_open(&s->name, dir, e);
+    EXAMPLE_COLUMNS(OPEN)
+#undef OPEN
     if (code) spool_close(s);
     return code;
 }
@@ -54,23 +64,28 @@ int spool_append(struct spool *s, const struct examples *x, size_t from, size_t 
     if (code) return code;
     size_t end = s->at[s->n];
     for (size_t i = from; i < to; i++) s->at[++s->n] = end + (x->at[i + 1] - begin);
-    code = scratch_add(&s->ids, x->ids + begin, tokens * sizeof *x->ids, e);
-    return code ? code : scratch_add(&s->target, x->target + begin, tokens, e);
+#define ADD(name, type, stored)                                                                    \
+    if (!code) code = scratch_add(&s->name, x->name + begin, tokens * sizeof *x->name, e);
+    EXAMPLE_COLUMNS(ADD)
+#undef ADD
+    return code;
 }
 
-/* The examples of the items from .. to-1, whose ids and flags begin at `ids` and `target`. */
+/* The examples of the items from .. to-1, whose columns begin at `read`. */
 static int add_examples(struct examples *out, const struct spool *s, size_t from, size_t to,
-                        const int32_t *ids, const uint8_t *target, struct err *e)
+                        const struct examples *read, struct err *e)
 {
+    size_t at = 0;
     struct examples view = { .at = s->at, .n = s->n, .item = s->item, .n_items = s->n_items };
     int code = 0;
     for (size_t k = examples_item_of(&view, from); !code && from < to; k++) {
         size_t first = out->n, end = examples_item(&view, k + 1);
         for (; !code && from < end; from++) {
             size_t n = s->at[from + 1] - s->at[from];
-            code = examples_add(out, ids, target, n, e);
-            ids += n;
-            target += n;
+#define COLUMN(name, type, stored) read->name + at,
+            code = examples_add(out, EXAMPLE_COLUMNS(COLUMN) n, e);
+#undef COLUMN
+            at += n;
         }
         if (!code) code = examples_join(out, first, e);
     }
@@ -82,22 +97,34 @@ int spool_read(struct examples *out, struct spool *s, size_t from, size_t to, st
     if (from == to) return 0;
     CHECK(from < to && to <= s->n);
     size_t begin = s->at[from], tokens = s->at[to] - begin;
-    int32_t *ids = mem_alloc(tokens, sizeof *ids, e);
-    uint8_t *target = ids ? mem_alloc(tokens, 1, e) : NULL;
-    int code = target ? 0 : e->code;
-    if (!code) code = scratch_read(ids, &s->ids, begin * sizeof *ids, tokens * sizeof *ids, e);
-    if (!code) code = scratch_read(target, &s->target, begin, tokens, e);
-    if (!code) code = add_examples(out, s, from, to, ids, target, e);
-    mem_free(ids);
-    mem_free(target);
+    struct examples read = { 0 };
+    int code = 0;
+#define READ(name, type, stored)                                                                   \
+    if (!code && !(read.name = mem_alloc(tokens, sizeof(type), e))) code = e->code;                \
+    if (!code)                                                                                     \
+        code = scratch_read(read.name, &s->name, begin * sizeof(type), tokens * sizeof(type), e);
+    EXAMPLE_COLUMNS(READ)
+#undef READ
+    if (!code) code = add_examples(out, s, from, to, &read, e);
+    examples_free(&read);
     return code;
+}
+
+uint64_t spool_bytes(const struct spool *s)
+{
+    uint64_t n = 0;
+#define BYTES(name, type, stored) n += s->name.n;
+    EXAMPLE_COLUMNS(BYTES)
+#undef BYTES
+    return n;
 }
 
 void spool_close(struct spool *s)
 {
-    scratch_close(&s->ids);
-    scratch_close(&s->target);
+#define CLOSE(name, type, stored) scratch_close(&s->name);
+    EXAMPLE_COLUMNS(CLOSE)
+#undef CLOSE
     mem_free(s->at);
     mem_free(s->item);
-    *s = (struct spool){ .ids.fd = -1, .target.fd = -1 };
+    *s = spool_none();
 }
