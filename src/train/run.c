@@ -144,12 +144,11 @@ int run_finish_leftovers(struct run *r, struct err *e)
 static int publish(struct run *r, const char *name, struct err *e)
 {
     char tmp[PATH_BYTES];
-    static const char *const train_on[] = { "responses", "last_response", "everything" };
     const struct config *c = r->config;
     const struct template *t = r->work->setup.template;
     struct adapter_notes notes = {
         .template = (char *)(uintptr_t)(t ? template_definition(t) : NULL),
-        .train_on = (char *)(uintptr_t)train_on[c->data.train_on],
+        .train_on = (char *)(uintptr_t)train_on_name(c->data.train_on),
         .base_sha256 = r->inputs.base_sha256,
         .base_fingerprint = r->inputs.base_fingerprint,
         .base_path = c->model.path,
