@@ -1,6 +1,5 @@
 /* Samples, and the limits of the machine that everything else is a share of. */
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -91,25 +90,9 @@ double bench_median(double *x, size_t n)
     return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
-
-void bench_json_key(struct bench *b, const char *key)
-{
-    char last = b->json.n ? b->json.p[b->json.n - 1] : '{';
-    if (!strchr("{[", last)) str_addz(&b->json, ", ");
-    if (key) str_addf(&b->json, "\"%s\": ", key);
-}
-
 void bench_json_number(struct bench *b, const char *key, double v)
 {
-    bench_json_key(b, key);
-    str_addf(&b->json, "%.12g", v);
-}
-
-void bench_json_text(struct bench *b, const char *key, const char *text)
-{
-    bench_json_key(b, key);
-    str_addf(&b->json, "\"%s\"", text);
+    json_write_digits(&b->json, key, v, 12);
 }
 
 /* ---- limits ----------------------------------------------------------------------------------- */

@@ -144,29 +144,31 @@ static void print_people(const struct plan *p, size_t available, const char *why
 static int print_json(const struct plan *p, size_t available, struct err *e)
 {
     struct str s = { 0 };
+    struct json_writer w = { .out = &s };
     const struct learner *l = &p->learner;
     double seconds = plan_epoch_seconds(p);
-    str_addf(&s, "{\"memory_bytes\": %.0f, \"available_bytes\": %zu, \"weight_bytes\": %zu, ",
-             peak_bytes(p), available, p->setup.model.weight_bytes);
-    str_addf(&s, "\"adapter_bytes\": %zu, \"activation_bytes\": %zu, \"layers_keep_all\": %zu, ",
-             l->state_bytes, l->net.bytes, l->net.keeps[KEEP_ALL]);
-    str_addf(&s, "\"layers_recompute_mlp\": %zu, \"layers_recompute_all\": %zu, ",
-             l->net.keeps[KEEP_NO_MLP], l->net.keeps[KEEP_INPUT]);
-    str_addf(&s,
-             "\"examples\": %zu, \"tokens\": %.0f, \"tokens_computed\": %.0f, \"targets\": %.0f, ",
-             p->setup.data.train.n, p->tokens, p->rows, p->targets);
-    str_addf(&s, "\"steps\": %llu, \"steps_per_epoch\": %llu, \"flops_per_epoch\": %.6g, ",
-             (unsigned long long)p->total, (unsigned long long)p->steps_per_epoch,
-             cost_total(&p->work));
-    str_addf(&s, "\"gflops\": %.1f, \"seconds_per_epoch\": %.3f, \"tokens_per_s\": %.1f, ",
-             p->gflops, seconds, p->tokens / seconds);
-    str_addz(&s, "\"notes\": ");
-    notes_add_json(&s, &p->setup.notes);
-    str_addz(&s, "}\n");
-    int code = str_error(&s, e);
-    if (!code) fputs(s.p, stdout);
-    str_free(&s);
-    return code;
+    json_write_object(&w, NULL, JSON_ONE_LINE);
+    json_write_decimals(&w, "memory_bytes", peak_bytes(p), 0);
+    json_write_count(&w, "available_bytes", available);
+    json_write_count(&w, "weight_bytes", p->setup.model.weight_bytes);
+    json_write_count(&w, "adapter_bytes", l->state_bytes);
+    json_write_count(&w, "activation_bytes", l->net.bytes);
+    json_write_count(&w, "layers_keep_all", l->net.keeps[KEEP_ALL]);
+    json_write_count(&w, "layers_recompute_mlp", l->net.keeps[KEEP_NO_MLP]);
+    json_write_count(&w, "layers_recompute_all", l->net.keeps[KEEP_INPUT]);
+    json_write_count(&w, "examples", p->setup.data.train.n);
+    json_write_decimals(&w, "tokens", p->tokens, 0);
+    json_write_decimals(&w, "tokens_computed", p->rows, 0);
+    json_write_decimals(&w, "targets", p->targets, 0);
+    json_write_count(&w, "steps", p->total);
+    json_write_count(&w, "steps_per_epoch", p->steps_per_epoch);
+    json_write_digits(&w, "flops_per_epoch", cost_total(&p->work), 6);
+    json_write_decimals(&w, "gflops", p->gflops, 1);
+    json_write_decimals(&w, "seconds_per_epoch", seconds, 3);
+    json_write_decimals(&w, "tokens_per_s", p->tokens / seconds, 1);
+    notes_write_json(&w, "notes", &p->setup.notes);
+    json_write_end(&w);
+    return json_print(&s, e);
 }
 
 int plan_open(struct plan *p, const struct config *c, struct err *e)
