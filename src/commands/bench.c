@@ -8,8 +8,8 @@
 #include "src/commands/bench.h"
 #include "src/commands/commands.h"
 #include "src/config/scalar.h"
+#include "src/model/rate.h"
 #include "src/train/setup.h"
-#include "src/train/yardstick.h"
 
 static const char *shape_name = "135m", *directory, *memory, *parts = "all",
                   *token_list = "512,2048";
@@ -105,7 +105,7 @@ static void begin(struct bench *b)
 {
     const char *why;
     b->threads = machine_threads(&why);
-    yardstick_start(b->threads);
+    rate_start_sgemm(b->threads);
     fprintf(b->out, "%s, %d threads (%s), kernels %s (%s), OpenBLAS %s\nshape %s (%s)\n",
             machine_cpu(), b->threads, why, b->k->isa, b->k->gemm, blas_core(), b->shape->name,
             b->shape->what);

@@ -2,7 +2,6 @@
  * that carves it; the time follows from the work and from how fast this machine multiplies now. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/json.h"
@@ -11,6 +10,7 @@
 #include "src/base/term.h"
 #include "src/commands/commands.h"
 #include "src/commands/plan.h"
+#include "src/model/rate.h"
 #include "src/train/budget.h"
 #include "src/train/prepare.h"
 #include "src/train/schedule.h"
@@ -50,40 +50,12 @@ static int count_epoch(struct plan *p, const struct config *c, struct err *e)
     return schedule_check(&k.schedule, c, e);
 }
 
-/* One product of the model's own shape on zeros, as a pass would run it; cut down to what takes a few
- * MB, since larger ones run at the same rate. */
-enum { WIDEST = 2048 };
-
-static size_t at_most(size_t n, size_t most)
-{
-    return n < most ? n : most;
-}
-
 static int measure_rate(struct plan *p, struct err *e)
 {
-    const struct shape *s = &p->setup.model.shape;
-    const struct kernels *k = p->learner.net.k;
-    size_t T = at_most(p->learner.batch.rows_max, 512);
-    size_t K = at_most(s->C, WIDEST), N = at_most(s->F, WIDEST);
-    real *x = mem_alloc(T * K, sizeof *x, e), *y = mem_alloc(T * N, sizeof *y, e);
-    real *w = mem_alloc(K * N, sizeof *w, e);
-    void *work = mem_alloc(k->matmul_work_bytes(), 1, e);
-    int code = x && y && w && work ? 0 : e->code;
-    if (!code) {
-        struct term t = { .a = x, .lda = K, .b = w, .ldb = K, .K = K, .b_rows = true };
-        double flops = 2.0 * (double)(T * K) * (double)N, start = 0;
-        int runs = 0;
-        for (int warm = 1; warm >= 0; warm--) {
-            start = term_now_s();
-            for (runs = 0; runs == 0 || term_now_s() - start < 0.2; runs++)
-                k->matmul(y, N, &t, 1, T, N, false, work);
-        }
-        p->gflops = flops * runs / (term_now_s() - start) * 1e-9;
-    }
-    mem_free(x);
-    mem_free(y);
-    mem_free(w);
-    mem_free(work);
+    double rate = 0;
+    int code = rate_product(&rate, p->learner.net.k, &p->setup.model.shape,
+                            p->learner.batch.rows_max, e);
+    p->gflops = rate * 1e-9;
     return code;
 }
 
