@@ -333,7 +333,7 @@ int json_get_string(const char **out, const json_t *o, const char *key, const ch
     return 0;
 }
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 void json_add_string(struct str *out, const char *text, size_t n)
 {
@@ -514,7 +514,7 @@ int json_print(struct str *out, struct err *e)
     return code;
 }
 
-/* ---- trees to be written -------------------------------------------------------------------- */
+/* ---- trees to be written --------------------------------------------------------------------- */
 
 struct json_members json_members_new(void)
 {

@@ -50,7 +50,7 @@ const char *json_kind(const json_t *v);
 bool json_number_text(const char **out, size_t *out_n, const char *text, size_t n,
                       const json_t *root, const json_t *v);
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* A document is written in the order of the calls; the writer puts the commas, the line ends and
  * the escapes. All that lorac says in JSON goes through it, except for two kinds: trees that are
@@ -104,7 +104,7 @@ int json_print(struct str *out, struct err *e);
  * unsafe on a terminal (safe.h): \u202e and the like. */
 void json_make_safe(struct str *out, size_t from);
 
-/* ---- trees to be written -------------------------------------------------------------------- */
+/* ---- trees to be written --------------------------------------------------------------------- */
 
 /* jansson writes what is a tree already. It spells \b, \f and other control characters differently
  * from json_add_string(), and numbers with 17 digits. Both spellings are in training texts (calls

@@ -15,7 +15,7 @@ static size_t at_most(size_t n, size_t most)
     return n < most ? n : most;
 }
 
-/* ---- multiply-adds -------------------------------------------------------------------------- */
+/* ---- multiply-adds --------------------------------------------------------------------------- */
 
 double rate_fma_run(const struct kernels *k)
 {
@@ -33,7 +33,7 @@ double rate_fma(const struct kernels *k)
     return best;
 }
 
-/* ---- products ------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------- */
 
 /* Random numbers that repeat: zeros would cost a processor less power than a run does. */
 static real *random_values(size_t n, uint64_t which, struct err *e)
@@ -114,7 +114,7 @@ void products_free(struct products *p)
     *p = (struct products){ 0 };
 }
 
-/* ---- a quick look --------------------------------------------------------------------------- */
+/* ---- a quick look ---------------------------------------------------------------------------- */
 
 void rate_start_sgemm(int threads)
 {

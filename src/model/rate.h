@@ -6,7 +6,7 @@
 
 #include "src/model/llama.h"
 
-/* ---- a quick look --------------------------------------------------------------------------- */
+/* ---- a quick look ---------------------------------------------------------------------------- */
 
 /* Each is the best of three samples, since what disturbs only ever slows down; 0.3 s in all. */
 
@@ -21,7 +21,7 @@ int rate_sgemm(double *out, const struct shape *s, int threads, struct err *e);
 int rate_product(double *out, const struct kernels *k, const struct shape *s, size_t rows,
                  struct err *e);
 
-/* ---- for those who take samples of their own ------------------------------------------------ */
+/* ---- for those who take samples of their own ------------------------------------------------- */
 
 /* What one sample of rate_fma() runs; its operations. */
 double rate_fma_run(const struct kernels *k);
