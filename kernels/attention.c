@@ -300,13 +300,15 @@ static bool meet_next(struct meeting *t, const struct attention *a, size_t s, si
 static void tile_across(real *c, const real *strip, const real *b, size_t K, bool add,
                         size_t vectors)
 {
-    tile_vectors(c, ATTENTION_Q, strip, 1, TILE_ROWS, b, ATTENTION_Q, K, add, vectors);
+    struct strip a = { .at = strip, .row = 1, .step = TILE_ROWS };
+    tile_vectors(c, ATTENTION_Q, a, b, ATTENTION_Q, K, add, vectors);
 }
 
 /* c += a b, rows of a ATTENTION_Q apart, those of b and c ld. */
 static void tile_down(real *c, size_t ld, const real *a, const real *b, size_t K, size_t vectors)
 {
-    tile_vectors(c, ld, a, ATTENTION_Q, 1, b, ld, K, true, vectors);
+    struct strip s = { .at = a, .row = ATTENTION_Q, .step = 1 };
+    tile_vectors(c, ld, s, b, ld, K, true, vectors);
 }
 
 /* st (n, m) = keys (n, D) * x_t (D, m), where queries see keys; up to whole strips and vectors. */

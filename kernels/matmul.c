@@ -51,12 +51,17 @@ static real *matmul_aligned(void *work)
 
 /* ---- the register tile ----------------------------------------------------------------------- */
 
-/* c (TILE_ROWS, nv * VL) = or += A (TILE_ROWS, K) * B (K, nv * VL). A(i, k) is a[i * a_row + k *
- * a_step]; row k of B begins at b + k * b_step, where vectors may. nv, and with packed operands the
- * steps, are constants at every call, so that the loops over the tile unroll and s stays in
- * registers. */
-static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, const real *a,
-                                                          size_t a_row, size_t a_step,
+/* TILE_ROWS rows of A: A(i, k) is at[i * row + k * step]; where `rows` is not NULL, rows[i][k]. */
+struct strip {
+    const real *at;
+    size_t row, step;
+    const real *const *rows;
+};
+
+/* c (TILE_ROWS, nv * VL) = or += A (TILE_ROWS, K) * B (K, nv * VL). Row k of B begins at b + k *
+ * b_step, where vectors may. nv, which way A lies and, with packed operands, the steps are constants
+ * at every call, so that the loops over the tile unroll and s stays in registers. */
+static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, struct strip a,
                                                           const real *b, size_t b_step, size_t K,
                                                           bool add, const int nv)
 {
@@ -64,7 +69,8 @@ static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, c
     for (int i = 0; i < TILE_ROWS; i++)
         for (int j = 0; j < nv; j++) {
             s[i][j] = (vec){ 0 };
-            __builtin_prefetch(c + (size_t)i * ldc + j * VL, 1); /* for the end of the loop */
+            /* for the end of the loop; with `rows` c is a tile on the stack */
+            if (!a.rows) __builtin_prefetch(c + (size_t)i * ldc + j * VL, 1);
         }
     for (size_t k = 0; k < K; k++) {
         vec row[TILE_VECTORS];
@@ -72,11 +78,11 @@ static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, c
         for (int j = 0; j < nv; j++) row[j] = *(const vec *)(b + j * VL);
 #pragma GCC unroll 16
         for (int i = 0; i < TILE_ROWS; i++) {
-            vec one = a[(size_t)i * a_row] - (vec){ 0 };
+            vec one = (a.rows ? a.rows[i][k] : a.at[(size_t)i * a.row]) - (vec){ 0 };
 #pragma GCC unroll 8
             for (int j = 0; j < nv; j++) s[i][j] += one * row[j];
         }
-        a += a_step;
+        if (!a.rows) a.at += a.step;
         b += b_step;
     }
 #pragma GCC unroll 16
@@ -91,20 +97,19 @@ static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, c
 }
 
 /* The same for a number of vectors known at run time. */
-static inline __attribute__((always_inline)) void tile_vectors(real *c, size_t ldc, const real *a,
-                                                               size_t a_row, size_t a_step,
+static inline __attribute__((always_inline)) void tile_vectors(real *c, size_t ldc, struct strip a,
                                                                const real *b, size_t b_step,
                                                                size_t K, bool add, size_t vectors)
 {
     switch (vectors) {
     case 1:
-        tile_nv(c, ldc, a, a_row, a_step, b, b_step, K, add, 1);
+        tile_nv(c, ldc, a, b, b_step, K, add, 1);
         break;
     case 2:
-        tile_nv(c, ldc, a, a_row, a_step, b, b_step, K, add, 2);
+        tile_nv(c, ldc, a, b, b_step, K, add, 2);
         break;
     default:
-        tile_nv(c, ldc, a, a_row, a_step, b, b_step, K, add, TILE_VECTORS);
+        tile_nv(c, ldc, a, b, b_step, K, add, TILE_VECTORS);
         break;
     }
 }
@@ -113,7 +118,8 @@ static inline __attribute__((always_inline)) void tile_vectors(real *c, size_t l
 static void tile_full(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
                       size_t vectors)
 {
-    tile_vectors(c, ldc, strip, 1, TILE_ROWS, panel, vectors * VL, K, add, vectors);
+    struct strip a = { .at = strip, .row = 1, .step = TILE_ROWS };
+    tile_vectors(c, ldc, a, panel, vectors * VL, K, add, vectors);
 }
 
 /* Any m <= TILE_ROWS, n <= vectors * VL: at the borders of C through a tile of its own. */
@@ -479,50 +485,22 @@ static void matmul_grid(const struct product *p, size_t M, size_t N, real *work)
 
 /* ---- few columns ----------------------------------------------------------------------------- */
 
-/* Where C is one panel wide (x A^T, dy B), packing A would cost more than the product: rows of A are
- * read where they lie. As tile_nv(), row i of A at row[i]. */
-static inline __attribute__((always_inline)) void narrow_nv(real *c, size_t ldc,
-                                                            const real *const row[TILE_ROWS],
-                                                            const real *panel, size_t K, bool add,
-                                                            const int nv)
-{
-    vec s[TILE_ROWS][TILE_VECTORS];
-    for (int i = 0; i < TILE_ROWS; i++)
-        for (int j = 0; j < nv; j++) s[i][j] = (vec){ 0 };
-    for (size_t k = 0; k < K; k++, panel += nv * VL) {
-        vec b[TILE_VECTORS];
-#pragma GCC unroll 8
-        for (int j = 0; j < nv; j++) b[j] = *(const vec *)(panel + j * VL);
-#pragma GCC unroll 16
-        for (int i = 0; i < TILE_ROWS; i++) {
-            vec a = row[i][k] - (vec){ 0 };
-#pragma GCC unroll 8
-            for (int j = 0; j < nv; j++) s[i][j] += a * b[j];
-        }
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < TILE_ROWS; i++) {
-#pragma GCC unroll 8
-        for (int j = 0; j < nv; j++) {
-            real *p = c + (size_t)i * ldc + j * VL;
-            if (add) s[i][j] += load(p);
-            store(p, s[i][j]);
-        }
-    }
-}
-
-/* c (m, vectors * VL) = or += m <= TILE_ROWS rows at a, lda apart. */
+/* Where C is one panel wide (x A^T, dy B), packing A would cost more than the product: its rows are
+ * read where they lie. c (m, vectors * VL) = or += m <= TILE_ROWS rows at a, lda apart. */
 static void narrow_tile(real *c, size_t ldc, const real *a, size_t lda, size_t m, const real *panel,
                         size_t K, bool add, size_t vectors)
 {
     const real *row[TILE_ROWS];
     for (size_t i = 0; i < TILE_ROWS; i++) row[i] = i < m ? a + i * lda : zeros;
+    struct strip rows = { .rows = row };
+    /* Not by tile_vectors(): gcc 12 needs the steps as constants here, or it keeps a pointer for each
+     * row (AVX-512) or a sum in memory (SSE2). */
     if (vectors == 1) {
-        narrow_nv(c, ldc, row, panel, K, add, 1);
+        tile_nv(c, ldc, rows, panel, VL, K, add, 1);
     } else if (vectors == 2) {
-        narrow_nv(c, ldc, row, panel, K, add, 2);
+        tile_nv(c, ldc, rows, panel, 2 * VL, K, add, 2);
     } else {
-        narrow_nv(c, ldc, row, panel, K, add, TILE_VECTORS);
+        tile_nv(c, ldc, rows, panel, TILE_VECTORS * VL, K, add, TILE_VECTORS);
     }
 }
 

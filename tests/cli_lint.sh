@@ -12,7 +12,7 @@ clean_tree() {
     # shellcheck disable=SC2016 # backticks of Markdown
     printf '| `%s` | x |\n' lint check-{code,layers,circles,readmes,path} write-docs >"$tree/scripts/README.md"
     echo "# none" >"$tree/tests/README.md"
-    grep -v '^circle ' layers.txt >"$tree/layers.txt"
+    cp layers.txt "$tree/layers.txt"
     cp .clang-format "$tree"
     printf '#!/bin/bash\necho "# keys"\n' >"$tree/lorac"
     chmod +x "$tree/lorac"
@@ -83,18 +83,6 @@ breaks circles "files that include each other" "a circle of 3 files: src/base/a 
 *src/base/a.c:1 includes src/base/c.h
 *src/base/c.h:1 includes src/base/d.h
 *src/base/d.c:1 includes src/base/a.h"
-circle
-echo 'circle src/base/a src/base/c src/base/d' >>"$tree/layers.txt"
-lint circles
-is "circles: one that layers.txt names" "$status" 0
-like "circles: one that layers.txt names: counted" "$out" "*3 in known circles"
-lint layers
-is "layers: a circle in the list is not a floor" "$status" 0
-echo '#include "src/base/e.h"' >>"$tree/src/base/d.h"
-echo '#include "src/base/c.h"' >"$tree/src/base/e.h"
-breaks circles "a known circle that grew" "a circle of 4 files: src/base/a src/base/c src/base/d src/base/e"
-echo 'circle src/base/a' >>"$tree/layers.txt"
-breaks circles "a known circle that is gone" "layers.txt:*: src/base/a lies in no circle: take it out"
 sed -i 's/^int a/int b/' "$tree/src/config/b.c"
 breaks path "a function that is gone" "CONTRIBUTING.md:2: a is not defined in src/config/b.c*:4: a is not defined"
 sed -i '4s/a/b/' "$tree/CONTRIBUTING.md"

@@ -587,6 +587,48 @@ static void test_json_written(void **state)
     str_free(&s);
 }
 
+static void the_json_writer_puts_commas_and_lines(void **state)
+{
+    (void)state;
+    struct str s = { 0 };
+    struct json_writer w = { .out = &s };
+    json_write_object(&w, NULL, JSON_LINES);
+    json_write_text(&w, "a \"key\"", "x\n");
+    json_write_text(&w, "nothing", NULL);
+    json_write_text_n(&w, "cut", "abc", 2);
+    json_write_array(&w, "list", JSON_LINES);
+    json_write_object(&w, NULL, JSON_ONE_LINE);
+    json_write_count(&w, "n", UINT64_MAX);
+    json_write_bool(&w, "yes", true);
+    json_write_object(&w, "inner", JSON_LINES); /* at the depth where it is */
+    json_write_bool(&w, "no", false);
+    json_write_end(&w);
+    json_write_end(&w);
+    json_write_object(&w, NULL, JSON_LINES);
+    json_write_end(&w);
+    json_write_end(&w);
+    json_write_array(&w, "numbers", JSON_ONE_LINE);
+    json_write_real(&w, NULL, 0.1);
+    json_write_decimals(&w, NULL, 0.25, 1);
+    json_write_decimals(&w, NULL, 1e6, 0);
+    json_write_digits(&w, NULL, 1e9 / 3, 6);
+    for (int i = 0; i < 3; i++) {
+        static const double odd[] = { NAN, INFINITY, -INFINITY };
+        json_write_real(&w, NULL, odd[i]);
+        json_write_decimals(&w, NULL, odd[i], 2);
+        json_write_digits(&w, NULL, odd[i], 2);
+    }
+    json_write_end(&w);
+    json_write_end(&w);
+    assert_string_equal(s.p, "{\n  \"a \\\"key\\\"\": \"x\\n\",\n  \"nothing\": null,\n"
+                             "  \"cut\": \"ab\",\n  \"list\": [\n"
+                             "    {\"n\": 18446744073709551615, \"yes\": true, \"inner\": {\n"
+                             "        \"no\": false\n      }},\n    {}\n  ],\n"
+                             "  \"numbers\": [0.1, 0.2, 1000000, 3.33333e+08, null, null, null, "
+                             "null, null, null, null, null, null]\n}");
+    str_free(&s);
+}
+
 static void json_is_safe_and_whole(void **state)
 {
     (void)state;
@@ -1012,6 +1054,7 @@ int main(void)
         cmocka_unit_test(test_json_huge),
         cmocka_unit_test(test_json_values),
         cmocka_unit_test(test_json_written),
+        cmocka_unit_test(the_json_writer_puts_commas_and_lines),
         cmocka_unit_test(test_json_file),
         cmocka_unit_test(test_reader),
         cmocka_unit_test(test_varint),

@@ -469,9 +469,9 @@ static void test_needs(void **state)
     memset(g.examples.target, 0, examples_tokens(&g.examples));
     struct config c = { 0 };
     const struct examples none = { 0 };
-    assert_int_equal(learner_plan(&l, &c, &g.model, &g.adapter, &g.examples, &none,
-                                  golden_kernels(), 0, &e),
-                     ERR_FAIL);
+    assert_int_equal(
+        learner_plan(&l, &c, &g.model, &g.adapter, &g.examples, &none, golden_kernels(), 0, &e),
+        ERR_FAIL);
     assert_non_null(strstr(e.msg, "no tokens to learn, which objective sft needs"));
     golden_close(&g);
 }

@@ -333,6 +333,8 @@ int json_get_string(const char **out, const json_t *o, const char *key, const ch
     return 0;
 }
 
+/* ---- writing --------------------------------------------------------------------------------- */
+
 void json_add_string(struct str *out, const char *text, size_t n)
 {
     str_addc(out, '"');
@@ -361,15 +363,123 @@ void json_add_string(struct str *out, const char *text, size_t n)
     str_addc(out, '"');
 }
 
-json_t *json_text(const char *text)
+void json_add_double(struct str *out, double v)
 {
-    size_t at;
-    if (utf8_valid(text, strlen(text), &at)) return json_string(text);
-    struct str safe = { 0 };
-    str_add_safe(&safe, text, strlen(text));
-    json_t *v = safe.failed ? NULL : json_string(safe.p);
-    str_free(&safe);
-    return v;
+    if (!isfinite(v)) {
+        str_addz(out, "null");
+        return;
+    }
+    char buf[40];
+    for (int digits = 1; digits <= 17; digits++) { /* the shortest that reads back the same */
+        snprintf(buf, sizeof buf, "%.*g", digits, v);
+        if (strtod(buf, NULL) == v) break;
+    }
+    str_addz(out, buf);
+}
+
+static void begin_line(struct json_writer *w)
+{
+    str_addf(w->out, "\n%*s", 2 * (int)w->depth, "");
+}
+
+/* All that stands before a value. */
+static void begin_value(struct json_writer *w, const char *key)
+{
+    if (w->depth) {
+        bool first = !w->open[w->depth - 1].any;
+        CHECK((w->open[w->depth - 1].end == '}') == (key != NULL));
+        if (!first) str_addc(w->out, ',');
+        if (w->open[w->depth - 1].layout == JSON_LINES) {
+            begin_line(w);
+        } else if (!first) {
+            str_addc(w->out, ' ');
+        }
+        w->open[w->depth - 1].any = true;
+    }
+    if (!key) return;
+    json_add_string(w->out, key, strlen(key));
+    str_addz(w->out, ": ");
+}
+
+static void open_bracket(struct json_writer *w, const char *key, enum json_layout layout,
+                         const char pair[2])
+{
+    begin_value(w, key);
+    CHECK(w->depth < JSON_WRITER_DEPTH);
+    str_addc(w->out, pair[0]);
+    w->open[w->depth].layout = layout;
+    w->open[w->depth].end = pair[1];
+    w->open[w->depth++].any = false;
+}
+
+void json_write_object(struct json_writer *w, const char *key, enum json_layout layout)
+{
+    open_bracket(w, key, layout, "{}");
+}
+
+void json_write_array(struct json_writer *w, const char *key, enum json_layout layout)
+{
+    open_bracket(w, key, layout, "[]");
+}
+
+void json_write_end(struct json_writer *w)
+{
+    CHECK(w->depth > 0);
+    w->depth--;
+    if (w->open[w->depth].any && w->open[w->depth].layout == JSON_LINES) begin_line(w);
+    str_addc(w->out, w->open[w->depth].end);
+}
+
+void json_write_text_n(struct json_writer *w, const char *key, const char *text, size_t n)
+{
+    begin_value(w, key);
+    json_add_string(w->out, text, n);
+}
+
+void json_write_text(struct json_writer *w, const char *key, const char *text)
+{
+    if (text) {
+        json_write_text_n(w, key, text, strlen(text));
+    } else {
+        begin_value(w, key);
+        str_addz(w->out, "null");
+    }
+}
+
+void json_write_bool(struct json_writer *w, const char *key, bool v)
+{
+    begin_value(w, key);
+    str_addz(w->out, v ? "true" : "false");
+}
+
+void json_write_count(struct json_writer *w, const char *key, uint64_t v)
+{
+    begin_value(w, key);
+    str_addf(w->out, "%llu", (unsigned long long)v);
+}
+
+void json_write_real(struct json_writer *w, const char *key, double v)
+{
+    begin_value(w, key);
+    json_add_double(w->out, v);
+}
+
+/* Whether there are digits to follow. */
+static bool begin_number(struct json_writer *w, const char *key, double v)
+{
+    begin_value(w, key);
+    if (!isfinite(v)) str_addz(w->out, "null");
+    return isfinite(v);
+}
+
+void json_write_decimals(struct json_writer *w, const char *key, double v, int decimals)
+{
+    if (begin_number(w, key, v)) str_addf(w->out, "%.*f", decimals, v);
+}
+
+void json_write_digits(struct json_writer *w, const char *key, double v, int digits)
+{
+    if (begin_number(w, key, v)) str_addf(w->out, "%.*g", digits, v);
 }
 
 /* Outside of strings JSON is ASCII with line ends, so whatever else is unsafe is in one. */
@@ -394,6 +504,55 @@ void json_make_safe(struct str *out, size_t from)
     str_free(&in);
 }
 
+int json_print(struct str *out, struct err *e)
+{
+    str_addc(out, '\n');
+    if (!out->failed) json_make_safe(out, 0);
+    int code = str_error(out, e);
+    if (!code) fputs(out->p, stdout);
+    str_free(out);
+    return code;
+}
+
+/* ---- trees to be written --------------------------------------------------------------------- */
+
+struct json_members json_members_new(void)
+{
+    json_t *o = json_object();
+    return (struct json_members){ .o = o, .failed = !o };
+}
+
+void json_set(struct json_members *m, const char *key, json_t *value)
+{
+    if (!value || json_object_set_new(m->o, key, value) != 0) m->failed = true;
+}
+
+void json_set_text(struct json_members *m, const char *key, const char *text)
+{
+    json_set(m, key, text && *text ? json_text(text) : json_null());
+}
+
+void json_set_count(struct json_members *m, const char *key, uint64_t n)
+{
+    json_set(m, key, json_integer((json_int_t)n));
+}
+
+void json_set_number(struct json_members *m, const char *key, double v)
+{
+    json_set(m, key, isfinite(v) ? json_real(v) : json_null());
+}
+
+json_t *json_text(const char *text)
+{
+    size_t at;
+    if (utf8_valid(text, strlen(text), &at)) return json_string(text);
+    struct str safe = { 0 };
+    str_add_safe(&safe, text, strlen(text));
+    json_t *v = safe.failed ? NULL : json_string(safe.p);
+    str_free(&safe);
+    return v;
+}
+
 static int add_bytes(const char *bytes, size_t n, void *out)
 {
     str_add(out, bytes, n);
@@ -415,18 +574,4 @@ void json_add_document(struct str *out, const json_t *v)
 void json_add_line(struct str *out, const json_t *v)
 {
     if (json_dump_callback(v, add_bytes, out, JSON_ENCODE_ANY) != 0) out->failed = true;
-}
-
-void json_add_double(struct str *out, double v)
-{
-    if (!isfinite(v)) {
-        str_addz(out, "null");
-        return;
-    }
-    char buf[40];
-    for (int digits = 1; digits <= 17; digits++) { /* the shortest that reads back the same */
-        snprintf(buf, sizeof buf, "%.*g", digits, v);
-        if (strtod(buf, NULL) == v) break;
-    }
-    str_addz(out, buf);
 }

@@ -1,4 +1,4 @@
-/* JSON from strangers: jansson behind limits.
+/* JSON from strangers: jansson behind limits; and JSON for others, by one writer.
  *
  * json_parse() refuses what parsers disagree on: invalid UTF-8, lone surrogates, NaN, trailing
  * text, nesting deeper than JSON_DEPTH, and, where asked, duplicate keys. An integer beyond 64 bits
@@ -45,30 +45,94 @@ int json_get_string(const char **out, const json_t *o, const char *key, const ch
 /* "a string", "an object", ... for messages. */
 const char *json_kind(const json_t *v);
 
-/* A string of a tree: text that is not UTF-8, which JSON cannot hold, in the form of messages (safe.h). */
-json_t *json_text(const char *text);
-
 /* The number v as it is written in the n bytes at `text`, of which `root` is the tree: *out points
  * into it. False when v is not a number of the tree. */
 bool json_number_text(const char **out, size_t *out_n, const char *text, size_t n,
                       const json_t *root, const json_t *v);
 
-/* Append a string as a JSON literal, quotes included. Bytes that are not UTF-8 become U+FFFD. */
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* A document is written in the order of the calls; the writer puts the commas, the line ends and
+ * the escapes. All that lorac says in JSON goes through it, except for two kinds: trees that are
+ * changed or sorted before they are written (below), and config.json, tokenizer.json and the header
+ * of safetensors, which have layouts of their own.
+ *
+ * `key` names a member; it is NULL for an item of an array and for the document itself. A number
+ * that is not finite becomes null. When memory is short, `out` is marked as str_add() does it. */
+enum json_layout {
+    JSON_ONE_LINE, /* {"a": 1, "b": 2} */
+    JSON_LINES     /* each member on a line of its own, indented by 2 for each open bracket */
+};
+enum { JSON_WRITER_DEPTH = 8 };
+
+struct json_writer {
+    struct str *out; /* set this; the rest begins as zero */
+    size_t depth;
+    struct {
+        enum json_layout layout;
+        char end; /* the bracket that closes it */
+        bool any; /* it has members */
+    } open[JSON_WRITER_DEPTH];
+};
+
+void json_write_object(struct json_writer *w, const char *key, enum json_layout layout);
+void json_write_array(struct json_writer *w, const char *key, enum json_layout layout);
+/* Close what was opened last. */
+void json_write_end(struct json_writer *w);
+
+/* The bytes at text; bytes that are not UTF-8 become U+FFFD. NULL: null. */
+void json_write_text(struct json_writer *w, const char *key, const char *text);
+void json_write_text_n(struct json_writer *w, const char *key, const char *text, size_t n);
+void json_write_bool(struct json_writer *w, const char *key, bool v);
+void json_write_count(struct json_writer *w, const char *key, uint64_t v);
+/* The shortest digits that read back as the same bits. */
+void json_write_real(struct json_writer *w, const char *key, double v);
+/* So many decimals, as %.*f; so many digits, as %.*g. */
+void json_write_decimals(struct json_writer *w, const char *key, double v, int decimals);
+void json_write_digits(struct json_writer *w, const char *key, double v, int digits);
+
+/* The values by themselves, for texts that are not written by the writer: a string with its quotes,
+ * and json_write_real()'s number. */
 void json_add_string(struct str *out, const char *text, size_t n);
+void json_add_double(struct str *out, double v);
+
+/* The document and a line end on stdout, which may be a terminal (see json_make_safe()). Frees
+ * `out`. */
+int json_print(struct str *out, struct err *e);
+
+/* JSON for stdout: the text of `out` from there on says the same with no character in it that is
+ * unsafe on a terminal (safe.h): \u202e and the like. */
+void json_make_safe(struct str *out, size_t from);
+
+/* ---- trees to be written --------------------------------------------------------------------- */
+
+/* jansson writes what is a tree already. It spells \b, \f and other control characters differently
+ * from json_add_string(), and numbers with 17 digits. Both spellings are in training texts (calls
+ * of tools), so that neither may change. */
+
+/* An object under construction. jansson's setters refuse what could not be made, and `failed`
+ * tells: one check at the end is enough. */
+struct json_members {
+    json_t *o;
+    bool failed;
+};
+struct json_members json_members_new(void);
+/* Takes the value. */
+void json_set(struct json_members *m, const char *key, json_t *value);
+/* An empty text is none: null, as NULL is. */
+void json_set_text(struct json_members *m, const char *key, const char *text);
+void json_set_count(struct json_members *m, const char *key, uint64_t n);
+void json_set_number(struct json_members *m, const char *key, double v);
+
+/* A string of a tree: text that is not UTF-8, which JSON cannot hold, in the form of messages
+ * (safe.h). */
+json_t *json_text(const char *text);
 
 /* Append a tree as text with sorted keys and an indentation of 2. */
 void json_add_tree(struct str *out, const json_t *v);
-
 /* The same, the keys in the order in which they were set. */
 void json_add_document(struct str *out, const json_t *v);
 /* Append a tree as text on one line, keys in the order they were read in. */
 void json_add_line(struct str *out, const json_t *v);
-
-/* JSON for stdout, which may be a terminal: the text of `out` from there on says the same with no
- * character in it that is unsafe there (safe.h): \u202e and the like. */
-void json_make_safe(struct str *out, size_t from);
-
-/* Append a double so that it reads back as the same bits; non-finite values become null. */
-void json_add_double(struct str *out, double v);
 
 #endif

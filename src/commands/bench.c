@@ -8,8 +8,8 @@
 #include "src/commands/bench.h"
 #include "src/commands/commands.h"
 #include "src/config/scalar.h"
+#include "src/model/rate.h"
 #include "src/train/setup.h"
-#include "src/train/yardstick.h"
 
 static const char *shape_name = "135m", *directory, *memory, *parts = "all",
                   *token_list = "512,2048";
@@ -105,17 +105,17 @@ static void begin(struct bench *b)
 {
     const char *why;
     b->threads = machine_threads(&why);
-    yardstick_start(b->threads);
+    rate_start_sgemm(b->threads);
     fprintf(b->out, "%s, %d threads (%s), kernels %s (%s), OpenBLAS %s\nshape %s (%s)\n",
             machine_cpu(), b->threads, why, b->k->isa, b->k->gemm, blas_core(), b->shape->name,
             b->shape->what);
-    str_addc(&b->json, '{');
-    bench_json_text(b, "cpu", machine_cpu());
-    bench_json_text(b, "isa", b->k->isa);
-    bench_json_text(b, "gemm", b->k->gemm);
-    bench_json_text(b, "blas_core", blas_core());
-    bench_json_number(b, "threads", b->threads);
-    bench_json_text(b, "shape", b->shape->name);
+    json_write_object(&b->json, NULL, JSON_ONE_LINE);
+    json_write_text(&b->json, "cpu", machine_cpu());
+    json_write_text(&b->json, "isa", b->k->isa);
+    json_write_text(&b->json, "gemm", b->k->gemm);
+    json_write_text(&b->json, "blas_core", blas_core());
+    json_write_count(&b->json, "threads", (uint64_t)b->threads);
+    json_write_text(&b->json, "shape", b->shape->name);
     fflush(b->out); /* what follows takes minutes */
 }
 
@@ -134,24 +134,25 @@ static int run_part(struct bench *b, const struct part *p, const size_t *tokens,
         }
         fputc('\n', b->out);
     }
-    bench_json_key(b, p->name);
-    str_addc(&b->json, '[');
+    json_write_array(&b->json, p->name, JSON_ONE_LINE);
     int code = 0;
     for (size_t i = 0; !code && i < n; i++) code = p->with_tokens(b, tokens[i], e);
-    str_addc(&b->json, ']');
+    json_write_end(&b->json);
     return code;
 }
 
 static int run(int n_args, char **args, struct err *e)
 {
     (void)n_args, (void)args;
+    struct str text = { 0 };
     struct bench b = { .shape = synthetic_named(shape_name),
                        .rows = (size_t)rows,
                        .length = (size_t)length,
                        .steps = (size_t)steps,
                        .rounds = (size_t)rounds,
                        .directory = directory,
-                       .out = as_json ? stderr : stdout };
+                       .out = as_json ? stderr : stdout,
+                       .json.out = &text };
     bool wanted[PARTS] = { false };
     size_t tokens[TOKENS_MAX], n = 0;
     b.layers = layers ? (size_t)layers : b.shape->layers_max;
@@ -168,12 +169,11 @@ static int run(int n_args, char **args, struct err *e)
     bench_yardstick_free();
     fprintf(b.out, "\n%zu samples, of which %zu were disturbed by other programs\n", b.samples,
             b.disturbed);
-    bench_json_number(&b, "samples", (double)b.samples);
-    bench_json_number(&b, "disturbed", (double)b.disturbed);
-    str_addz(&b.json, "}\n");
-    if (!code) code = str_error(&b.json, e);
-    if (!code && as_json) fputs(b.json.p, stdout);
-    str_free(&b.json);
+    json_write_count(&b.json, "samples", b.samples);
+    json_write_count(&b.json, "disturbed", b.disturbed);
+    json_write_end(&b.json);
+    if (!code && as_json) return json_print(&text, e);
+    str_free(&text);
     return code;
 }
 

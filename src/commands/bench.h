@@ -6,8 +6,7 @@
 #include <stdio.h>
 
 #include "kernels/kernels.h"
-#include "src/base/err.h"
-#include "src/base/str.h"
+#include "src/base/json.h"
 #include "src/config/config.h"
 #include "src/convert/synthetic.h"
 
@@ -23,7 +22,7 @@ struct bench {
     FILE *out;             /* for people: stderr when stdout is for JSON */
     double fma, bandwidth; /* operations and bytes per second, all threads */
     size_t samples, disturbed;
-    struct str json;
+    struct json_writer json; /* an object, open */
 };
 
 /* Seconds that `repeats` calls of work(context) take, behind one call that warms up. A sample in which
@@ -38,11 +37,8 @@ size_t bench_repeats(const struct bench *b, double flops);
 /* Sorts x. */
 double bench_median(double *x, size_t n);
 
-/* Append `"key": ` to the JSON object or array at the end of b->json, with a comma where one is due;
- * key NULL: of an array. */
-void bench_json_key(struct bench *b, const char *key);
+/* Write a measured number to b->json. */
 void bench_json_number(struct bench *b, const char *key, double v);
-void bench_json_text(struct bench *b, const char *key, const char *text);
 
 /* Rates of multiply-adds in registers and of reading memory, into b. */
 int bench_limits(struct bench *b, struct err *e);

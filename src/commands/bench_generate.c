@@ -130,15 +130,14 @@ static void report(struct bench *b, const struct speaker *s, enum dtype type, do
     fprintf(b->out, "%-6s %6zu %10.2f %10.1f %10.1f%% %12.2f\n", dtype_name(type),
             s->model.shape.layers, (double)s->bytes * 1e-9, rate * 1e-9, 100 * share, whole);
     fflush(b->out);
-    bench_json_key(b, NULL);
-    str_addc(&b->json, '{');
-    bench_json_text(b, "type", dtype_name(type));
-    bench_json_number(b, "layers", (double)s->model.shape.layers);
-    bench_json_number(b, "weight_bytes", (double)s->bytes);
+    json_write_object(&b->json, NULL, JSON_ONE_LINE);
+    json_write_text(&b->json, "type", dtype_name(type));
+    json_write_count(&b->json, "layers", s->model.shape.layers);
+    json_write_count(&b->json, "weight_bytes", s->bytes);
     bench_json_number(b, "gb_per_s", rate * 1e-9);
     bench_json_number(b, "share_of_read", share);
     bench_json_number(b, "tokens_per_s_of_shape", whole);
-    str_addc(&b->json, '}');
+    json_write_end(&b->json);
 }
 
 static int measure(struct bench *b, struct reader *r, enum dtype type, struct err *e)
@@ -171,12 +170,11 @@ int bench_generation(struct bench *b, struct err *e)
             "reading beside it\nweight layers  weights GB       GB/s      share  tokens/s of all "
             "%zu layers\n",
             b->shape->shape.layers);
-    bench_json_key(b, "generation");
-    str_addc(&b->json, '[');
+    json_write_array(&b->json, "generation", JSON_ONE_LINE);
     int code = 0;
     for (int t = 0; !code && t < DTYPES; t++)
         if (storage_of((enum dtype)t)->written) code = measure(b, &r, (enum dtype)t, e);
-    str_addc(&b->json, ']');
+    json_write_end(&b->json);
     mem_free(r.x);
     return code;
 }

@@ -77,12 +77,14 @@ static void report_product(struct bench *b, const struct product *p, double rate
     for (size_t i = 0; i < TYPES; i++) fprintf(b->out, "%6.0f%%", 100 * share[i]);
     fputc('\n', b->out);
     fflush(b->out);
-    bench_json_key(b, NULL);
-    str_addf(&b->json, "{\"rows\": %zu, \"cols\": %zu, \"tokens\": %zu, \"way\": \"%s\"", p->N,
-             p->K, p->M, p->forward ? "y" : "dx");
+    json_write_object(&b->json, NULL, JSON_ONE_LINE);
+    json_write_count(&b->json, "rows", p->N);
+    json_write_count(&b->json, "cols", p->K);
+    json_write_count(&b->json, "tokens", p->M);
+    json_write_text(&b->json, "way", p->forward ? "y" : "dx");
     bench_json_number(b, "sgemm_gflops", rate * 1e-9);
     for (size_t i = 0; i < TYPES; i++) bench_json_number(b, dtype_name(types[i]), share[i]);
-    str_addc(&b->json, '}');
+    json_write_end(&b->json);
 }
 
 static int product_init(struct product *p, size_t widest, size_t weights, struct err *e)
@@ -237,11 +239,11 @@ int bench_attention(struct bench *b, size_t tokens, struct err *e)
         double backward = bench_median(share[1], b->rounds);
         fprintf(b->out, "attention, %6zu tokens: forward %3.0f%%, backward %3.0f%% of sgemm\n",
                 tokens, 100 * forward, 100 * backward);
-        bench_json_key(b, NULL);
-        str_addf(&b->json, "{\"tokens\": %zu", tokens);
+        json_write_object(&b->json, NULL, JSON_ONE_LINE);
+        json_write_count(&b->json, "tokens", tokens);
         bench_json_number(b, "forward", forward);
         bench_json_number(b, "backward", backward);
-        str_addc(&b->json, '}');
+        json_write_end(&b->json);
     }
     mem_free(all.at);
     mem_free(a.work);

@@ -1,15 +1,12 @@
 /* Samples, and the limits of the machine that everything else is a share of. */
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "kernels/blas.h"
 #include "src/base/mem.h"
-#include "src/base/rng.h"
 #include "src/base/term.h"
 #include "src/commands/bench.h"
-#include "src/model/tensors.h"
+#include "src/model/rate.h"
 
 enum { LIMIT_SAMPLES = 7, TRIES = 4 };
 static const double sample_s = 0.12, quick_s = 0.03, foreign_most = 0.05;
@@ -91,30 +88,14 @@ double bench_median(double *x, size_t n)
     return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
-
-void bench_json_key(struct bench *b, const char *key)
-{
-    char last = b->json.n ? b->json.p[b->json.n - 1] : '{';
-    if (!strchr("{[", last)) str_addz(&b->json, ", ");
-    if (key) str_addf(&b->json, "\"%s\": ", key);
-}
-
 void bench_json_number(struct bench *b, const char *key, double v)
 {
-    bench_json_key(b, key);
-    str_addf(&b->json, "%.12g", v);
-}
-
-void bench_json_text(struct bench *b, const char *key, const char *text)
-{
-    bench_json_key(b, key);
-    str_addf(&b->json, "\"%s\"", text);
+    json_write_digits(&b->json, key, v, 12);
 }
 
 /* ---- limits ----------------------------------------------------------------------------------- */
 
-enum { FMA_ROUNDS = 20000000, READ_BYTES = 512 << 20 };
+enum { READ_BYTES = 512 << 20 };
 
 struct limits {
     const struct kernels *k;
@@ -125,7 +106,7 @@ struct limits {
 static void multiply_adds(void *context)
 {
     struct limits *l = context;
-    l->flops = l->k->fma_flops(FMA_ROUNDS);
+    l->flops = rate_fma_run(l->k);
 }
 
 static void read_memory(void *context)
@@ -161,57 +142,26 @@ int bench_limits(struct bench *b, struct err *e)
 
 /* ---- plain sgemm ------------------------------------------------------------------------------ */
 
-/* A layer's products one after the other, forward and backward. */
-static struct yardstick {
-    const struct shape *s;
-    size_t tokens;
-    int threads;
-    real *x, *y, *w;
-} yardstick;
-
-static double yardstick_flops(const struct yardstick *y)
-{
-    return 4 * (double)y->tokens * (double)(shape_linear_params(y->s) / y->s->layers);
-}
-
-static void run_yardstick(void *context)
-{
-    struct yardstick *y = context;
-    const struct shape *s = y->s;
-    for (int m = 0; m < MODULES; m++) {
-        size_t N = module_rows(s, (enum module)m), K = module_cols(s, (enum module)m);
-        blas_product(y->y, y->x, y->w, y->tokens, N, K, true, y->threads);
-        blas_product(y->y, y->x, y->w, y->tokens, K, N, false, y->threads);
-    }
-}
+static struct products plain;
+static const struct shape *plain_of;
 
 int bench_yardstick(struct bench *b, size_t tokens, double *rate, struct err *e)
 {
-    struct yardstick *y = &yardstick;
     const struct shape *s = &b->shape->shape;
-    if (y->s != s || y->tokens != tokens) {
+    if (plain_of != s || plain.rows != tokens) {
         bench_yardstick_free();
-        size_t Q = s->H * s->D, widest = s->F > Q ? s->F : Q;
-        *y = (struct yardstick){ .s = s, .tokens = tokens, .threads = b->threads };
-        y->x = mem_alloc(tokens * widest, sizeof(real), e);
-        y->y = mem_alloc(tokens * widest, sizeof(real), e);
-        y->w = mem_alloc(widest * s->C, sizeof(real), e);
-        if (!y->x || !y->y || !y->w) return e->code;
-        for (size_t i = 0; i < tokens * widest; i++)
-            y->x[i] = (real)(rng_unit(1, RNG_SYNTH, 0, i) - 0.5);
-        for (size_t i = 0; i < widest * s->C; i++)
-            y->w[i] = (real)(rng_unit(1, RNG_SYNTH, 1, i) - 0.5);
+        int code = products_of_layer(&plain, NULL, b->threads, s, tokens, e);
+        if (code) return code;
+        plain_of = s;
     }
-    double flops = yardstick_flops(y);
+    double flops = products_flops(&plain);
     size_t repeats = bench_repeats(b, flops);
-    *rate = flops * (double)repeats / bench_time(b, run_yardstick, y, repeats);
+    *rate = flops * (double)repeats / bench_time(b, products_run, &plain, repeats);
     return 0;
 }
 
 void bench_yardstick_free(void)
 {
-    mem_free(yardstick.x);
-    mem_free(yardstick.y);
-    mem_free(yardstick.w);
-    yardstick = (struct yardstick){ 0 };
+    products_free(&plain);
+    plain_of = NULL;
 }

@@ -142,9 +142,10 @@ static void report_step(struct bench *b, struct stand *s, double seconds, double
                 "aside)\n",
                 b->layers, all, (double)all / (double)b->layers);
     }
-    bench_json_key(b, "step");
-    str_addf(&b->json, "{\"examples\": %zu, \"length\": %zu, \"layers\": %zu", b->rows, b->length,
-             b->layers);
+    json_write_object(&b->json, "step", JSON_ONE_LINE);
+    json_write_count(&b->json, "examples", b->rows);
+    json_write_count(&b->json, "length", b->length);
+    json_write_count(&b->json, "layers", b->layers);
     bench_json_number(b, "seconds", seconds);
     bench_json_number(b, "tokens_per_s", tokens / seconds);
     bench_json_number(b, "gflops", flops / seconds * 1e-9);
@@ -152,7 +153,7 @@ static void report_step(struct bench *b, struct stand *s, double seconds, double
     bench_json_number(b, "share_of_wall_with_recomputation", share * (1 + repeated / flops));
     bench_json_number(b, "peak_memory_bytes", memory);
     bench_json_number(b, "planned_bytes", (double)learner_bytes(&s->learner));
-    str_addc(&b->json, '}');
+    json_write_end(&b->json);
 }
 
 int bench_steps(struct bench *b, struct err *e)
@@ -210,11 +211,10 @@ int bench_adapters(struct bench *b, struct err *e)
                 "\nadapters of r 16 on k, v, o, gate, up, down beside q: %.1f%% more time for "
                 "%.1f%% more work, a factor of %.2f\n",
                 100 * time, 100 * work, time / work);
-        bench_json_key(b, "adapters");
-        str_addc(&b->json, '{');
+        json_write_object(&b->json, "adapters", JSON_ONE_LINE);
         bench_json_number(b, "more_time", time);
         bench_json_number(b, "more_work", work);
-        str_addc(&b->json, '}');
+        json_write_end(&b->json);
     }
     for (int j = 0; j < 2; j++) stand_close(&s[j]);
     mem_free(s);

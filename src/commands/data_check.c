@@ -228,67 +228,83 @@ static void print_people(const struct check *k)
 
 /* ---- JSON ------------------------------------------------------------------------------------- */
 
-static void add_side(struct str *s, const char *name, const struct data_counts *c, size_t examples)
+static void write_side(struct json_writer *w, const char *name, const struct data_counts *c,
+                       size_t examples)
 {
-    str_addf(s, "  \"%s\": {\"examples\": %zu", name, examples);
+    json_write_object(w, name, JSON_ONE_LINE);
+    json_write_count(w, "examples", examples);
     for (size_t i = 0; i < COUNTS; i++)
-        str_addf(s, ", \"%s\": %zu", counts_table[i].field, count_of(c, &counts_table[i]));
-    str_addz(s, "},\n");
+        json_write_count(w, counts_table[i].field, count_of(c, &counts_table[i]));
+    json_write_end(w);
 }
 
-static void add_file(struct str *s, const struct check *k, size_t i)
+static void write_file(struct json_writer *w, const struct check *k, size_t i)
 {
     const struct inspection *x = &k->files[i];
-    str_addz(s, i ? ",\n    {\"path\": " : "\n    {\"path\": ");
-    json_add_string(s, k->sources[i]->path, strlen(k->sources[i]->path));
-    str_addf(s, ", \"format\": \"%s\", \"records\": %zu, \"messages\": %zu, \"malformed\": %zu",
-             data_format_name(x->format), x->records, x->messages, x->bad);
+    json_write_object(w, NULL, JSON_ONE_LINE);
+    json_write_text(w, "path", k->sources[i]->path);
+    json_write_text(w, "format", data_format_name(x->format));
+    json_write_count(w, "records", x->records);
+    json_write_count(w, "messages", x->messages);
+    json_write_count(w, "malformed", x->bad);
     for (int f = 0; f < FOUND_KINDS; f++) {
         const struct finding *found = &x->found[f];
-        str_addf(s, ", \"%s\": {\"records\": %zu, \"lines\": [", finding_key((enum found)f),
-                 found->n);
+        json_write_object(w, finding_key((enum found)f), JSON_ONE_LINE);
+        json_write_count(w, "records", found->n);
+        json_write_array(w, "lines", JSON_ONE_LINE);
         for (size_t j = 0; j < found->n && j < FINDING_LINES; j++)
-            str_addf(s, "%s%zu", j ? ", " : "", found->lines[j]);
-        str_addz(s, "]}");
+            json_write_count(w, NULL, found->lines[j]);
+        json_write_end(w);
+        json_write_end(w);
     }
-    str_addz(s, ", \"unused_columns\": ");
-    remarks_add_unused(s, &x->remarks);
-    str_addf(s, ", \"most_identical_answers\": %zu}", x->most_identical);
+    remarks_write_unused(w, "unused_columns", &x->remarks);
+    json_write_count(w, "most_identical_answers", x->most_identical);
+    json_write_end(w);
+}
+
+static void write_lengths(struct json_writer *w, const struct check *k)
+{
+    json_write_object(w, "length_percentiles", JSON_ONE_LINE);
+    for (size_t i = 0; i < PERCENTS; i++) {
+        char percent[8];
+        snprintf(percent, sizeof percent, "%d", percents[i]);
+        json_write_count(w, percent, k->percentile[i]);
+    }
+    json_write_end(w);
+    json_write_count(w, "max_length", k->plan.training.setup.max_length);
+    json_write_count(w, "answers_without_eos", k->without_eos);
+}
+
+static void write_time(struct json_writer *w, const struct plan *p)
+{
+    double seconds = plan_epoch_seconds(p);
+    json_write_count(w, "steps_per_epoch", p->training.course.steps_per_epoch);
+    json_write_count(w, "steps", p->training.course.total);
+    json_write_decimals(w, "tokens_per_epoch", p->tokens, 0);
+    json_write_decimals(w, "tokens_computed_per_epoch", p->rows, 0);
+    json_write_decimals(w, "shared_fraction", 1 - p->rows / p->tokens, 6);
+    json_write_decimals(w, "seconds_per_epoch", seconds, 3);
+    json_write_decimals(
+        w, "seconds",
+        seconds * (double)p->training.course.total / (double)p->training.course.steps_per_epoch, 3);
 }
 
 static int print_json(const struct check *k, struct err *e)
 {
-    const struct plan *p = &k->plan;
-    const struct dataset *d = &p->training.setup.data;
-    double seconds = plan_epoch_seconds(p);
+    const struct dataset *d = &k->plan.training.setup.data;
     struct str s = { 0 };
-    str_addz(&s, "{\n  \"files\": [");
-    for (size_t i = 0; i < k->n_files; i++) add_file(&s, k, i);
-    str_addz(&s, "\n  ],\n");
-    add_side(&s, "training", &d->train_counts, d->train.n);
-    add_side(&s, "validation", &d->validation_counts, d->validation.n);
-    str_addz(&s, "  \"length_percentiles\": {");
-    for (size_t i = 0; i < PERCENTS; i++)
-        str_addf(&s, "%s\"%d\": %u", i ? ", " : "", percents[i], k->percentile[i]);
-    str_addf(&s, "},\n  \"max_length\": %zu,\n  \"answers_without_eos\": %zu,\n",
-             p->training.setup.max_length, k->without_eos);
-    str_addf(&s, "  \"steps_per_epoch\": %llu,\n  \"steps\": %llu,\n",
-             (unsigned long long)p->training.course.steps_per_epoch,
-             (unsigned long long)p->training.course.total);
-    str_addf(&s, "  \"tokens_per_epoch\": %.0f,\n  \"tokens_computed_per_epoch\": %.0f,\n",
-             p->tokens, p->rows);
-    str_addf(&s, "  \"shared_fraction\": %.6f,\n  \"seconds_per_epoch\": %.3f,\n",
-             1 - p->rows / p->tokens, seconds);
-    str_addf(&s, "  \"seconds\": %.3f,\n  \"notes\": ",
-             seconds * (double)p->training.course.total /
-                 (double)p->training.course.steps_per_epoch);
-    notes_add_json(&s, &p->training.setup.notes);
-    str_addz(&s, "\n}\n");
-    json_make_safe(&s, 0);
-    int code = str_error(&s, e);
-    if (!code) fputs(s.p, stdout);
-    str_free(&s);
-    return code;
+    struct json_writer w = { .out = &s };
+    json_write_object(&w, NULL, JSON_LINES);
+    json_write_array(&w, "files", JSON_LINES);
+    for (size_t i = 0; i < k->n_files; i++) write_file(&w, k, i);
+    json_write_end(&w);
+    write_side(&w, "training", &d->train_counts, d->train.n);
+    write_side(&w, "validation", &d->validation_counts, d->validation.n);
+    write_lengths(&w, k);
+    write_time(&w, &k->plan);
+    notes_write_json(&w, "notes", &k->plan.training.setup.notes);
+    json_write_end(&w);
+    return json_print(&s, e);
 }
 
 /* ---- the command ------------------------------------------------------------------------------ */

@@ -14,8 +14,8 @@
 #include "src/base/waiting.h"
 #include "src/commands/commands.h"
 #include "src/commands/facts.h"
+#include "src/model/rate.h"
 #include "src/train/setup.h"
-#include "src/train/yardstick.h"
 
 static bool as_json;
 
@@ -166,7 +166,10 @@ static void look_speed(struct patient *p)
 {
     static const struct shape usual = { .C = 2048, .F = 2048 };
     if (!p->k) return;
-    double fma = yardstick_fma(p->k) * 1e-9, sgemm = yardstick_sgemm(&usual, p->threads) * 1e-9;
+    struct err ignored;
+    double fma = rate_fma(p->k) * 1e-9, sgemm = 0;
+    rate_sgemm(&sgemm, &usual, p->threads, &ignored);
+    sgemm *= 1e-9;
     bool slow = sgemm < 0.5 * fma;
     facts_check(p->f, slow ? VERDICT_NOTE : VERDICT_OK, "speed",
                 slow ? "see blas and load above" : NULL, "%.0f GFLOP/s in registers, %.0f by sgemm",

@@ -48,20 +48,17 @@ static int print_result(const struct evaluation *v, struct err *e)
         return 0;
     }
     struct str s = { 0 };
-    str_addz(&s, "{\"loss\": ");
-    json_add_double(&s, v->loss);
-    str_addz(&s, ", \"perplexity\": ");
-    json_add_double(&s, exp(v->loss));
-    str_addf(&s, ", \"targets\": %zu, \"tokens\": %zu, \"examples\": %zu, \"token_accuracy\": ",
-             v->targets, v->tokens, v->examples);
-    json_add_double(&s, v->token_accuracy);
-    str_addz(&s, ", \"exact_match\": ");
-    json_add_double(&s, v->exact_match);
-    str_addz(&s, "}\n");
-    int code = str_error(&s, e);
-    if (!code) fputs(s.p, stdout);
-    str_free(&s);
-    return code;
+    struct json_writer w = { .out = &s };
+    json_write_object(&w, NULL, JSON_ONE_LINE);
+    json_write_real(&w, "loss", v->loss);
+    json_write_real(&w, "perplexity", exp(v->loss));
+    json_write_count(&w, "targets", v->targets);
+    json_write_count(&w, "tokens", v->tokens);
+    json_write_count(&w, "examples", v->examples);
+    json_write_real(&w, "token_accuracy", v->token_accuracy);
+    json_write_real(&w, "exact_match", v->exact_match);
+    json_write_end(&w);
+    return json_print(&s, e);
 }
 
 static int evaluate_examples(const struct llama *m, const struct adapter *a,

@@ -13,12 +13,12 @@ enum { LABEL = 16, TEXT_BYTES = PATH_BYTES + 1024, LINE_BYTES = 1400 };
 
 void facts_init(struct facts *f)
 {
-    *f = (struct facts){ .root = json_object() };
+    *f = (struct facts){ .root = json_members_new() };
 }
 
 void facts_free(struct facts *f)
 {
-    json_decref(f->root);
+    json_decref(f->root.o);
     str_free(&f->people);
     *f = (struct facts){ 0 };
 }
@@ -47,11 +47,6 @@ static void add_value(struct str *s, const json_t *v)
     }
 }
 
-static void set(struct facts *f, const char *key, json_t *value)
-{
-    if (!value || json_object_set_new(f->root, key, value) != 0) f->people.failed = true;
-}
-
 void facts_add(struct facts *f, const char *key, json_t *value, const char *fmt, ...)
 {
     if (value) {
@@ -69,7 +64,7 @@ void facts_add(struct facts *f, const char *key, json_t *value, const char *fmt,
         }
         str_addc(&f->people, '\n');
     }
-    set(f, key, value);
+    json_set(&f->root, key, value);
 }
 
 /* In quotation marks where it is not shown as it is. */
@@ -85,6 +80,13 @@ void facts_text(struct facts *f, const char *key, const char *text)
 void facts_count(struct facts *f, const char *key, uint64_t n)
 {
     facts_add(f, key, json_integer((json_int_t)n), "%llu", (unsigned long long)n);
+}
+
+static json_t *checks_of(struct facts *f)
+{
+    json_t *checks = json_object_get(f->root.o, "checks");
+    if (!checks) json_set(&f->root, "checks", checks = json_array());
+    return checks;
 }
 
 void facts_check(struct facts *f, enum verdict v, const char *name, const char *remedy,
@@ -106,38 +108,34 @@ void facts_check(struct facts *f, enum verdict v, const char *name, const char *
              colored ? "\033[0m" : "", shown, strlen(shown) < 14 ? (int)(14 - strlen(shown)) : 1,
              "", line);
     if (remedy) str_add_line(&f->people, "%*s-> %s\n", LABEL, "", remedy);
-    json_t *checks = json_object_get(f->root, "checks");
-    if (!checks) set(f, "checks", checks = json_array());
-    json_t *row = json_object();
-    json_object_set_new(row, "name", json_text(name));
-    json_object_set_new(row, "status", json_string(status[v]));
-    json_object_set_new(row, "value", json_text(text));
-    json_object_set_new(row, "remedy", remedy ? json_string(remedy) : json_null());
-    if (json_array_append_new(checks, row) != 0) f->people.failed = true;
+    struct json_members row = json_members_new();
+    json_set(&row, "name", json_text(name));
+    json_set(&row, "status", json_string(status[v]));
+    json_set(&row, "value", json_text(text));
+    json_set(&row, "remedy", remedy ? json_string(remedy) : json_null());
+    bool added = json_array_append_new(checks_of(f), row.o) == 0;
+    f->root.failed |= row.failed || !added;
 }
 
 void facts_append(struct facts *f, const struct facts *from)
 {
-    json_t *checks = json_object_get(f->root, "checks");
-    if (!checks) set(f, "checks", checks = json_array());
-    if (json_array_extend(checks, json_object_get(from->root, "checks")) != 0 ||
-        from->people.failed)
-        f->people.failed = true;
+    json_t *checks = json_object_get(from->root.o, "checks");
+    f->root.failed |= from->root.failed || json_array_extend(checks_of(f), checks) != 0;
+    f->people.failed |= from->people.failed;
     str_add(&f->people, from->people.p ? from->people.p : "", from->people.n);
     f->problems += from->problems;
 }
 
 int facts_print(const struct facts *f, bool as_json, struct err *e)
 {
-    struct str s = { 0 };
+    struct str s = { .failed = f->root.failed };
     int code = str_error(&f->people, e);
-    if (!code && as_json) {
-        json_add_tree(&s, f->root);
-        str_addc(&s, '\n');
-        json_make_safe(&s, 0);
-        code = str_error(&s, e);
+    if (!code) code = str_error(&s, e);
+    if (code) return code;
+    if (as_json) {
+        json_add_tree(&s, f->root.o);
+        return json_print(&s, e);
     }
-    if (!code) fputs(as_json ? s.p : f->people.p ? f->people.p : "", stdout);
-    str_free(&s);
-    return code;
+    fputs(f->people.p ? f->people.p : "", stdout);
+    return 0;
 }

@@ -9,7 +9,7 @@
 enum verdict { VERDICT_OK, VERDICT_NOTE, VERDICT_PROBLEM };
 
 struct facts {
-    json_t *root; /* in order; "checks" is a list of {name, status, value, remedy} */
+    struct json_members root; /* "checks" is a list of {name, status, value, remedy} */
     struct str people;
     size_t problems;
 };

@@ -2,7 +2,6 @@
  * that carves it; the time follows from the work and from how fast this machine multiplies now. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/json.h"
@@ -11,6 +10,7 @@
 #include "src/base/term.h"
 #include "src/commands/commands.h"
 #include "src/commands/plan.h"
+#include "src/model/rate.h"
 #include "src/train/budget.h"
 #include "src/train/prepare.h"
 #include "src/train/schedule.h"
@@ -40,40 +40,12 @@ static void count_epoch(struct plan *p)
     }
 }
 
-/* One product of the model's own shape on zeros, as a pass would run it; cut down to what takes a few
- * MB, since larger ones run at the same rate. */
-enum { WIDEST = 2048 };
-
-static size_t at_most(size_t n, size_t most)
-{
-    return n < most ? n : most;
-}
-
 static int measure_rate(struct plan *p, struct err *e)
 {
-    const struct shape *s = &p->training.setup.model.shape;
-    const struct kernels *k = p->training.learner.net.k;
-    size_t T = at_most(p->training.learner.batch.rows_max, 512);
-    size_t K = at_most(s->C, WIDEST), N = at_most(s->F, WIDEST);
-    real *x = mem_alloc(T * K, sizeof *x, e), *y = mem_alloc(T * N, sizeof *y, e);
-    real *w = mem_alloc(K * N, sizeof *w, e);
-    void *work = mem_alloc(k->matmul_work_bytes(), 1, e);
-    int code = x && y && w && work ? 0 : e->code;
-    if (!code) {
-        struct term t = { .a = x, .lda = K, .b = w, .ldb = K, .K = K, .b_rows = true };
-        double flops = 2.0 * (double)(T * K) * (double)N, start = 0;
-        int runs = 0;
-        for (int warm = 1; warm >= 0; warm--) {
-            start = term_now_s();
-            for (runs = 0; runs == 0 || term_now_s() - start < 0.2; runs++)
-                k->matmul(y, N, &t, 1, T, N, false, work);
-        }
-        p->gflops = flops * runs / (term_now_s() - start) * 1e-9;
-    }
-    mem_free(x);
-    mem_free(y);
-    mem_free(w);
-    mem_free(work);
+    double rate = 0;
+    int code = rate_product(&rate, p->training.learner.net.k, &p->training.setup.model.shape,
+                            p->training.learner.batch.rows_max, e);
+    p->gflops = rate * 1e-9;
     return code;
 }
 
@@ -138,29 +110,31 @@ static void print_people(const struct plan *p, size_t available, const char *why
 static int print_json(const struct plan *p, size_t available, struct err *e)
 {
     struct str s = { 0 };
+    struct json_writer w = { .out = &s };
     const struct learner *l = &p->training.learner;
     double seconds = plan_epoch_seconds(p);
-    str_addf(&s, "{\"memory_bytes\": %.0f, \"available_bytes\": %zu, \"weight_bytes\": %zu, ",
-             peak_bytes(p), available, p->training.setup.model.weight_bytes);
-    str_addf(&s, "\"adapter_bytes\": %zu, \"activation_bytes\": %zu, \"layers_keep_all\": %zu, ",
-             l->state_bytes, l->net.bytes, l->net.keeps[KEEP_ALL]);
-    str_addf(&s, "\"layers_recompute_mlp\": %zu, \"layers_recompute_all\": %zu, ",
-             l->net.keeps[KEEP_NO_MLP], l->net.keeps[KEEP_INPUT]);
-    str_addf(&s,
-             "\"examples\": %zu, \"tokens\": %.0f, \"tokens_computed\": %.0f, \"targets\": %.0f, ",
-             p->training.setup.data.train.n, p->tokens, p->rows, p->targets);
-    str_addf(&s, "\"steps\": %llu, \"steps_per_epoch\": %llu, \"flops_per_epoch\": %.6g, ",
-             (unsigned long long)p->training.course.total,
-             (unsigned long long)p->training.course.steps_per_epoch, cost_total(&p->work));
-    str_addf(&s, "\"gflops\": %.1f, \"seconds_per_epoch\": %.3f, \"tokens_per_s\": %.1f, ",
-             p->gflops, seconds, p->tokens / seconds);
-    str_addz(&s, "\"notes\": ");
-    notes_add_json(&s, &p->training.setup.notes);
-    str_addz(&s, "}\n");
-    int code = str_error(&s, e);
-    if (!code) fputs(s.p, stdout);
-    str_free(&s);
-    return code;
+    json_write_object(&w, NULL, JSON_ONE_LINE);
+    json_write_decimals(&w, "memory_bytes", peak_bytes(p), 0);
+    json_write_count(&w, "available_bytes", available);
+    json_write_count(&w, "weight_bytes", p->training.setup.model.weight_bytes);
+    json_write_count(&w, "adapter_bytes", l->state_bytes);
+    json_write_count(&w, "activation_bytes", l->net.bytes);
+    json_write_count(&w, "layers_keep_all", l->net.keeps[KEEP_ALL]);
+    json_write_count(&w, "layers_recompute_mlp", l->net.keeps[KEEP_NO_MLP]);
+    json_write_count(&w, "layers_recompute_all", l->net.keeps[KEEP_INPUT]);
+    json_write_count(&w, "examples", p->training.setup.data.train.n);
+    json_write_decimals(&w, "tokens", p->tokens, 0);
+    json_write_decimals(&w, "tokens_computed", p->rows, 0);
+    json_write_decimals(&w, "targets", p->targets, 0);
+    json_write_count(&w, "steps", p->training.course.total);
+    json_write_count(&w, "steps_per_epoch", p->training.course.steps_per_epoch);
+    json_write_digits(&w, "flops_per_epoch", cost_total(&p->work), 6);
+    json_write_decimals(&w, "gflops", p->gflops, 1);
+    json_write_decimals(&w, "seconds_per_epoch", seconds, 3);
+    json_write_decimals(&w, "tokens_per_s", p->tokens / seconds, 1);
+    notes_write_json(&w, "notes", &p->training.setup.notes);
+    json_write_end(&w);
+    return json_print(&s, e);
 }
 
 int plan_make(struct plan *p, const struct config *c, struct err *e)

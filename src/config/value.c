@@ -290,21 +290,16 @@ static int read_template(char **out, const struct reading *r, const struct yaml_
     if (v->kind == YAML_SCALAR) return read_text(out, r, v, "a template's name");
     if (v->kind != YAML_MAPPING || !v->child) return unwanted(r, v, NULL, "");
     struct str text = { 0 };
+    struct json_writer w = { .out = &text };
+    json_write_object(&w, NULL, JSON_ONE_LINE);
     for (const struct yaml_node *m = v->child; m; m = m->next) {
         if (m->kind != YAML_SCALAR) {
             str_free(&text);
             return unwanted(r, m, "a text for each part of the template", "");
         }
-        str_addz(&text, text.n ? ", " : "{");
-        json_add_string(&text, m->key, strlen(m->key));
-        str_addz(&text, ": ");
-        if (is_null(m)) {
-            str_addz(&text, "null");
-        } else {
-            json_add_string(&text, m->text, strlen(m->text));
-        }
+        json_write_text(&w, m->key, is_null(m) ? NULL : m->text);
     }
-    str_addc(&text, '}');
+    json_write_end(&w);
     int code = str_error(&text, r->e);
     if (!code && !(*out = mem_strdup(text.p, r->e))) code = r->e->code;
     str_free(&text);

@@ -59,23 +59,27 @@ static int write_weights(struct weights *w, const char *dir, struct err *e)
 {
     char path[PATH_BYTES], name[64];
     struct str index = { 0 };
+    struct json_writer json = { .out = &index };
     uint64_t total = 0;
     size_t shards = 0, number = 0;
     for (size_t i = 0; i < w->n; i++) total += weight_bytes(&w->at[i]);
     for (size_t i = 0; i < w->n; i = shard_end(w, i)) shards++;
-    str_addf(&index, "{\n  \"metadata\": {\n    \"total_size\": %llu\n  },\n  \"weight_map\": {\n",
-             (unsigned long long)total);
+    json_write_object(&json, NULL, JSON_LINES);
+    json_write_object(&json, "metadata", JSON_LINES);
+    json_write_count(&json, "total_size", total);
+    json_write_end(&json);
+    json_write_object(&json, "weight_map", JSON_LINES);
     int code = 0;
     for (size_t i = 0, end; !code && i < w->n; i = end) {
         end = shard_end(w, i);
         snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", ++number, shards);
         code = path_join(path, dir, shards == 1 ? "model.safetensors" : name, e);
         if (!code) code = write_shard(w, i, end, path, e);
-        for (size_t j = i; j < end; j++)
-            str_addf(&index, "    \"%s\": \"%s\"%s\n", w->at[j].name, name,
-                     j + 1 < w->n ? "," : "");
+        for (size_t j = i; j < end; j++) json_write_text(&json, w->at[j].name, name);
     }
-    str_addz(&index, "  }\n}\n");
+    json_write_end(&json);
+    json_write_end(&json);
+    str_addc(&index, '\n');
     if (!code) code = str_error(&index, e);
     if (!code && shards > 1) {
         code = path_join(path, dir, "model.safetensors.index.json", e);

@@ -118,19 +118,16 @@ void remarks_say(struct str *notes, const struct remarks *r, const char *file)
     }
 }
 
-void remarks_add_unused(struct str *out, const struct remarks *r)
+void remarks_write_unused(struct json_writer *w, const char *key, const struct remarks *r)
 {
-    const char *before = "{";
+    json_write_object(w, key, JSON_ONE_LINE);
     for (size_t i = 0; i < r->n; i++) {
         const struct remark_row *row = &r->row[i];
         if (row->kind != REMARK_UNUSED) continue;
-        str_addz(out, before);
         struct str name = { 0 };
         hint_name(&name, row->name); /* a cut name may end inside a letter */
-        json_add_string(out, name.n ? name.p : "", name.n);
+        json_write_count(w, name.p ? name.p : "", row->records);
         str_free(&name);
-        str_addf(out, ": %zu", row->records);
-        before = ", ";
     }
-    str_addz(out, *before == '{' ? "{}" : "}");
+    json_write_end(w);
 }

@@ -26,7 +26,7 @@ struct remarks {
 void remarks_take(struct remarks *r, const struct str *of_record);
 /* Append a line for each thing worth knowing; each begins with `file` and ": ". */
 void remarks_say(struct str *notes, const struct remarks *r, const char *file);
-/* Append the unused columns as a JSON object: {"source": 12, ...}. */
-void remarks_add_unused(struct str *out, const struct remarks *r);
+/* Write the unused columns as a JSON object: {"source": 12, ...}. */
+void remarks_write_unused(struct json_writer *w, const char *key, const struct remarks *r);
 
 #endif

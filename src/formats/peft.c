@@ -436,28 +436,24 @@ static int by_text(const void *a, const void *b)
 }
 
 /* A number as Python's json writes it: 16, 0.05; `point` keeps it in 0.0. */
-static void add_number(struct str *s, double v, bool point)
+static void write_number(struct json_writer *w, const char *key, double v, bool point)
 {
     if (v == floor(v) && fabs(v) < 1e15)
-        str_addf(s, point ? "%.1f" : "%.0f", v);
+        json_write_decimals(w, key, v, point);
     else
-        json_add_double(s, v);
+        json_write_real(w, key, v);
 }
 
-static void add_patterns(struct str *s, const char *key, const struct peft_pattern *p, size_t n)
+static void write_patterns(struct json_writer *w, const char *key, const struct peft_pattern *p,
+                           size_t n)
 {
     if (n == 0) return;
-    str_addf(s, "  \"%s\": {", key);
-    for (size_t i = 0; i < n; i++) {
-        str_addz(s, i ? ",\n    " : "\n    ");
-        json_add_string(s, p[i].key, strlen(p[i].key));
-        str_addz(s, ": ");
-        add_number(s, p[i].value, false);
-    }
-    str_addz(s, "\n  },\n");
+    json_write_object(w, key, JSON_LINES);
+    for (size_t i = 0; i < n; i++) write_number(w, p[i].key, p[i].value, false);
+    json_write_end(w);
 }
 
-static int add_targets(struct str *s, const struct peft_config *c, struct err *e)
+static int write_targets(struct json_writer *w, const struct peft_config *c, struct err *e)
 {
     size_t n = c->all_linear ? MODULES : c->n_targets;
     CHECK(n > 0);
@@ -466,37 +462,35 @@ static int add_targets(struct str *s, const struct peft_config *c, struct err *e
     for (size_t i = 0; i < n; i++)
         names[i] = c->all_linear ? module_words[i] : c->target_modules[i];
     qsort(names, n, sizeof *names, by_text);
-    str_addz(s, "  \"target_modules\": [");
-    for (size_t i = 0; i < n; i++) {
-        str_addz(s, i ? ",\n    " : "\n    ");
-        json_add_string(s, names[i], strlen(names[i]));
-    }
-    str_addz(s, "\n  ],\n");
+    json_write_array(w, "target_modules", JSON_LINES);
+    for (size_t i = 0; i < n; i++) json_write_text(w, NULL, names[i]);
+    json_write_end(w);
     mem_free(names);
     return 0;
 }
 
 static int config_text(struct str *s, const struct peft_config *c, struct err *e)
 {
-    str_addz(s, "{\n");
-    add_patterns(s, "alpha_pattern", c->alpha_pattern, c->n_alpha);
-    str_addz(s, "  \"base_model_name_or_path\": ");
-    size_t n = c->base_model ? strlen(c->base_model) : 0, at;
-    bool text = c->base_model && utf8_valid(c->base_model, n, &at);
-    if (text) json_add_string(s, c->base_model, n);
-    if (!text) str_addz(s, "null");
-    str_addz(s, ",\n  \"bias\": \"none\",\n  \"inference_mode\": true,\n"
-                "  \"init_lora_weights\": true,\n  \"lora_alpha\": ");
-    add_number(s, c->lora_alpha, false);
-    str_addz(s, ",\n  \"lora_dropout\": ");
-    add_number(s, c->lora_dropout, true);
-    str_addf(s, ",\n  \"peft_type\": \"LORA\",\n  \"r\": %zu,\n", c->r);
-    add_patterns(s, "rank_pattern", c->rank_pattern, c->n_rank);
-    int code = add_targets(s, c, e);
+    struct json_writer w = { .out = s };
+    size_t at;
+    bool text = c->base_model && utf8_valid(c->base_model, strlen(c->base_model), &at);
+    json_write_object(&w, NULL, JSON_LINES);
+    write_patterns(&w, "alpha_pattern", c->alpha_pattern, c->n_alpha);
+    json_write_text(&w, "base_model_name_or_path", text ? c->base_model : NULL);
+    json_write_text(&w, "bias", "none");
+    json_write_bool(&w, "inference_mode", true);
+    json_write_bool(&w, "init_lora_weights", true);
+    write_number(&w, "lora_alpha", c->lora_alpha, false);
+    write_number(&w, "lora_dropout", c->lora_dropout, true);
+    json_write_text(&w, "peft_type", "LORA");
+    json_write_count(&w, "r", c->r);
+    write_patterns(&w, "rank_pattern", c->rank_pattern, c->n_rank);
+    int code = write_targets(&w, c, e);
     if (code) return code;
-    str_addz(s, "  \"task_type\": \"CAUSAL_LM\"");
-    if (c->use_rslora) str_addz(s, ",\n  \"use_rslora\": true");
-    str_addz(s, "\n}\n");
+    json_write_text(&w, "task_type", "CAUSAL_LM");
+    if (c->use_rslora) json_write_bool(&w, "use_rslora", true);
+    json_write_end(&w);
+    str_addc(s, '\n');
     return str_error(s, e);
 }
 

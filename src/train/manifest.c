@@ -1,6 +1,5 @@
 #include "src/train/manifest.h"
 
-#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -17,46 +16,13 @@ static const char format_name[] = "lorac-run";
 
 /* ---- objects under construction --------------------------------------------------------------- */
 
-/* jansson's setters refuse a value that could not be made: one check at the end is enough. */
-struct object {
-    json_t *o;
-    bool failed;
-};
-
-static struct object object_new(void)
-{
-    json_t *o = json_object();
-    return (struct object){ .o = o, .failed = !o };
-}
-
-static void put(struct object *x, const char *key, json_t *value)
-{
-    if (!value || json_object_set_new(x->o, key, value) != 0) x->failed = true;
-}
-
-/* An empty text is none. */
-static void put_text(struct object *x, const char *key, const char *text)
-{
-    put(x, key, text && *text ? json_text(text) : json_null());
-}
-
-static void put_count(struct object *x, const char *key, uint64_t n)
-{
-    put(x, key, json_integer((json_int_t)n));
-}
-
-static void put_number(struct object *x, const char *key, double v)
-{
-    put(x, key, isfinite(v) ? json_real(v) : json_null());
-}
-
 static int out_of_memory(struct err *e)
 {
     return err_code(e, ERR_MEMORY, "run.json: out of memory");
 }
 
 /* Append to a list; takes the object. */
-static int append(json_t *list, struct object *x, struct err *e)
+static int append(json_t *list, struct json_members *x, struct err *e)
 {
     if (x->failed) {
         json_decref(x->o);
@@ -191,19 +157,19 @@ static int begin_session(struct manifest *m, const char *from, struct err *e)
     char now[32];
     const char *why;
     const struct kernels *k = m->about.work->kernels;
-    struct object x = object_new();
-    put_text(&x, "started_utc", now_utc(now));
-    put_text(&x, "ended_utc", NULL);
-    put_text(&x, "host", machine_host());
-    put_count(&x, "threads", (uint64_t)machine_threads(&why));
-    put_count(&x, "ranks", ranks_n());
-    put_text(&x, "isa", k->isa);
-    put_text(&x, "gemm", k->gemm);
-    put_count(&x, "from_step", m->about.work->state.step);
-    put_text(&x, "from_file", from ? path_base(from) : NULL);
-    put_text(&x, "from_sha256", m->last_sha256);
-    put_count(&x, "to_step", m->about.work->state.step);
-    put_text(&x, "status", "running");
+    struct json_members x = json_members_new();
+    json_set_text(&x, "started_utc", now_utc(now));
+    json_set_text(&x, "ended_utc", NULL);
+    json_set_text(&x, "host", machine_host());
+    json_set_count(&x, "threads", (uint64_t)machine_threads(&why));
+    json_set_count(&x, "ranks", ranks_n());
+    json_set_text(&x, "isa", k->isa);
+    json_set_text(&x, "gemm", k->gemm);
+    json_set_count(&x, "from_step", m->about.work->state.step);
+    json_set_text(&x, "from_file", from ? path_base(from) : NULL);
+    json_set_text(&x, "from_sha256", m->last_sha256);
+    json_set_count(&x, "to_step", m->about.work->state.step);
+    json_set_text(&x, "status", "running");
     if (!*m->started_utc) memcpy(m->started_utc, now, sizeof now);
     m->session = x.o;
     return append(m->sessions, &x, e);
@@ -238,12 +204,12 @@ int manifest_checkpoint(struct manifest *m, const char *path, struct err *e)
     int code = hash_file(hex, path, e);
     if (code) return code;
     if (m->about.work->state.step) cut_back(m->checkpoints, m->about.work->state.step - 1);
-    struct object x = object_new();
-    put_count(&x, "step", m->about.work->state.step);
-    put_text(&x, "file", path_base(path));
-    put_text(&x, "sha256", hex);
-    put_text(&x, "parent_sha256", m->last_sha256);
-    put_text(&x, "written_utc", now_utc(now));
+    struct json_members x = json_members_new();
+    json_set_count(&x, "step", m->about.work->state.step);
+    json_set_text(&x, "file", path_base(path));
+    json_set_text(&x, "sha256", hex);
+    json_set_text(&x, "parent_sha256", m->last_sha256);
+    json_set_text(&x, "written_utc", now_utc(now));
     memcpy(m->last_sha256, hex, sizeof hex);
     return append(m->checkpoints, &x, e);
 }
@@ -262,11 +228,11 @@ static int add_file(struct manifest *m, json_t *list, const char *within, const 
     int code = hash_file(hex, path, e);
     if (!code && stat(path, &st) != 0) code = err_errno(e, "%s", path);
     if (code) return code;
-    struct object x = object_new();
-    put_text(&x, "path", within);
-    put_count(&x, "step", m->about.work->state.step);
-    put_count(&x, "bytes", (uint64_t)st.st_size);
-    put_text(&x, "sha256", hex);
+    struct json_members x = json_members_new();
+    json_set_text(&x, "path", within);
+    json_set_count(&x, "step", m->about.work->state.step);
+    json_set_count(&x, "bytes", (uint64_t)st.st_size);
+    json_set_text(&x, "sha256", hex);
     remove_output(list, within);
     return append(list, &x, e);
 }
@@ -316,7 +282,7 @@ int manifest_replacing_config(struct manifest *m, struct err *e)
 
 /* ---- the file --------------------------------------------------------------------------------- */
 
-static void put_program(struct object *x)
+static void put_program(struct json_members *x)
 {
     struct str libraries = { 0 };
     json_t *list = json_array();
@@ -328,51 +294,51 @@ static void put_program(struct object *x)
         if (json_array_append_new(list, json_string(line)) != 0) x->failed = true;
     x->failed |= libraries.failed;
     str_free(&libraries);
-    put_text(x, "program", "lorac " LORAC_VERSION);
-    put_text(x, "compiler", __VERSION__);
-    put(x, "libraries", list);
+    json_set_text(x, "program", "lorac " LORAC_VERSION);
+    json_set_text(x, "compiler", __VERSION__);
+    json_set(x, "libraries", list);
 }
 
-static void put_machine(struct object *x, const struct manifest *m)
+static void put_machine(struct json_members *x, const struct manifest *m)
 {
     const char *why;
     const struct kernels *k = m->about.work->kernels;
-    put_text(x, "host", machine_host());
-    put_text(x, "cpu", machine_cpu());
-    put_text(x, "isa", k->isa);
-    put_text(x, "gemm", k->gemm);
-    put_text(x, "blas", blas_config());
-    put_count(x, "threads", (uint64_t)machine_threads(&why));
-    put_count(x, "ranks", ranks_n());
+    json_set_text(x, "host", machine_host());
+    json_set_text(x, "cpu", machine_cpu());
+    json_set_text(x, "isa", k->isa);
+    json_set_text(x, "gemm", k->gemm);
+    json_set_text(x, "blas", blas_config());
+    json_set_count(x, "threads", (uint64_t)machine_threads(&why));
+    json_set_count(x, "ranks", ranks_n());
 }
 
-static void put_inputs(struct object *x, const struct inputs *in)
+static void put_inputs(struct json_members *x, const struct inputs *in)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < in->n; i++) {
-        struct object file = object_new();
+        struct json_members file = json_members_new();
         struct err ignored;
-        put_text(&file, "role", in->role[i]);
-        put_text(&file, "path", in->path[i]);
-        put_count(&file, "bytes", in->bytes[i]);
-        put_text(&file, "sha256", in->hashed ? in->sha256[i] : NULL);
+        json_set_text(&file, "role", in->role[i]);
+        json_set_text(&file, "path", in->path[i]);
+        json_set_count(&file, "bytes", in->bytes[i]);
+        json_set_text(&file, "sha256", in->hashed ? in->sha256[i] : NULL);
         if (append(list, &file, &ignored)) x->failed = true;
     }
-    put(x, "inputs", list);
+    json_set(x, "inputs", list);
 }
 
-static void put_counts(struct object *x, const char *key, const struct data_counts *c,
+static void put_counts(struct json_members *x, const char *key, const struct data_counts *c,
                        size_t examples)
 {
-    struct object counts = object_new();
-    put_count(&counts, "examples", examples);
+    struct json_members counts = json_members_new();
+    json_set_count(&counts, "examples", examples);
     for (size_t i = 0; i < COUNTS; i++)
-        put_count(&counts, counts_table[i].run, count_of(c, &counts_table[i]));
+        json_set_count(&counts, counts_table[i].run, count_of(c, &counts_table[i]));
     x->failed |= counts.failed;
-    put(x, key, counts.o);
+    json_set(x, key, counts.o);
 }
 
-static void put_run(struct object *x, struct manifest *m)
+static void put_run(struct json_members *x, struct manifest *m)
 {
     char config_sha256[SHA256_HEX];
     const struct training *w = m->about.work;
@@ -380,47 +346,48 @@ static void put_run(struct object *x, struct manifest *m)
     const struct checkpoint *state = &w->state;
     x->failed |= hash_text(config_sha256, state->config) != 0;
     put_inputs(x, m->about.inputs);
-    put_text(x, "base_sha256", state->base_sha256);
-    put_text(x, "data_sha256", state->data_sha256);
-    put_text(x, "config", state->config);
-    put_text(x, "config_sha256", config_sha256);
+    json_set_text(x, "base_sha256", state->base_sha256);
+    json_set_text(x, "data_sha256", state->data_sha256);
+    json_set_text(x, "config", state->config);
+    json_set_text(x, "config_sha256", config_sha256);
     put_counts(x, "training", &d->train_counts, d->train.n);
     put_counts(x, "validation", &d->validation_counts, d->validation.n);
-    put_count(x, "adapter_parameters", w->learner.adapter.n_params);
-    put_count(x, "step", state->step);
-    put_count(x, "total_steps", state->total_steps);
-    put_count(x, "best_step", state->best_step);
-    put_number(x, "best_eval_loss", state->best_eval_loss);
-    put_count(x, "memory_planned_bytes", budget_total_bytes(&w->setup, &w->learner));
-    put_count(x, "memory_peak_bytes", machine_memory_peak());
-    put(x, "sessions", json_incref(m->sessions));
-    put(x, "checkpoints", json_incref(m->checkpoints));
-    put(x, "outputs", json_incref(m->outputs));
-    put(x, "publishing", json_incref(m->publishing));
+    json_set_count(x, "adapter_parameters", w->learner.adapter.n_params);
+    json_set_count(x, "step", state->step);
+    json_set_count(x, "total_steps", state->total_steps);
+    json_set_count(x, "best_step", state->best_step);
+    json_set_number(x, "best_eval_loss", state->best_eval_loss);
+    json_set_count(x, "memory_planned_bytes", budget_total_bytes(&w->setup, &w->learner));
+    json_set_count(x, "memory_peak_bytes", machine_memory_peak());
+    json_set(x, "sessions", json_incref(m->sessions));
+    json_set(x, "checkpoints", json_incref(m->checkpoints));
+    json_set(x, "outputs", json_incref(m->outputs));
+    json_set(x, "publishing", json_incref(m->publishing));
 }
 
-static void end_session(struct manifest *m, const char *status, const char *now, struct object *x)
+static void end_session(struct manifest *m, const char *status, const char *now,
+                        struct json_members *x)
 {
-    struct object session = { .o = m->session };
+    struct json_members session = { .o = m->session };
     bool running = strcmp(status, "running") == 0;
-    put_text(&session, "ended_utc", running ? NULL : now);
-    put_count(&session, "to_step", m->about.work->state.step);
-    put_text(&session, "status", status);
+    json_set_text(&session, "ended_utc", running ? NULL : now);
+    json_set_count(&session, "to_step", m->about.work->state.step);
+    json_set_text(&session, "status", status);
     x->failed |= session.failed;
 }
 
 int manifest_write(struct manifest *m, const char *status, const char *reason, struct err *e)
 {
     char path[PATH_BYTES], now[32];
-    struct object x = object_new();
+    struct json_members x = json_members_new();
     struct str text = { 0 };
     end_session(m, status, now_utc(now), &x);
-    put_text(&x, "format", format_name);
-    put_count(&x, "format_version", FORMAT_VERSION);
-    put_text(&x, "status", status);
-    put_text(&x, "reason", reason);
-    put_text(&x, "started_utc", m->started_utc);
-    put_text(&x, "written_utc", now);
+    json_set_text(&x, "format", format_name);
+    json_set_count(&x, "format_version", FORMAT_VERSION);
+    json_set_text(&x, "status", status);
+    json_set_text(&x, "reason", reason);
+    json_set_text(&x, "started_utc", m->started_utc);
+    json_set_text(&x, "written_utc", now);
     put_program(&x);
     put_machine(&x, m);
     put_run(&x, m);

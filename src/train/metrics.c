@@ -65,8 +65,21 @@ int metrics_open(struct metrics *m, const char *path, uint64_t step, bool eval_p
     return code;
 }
 
-static int put(struct metrics *m, struct str *line, struct err *e)
+/* Begin a line, of that step. */
+static struct json_writer begin_line(struct str *line, uint64_t step)
 {
+    struct json_writer w = { .out = line };
+    json_write_object(&w, NULL, JSON_ONE_LINE);
+    json_write_count(&w, "step", step);
+    return w;
+}
+
+/* Frees the line. */
+static int end_line(struct metrics *m, struct json_writer *w, struct err *e)
+{
+    struct str *line = w->out;
+    json_write_end(w);
+    str_addc(line, '\n');
     int code = str_error(line, e);
     if (!code && (fwrite(line->p, 1, line->n, m->f) != line->n || fflush(m->f) != 0)) {
         code = err_errno(e, "%s: cannot write", m->path);
@@ -75,35 +88,28 @@ static int put(struct metrics *m, struct str *line, struct err *e)
     return code;
 }
 
-static void add_number(struct str *line, const char *key, double v)
-{
-    str_addf(line, ", \"%s\": ", key);
-    json_add_double(line, v);
-}
-
 int metrics_step(struct metrics *m, const struct step_metrics *s, struct err *e)
 {
     struct str line = { 0 };
-    str_addf(&line, "{\"step\": %llu", (unsigned long long)s->step);
-    add_number(&line, "epoch", s->epoch);
-    add_number(&line, "loss", s->loss);
-    add_number(&line, "learning_rate", s->learning_rate);
-    add_number(&line, "grad_norm", s->grad_norm);
-    str_addf(&line, ", \"tokens\": %llu, \"tokens_computed\": %llu, \"targets\": %llu",
-             (unsigned long long)s->tokens, (unsigned long long)s->tokens_computed,
-             (unsigned long long)s->targets);
-    str_addf(&line, ", \"tokens_per_s\": %.1f, \"memory_bytes\": %llu}\n", s->tokens_per_s,
-             (unsigned long long)s->memory_bytes);
-    return put(m, &line, e);
+    struct json_writer w = begin_line(&line, s->step);
+    json_write_real(&w, "epoch", s->epoch);
+    json_write_real(&w, "loss", s->loss);
+    json_write_real(&w, "learning_rate", s->learning_rate);
+    json_write_real(&w, "grad_norm", s->grad_norm);
+    json_write_count(&w, "tokens", s->tokens);
+    json_write_count(&w, "tokens_computed", s->tokens_computed);
+    json_write_count(&w, "targets", s->targets);
+    json_write_decimals(&w, "tokens_per_s", s->tokens_per_s, 1);
+    json_write_count(&w, "memory_bytes", s->memory_bytes);
+    return end_line(m, &w, e);
 }
 
 int metrics_eval(struct metrics *m, uint64_t step, double eval_loss, struct err *e)
 {
     struct str line = { 0 };
-    str_addf(&line, "{\"step\": %llu", (unsigned long long)step);
-    add_number(&line, "eval_loss", eval_loss);
-    str_addz(&line, "}\n");
-    return put(m, &line, e);
+    struct json_writer w = begin_line(&line, step);
+    json_write_real(&w, "eval_loss", eval_loss);
+    return end_line(m, &w, e);
 }
 
 int metrics_sync(struct metrics *m, struct err *e)

@@ -12,62 +12,56 @@
 
 /* ---- lorac.json ------------------------------------------------------------------------------- */
 
-static void add_text(struct str *s, const char *key, const char *value)
-{
-    str_addf(s, "  \"%s\": ", key);
-    if (value) {
-        json_add_string(s, value, strlen(value));
-    } else {
-        str_addz(s, "null");
-    }
-    str_addz(s, ",\n");
-}
-
-static void add_merged(struct str *s, const struct digest_list *l)
+static void write_merged(struct json_writer *w, const struct digest_list *l)
 {
     if (!l->n) return;
-    str_addz(s, "  \"merged_adapters\": [");
-    for (size_t i = 0; i < l->n; i++) str_addf(s, "%s\n    \"%s\"", i ? "," : "", l->at[i]);
-    str_addz(s, "\n  ],\n");
+    json_write_array(w, "merged_adapters", JSON_LINES);
+    for (size_t i = 0; i < l->n; i++) json_write_text(w, NULL, l->at[i]);
+    json_write_end(w);
+}
+
+/* Close the object and write it as lorac.json; frees the text. */
+static int write_notes(struct json_writer *w, const char *dir, struct err *e)
+{
+    char path[PATH_BYTES];
+    json_write_text(w, "lorac_version", LORAC_VERSION);
+    json_write_end(w);
+    str_addc(w->out, '\n');
+    int code = str_error(w->out, e);
+    if (!code) code = path_join(path, dir, "lorac.json", e);
+    if (!code) code = file_replace(path, w->out->p, w->out->n, 0666, e);
+    str_free(w->out);
+    return code;
 }
 
 int adapter_notes_write(const struct adapter_notes *n, const char *dir, struct err *e)
 {
-    char path[PATH_BYTES];
     struct str s = { 0 };
-    str_addz(&s, "{\n");
-    add_text(&s, "template", n->template);
-    add_text(&s, "train_on", n->train_on);
-    add_text(&s, "base_model", n->base_path ? path_base(n->base_path) : NULL);
-    add_text(&s, "base_sha256", n->base_sha256);
-    add_text(&s, "base_fingerprint", n->base_fingerprint);
-    add_text(&s, "data_sha256", n->data_sha256);
-    add_merged(&s, &n->merged);
-    str_addf(&s, "  \"step\": %llu,\n  \"eval_loss\": ", (unsigned long long)n->step);
-    json_add_double(&s, n->eval_loss);
-    str_addz(&s, ",\n  \"lorac_version\": \"" LORAC_VERSION "\"\n}\n");
-    int code = str_error(&s, e);
-    if (!code) code = path_join(path, dir, "lorac.json", e);
-    if (!code) code = file_replace(path, s.p, s.n, 0666, e);
-    str_free(&s);
-    return code;
+    struct json_writer w = { .out = &s };
+    json_write_object(&w, NULL, JSON_LINES);
+    json_write_text(&w, "template", n->template);
+    json_write_text(&w, "train_on", n->train_on);
+    json_write_text(&w, "base_model", n->base_path ? path_base(n->base_path) : NULL);
+    json_write_text(&w, "base_sha256", n->base_sha256);
+    json_write_text(&w, "base_fingerprint", n->base_fingerprint);
+    json_write_text(&w, "data_sha256", n->data_sha256);
+    write_merged(&w, &n->merged);
+    json_write_count(&w, "step", n->step);
+    json_write_real(&w, "eval_loss", n->eval_loss);
+    return write_notes(&w, dir, e);
 }
 
 int merged_notes_write(const struct adapter_notes *n, const char *dir, struct err *e)
 {
-    char path[PATH_BYTES];
     struct str s = { 0 };
-    str_addz(&s, "{\n");
-    add_text(&s, "template", n->template);
-    add_text(&s, "train_on", n->train_on);
-    add_text(&s, "base_model", n->base_path ? path_base(n->base_path) : NULL);
-    add_merged(&s, &n->merged);
-    str_addz(&s, "  \"merged\": true,\n  \"lorac_version\": \"" LORAC_VERSION "\"\n}\n");
-    int code = str_error(&s, e);
-    if (!code) code = path_join(path, dir, "lorac.json", e);
-    if (!code) code = file_replace(path, s.p, s.n, 0666, e);
-    str_free(&s);
-    return code;
+    struct json_writer w = { .out = &s };
+    json_write_object(&w, NULL, JSON_LINES);
+    json_write_text(&w, "template", n->template);
+    json_write_text(&w, "train_on", n->train_on);
+    json_write_text(&w, "base_model", n->base_path ? path_base(n->base_path) : NULL);
+    write_merged(&w, &n->merged);
+    json_write_bool(&w, "merged", true);
+    return write_notes(&w, dir, e);
 }
 
 static int copy_string(char **to, const json_t *o, const char *key, const char *where,

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/data/dataset_open.h"
@@ -253,16 +252,15 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
     return code;
 }
 
-void notes_add_json(struct str *out, const struct str *notes)
+void notes_write_json(struct json_writer *w, const char *key, const struct str *notes)
 {
-    str_addc(out, '[');
+    json_write_array(w, key, JSON_ONE_LINE);
     for (const char *p = notes->p; p && *p;) {
         size_t n = strcspn(p, "\n");
-        if (p != notes->p) str_addz(out, ", ");
-        json_add_string(out, p, n);
+        json_write_text_n(w, NULL, p, n);
         p += n + (p[n] == '\n');
     }
-    str_addc(out, ']');
+    json_write_end(w);
 }
 
 static int open_all(struct setup *s, const struct config *c,

@@ -2,6 +2,7 @@
 #ifndef LORAC_TRAIN_SETUP_H
 #define LORAC_TRAIN_SETUP_H
 
+#include "src/base/json.h"
 #include "src/config/config.h"
 #include "src/data/dataset.h"
 #include "src/model/llama.h"
@@ -22,8 +23,8 @@ int setup_open(struct setup *s, const struct config *c, struct err *e);
 int setup_open_headers(struct setup *s, const struct config *c, struct err *e);
 void setup_close(struct setup *s);
 
-/* Append notes (lines) as a JSON array of texts. */
-void notes_add_json(struct str *out, const struct str *notes);
+/* Write notes (lines) as a JSON array of texts. */
+void notes_write_json(struct json_writer *w, const char *key, const struct str *notes);
 
 /* How the records of one of the configuration's files are to be read. */
 struct records_options setup_records(const struct config *c, const struct config_source *source);

@@ -25,8 +25,9 @@ static void read_all(const char *path, const struct records_options *o, size_t m
         if (!code && more) remarks_take(&remarks, &c.remarks);
     }
     struct str notes = { 0 };
+    struct json_writer w = { .out = &notes };
     remarks_say(&notes, &remarks, "data");
-    remarks_add_unused(&notes, &remarks);
+    remarks_write_unused(&w, NULL, &remarks);
     CHECK(notes.n < 1 << 16);
     str_free(&notes);
     conversation_free(&c);
