@@ -113,7 +113,7 @@ like "show of a skipped record: it is there" "$(last)" "*the record that begins 
 printf '[{"input_ids": [1, 2]},\n{"input_ids": [3, 4]},\n]\n' >"$scratch/comma.json"
 data check "$scratch/tokens.yaml" "data.train=$scratch/comma.json"
 is "a trailing comma: exit code" "$status" 1
-like "a trailing comma: not valid JSON" "$err" "*1 of 3 records are malformed: 1 not valid JSON*"
+like "a trailing comma: not valid JSON" "$err" "*1 of 3 records is malformed: 1 not valid JSON*"
 data show "$scratch/tokens.yaml" --record x
 is "show of a wrong record: exit code" "$status" 2
 

@@ -119,7 +119,7 @@ YAML
     records | sed -n 4p >"$scratch/records.jsonl"
     run "$LORAC" train "$scratch/text.yaml" data.validation=0
     is "every record too long: exit code" "$status" 1
-    like "every record too long: names the setting" "$err" "*none of 1 records is left*data.max_length*"
+    like "every record too long: names the setting" "$err" "*none of 1 record is left*data.max_length*"
 else
     skip "nothing of the data in logs" "the fixture stories260K-hf is missing"
 fi

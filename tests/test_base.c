@@ -329,6 +329,18 @@ static void test_str(void **state)
     assert_false(s.failed);
 }
 
+static void counts_agree_with_their_noun(void **state)
+{
+    (void)state;
+    assert_string_equal(str_count(0, "record"), "0 records");
+    assert_string_equal(str_count(1, "record"), "1 record");
+    assert_string_equal(str_count(1, "matrix"), "1 matrix");
+    assert_string_equal(str_count(2, "matrix"), "2 matrices");
+    const char *first = str_count(UINT64_MAX, "validation example");
+    for (int i = 0; i < 7; i++) str_count((uint64_t)i, "step");
+    assert_string_equal(first, "18446744073709551615 validation examples");
+}
+
 static void lines_hold_what_arguments_bring(void **state)
 {
     (void)state;
@@ -1025,6 +1037,7 @@ int main(void)
         cmocka_unit_test(long_messages_lose_their_middle),
         cmocka_unit_test(fits_at_every_length),
         cmocka_unit_test(lines_hold_what_arguments_bring),
+        cmocka_unit_test(counts_agree_with_their_noun),
         cmocka_unit_test(words_for_a_shell),
         cmocka_unit_test(json_is_safe_and_whole),
         cmocka_unit_test(test_machine),

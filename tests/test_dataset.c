@@ -190,8 +190,8 @@ static void long_tokens(void **state)
     assert_examples(&d.train, "1,2,3,4,5*,6* | 8,9*,10*");
     assert_int_equal(d.train_counts.truncated, 1);
     assert_string_equal(notes.p,
-                        "train: 1 records cut to data.max_length = 6 tokens (the longest has 7)\n"
-                        "train: 1 targets are in what was dropped or cut away\n");
+                        "train: 1 record cut to data.max_length = 6 tokens (the longest has 7)\n"
+                        "train: 1 target is in what was dropped or cut away\n");
     dataset_close(&d);
     o.overlong = OVERLONG_SPLIT;
     o.max_length = 3;
@@ -199,10 +199,9 @@ static void long_tokens(void **state)
     open_ok(&d, &o, NULL, &notes);
     assert_examples(&d.train, "4,5*,6* | 8,9*,10*"); /* 1,2,3 and 7 have nothing to learn */
     assert_int_equal(d.train_counts.split, 1);
-    assert_string_equal(notes.p,
-                        "train: 1 records split into pieces of at most data.max_length = 3 "
-                        "tokens (the longest has 7)\n"
-                        "train: 1 targets are in what was dropped or cut away\n");
+    assert_string_equal(notes.p, "train: 1 record split into pieces of at most data.max_length = 3 "
+                                 "tokens (the longest has 7)\n"
+                                 "train: 1 target is in what was dropped or cut away\n");
     dataset_close(&d);
     o.overlong = OVERLONG_ERROR;
     o.skip_errors = true; /* which is about malformed records */
@@ -298,7 +297,7 @@ static void long_chats(void **state)
     o.render.train_on = TRAIN_ON_RESPONSES;
     o.max_length = 22; /* one less than an exchange, with the line feed */
     open_fails(&o, bytes(), ERR_FAIL,
-               "data.train: none of 1 records is left; 3 longer than "
+               "data.train: none of 1 record is left; 3 longer than "
                "data.max_length = 22 (the longest has 78 tokens");
 }
 
@@ -725,7 +724,7 @@ static void validation_files(void **state)
     dataset_close(&d);
     v.path = temp_file("v.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}\n");
     open_fails(&o, bytes(), ERR_FAIL,
-               "data.validation: none of 1 records is left; 1 without a target");
+               "data.validation: none of 1 record is left; 1 without a target");
     str_free(&notes);
 }
 
@@ -931,7 +930,7 @@ static void malformed(void **state)
     s.records.format = FORMAT_PROMPT_COMPLETION;
     s.path = temp_file("worse.jsonl", "{\"prompt\":\"a\"}\n");
     open_fails(&o, bytes(), ERR_FAIL,
-               "data.train: none of 1 records is left; 1 malformed, the first: ");
+               "data.train: none of 1 record is left; 1 malformed, the first: ");
     /* an order of turns that the template cannot write is the record's fault */
     s = source_of(temp_file("order.jsonl",
                             "{\"messages\":[" MESSAGE("user", "a") "," MESSAGE("user", "b") "]}\n"),

@@ -502,7 +502,7 @@ static void preference_note(void **state)
     struct err e;
     assert_ok(dataset_open(&d, &o, bytes(), &notes, &e), &e);
     assert_int_equal(d.train_counts.chosen, 1);
-    assert_non_null(strstr(notes.p, "train: 1 records are preference data: trained on what was"));
+    assert_non_null(strstr(notes.p, "train: 1 record is preference data: trained on what was"));
     dataset_close(&d);
     str_free(&notes);
 }

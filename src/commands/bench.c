@@ -166,8 +166,8 @@ static int run(int n_args, char **args, struct err *e)
     for (int i = 0; !code && i < PARTS; i++)
         if (wanted[i]) code = run_part(&b, &part_table[i], tokens, n, e);
     bench_yardstick_free();
-    fprintf(b.out, "\n%zu samples, of which %zu were disturbed by other programs\n", b.samples,
-            b.disturbed);
+    fprintf(b.out, "\n%s, of which %zu %s disturbed by other programs\n",
+            str_count(b.samples, "sample"), b.disturbed, b.disturbed == 1 ? "was" : "were");
     bench_json_number(&b, "samples", (double)b.samples);
     bench_json_number(&b, "disturbed", (double)b.disturbed);
     str_addz(&b.json, "}\n");

@@ -138,9 +138,9 @@ static void report_step(struct bench *b, struct stand *s, double seconds, double
     size_t all = b->shape->shape.layers;
     if (b->layers < all) {
         fprintf(b->out,
-                "  (%zu of %zu layers were measured; all would take %.1f times as long, the head "
+                "  (%zu of %zu layers %s measured; all would take %.1f times as long, the head "
                 "aside)\n",
-                b->layers, all, (double)all / (double)b->layers);
+                b->layers, all, b->layers == 1 ? "was" : "were", (double)all / (double)b->layers);
     }
     bench_json_key(b, "step");
     str_addf(&b->json, "{\"examples\": %zu, \"length\": %zu, \"layers\": %zu", b->rows, b->length,

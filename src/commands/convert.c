@@ -256,8 +256,9 @@ static int write_extracted(const struct adapter *a, const struct extract_report 
     if (!code) code = write_adapter(a, 0, &notes, e);
     adapter_notes_free(&notes);
     if (code) return code;
-    fprintf(stderr, "%zu matrices differ; rank %zu holds %.2f %% of the squared difference\n",
-            x->changed, a->r, 100 * x->kept);
+    fprintf(stderr, "%s %s; rank %zu holds %.2f %% of the squared difference\n",
+            str_count(x->changed, "matrix"), x->changed == 1 ? "differs" : "differ", a->r,
+            100 * x->kept);
     if (x->elsewhere > 0) {
         fprintf(stderr,
                 "note: embeddings, head, norms or biases differ too, by %.2g of their size; an "

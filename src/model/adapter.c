@@ -25,8 +25,9 @@ static int check_layers(const struct peft *p, const struct shape *s, struct err 
         if (layer < s->layers) continue;
         return err_set(e,
                        "%s: was trained on another base: tensor %s is of layer %zu, and this "
-                       "base has %zu layers",
-                       p->path, err_quotez(p->file.tensors[t->tensor].name), layer, s->layers);
+                       "base has %s",
+                       p->path, err_quotez(p->file.tensors[t->tensor].name), layer,
+                       str_count(s->layers, "layer"));
     }
     return 0;
 }
@@ -83,9 +84,9 @@ static int find_pairs(struct peft *p, const struct adapter_base *base, unsigned 
     }
     if (unheld.n && base->notes) {
         str_addf(base->notes,
-                 "%s: has no tensors for %zu module%s that target_modules names, the first is %s; "
-                 "they stay as they are in the base, as in PEFT\n",
-                 p->path, unheld.n, unheld.n == 1 ? "" : "s", unheld.first);
+                 "%s: has no tensors for %s that target_modules names, the first is %s; they stay "
+                 "as they are in the base, as in PEFT\n",
+                 p->path, str_count(unheld.n, "module"), unheld.first);
     }
     return 0;
 }
