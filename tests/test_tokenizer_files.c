@@ -186,12 +186,14 @@ static void test_sidecars_refused(void **state)
         { "added_tokens.json", "{\"q\": \"267\"}", "\"q\": found a string, wanted an id" },
         { "added_tokens.json", "{\"q\": 300}", "found the id 300, wanted one of at most 267" },
         { "generation_config.json", "{\"eos_token_id\": 267}",
-          "generation_config.json: eos_token_id: found another number, wanted an id below the "
-          "267" },
+          "generation_config.json: eos_token_id: found 267, wanted an id below the 267" },
         { "generation_config.json", "{\"eos_token_id\": [2, \"x\"]}",
-          "eos_token_id: found a string" },
-        { "config.json", "{\"eos_token_id\": -1}", "config.json: eos_token_id" },
-        { "config.json", "{\"eos_token_id\": 1e30}", "eos_token_id: found a number" },
+          "eos_token_id[1]: found a string" },
+        { "generation_config.json", "{\"eos_token_id\": [2, 4096]}",
+          "generation_config.json: eos_token_id[1]: found 4096, wanted an id below the 267" },
+        { "config.json", "{\"eos_token_id\": -1}", "config.json: eos_token_id: found -1, wanted" },
+        { "config.json", "{\"eos_token_id\": 1e30}", "eos_token_id: found 1e+30, wanted" },
+        { "config.json", "{\"eos_token_id\": 2.5}", "eos_token_id: found 2.5, wanted" },
     };
     struct str many = { 0 };
     str_addz(&many, "{\"eos_token_id\": [0");
