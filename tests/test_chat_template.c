@@ -172,6 +172,17 @@ static void what_is_not_understood_is_not_guessed(void **state)
         { "x" LOOP, "it has <|im_start|>" },
         { "{% if messages | length > 3 %}x{% endif %}" LOOP, "it has <|im_start|>" },
         { "{% if not messages[0].content %}x{% endif %}" LOOP, "it has <|im_start|>" },
+        /* models that share a marker with a row, and write something else */
+        { "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor "
+          "%}"
+          "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",
+          "it looks like Phi-3's, for which there is no template" },
+        { "{% for m in messages %}{{ '<|im_start|>' + m.role + '<|im_sep|>' + m.content }}{% "
+          "endfor %}",
+          "it looks like Phi-4's" },
+        { "[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}"
+          "<|assistant|>",
+          "it looks like GLM-4's" },
         { "<|start_header_id|>{{ messages }}", "it has <|start_header_id|>, as template: llama3" },
         { "{{ '", "not one that" },
         { "{% for", "not one that" },
