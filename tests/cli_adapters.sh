@@ -251,7 +251,17 @@ ok "resumed with another seed too: it is not" [ "${err/init_from/}" = "$err" ]
 run "$LORAC" train "$scratch/run.yaml" "output.dir=$scratch/further" --resume "$checkpoint"
 like "a finished run's checkpoint elsewhere: init_from is named" "$err" "*nothing is left to train*as adapter.init_from*"
 cp -r "$a" "$scratch/one-layer"
-sed -i 's/"bias"/"layers_to_transform": [1], "bias"/' "$scratch/one-layer/adapter_config.json"
+sed -i 's/"bias"/"layers_to_transform": [1, 40], "bias"/' "$scratch/one-layer/adapter_config.json"
+generate --model "$scratch/tiny" --adapter "$scratch/one-layer"
+like "layers_to_transform beyond the model: the layer is named" "$err" \
+    "*note: *adapter_config.json: layers_to_transform: names layer 40 that this base does not have; its layers are 0 to 1*"
+sed 's/\[1, 40\]/[40]/' "$scratch/one-layer/adapter_config.json" >"$scratch/json"
+cp -r "$scratch/one-layer" "$scratch/no-layer"
+mv "$scratch/json" "$scratch/no-layer/adapter_config.json"
+generate --model "$scratch/tiny" --adapter "$scratch/no-layer"
+is "layers_to_transform beyond the model alone: refused" "$status" 1
+like "layers_to_transform beyond the model alone: it is blamed" "$err" \
+    "*has tensors for *but layers_to_transform of adapter_config.json names layer 40, for which it has none"
 run "$LORAC" plan "$scratch/run.yaml" "adapter.init_from=$scratch/one-layer"
 like "init_from with matrices that never learn: noted" "$err" "*note: adapter.init_from: *has nothing for 7 of 14 matrices*not trained*"
 run "$LORAC" plan "$scratch/run.yaml" "adapter.init_from=$a" adapter.r=8

@@ -765,6 +765,22 @@ static void test_tensors_that_are_not_named(void **state)
     const char *dir = with_names("unnamed",
                                  "{\"peft_type\":\"LORA\",\"target_modules\":[\"k_proj\"]}", names);
     assert_refused(peft_open(&p, dir, &e), &e, dir, "none", "names none of the modules");
+    static const struct {
+        const char *layers, *want;
+    } rows[] = {
+        { "7", "layers_to_transform of adapter_config.json names layer 7, for which it has none" },
+        { "[7, 8]", "names layer 7 and 1 more, for which" },
+        { "-1", "names layer -1, for which" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[128];
+        snprintf(text, sizeof text,
+                 "{\"peft_type\":\"LORA\",\"target_modules\":[\"q_proj\"],"
+                 "\"layers_to_transform\":%s}",
+                 rows[i].layers);
+        dir = with_names("layers", text, names);
+        assert_refused(peft_open(&p, dir, &e), &e, dir, rows[i].layers, rows[i].want);
+    }
     dir = with_names("saved", "{\"peft_type\":\"LORA\",\"r\":1,\"modules_to_save\":[\"lm_head\"]}",
                      names);
     assert_refused(peft_open(&p, dir, &e), &e, dir, "saved", "modules_to_save names \"lm_head\"");

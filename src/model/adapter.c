@@ -32,6 +32,21 @@ static int check_layers(const struct peft *p, const struct shape *s, struct err 
     return 0;
 }
 
+/* A layer that is named and not there changes nothing, but it was meant for another base. */
+static void note_layers(struct str *notes, const struct peft_config *c, const struct shape *s)
+{
+    const int64_t *first = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_layers; i++) {
+        if (c->layers[i] >= 0 && (uint64_t)c->layers[i] < s->layers) continue;
+        if (!n++) first = &c->layers[i];
+    }
+    if (!n) return;
+    str_addf(notes, "%s: layers_to_transform: names layer %lld", c->path, (long long)*first);
+    if (n > 1) str_addf(notes, " and %zu more", n - 1);
+    str_addf(notes, " that this base does not have; its layers are 0 to %zu\n", s->layers - 1);
+}
+
 /* Modules that target_modules names and the file has nothing for. */
 struct unheld {
     size_t n;
@@ -82,6 +97,7 @@ static int find_pairs(struct peft *p, const struct adapter_base *base, unsigned 
     if (!*targets) {
         return err_set(e, "%s: holds no adapter for a Llama's linear layers", p->path);
     }
+    if (base->notes) note_layers(base->notes, &p->config, s);
     if (unheld.n && base->notes) {
         str_addf(base->notes,
                  "%s: has no tensors for %s that target_modules names, the first is %s; they stay "
