@@ -61,7 +61,27 @@ for form in PEFT GGUF checkpoint; do
     is "$form: another base: merge works" "$status" 0
     like "$form: another base: merge notes it" "$err" "$other"
 done
+
+# A checkpoint knows its base's hash; the fingerprint of an adapter that is made from it needs the base.
+fingerprint=$(grep -o '"base_fingerprint": "[0-9a-f]*"' "$a/lorac.json")
+run "$LORAC" convert "$checkpoint" -o "$scratch/from-checkpoint"
+silent "checkpoint to PEFT, the base's hash is cached: silent"
+like "checkpoint to PEFT, the base's hash is cached: it gets the fingerprint" \
+    "$(cat "$scratch/from-checkpoint/lorac.json")" "*$fingerprint*"
+run "$LORAC" convert "$checkpoint" -o "$scratch/from-checkpoint.gguf"
+generate --model "$scratch/other" --adapter "$scratch/from-checkpoint.gguf"
+like "checkpoint to GGUF: it gets the fingerprint too" "$err" "$other"
+run "$LORAC" convert "$checkpoint" --model "$scratch/other" -o "$scratch/from-other"
+like "checkpoint to PEFT, another base: noted" "$err" "$other"
+like "checkpoint to PEFT, another base: not its fingerprint" "$(cat "$scratch/from-other/lorac.json")" '*"base_fingerprint": null*'
 rm -rf "$scratch/cache"
+without='*note: *does not have its base*fingerprint*what is written has none either*'
+run "$LORAC" convert "$checkpoint" -o "$scratch/from-checkpoint-2"
+like "checkpoint to PEFT, no hash is cached: said" "$err" "$without"
+mkdir "$scratch/config-only"
+cp "$scratch/tiny/config.json" "$scratch/config-only"
+run "$LORAC" convert "$checkpoint" --model "$scratch/config-only" -o "$scratch/from-checkpoint-3"
+like "checkpoint to PEFT, a base without weights: said" "$err" "*the model's weights are not here*"
 run "$LORAC" chat --model "$scratch/other" --adapter "$a" --max-new-tokens 2 <<<$'Hi\n/quit'
 like "another base: chat notes it" "$err" "$other"
 generate --model "$scratch/other" --adapter "$a" --adapter "$scratch/a.gguf=0.5"

@@ -126,7 +126,7 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
 }
 
 /* Its weights are looked at only where they are there: a shape is enough for most adapters. */
-static int open_for_base(struct adapter *a, const struct adapter_notes *notes, const char *path,
+static int open_for_base(struct adapter *a, struct adapter_notes *notes, const char *path,
                          struct err *e)
 {
     struct shape s;
@@ -140,6 +140,7 @@ static int open_for_base(struct adapter *a, const struct adapter_notes *notes, c
     struct adapter_base for_base = { &s, whole ? &m : NULL, &lines };
     code = adapter_open(a, &for_base, path, e);
     if (!code && whole) code = base_note_other(&lines, &m, path, notes, BASE_GLANCE, e);
+    if (!code) code = base_add_fingerprint(notes, &lines, whole ? &m : NULL, path, e);
     if (!code) notes_print(&lines);
     str_free(&lines);
     if (whole) llama_close(&m);
