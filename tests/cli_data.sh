@@ -228,6 +228,16 @@ is "columns: the prepared file tells check, too" "$(grep -cE 'url|topic' <<<"$er
 is "columns: JSON: records with one" "$(json files 0 unused_columns topic)" 1
 like "columns: JSON: the notes" "$(json notes 0)" "train: url: in 100 %*"
 data prepare "$scratch/columns.yaml" --purge
+echo '{"question": "<image> what?", "images": ["a.png"], "answer": "a"}' >"$scratch/images.jsonl"
+config images.yaml "$model" "$scratch/images.jsonl" 'template: alpaca'
+for command in 'data check' 'data show' plan train; do
+    # shellcheck disable=SC2086 # the command is two words
+    run "$LORAC" $command "$scratch/images.yaml"
+    is "images: $command: exit code" "$status" 0
+    like "images: $command: says that they are not read" "$err" "*note: train: images: in 100 % of the records, with a mark*not seen*"
+    ok "images: $command: one record is no plural" [ "${out/1 records/}${err/1 records/}" = "$out$err" ]
+done
+rm -rf "$scratch/run"
 run "$LORAC" train "$scratch/columns.yaml" train.max_steps=1 train.warmup_ratio=0
 is "columns: train: exit code" "$status" 0
 is "columns: train: each is named" "$(grep -E 'url|topic' <<<"$err")" "$url"$'\n'"$topic"

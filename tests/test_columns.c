@@ -820,6 +820,23 @@ static void other_columns_are_named_once(void **state)
         { "{\"instruction\":\"i\",\"question\":\"a\",\"answer\":\"b\"}",
           "train: instruction + question: in 100 % of the records, joined in this order by a blank "
           "line; data.columns chooses\n" },
+        { "{\"question\":\"what is <image>?\",\"answer\":\"b\",\"images\":[\"a.png\"]}\n"
+          "{\"question\":\"c\",\"answer\":\"b\"}",
+          "train: images: in 50 % of the records, not used; data.columns\n"
+          "train: images: in 50 % of the records, with a mark such as <image> in the texts: lorac "
+          "reads text alone, so that is not seen, and the mark is learnt as letters\n" },
+        { "{\"conversations\":[{\"from\":\"human\",\"value\":\"<image>\\nWhat?\"},{\"from\":"
+          "\"gpt\",\"value\":\"b\"}],\"image\":\"a.png\",\"audio\":\"a.mp3\"}",
+          "train: image: in 100 % of the records, not used; data.columns\n"
+          "train: audio: in 100 % of the records, not used; data.columns\n"
+          "train: image: in 100 % of the records, with a mark such as <image> in the texts: lorac "
+          "reads text alone, so that is not seen, and the mark is learnt as letters\n" },
+        { "{\"question\":\"a\",\"input\":\"<video>\",\"answer\":\"b\",\"video\":\"a.mp4\"}",
+          "train: video: in 100 % of the records, not used; data.columns\n"
+          "train: video: in 100 % of the records, with a mark such as <image> in the texts: lorac "
+          "reads text alone, so that is not seen, and the mark is learnt as letters\n" },
+        { "{\"question\":\"a\",\"answer\":\"<image>\",\"images\":null}", "" },
+        { "{\"question\":\"a\",\"answer\":\"<image>\"}", "" },
         { "{\"question\":\"a\",\"thinking\":\"t\",\"answer\":\"b\"}",
           "train: thinking: in 100 % of the records, read as <think>...</think> in front of the "
           "answer\n" },

@@ -173,7 +173,11 @@ static const struct {
     { "{\"conversations\":[{\"from\":\"human\"}]}", FORMAT_SHAREGPT, FAULT_KEY,
       "conversations[0].value: found nothing, wanted a string" },
     { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
-      FORMAT_MESSAGES, FAULT_KEY, "messages[0].content[0].text: found nothing, wanted a string" },
+      FORMAT_MESSAGES, FAULT_KEY,
+      "messages[0].content[0].text: found nothing, wanted a string: the part is of type "
+      "image_url, and lorac reads text alone" },
+    { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}", FORMAT_MESSAGES,
+      FAULT_KEY, "messages[0].content[0].text: found nothing, wanted a string" },
     { "{\"messages\":[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[7]}]}",
       FORMAT_MESSAGES, FAULT_TYPE, "messages[0].tool_calls[0]: found an integer, wanted a call" },
     { "{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"train\":true}]}", FORMAT_MESSAGES,

@@ -78,6 +78,32 @@ int shape_unknown(const json_t *v, const char *where, struct err *e)
     return code;
 }
 
+static bool has_text(const struct conversation *c, const char *text)
+{
+    size_t n = strlen(text);
+    for (size_t i = 0; i < c->n; i++) {
+        const struct turn *t = &c->turns[i];
+        if (memmem(t->text, t->n, text, n)) return true;
+        if (t->input && memmem(t->input, t->input_n, text, n)) return true;
+    }
+    return false;
+}
+
+/* Records of models that see: the column is not used, and its mark would go unnoticed. */
+static void remark_media(struct conversation *c, const json_t *v)
+{
+    static const struct {
+        const char *column, *mark;
+    } media[] = {
+        { "image", "<image" },  { "images", "<image" }, { "video", "<video" },
+        { "videos", "<video" }, { "audio", "<audio" },  { "audios", "<audio" },
+    };
+    for (size_t i = 0; i < sizeof media / sizeof *media; i++) {
+        if (!json_has(v, media[i].column) || !has_text(c, media[i].mark)) continue;
+        conversation_remark(c, REMARK_MEDIA, media[i].column);
+    }
+}
+
 int shape_read(struct conversation *c, enum data_format f, const json_t *v,
                const struct shape_options *o, const char *where, struct err *e)
 {
@@ -93,5 +119,6 @@ int shape_read(struct conversation *c, enum data_format f, const json_t *v,
     int code = formats[f].read(&r, v);
     if (!code && !is_tree) code = reading_excluded(&r, v);
     if (!code && !is_tree) reading_leftover(&r, "", v, &used);
+    if (!code && !is_tree) remark_media(c, v);
     return code ? code : str_error(&c->remarks, e);
 }
