@@ -66,6 +66,16 @@ static const struct shape shapes[] = {
     { "{\"system\":\"s\",\"conversations\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":"
       "\"tool\",\"content\":\"b\"}]}",
       FORMAT_SHAREGPT, "S:s | U:a | T:b" },
+    /* lists as exports of tables have them: JSON in a text */
+    { "{\"messages\":\"[{\\\"role\\\": \\\"system\\\", \\\"content\\\": \\\"s\\\"}, {\\\"role\\\": "
+      "\\\"user\\\", \\\"content\\\": \\\"a\\\"}, {\\\"role\\\": \\\"assistant\\\", "
+      "\\\"content\\\": "
+      "\\\"b\\\", \\\"train\\\": false}]\"}",
+      FORMAT_MESSAGES, "S:s | U:a | A-:b" },
+    { "{\"system\":\"s\",\"conversations\":\" "
+      "[{\\\"from\\\":\\\"human\\\",\\\"value\\\":\\\"a\\\"},"
+      "{\\\"from\\\":\\\"gpt\\\",\\\"value\\\":7}]\\n\"}",
+      FORMAT_SHAREGPT, "S:s | U:a | A:7" },
     { "{\"tools\":\"[1]\",\"conversations\":[{\"from\":\"human\",\"value\":\"a\"},{\"from\":"
       "\"function_call\",\"value\":\"b\"},{\"from\":\"observation\",\"value\":\"c\"},{\"from\":"
       "\"gpt\",\"value\":\"d\"}]}",
@@ -165,6 +175,15 @@ static const struct {
 } refused[] = {
     { "{\"conversations\":7}", FORMAT_SHAREGPT, FAULT_TYPE,
       ":1: conversations: found an integer, wanted an array of messages" },
+    { "{\"messages\":\"hello\"}", FORMAT_MESSAGES, FAULT_TYPE,
+      "messages: found a string, wanted an array of messages, or a string that holds one as JSON" },
+    { "{\"messages\":\"{}\"}", FORMAT_MESSAGES, FAULT_TYPE, "messages: found a string, wanted an" },
+    { "{\"messages\":\"\"}", FORMAT_MESSAGES, FAULT_TYPE, "messages: found a string, wanted an" },
+    { "{\"conversations\":\"[{'from': 'human', 'value': 'a'}]\"}", FORMAT_SHAREGPT, FAULT_TYPE,
+      "conversations: found a string that Python printed (write it with json.dumps), wanted" },
+    { "{\"messages\":\"[]\"}", FORMAT_MESSAGES, FAULT_VALUE, "messages: found an empty array" },
+    { "{\"messages\":\"[{\\\"role\\\":\\\"x\\\"}]\"}", FORMAT_MESSAGES, FAULT_ROLE,
+      "messages[0].role: found \"x\"" },
     { "{\"conversations\":[]}", FORMAT_SHAREGPT, FAULT_VALUE,
       "conversations: found an empty array" },
     { "{\"x\":1}", FORMAT_SHAREGPT, FAULT_KEY, "conversations: found nothing, wanted an array" },
