@@ -628,18 +628,18 @@ static void test_every_flip(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fixtures),
-        cmocka_unit_test(test_metadata_of_fixture),
-        cmocka_unit_test(test_writer),
-        cmocka_unit_test(test_copy_of_fixture),
-        cmocka_unit_test(test_abort_leaves_nothing),
-        cmocka_unit_test(test_integer_types),
-        cmocka_unit_test(test_wrong_kinds),
-        cmocka_unit_test(test_unusual),
-        cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_no_file),
-        cmocka_unit_test(test_every_truncation),
-        cmocka_unit_test(test_every_flip),
+        ENTRY(test_fixtures, "gguf: files of llama.cpp are read"),
+        ENTRY(test_metadata_of_fixture, "gguf: metadata of llama.cpp's files is read"),
+        ENTRY(test_writer, "gguf: what is written is read"),
+        ENTRY(test_copy_of_fixture, "gguf: a copied file is the same byte for byte"),
+        ENTRY(test_abort_leaves_nothing, "gguf: an aborted write leaves no file"),
+        ENTRY(test_integer_types, "gguf: every integer type is read within its range"),
+        ENTRY(test_wrong_kinds, "gguf: a key of another kind is refused by its name"),
+        ENTRY(test_unusual, "gguf: unusual files that are valid are read"),
+        ENTRY(test_hostile, "gguf: malformed files are refused with the reason"),
+        ENTRY(test_no_file, "gguf: what is no GGUF file is refused as what it is"),
+        ENTRY(test_every_truncation, "gguf: every truncation is refused or read"),
+        ENTRY(test_every_flip, "gguf: every flipped byte is refused or read, in one line"),
     };
     return cmocka_run_group_tests_name("gguf", tests, make_test_dir, remove_test_dir);
 }
