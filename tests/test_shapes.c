@@ -665,12 +665,17 @@ static void samples(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_shapes),  cmocka_unit_test(refusals),
-        cmocka_unit_test(fault_names), cmocka_unit_test(trees),
-        cmocka_unit_test(real_trees),  cmocka_unit_test(real_files),
-        cmocka_unit_test(segments),    cmocka_unit_test(preference_note),
-        cmocka_unit_test(compressed),  cmocka_unit_test(large),
-        cmocka_unit_test(samples),
+        ENTRY(all_shapes, "formats: every format is recognised and read"),
+        ENTRY(refusals, "formats: a malformed record is refused with field and kind of fault"),
+        ENTRY(fault_names, "formats: each kind of fault has a name that fits after a number"),
+        ENTRY(trees, "formats: each answer of a tree is learnt once"),
+        ENTRY(real_trees, "formats: real trees have as many targets as answers"),
+        ENTRY(real_files, "formats: published files pass whole with their known counts"),
+        ENTRY(segments, "formats: segments are taken as given, special tokens by id"),
+        ENTRY(preference_note, "formats: preference data is noted"),
+        ENTRY(compressed, "formats: compressed files are read, cut or flipped ones refused"),
+        ENTRY(large, "formats: large compressed files are read through all pieces"),
+        ENTRY(samples, "formats: the samples in datasets/ have their format and counts"),
     };
     return cmocka_run_group_tests(tests, NULL, temp_remove);
 }
