@@ -529,18 +529,26 @@ static void test_allocation_guard(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_warmup),
-        cmocka_unit_test(test_rates_of_many_lengths),
-        cmocka_unit_test(test_epochs_in_steps),
-        cmocka_unit_test(test_a_run_has_a_rate_above_zero),
-        cmocka_unit_test(test_gradsum),
-        cmocka_unit_test(test_losses_are_summed_along_the_same_tree),
-        cmocka_unit_test(test_gradsum_room),
-        cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_not_finite_names),
-        cmocka_unit_test(test_result),
-        cmocka_unit_test(test_allocation_guard),
+        ENTRY(test_rates, "schedule: learning rates are transformers' to the last bit"),
+        ENTRY(test_warmup,
+              "schedule: warm-up steps are transformers', a ratio below one step gives none"),
+        ENTRY(test_rates_of_many_lengths,
+              "schedule: rates of every length and type are transformers'"),
+        ENTRY(test_epochs_in_steps, "schedule: epochs become steps as transformers counts them"),
+        ENTRY(test_a_run_has_a_rate_above_zero,
+              "schedule: a run without a rate above 0 is refused, a short one noted"),
+        ENTRY(test_gradsum,
+              "gradient sum: passes are summed along the binary tree over their numbers"),
+        ENTRY(test_losses_are_summed_along_the_same_tree,
+              "gradient sum: losses are summed along the same tree"),
+        ENTRY(test_gradsum_room, "gradient sum: it takes log2 buffers and one"),
+        ENTRY(test_not_finite,
+              "learner: a loss that is not finite names the step and changes nothing"),
+        ENTRY(test_not_finite_names,
+              "learner: of several passes the one that is not finite is named"),
+        ENTRY(test_result,
+              "learner: tokens, targets and norm of a step are those of a count by hand"),
+        ENTRY(test_allocation_guard, "learner: a step does not allocate"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
