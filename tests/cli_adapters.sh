@@ -169,14 +169,14 @@ silent "a copy of the base is the base"
 
 # Already merged.
 run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged"
-is "merge" "$status" 0
+is "merge of an adapter: exit code" "$status" 0
 ok "merge: the right base is not noted" test "$(grep -c 'was trained on another' <<<"$err")" = 0
 like "merge: lorac.json says what is in it" "$(cat "$scratch/merged/lorac.json")" '*"merged_adapters": \[*"????????????????????????????????????????????????????????????????"*'
 run "$LORAC" merge --model "$scratch/tiny" --adapter "$a=0" -o "$scratch/nothing"
 is "merge with weight 0: exit code" "$status" 2
 like "merge with weight 0: message" "$err" "*nothing of it would be merged; leave it out*"
 run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged.gguf"
-is "merge to GGUF" "$status" 0
+is "merge of an adapter to GGUF: exit code" "$status" 0
 run "$LORAC" convert "$scratch/merged" -o "$scratch/converted.gguf" --quantize q8_0
 is "a merged model converted" "$status" 0
 run "$LORAC" convert "$scratch/merged.gguf" -o "$scratch/converted"
@@ -203,7 +203,7 @@ is "one adapter named twice: exit code" "$status" 2
 like "one adapter named twice: message" "$err" "*elsewhere: the same adapter was named before, and would count twice; write it once, with its weight*"
 sed 's/max_steps: 2/max_steps: 3/' "$scratch/run.yaml" >"$scratch/run2.yaml"
 run "$LORAC" train "$scratch/run2.yaml" "output.dir=$scratch/run2"
-is "another adapter" "$status" 0
+is "another adapter is trained: exit code" "$status" 0
 run "$LORAC" merge --model "$scratch/merged" --adapter "$scratch/run2/adapter" -o "$scratch/both"
 is "another adapter is merged on top" "$status" 0
 is "both are known afterwards" "$(grep -c '^    "[0-9a-f]*",*$' "$scratch/both/lorac.json")" 2

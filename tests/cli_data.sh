@@ -148,7 +148,7 @@ config mix.yaml $golden/model "[{path: $scratch/many.jsonl, weight: 0.25}, {path
 data check "$scratch/mix.yaml" train.batch_size=10 --json
 is "mixture: exit code" "$status" 0
 is "mixture: steps of an epoch" "$(json steps_per_epoch)" 9
-is "mixture: copies" "$(json training duplicates)" 10
+is "mixture: copies are counted" "$(json training duplicates)" 10
 data check "$scratch/mix.yaml" train.batch_size=10 data.deduplicate=true --json
 is "mixture without copies: steps" "$(json steps_per_epoch)" 6
 is "mixture without copies: removed" "$(json training removed)" 10
@@ -170,7 +170,7 @@ like "show of a file's record: which" "$out" "*, $scratch/few.jsonl:3, 3 tokens*
 # ---- text --------------------------------------------------------------------------------------
 model=$LORAC_TEST_DATA/stories260K-hf
 if [ ! -d "$model" ]; then
-    skip "text" "$model is not there"
+    skip "data check on texts" "$model is not there"
     done_testing
     exit 0
 fi
@@ -192,7 +192,7 @@ for row in "1  empty answers  line 3" "1  answers that were given before (the mo
     "1  private keys  line 4" "1  access tokens of well-known services  line 5" \
     "1  e-mail addresses  line 2" "1  texts with control characters  line 1" \
     "2  texts that spell a template's marks (\[INST\], <|im_end|>, </s>)  lines 6, 7"; do
-    like "text: $row" "$out" "* $row*"
+    like "text: check finds $row" "$out" "* $row*"
 done
 ok "text: none of it is shown" [ -z "$(grep -E 'anna|ghp_|MII' <<<"$out$err")" ]
 data check "$scratch/text.yaml" --json
@@ -254,7 +254,7 @@ like "show: what is shared" "$out" "*first epoch: step 1 of 1*-- tokens 0 to *, 
 data show "$scratch/text.yaml" --record 1 --ids
 ok "show: no control characters" [ -z "$(LC_ALL=C grep -P '\x1b' <<<"$out")" ]
 like "show: they are spelt" "$out" '*\x1b*'
-like "show: ids" "$out" "* place      id*     0       1          \"<s>\"*target*"
+like "show: --ids lists place, id, text and target" "$out" "* place      id*     0       1          \"<s>\"*target*"
 if command -v script >/dev/null; then
     run env TERM=xterm script -qc "$LORAC data show $scratch/text.yaml --record 2" /dev/null
     like "show: colours on a terminal" "$out" $'*\x1b[1;32m*At anna*'

@@ -70,8 +70,8 @@ records() { # records of every kind that is refused, cut or dropped, the marker 
 JSON
 }
 check_quiet() { # check_quiet NAME: stderr and what the run wrote besides checkpoints
-    is "$1: stderr" "$(grep -c "$marker" <<<"$err")" 0
-    is "$1: files" "$(grep -rl "$marker" "$scratch/text" 2>/dev/null)" ""
+    is "$1: no text of a record on stderr" "$(grep -c "$marker" <<<"$err")" 0
+    is "$1: no text of a record in files" "$(grep -rl "$marker" "$scratch/text" 2>/dev/null)" ""
 }
 if [ -r "$data/tokenizer.model" ]; then
     cat >"$scratch/text.yaml" <<YAML
