@@ -835,6 +835,19 @@ static void other_columns_are_named_once(void **state)
           "train: video: in 100 % of the records, not used; data.columns\n"
           "train: video: in 100 % of the records, with a mark such as <image> in the texts: lorac "
           "reads text alone, so that is not seen, and the mark is learnt as letters\n" },
+        { "{\"prompt\":\"[{\\\"role\\\": \\\"user\\\"}]\",\"completion\":\"b\"}\n"
+          "{\"prompt\":\"[{]\",\"completion\":\" [{'from': 'gpt'}]\"}",
+          "train: prompt: found a list of messages written as JSON in a text in 50 % of the "
+          "records: it is taken letter by letter; write the list itself\n"
+          "train: completion: found a list of messages written as JSON in a text in 50 % of the "
+          "records: it is taken letter by letter; write the list itself\n" },
+        { "{\"messages\":\"[{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"a\\\"}]\",\"chosen\":"
+          "\"[{\\\"role\\\":\\\"assistant\\\"}]\"}",
+          "train: 1 record is preference data: trained on what was chosen, the rejected answers "
+          "are "
+          "left out\n"
+          "train: chosen: found a list of messages written as JSON in a text in 100 % of the "
+          "records: it is taken letter by letter; write the list itself\n" },
         { "{\"question\":\"a\",\"answer\":\"<image>\",\"images\":null}", "" },
         { "{\"question\":\"a\",\"answer\":\"<image>\"}", "" },
         { "{\"question\":\"a\",\"thinking\":\"t\",\"answer\":\"b\"}",

@@ -104,6 +104,25 @@ static void remark_media(struct conversation *c, const json_t *v)
     }
 }
 
+/* Exports of tables have lists as texts, which a prompt or an answer may be, too. */
+static void remark_encoded(struct conversation *c, enum data_format f, const json_t *v,
+                           const struct used *used)
+{
+    static const char *const begins[] = { "[{\"role\"",  "[{\"content\"", "[{\"from\"", "[{'role'",
+                                          "[{'content'", "[{'from'",      "[ {\"role\"" };
+    bool reads_lists = f == FORMAT_MESSAGES || f == FORMAT_SHAREGPT;
+    if (c->kind != RECORD_CHAT && c->kind != RECORD_ALPACA && c->kind != RECORD_TEXT) return;
+    for (size_t i = 0; i < used->n; i++) {
+        const char *key = used->key[i], *text = json_string_value(json_object_get(v, key));
+        bool is_list = reads_lists && strcmp(key, "prompt") != 0 && strcmp(key, "chosen") != 0;
+        if (!text || is_list) continue;
+        text += strspn(text, " \n");
+        for (size_t k = 0; *text == '[' && k < sizeof begins / sizeof *begins; k++)
+            if (strncmp(text, begins[k], strlen(begins[k])) == 0)
+                conversation_remark(c, REMARK_ENCODED, key);
+    }
+}
+
 int shape_read(struct conversation *c, enum data_format f, const json_t *v,
                const struct shape_options *o, const char *where, struct err *e)
 {
@@ -120,5 +139,6 @@ int shape_read(struct conversation *c, enum data_format f, const json_t *v,
     if (!code && !is_tree) code = reading_excluded(&r, v);
     if (!code && !is_tree) reading_leftover(&r, "", v, &used);
     if (!code && !is_tree) remark_media(c, v);
+    if (!code && !is_tree) remark_encoded(c, f, v, &used);
     return code ? code : str_error(&c->remarks, e);
 }
