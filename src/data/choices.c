@@ -295,11 +295,11 @@ int choices_find(size_t *out, const struct choices *c, const struct reading *r, 
                              "wanted its letter (or, to read no choices, data.columns)",
                              str_count(c->n, "choice"));
     }
-    char index[48] = "number";
+    char index[48] = "number", found[48] = "something else than the only choice";
+    if (c->n > 1) snprintf(found, sizeof found, "none of the %zu choices", c->n);
     if (!are_numbered(c)) snprintf(index, sizeof index, "index (from 0 to %zu)", c->n - 1);
     return reading_fault(r, FAULT_VALUE, key,
-                         "found none of the %s, wanted the letter, the text or the %s "
-                         "of one; or, to read the answer as it stands, "
-                         "data.columns: {prompt: ..., completion: ...}",
-                         str_count(c->n, "choice"), index);
+                         "found %s, wanted the letter, the text or the %s of one; or, to read the "
+                         "answer as it stands, data.columns: {prompt: ..., completion: ...}",
+                         found, index);
 }
