@@ -609,6 +609,34 @@ def config() -> Kind:
         ("theta 1e400", m.config()[:-1].replace(b"10000.0", b"1e400") + b"}", "not valid JSON"),
         ("rope_scaling a string", m.config(rope_scaling="linear"), "rope_scaling"),
         ("rope_parameters a number", m.config(rope_parameters=1), "rope_parameters"),
+        (
+            "rope_theta twice",
+            m.config(rope_theta=10000.0, rope_parameters={"rope_theta": 500000.0}),
+            'rope_theta: found "10000.0" and in rope_parameters "500000.0"',
+        ),
+        (
+            "rope_theta in rope_scaling too",
+            m.config(rope_theta=10000.0, rope_scaling={"rope_type": "default", "rope_theta": 5e5}),
+            "and in rope_scaling",
+        ),
+        (
+            "two rope dictionaries",
+            m.config(rope_scaling={"type": "linear", "factor": 2.0}, rope_parameters={"rope_type": "linear", "factor": 4.0}),
+            'factor: found "2.0" in rope_scaling and in rope_parameters "4.0"',
+        ),
+        (
+            "two rope types",
+            m.config(rope_scaling={"type": "linear", "factor": 2.0}, rope_parameters={"rope_type": "default"}),
+            'found the rope type "linear" in rope_scaling and "default" in rope_parameters',
+        ),
+        (
+            "a rope dictionary that lacks a member",
+            m.config(
+                rope_scaling={"type": "linear", "factor": 2.0, "rope_theta": 10000.0},
+                rope_parameters={"rope_type": "linear"},
+            ),
+            "which rope_parameters lacks",
+        ),
         ("yarn", rope(rope_type="yarn", factor=2.0), '"yarn"'),
         ("dynamic", rope(type="dynamic", factor=2.0), '"dynamic"'),
         ("longrope", rope(rope_type="longrope", factor=2.0), '"longrope"'),
@@ -637,6 +665,8 @@ def config() -> Kind:
         ("line ends of Windows", m.config().replace(b", ", b",\r\n")),
         ("rope_parameters", m.config(without=("rope_theta", "rope_scaling"), rope_parameters=theta5)),
         ("rope_parameters, linear", m.config(without=("rope_scaling",), rope_parameters=linear5)),
+        ("rope_theta twice, the same", m.config(rope_theta=10000, rope_parameters=theta5, without=("rope_scaling",))),
+        ("two rope dictionaries, the same", m.config(rope_scaling={"type": "linear", "factor": 2}, rope_parameters=linear5)),
         ("rope_scaling of llama3", m.config(rope_scaling=llama3)),
         ("rope_scaling with both spellings", rope(type="linear", rope_type="linear", factor=2.0)),
         ("eos_token_id a list", m.config(eos_token_id=[2, 1])),

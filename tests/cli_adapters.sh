@@ -61,7 +61,27 @@ for form in PEFT GGUF checkpoint; do
     is "$form: another base: merge works" "$status" 0
     like "$form: another base: merge notes it" "$err" "$other"
 done
+
+# A checkpoint knows its base's hash; the fingerprint of an adapter that is made from it needs the base.
+fingerprint=$(grep -o '"base_fingerprint": "[0-9a-f]*"' "$a/lorac.json")
+run "$LORAC" convert "$checkpoint" -o "$scratch/from-checkpoint"
+silent "checkpoint to PEFT, the base's hash is cached: silent"
+like "checkpoint to PEFT, the base's hash is cached: it gets the fingerprint" \
+    "$(cat "$scratch/from-checkpoint/lorac.json")" "*$fingerprint*"
+run "$LORAC" convert "$checkpoint" -o "$scratch/from-checkpoint.gguf"
+generate --model "$scratch/other" --adapter "$scratch/from-checkpoint.gguf"
+like "checkpoint to GGUF: it gets the fingerprint too" "$err" "$other"
+run "$LORAC" convert "$checkpoint" --model "$scratch/other" -o "$scratch/from-other"
+like "checkpoint to PEFT, another base: noted" "$err" "$other"
+like "checkpoint to PEFT, another base: not its fingerprint" "$(cat "$scratch/from-other/lorac.json")" '*"base_fingerprint": null*'
 rm -rf "$scratch/cache"
+without='*note: *does not have its base*fingerprint*what is written has none either*'
+run "$LORAC" convert "$checkpoint" -o "$scratch/from-checkpoint-2"
+like "checkpoint to PEFT, no hash is cached: said" "$err" "$without"
+mkdir "$scratch/config-only"
+cp "$scratch/tiny/config.json" "$scratch/config-only"
+run "$LORAC" convert "$checkpoint" --model "$scratch/config-only" -o "$scratch/from-checkpoint-3"
+like "checkpoint to PEFT, a base without weights: said" "$err" "*the model's weights are not here*"
 run "$LORAC" chat --model "$scratch/other" --adapter "$a" --max-new-tokens 2 <<<$'Hi\n/quit'
 like "another base: chat notes it" "$err" "$other"
 generate --model "$scratch/other" --adapter "$a" --adapter "$scratch/a.gguf=0.5"
@@ -149,14 +169,14 @@ silent "a copy of the base is the base"
 
 # Already merged.
 run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged"
-is "merge" "$status" 0
+is "merge of an adapter: exit code" "$status" 0
 ok "merge: the right base is not noted" test "$(grep -c 'was trained on another' <<<"$err")" = 0
 like "merge: lorac.json says what is in it" "$(cat "$scratch/merged/lorac.json")" '*"merged_adapters": \[*"????????????????????????????????????????????????????????????????"*'
 run "$LORAC" merge --model "$scratch/tiny" --adapter "$a=0" -o "$scratch/nothing"
 is "merge with weight 0: exit code" "$status" 2
 like "merge with weight 0: message" "$err" "*nothing of it would be merged; leave it out*"
 run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged.gguf"
-is "merge to GGUF" "$status" 0
+is "merge of an adapter to GGUF: exit code" "$status" 0
 run "$LORAC" convert "$scratch/merged" -o "$scratch/converted.gguf" --quantize q8_0
 is "a merged model converted" "$status" 0
 run "$LORAC" convert "$scratch/merged.gguf" -o "$scratch/converted"
@@ -183,7 +203,7 @@ is "one adapter named twice: exit code" "$status" 2
 like "one adapter named twice: message" "$err" "*elsewhere: the same adapter was named before, and would count twice; write it once, with its weight*"
 sed 's/max_steps: 2/max_steps: 3/' "$scratch/run.yaml" >"$scratch/run2.yaml"
 run "$LORAC" train "$scratch/run2.yaml" "output.dir=$scratch/run2"
-is "another adapter" "$status" 0
+is "another adapter is trained: exit code" "$status" 0
 run "$LORAC" merge --model "$scratch/merged" --adapter "$scratch/run2/adapter" -o "$scratch/both"
 is "another adapter is merged on top" "$status" 0
 is "both are known afterwards" "$(grep -c '^    "[0-9a-f]*",*$' "$scratch/both/lorac.json")" 2
@@ -251,7 +271,17 @@ ok "resumed with another seed too: it is not" [ "${err/init_from/}" = "$err" ]
 run "$LORAC" train "$scratch/run.yaml" "output.dir=$scratch/further" --resume "$checkpoint"
 like "a finished run's checkpoint elsewhere: init_from is named" "$err" "*nothing is left to train*as adapter.init_from*"
 cp -r "$a" "$scratch/one-layer"
-sed -i 's/"bias"/"layers_to_transform": [1], "bias"/' "$scratch/one-layer/adapter_config.json"
+sed -i 's/"bias"/"layers_to_transform": [1, 40], "bias"/' "$scratch/one-layer/adapter_config.json"
+generate --model "$scratch/tiny" --adapter "$scratch/one-layer"
+like "layers_to_transform beyond the model: the layer is named" "$err" \
+    "*note: *adapter_config.json: layers_to_transform: names layer 40 that this base does not have; its layers are 0 to 1*"
+sed 's/\[1, 40\]/[40]/' "$scratch/one-layer/adapter_config.json" >"$scratch/json"
+cp -r "$scratch/one-layer" "$scratch/no-layer"
+mv "$scratch/json" "$scratch/no-layer/adapter_config.json"
+generate --model "$scratch/tiny" --adapter "$scratch/no-layer"
+is "layers_to_transform beyond the model alone: refused" "$status" 1
+like "layers_to_transform beyond the model alone: it is blamed" "$err" \
+    "*has tensors for *but layers_to_transform of adapter_config.json names layer 40, for which it has none"
 run "$LORAC" plan "$scratch/run.yaml" "adapter.init_from=$scratch/one-layer"
 like "init_from with matrices that never learn: noted" "$err" "*note: adapter.init_from: *has nothing for 7 of 14 matrices*not trained*"
 run "$LORAC" plan "$scratch/run.yaml" "adapter.init_from=$a" adapter.r=8

@@ -21,13 +21,13 @@ run "$LORAC" generate --model "$scratch/tiny" --template alpaca --max-new-tokens
 is "the answer is that of generate" "$out" "$first"
 chat 'Hello\n/reset\nHello\n/quit\nHello\n'
 is "/reset: the same question, the same answer; nothing behind /quit" "$out" "$first"$'\n'"$first"
-like "/reset: told" "$err" "*(forgotten)*"
+like "/reset: says that it forgot" "$err" "*(forgotten)*"
 chat 'Hello\nHello\n'
 ok "what was said counts" [ "$out" != "$first"$'\n'"$first" ]
 chat '/hlep\n'
 like "a misspelt command" "$err" '*unknown command "/hlep"; did you mean /help*'
 chat '/help\n'
-like "/help" "$err" "*/reset*/quit*Ctrl-C*"
+like "/help: lists the commands" "$err" "*/reset*/quit*Ctrl-C*"
 chat '\n\n'
 is "empty lines: no answers" "$out" ""
 chat 'bad \xff\n'

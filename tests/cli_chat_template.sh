@@ -46,6 +46,10 @@ generate unknown --template mistral
 is "with --template there is nothing to say" "$err" ""
 generate odd
 like "one like no other: the names to choose from" "$err" "note: *--template NAME: alpaca *"
+model phi "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor %}{{ '<|assistant|>\n' }}"
+generate phi
+like "Phi-3's: called that, no other is suggested" "$err" "note: *is not one that lorac knows*It looks like Phi-3's, for which there is no template*"
+ok "Phi-3's: not zephyr" [ "${err/zephyr/}" = "$err" ]
 generate plain
 is "a model without one: nothing to say" "$err" ""
 generate zephyr

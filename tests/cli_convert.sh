@@ -137,7 +137,7 @@ done
 # What the adapter added is found again.
 run "$LORAC" merge --model "$g/model" --adapter "$g/adapter" -o "$scratch/tuned" --dtype f32
 run "$LORAC" convert "$scratch/tuned" --extract "$g/model" --r 4 -o "$scratch/extracted"
-is "--extract" "$status" 0
+is "--extract: exit code" "$status" 0
 like "--extract: holds it all" "$err" "*rank 4 holds 100.00 %*"
 near "--extract: does the same" "$(loss --model "$g/model" --adapter "$scratch/extracted" "${data[@]}")" "$wanted" 1e-5
 run "$LORAC" convert "$scratch/tuned" --extract "$g/model" --r 2 -o "$scratch/extracted-2"

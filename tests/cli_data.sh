@@ -113,7 +113,7 @@ like "show of a skipped record: it is there" "$(last)" "*the record that begins 
 printf '[{"input_ids": [1, 2]},\n{"input_ids": [3, 4]},\n]\n' >"$scratch/comma.json"
 data check "$scratch/tokens.yaml" "data.train=$scratch/comma.json"
 is "a trailing comma: exit code" "$status" 1
-like "a trailing comma: not valid JSON" "$err" "*1 of 3 records are malformed: 1 not valid JSON*"
+like "a trailing comma: not valid JSON" "$err" "*1 of 3 records is malformed: 1 not valid JSON*"
 data show "$scratch/tokens.yaml" --record x
 is "show of a wrong record: exit code" "$status" 2
 
@@ -148,7 +148,7 @@ config mix.yaml $golden/model "[{path: $scratch/many.jsonl, weight: 0.25}, {path
 data check "$scratch/mix.yaml" train.batch_size=10 --json
 is "mixture: exit code" "$status" 0
 is "mixture: steps of an epoch" "$(json steps_per_epoch)" 9
-is "mixture: copies" "$(json training duplicates)" 10
+is "mixture: copies are counted" "$(json training duplicates)" 10
 data check "$scratch/mix.yaml" train.batch_size=10 data.deduplicate=true --json
 is "mixture without copies: steps" "$(json steps_per_epoch)" 6
 is "mixture without copies: removed" "$(json training removed)" 10
@@ -170,7 +170,7 @@ like "show of a file's record: which" "$out" "*, $scratch/few.jsonl:3, 3 tokens*
 # ---- text --------------------------------------------------------------------------------------
 model=$LORAC_TEST_DATA/stories260K-hf
 if [ ! -d "$model" ]; then
-    skip "text" "$model is not there"
+    skip "data check on texts" "$model is not there"
     done_testing
     exit 0
 fi
@@ -192,7 +192,7 @@ for row in "1  empty answers  line 3" "1  answers that were given before (the mo
     "1  private keys  line 4" "1  access tokens of well-known services  line 5" \
     "1  e-mail addresses  line 2" "1  texts with control characters  line 1" \
     "2  texts that spell a template's marks (\[INST\], <|im_end|>, </s>)  lines 6, 7"; do
-    like "text: $row" "$out" "* $row*"
+    like "text: check finds $row" "$out" "* $row*"
 done
 ok "text: none of it is shown" [ -z "$(grep -E 'anna|ghp_|MII' <<<"$out$err")" ]
 data check "$scratch/text.yaml" --json
@@ -228,6 +228,16 @@ is "columns: the prepared file tells check, too" "$(grep -cE 'url|topic' <<<"$er
 is "columns: JSON: records with one" "$(json files 0 unused_columns topic)" 1
 like "columns: JSON: the notes" "$(json notes 0)" "train: url: in 100 %*"
 data prepare "$scratch/columns.yaml" --purge
+echo '{"question": "<image> what?", "images": ["a.png"], "answer": "a"}' >"$scratch/images.jsonl"
+config images.yaml "$model" "$scratch/images.jsonl" 'template: alpaca'
+for command in 'data check' 'data show' plan train; do
+    # shellcheck disable=SC2086 # the command is two words
+    run "$LORAC" $command "$scratch/images.yaml"
+    is "images: $command: exit code" "$status" 0
+    like "images: $command: says that they are not read" "$err" "*note: train: images: in 100 % of the records, with a mark*not seen*"
+    ok "images: $command: one record is no plural" [ "${out/1 records/}${err/1 records/}" = "$out$err" ]
+done
+rm -rf "$scratch/run"
 run "$LORAC" train "$scratch/columns.yaml" train.max_steps=1 train.warmup_ratio=0
 is "columns: train: exit code" "$status" 0
 is "columns: train: each is named" "$(grep -E 'url|topic' <<<"$err")" "$url"$'\n'"$topic"
@@ -244,7 +254,7 @@ like "show: what is shared" "$out" "*first epoch: step 1 of 1*-- tokens 0 to *, 
 data show "$scratch/text.yaml" --record 1 --ids
 ok "show: no control characters" [ -z "$(LC_ALL=C grep -P '\x1b' <<<"$out")" ]
 like "show: they are spelt" "$out" '*\x1b*'
-like "show: ids" "$out" "* place      id*     0       1          \"<s>\"*target*"
+like "show: --ids lists place, id, text and target" "$out" "* place      id*     0       1          \"<s>\"*target*"
 if command -v script >/dev/null; then
     run env TERM=xterm script -qc "$LORAC data show $scratch/text.yaml --record 2" /dev/null
     like "show: colours on a terminal" "$out" $'*\x1b[1;32m*At anna*'

@@ -15,13 +15,13 @@ steps=60
 ! sanitized || steps=5
 run env NO_COLOR=1 OMP_NUM_THREADS=1 LORAC="$LORAC" LORAC_SMOLLM2_GGUF="$scratch/none" \
     scripts/demo --dir "$dir" train.max_steps=$steps
-is "exit code" "$status" 0
+is "demo: without a download it ends well: exit code" "$status" 0
 [ "$status" = 0 ] || echo "# $err"
-like "the model" "$out" "*== 1. The model ==
+like "demo: says which model it takes" "$out" "*== 1. The model ==
 No model can be downloaded; the tiny base of lorac takes its place.
 base model: checkpoints/tiny-base
 *"
-like "why, on stderr" "$err" "get-smollm2: LORAC_SMOLLM2_GGUF: $scratch/none: no such file*"
+like "demo: stderr says why no model was downloaded" "$err" "get-smollm2: LORAC_SMOLLM2_GGUF: $scratch/none: no such file*"
 like "a held-out record and its answer" "$out" "*Sort this support ticket*Category: *Summary: *"
 like "the commands, as one would type them" "$out" "*
 \$ lorac train configs/demo-tiny.yaml output.dir=*"
@@ -43,7 +43,7 @@ like "the closing line" "$out" "*The merged model gives the same three answers*T
 
 for f in train/adapter/adapter_model.safetensors train/adapter/adapter_config.json \
     merged/config.json merged/model.safetensors merged/tokenizer.model; do
-    ok "$f" [ -s "$dir/$f" ]
+    ok "demo: leaves $f" [ -s "$dir/$f" ]
 done
 
 run scripts/demo --tinny

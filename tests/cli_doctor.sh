@@ -13,7 +13,7 @@ for what in cpu kernels blas threads memory disk cache; do
     like "looks at: $what" "$out" "*[✓!] $what *"
 done
 run "$LORAC" doctor --json
-ok "--json" perl -MJSON::PP -e 'local $/; exit !@{ decode_json(<STDIN>)->{checks} }' <<<"$out"
+ok "doctor --json: is JSON with checks" perl -MJSON::PP -e 'local $/; exit !@{ decode_json(<STDIN>)->{checks} }' <<<"$out"
 
 wrong() { # wrong NAME STATUS PATTERN ENVIRONMENT...
     local name=$1 wanted=$2 pattern=$3

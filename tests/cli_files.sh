@@ -150,7 +150,7 @@ dir=$scratch/up/run
 is "private: the directory" "$(mode "$dir")" 700
 is "private: the one above it" "$(mode "$scratch/up")" 755
 for f in metrics.jsonl config.yaml run.json step-000004.h5 .lock; do
-    is "private: $f" "$(mode "$dir/$f")" 600
+    is "a private run: $f is for its owner alone" "$(mode "$dir/$f")" 600
 done
 is "adapters follow the umask" "$(mode "$dir/adapter/adapter_model.safetensors") $(mode "$dir/adapter")" "644 755"
 (umask 022; "$LORAC" train "$scratch/run.yaml" output.dir="$scratch/open" output.private=false 2>/dev/null)

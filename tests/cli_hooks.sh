@@ -81,7 +81,7 @@ run git commit -q -m 'gguf: reading Q6_K'
 is "git commit refuses" "$status" 1
 like "git commit says why" "$err" '*begins with "reading"*'
 run git commit -q -m 'gguf: read Q6_K'
-is "git commit takes" "$status" 0
+is "git commit takes a good message: exit code" "$status" 0
 
 # ---- lint ----------------------------------------------------------------------------------------
 run scripts/lint commits

@@ -18,7 +18,7 @@ train: {num_epochs: 2, batch_size: 2}
 output: {dir: $scratch/run}
 END
 run "$LORAC" train "$scratch/run.yaml"
-is "a run to look at" "$status" 0
+is "a run to look at: exit code" "$status" 0
 "$LORAC" convert "$scratch/run/adapter" -o "$scratch/adapter.gguf" 2>/dev/null
 "$LORAC" convert "$scratch/tiny" -o "$scratch/tiny.gguf" 2>/dev/null
 "$LORAC" data prepare "$scratch/run.yaml" >"$scratch/prepared" 2>&1
@@ -53,7 +53,7 @@ for wanted in "r  *4" "lora alpha  *8" "template  *alpaca" "base model  *$scratc
     ok "adapter: $wanted" grep -q "^$wanted$" <<<"$out"
 done
 inspect "$scratch/run"
-like "run: status" "$out" "*status          finished*"
+like "run: its status is finished" "$out" "*status          finished*"
 inspect "$scratch/run/best" --verify
 like "adapter: its base is checked" "$out" "*base*is what it was trained on*"
 
@@ -61,7 +61,7 @@ like "adapter: its base is checked" "$out" "*base*is what it was trained on*"
 damaged() { # damaged NAME PATTERN PATH
     inspect "$3" --verify
     is "$1: exit code" "$status" 1
-    like "$1: found" "$out$err" "$2"
+    like "$1: says what is wrong" "$out$err" "$2"
 }
 cp -r "$scratch/run" "$scratch/run2"
 echo "# more" >>"$scratch/run2/config.yaml"

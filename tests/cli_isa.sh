@@ -65,7 +65,7 @@ is "LORAC_GEMM=mkl: message" "$err" "lorac: LORAC_GEMM=mkl: wanted own or blas"
 # qemu's own word for its CPUs: Nehalem has SSE4.2, Haswell AVX2 and FMA; none has AVX-512.
 emulated() { # emulated CPU BEST LACKS
     run qemu-x86_64 -cpu "$1" "$LORAC" --version
-    like "$1: chosen" "$out" "*  kernels $2, products own*"
+    like "$1: the header names the set" "$out" "*  kernels $2, products own*"
     run qemu-x86_64 -cpu "$1" -E LORAC_ISA="$3" "$LORAC" --version
     err=$(sed '/^qemu-x86_64: warning: /d' <<<"$err") # features that it does not emulate
     refused "$1: LORAC_ISA=$3"

@@ -112,6 +112,8 @@ breaks banned "malloc" "src/config/b.c:8: malloc() outside src/base"
 lint banned
 is "banned: names that only contain one" "$status" 0
 clean_tree
+printf 'T tests[] = { cmocka_unit_test(f) };\n' >"$tree/tests/t.c"
+breaks banned "a test without a sentence" "tests/t.c:1: cmocka_unit_test() prints a name"
 
 { echo 'int c(void)' && echo '{' && printf '    ;\n%.0s' {1..131} && echo '}'; } >>"$tree/src/config/b.c"
 breaks length "a function of 131 lines" "a function of 131 lines, at most 130"

@@ -341,7 +341,7 @@ run "$LORAC" train "$scratch/odd.yaml"
 like "a run is there: line and key" "$err" "lorac: $scratch/odd.yaml:$(line_of odd dir:): output.dir: *holds a run already*"
 ok "a run is there: one line" safe "$scratch/err"
 r=$here/run
-ok "run.json is JSON" perl -MJSON::PP -e 'local $/; decode_json(<STDIN>)' <"$r/run.json"
+ok "a run with such names: run.json is JSON" perl -MJSON::PP -e 'local $/; decode_json(<STDIN>)' <"$r/run.json"
 ok "lorac.json is JSON" perl -MJSON::PP -e 'local $/; decode_json(<STDIN>)' <"$r/adapter/lorac.json"
 ok "the model card is safe" safe "$r/adapter/README.md"
 fine "config.yaml is read back" "$LORAC" plan "$r/config.yaml"

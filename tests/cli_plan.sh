@@ -41,7 +41,7 @@ YAML
     is "$name: planned" "$status" 0
     planned=$(number memory_bytes <<<"$out")
     run "$LORAC" train "$scratch/run.yaml" "$@"
-    is "$name: ran" "$status$(grep -c 'error' <<<"$err")" 00
+    is "$name: the run ends without an error" "$status$(grep -c 'error' <<<"$err")" 00
     peak=$(number memory_peak_bytes <"$scratch/run/run.json")
     ok "$name: $planned bytes planned, $peak taken at most" \
         awk -v p="$planned" -v t="$peak" \

@@ -70,8 +70,8 @@ records() { # records of every kind that is refused, cut or dropped, the marker 
 JSON
 }
 check_quiet() { # check_quiet NAME: stderr and what the run wrote besides checkpoints
-    is "$1: stderr" "$(grep -c "$marker" <<<"$err")" 0
-    is "$1: files" "$(grep -rl "$marker" "$scratch/text" 2>/dev/null)" ""
+    is "$1: no text of a record on stderr" "$(grep -c "$marker" <<<"$err")" 0
+    is "$1: no text of a record in files" "$(grep -rl "$marker" "$scratch/text" 2>/dev/null)" ""
 }
 if [ -r "$data/tokenizer.model" ]; then
     cat >"$scratch/text.yaml" <<YAML
@@ -119,7 +119,7 @@ YAML
     records | sed -n 4p >"$scratch/records.jsonl"
     run "$LORAC" train "$scratch/text.yaml" data.validation=0
     is "every record too long: exit code" "$status" 1
-    like "every record too long: names the setting" "$err" "*none of 1 records is left*data.max_length*"
+    like "every record too long: names the setting" "$err" "*none of 1 record is left*data.max_length*"
 else
     skip "nothing of the data in logs" "the fixture stories260K-hf is missing"
 fi

@@ -137,7 +137,7 @@ like "a word in the place of a checkpoint: what to write" "$err" "*--resume \"ye
 begins() { # begins NAME DIR
     config "$2" "train: {max_steps: 1}" >"$scratch/run.yaml"
     train "${3:-$scratch/run.yaml}"
-    is "$1: runs" "$status" 0
+    is "$1: exit code" "$status" 0
     ok "$1: is a run" [ -f "$2/run.json" ]
 }
 place

@@ -134,7 +134,7 @@ ok "no stdin, stdout, stderr: no message got into a file" \
 start
 kill -KILL "$pid"
 finish
-is "SIGKILL" "$status" 137
+is "SIGKILL ends a run: exit code" "$status" 137
 run "$LORAC" inspect "$dir"
 like "SIGKILL: inspect does not say that it runs" "$out" "*status          killed: *--resume auto*"
 run "$LORAC" train "$scratch/run.yaml" --resume auto train.max_steps=300000 --max-hours 0.0001

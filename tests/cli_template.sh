@@ -25,7 +25,7 @@ output: {dir: $scratch/run}
 YAML
 
 run "$LORAC" train "$config"
-is "a run with it" "$status" 0
+is "a run with a template of its own: exit code" "$status" 0
 definition='{\"name\": \"desk\", \"user\": \"Customer: {user}\\n\", \"assistant\": \"Desk: {answer}{eos}\"}'
 like "lorac.json holds the definition" "$(<"$scratch/run/adapter/lorac.json")" "*\"template\": \"${definition//\\/\\\\}\"*"
 like "the resolved configuration too" "$(<"$scratch/run/config.yaml")" \
@@ -59,7 +59,7 @@ train: {max_steps: 1, batch_size: 3}
 output: {dir: $scratch/tree}
 YAML
 run "$LORAC" train "$scratch/tree.yaml"
-is "a run on trees" "$status" 0
+is "a run on trees: exit code" "$status" 0
 run "$LORAC" train "$scratch/tree.yaml" "train.share_prefixes=false" "output.dir=$scratch/tree2"
 losses() { sed -n 's/.*"loss": \([0-9.]*\),.*/\1/p' "$1/metrics.jsonl" | cut -c1-7; }
 is "sharing changes nothing" "$(losses "$scratch/tree")" "$(losses "$scratch/tree2")"

@@ -23,7 +23,7 @@ screen() { tmux capture-pane -p; }
 lines_like() { screen | grep -c "$1"; }
 until_screen() { for _ in {1..200}; do screen | grep -q "$1" && return 0; sleep 0.1; done; return 1; }
 
-ok "the line appears" until_screen '^step [0-9]*/'
+ok "the progress line appears" until_screen '^step [0-9]*/'
 for width in 100 79 50 30 12 120; do
     tmux resize-window -x "$width" -y 40
     before=$(screen | sed -n 's/^step \([0-9]*\)\/.*/\1/p' | tail -n 1)

@@ -14,10 +14,10 @@ tokenize() { run "$LORAC" tokenize --model "$model" "$@"; }
 tokenize_input() { printf '%b' "$1" >"$scratch/in" && shift && tokenize "$@" <"$scratch/in"; }
 
 tokenize 'Hello world'
-is "a text" "$out" "15043 3186"
+is "a text: its ids" "$out" "15043 3186"
 is "a text: exit code" "$status" 0
 tokenize --bos 'Hello world'
-is "--bos" "$out" "1 15043 3186"
+is "--bos: BOS in front" "$out" "1 15043 3186"
 tokenize --bos ''
 is "--bos before nothing" "$out" "1"
 tokenize '<s>[INST]'
@@ -28,11 +28,11 @@ like "a text that begins with --" "$out" "1192 *"
 tokenize_input 'Hello\n\nHello world' -
 is "lines, an empty one and no last line end" "$out" $'15043\n\n15043 3186'
 tokenize_input '' -
-is "no lines" "$out$err$status" "0"
+is "no lines: nothing is printed" "$out$err$status" "0"
 tokenize_input 'a\0000b\n' -
-is "a NUL in a line" "$out" "263 3 29890"
+is "a NUL in a line: is tokenised" "$out" "263 3 29890"
 tokenize_input '{"text": "Hello"}\n{"text": "", "id": 7}\n' --jsonl -
-is "JSON lines" "$out" $'{"ids": [15043]}\n{"ids": []}'
+is "JSON lines: a record of ids for each" "$out" $'{"ids": [15043]}\n{"ids": []}'
 tokenize --jsonl '{"text": "Hello\u0021"}'
 is "JSON as an argument" "$out" '{"ids": [15043, 29991]}'
 

@@ -15,7 +15,7 @@ commands=$(sed -n '/^Usage/,/^  lorac/s/^  \([a-z]\{1,\}\) .*/\1/p' <<<"$out" | 
 like "--help: lists commands" "$commands" "*tokenize*"
 all=$out
 run "$LORAC" help
-is "help: the same" "$out" "$all"
+is "help prints the same as --help" "$out" "$all"
 
 for c in $commands; do
     run "$LORAC" "$c" --help
@@ -157,7 +157,7 @@ if [ -r "/proc/$$/limits" ]; then
     wait "$pid"
     exec 9>&-
     case $limit in 0 | 1) limit=none ;; esac
-    is "core dumps" "$limit" none
+    is "a run sets its core dumps to none" "$limit" none
     is "a closed stdin does not become a file" "$stdin" /dev/null
 fi
 

@@ -69,7 +69,7 @@ END
     run "$LORAC" generate --model "$scratch/$name" --prompt Hi --max-new-tokens 5
     is "$name: generate" "$status" 0
     run "$LORAC" eval --model "$scratch/$name" --data "$scratch/data.jsonl"
-    is "$name: eval" "$status" 0
+    is "$name: eval: exit code" "$status" 0
 done
 echo '{"segments": [{"text": "<s>a<pad>", "label": true}]}' >"$scratch/needs.jsonl"
 run "$LORAC" data check "$scratch/pad1.yaml" data.train="$scratch/needs.jsonl"
@@ -104,7 +104,7 @@ is "and generates from it" "$(od -c <"$scratch/out")" \
 run "$LORAC" convert "$scratch/padded.gguf" -o "$scratch/back"
 is "and back to a directory" "$status" 0
 run "$LORAC" generate --model "$scratch/back" --prompt Hi --max-new-tokens 5
-is "which generates" "$status" 0
+is "and generates there, too" "$status" 0
 cp -r "$scratch/padded" "$scratch/collides"
 token "$scratch/collides" 260 '[PAD270]' false
 run "$LORAC" convert "$scratch/collides" -o "$scratch/collides.gguf"

@@ -26,7 +26,7 @@ train() { # train VARIABLE...: $adapter is the hash after a run in this environm
     adapter=$(sha256sum <"$scratch/$*/adapter/adapter_model.safetensors")
 }
 train A=1
-is "a run ends" "$status" 0
+is "a run ends: exit code" "$status" 0
 wanted=$adapter
 for how in OMP_WAIT_POLICY=passive OMP_WAIT_POLICY=active GOMP_SPINCOUNT=0 KMP_BLOCKTIME=0 KMP_BLOCKTIME=200 \
     OMP_NUM_THREADS=1 OMP_PROC_BIND=close; do
@@ -39,7 +39,7 @@ told() { # told NAME PATTERN VARIABLE...: doctor's line
     local name=$1 pattern=$2
     shift 2
     run env "$@" "$LORAC" doctor
-    like "$name" "$out" "*[✓!] waiting *$pattern*"
+    like "$name: doctor names the way" "$out" "*[✓!] waiting *$pattern*"
 }
 told "unset: lorac" "threads spin; beside other programs they sleep" A=1
 own=GOMP_SPINCOUNT=77 others=KMP_BLOCKTIME=7
@@ -78,5 +78,5 @@ kill -TERM "$pid"
 wait "$pid"
 like "train tells of others" "$(<"$scratch/err")" \
     "*note: other programs use *.* of these $cpus processor*a run waits for its slowest thread: stop them*"
-is "once" "$(grep -c 'other programs use' "$scratch/err")" 1
+is "other programs are told once" "$(grep -c 'other programs use' "$scratch/err")" 1
 done_testing

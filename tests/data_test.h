@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "src/base/file.h"
+#include "tests/entry.h"
 #include "tests/sanitized.h"
 
 /* The path of a fixture, or NULL (the test then skips) when the folder is not there. One of

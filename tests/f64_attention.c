@@ -229,10 +229,11 @@ int main(void)
 {
     omp_set_num_threads(1); /* thousands of tiny calls; threads are the float tests' affair */
     const struct CMUnitTest tests[] = {
-        ONCE(test_definition),
-        ONCE(test_sequences),
-        ONCE(test_differences),
-        ONCE(test_decode),
+        ONCE(test_definition, "attention: forward gives what the definition gives"),
+        ONCE(test_sequences,
+             "attention: a path of segments gives what plain causal attention gives"),
+        ONCE(test_differences, "attention: backward agrees with finite differences"),
+        ONCE(test_decode, "attention: one new token gives what the whole text gives"),
     };
     return cmocka_run_group_tests_name("attention, double", tests, NULL, NULL);
 }

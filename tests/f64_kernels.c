@@ -411,9 +411,15 @@ int main(void)
 {
     omp_set_num_threads(1); /* thousands of tiny calls; threads are the float tests' affair */
     const struct CMUnitTest tests[] = {
-        ONCE(test_rmsnorm),       ONCE(test_rope),    ONCE(test_swiglu),
-        ONCE(test_cross_entropy), ONCE(test_dropout), ONCE(test_products),
-        ONCE(test_products_blas), ONCE(test_lora),    ONCE(test_adamw),
+        ONCE(test_rmsnorm, "rmsnorm: backward agrees with finite differences"),
+        ONCE(test_rope, "rope: backward agrees with finite differences"),
+        ONCE(test_swiglu, "swiglu: backward agrees with finite differences"),
+        ONCE(test_cross_entropy, "cross entropy: its gradient agrees with finite differences"),
+        ONCE(test_dropout, "dropout: forward and backward have the same mask"),
+        ONCE(test_products, "products: each one and its transpose are adjoint"),
+        ONCE(test_products_blas, "products by BLAS: each one and its transpose are adjoint"),
+        ONCE(test_lora, "lora: dA, dB and dx agree with finite differences"),
+        ONCE(test_adamw, "adamw: a step follows the formula"),
     };
     return cmocka_run_group_tests_name("kernels, double", tests, NULL, NULL);
 }

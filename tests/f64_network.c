@@ -223,10 +223,12 @@ static void test_dropout_does_not_see_passes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_finite_differences),
-        cmocka_unit_test(test_real_weights),
-        cmocka_unit_test(test_sharing),
-        cmocka_unit_test(test_dropout_does_not_see_passes),
+        ENTRY(test_finite_differences,
+              "network: the adapter's gradient agrees with finite differences"),
+        ENTRY(test_real_weights, "network: targets weigh any real number, negative ones too"),
+        ENTRY(test_sharing, "network: shared prefixes and more passes do not change the gradient"),
+        ENTRY(test_dropout_does_not_see_passes,
+              "network: with dropout, cutting into passes does not change the gradient"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -105,7 +105,8 @@ static void test_golden_runs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_runs),
+        ENTRY(test_golden_runs,
+              "training in double: every step is that of PyTorch and PEFT in float64"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

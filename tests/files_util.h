@@ -18,6 +18,7 @@
 
 #include "src/base/err.h"
 #include "src/base/file.h"
+#include "tests/entry.h"
 
 static char test_dir[256];
 

@@ -18,6 +18,7 @@
 #include "src/formats/safetensors.h"
 #include "src/model/adapter.h"
 #include "src/model/network.h"
+#include "tests/entry.h"
 
 struct golden {
     char dir[256];

@@ -24,20 +24,21 @@
 
 /* ---- instruction sets ------------------------------------------------------------------------ */
 
-/* One row of a cmocka table for each set of this architecture; the test asks kernels_under_test()
- * which it got. */
-#define ON_ISA(isa, f)                                                                             \
+/* One row of a cmocka table for each set of this architecture, with a sentence as in entry.h; the test
+ * asks kernels_under_test() which it got. */
+#define ON_ISA(isa, f, says)                                                                       \
     {                                                                                              \
-        isa " " #f, f, NULL, fences_free, (void *)(uintptr_t)isa                                   \
+        says " (" isa ")", f, NULL, fences_free, (void *)(uintptr_t)isa                            \
     }
 #if defined __aarch64__
-#define ON_EVERY_ISA(f) ON_ISA("base", f), ON_ISA("neon", f)
+#define ON_EVERY_ISA(f, says) ON_ISA("base", f, says), ON_ISA("neon", f, says)
 #else
-#define ON_EVERY_ISA(f) ON_ISA("base", f), ON_ISA("avx2", f), ON_ISA("avx512", f)
+#define ON_EVERY_ISA(f, says)                                                                      \
+    ON_ISA("base", f, says), ON_ISA("avx2", f, says), ON_ISA("avx512", f, says)
 #endif
-#define ONCE(f)                                                                                    \
+#define ONCE(f, says)                                                                              \
     {                                                                                              \
-#f, f, NULL, fences_free, NULL                                                             \
+        says, f, NULL, fences_free, NULL                                                           \
     }
 
 static inline const struct kernels *kernels_under_test(void **state)

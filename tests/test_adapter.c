@@ -727,18 +727,25 @@ static void test_merge_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load),
-        cmocka_unit_test(test_combine),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(copies_are_dropped_when_unchanged),
-        cmocka_unit_test(copies_of_norms_and_of_a_tied_head_are_found),
-        cmocka_unit_test(a_digest_names_an_adapter),
-        cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_init),
-        cmocka_unit_test(test_targets),
-        cmocka_unit_test(test_merged_values),
-        cmocka_unit_test(test_merge_refuses),
+        ENTRY(test_load,
+              "adapter: one that is read has the effect s B A, of its rank, alpha and patterns"),
+        ENTRY(test_combine, "adapter: several together have the sum of their effects"),
+        ENTRY(test_round_trip, "adapter: what is loaded and saved again is the same file"),
+        ENTRY(test_refused, "adapter: one for another base, or with a wrong alpha, is refused"),
+        ENTRY(copies_are_dropped_when_unchanged,
+              "adapter: an unchanged copy of a base's weight is dropped, a changed one refused"),
+        ENTRY(copies_of_norms_and_of_a_tied_head_are_found,
+              "adapter: copies of norms and of a tied head are found"),
+        ENTRY(a_digest_names_an_adapter,
+              "adapter: the digest is one for all its forms, and another for another adapter"),
+        ENTRY(test_not_finite, "adapter: one that holds NaN is neither saved nor loaded"),
+        ENTRY(test_init,
+              "adapter: B begins as zeros, A as numbers that depend on seed and module alone"),
+        ENTRY(test_targets,
+              "adapter: target_modules are names of linear layers, others are refused"),
+        ENTRY(test_merged_values, "merge: every weight is base plus adapter, rounded once"),
+        ENTRY(test_merge_refuses,
+              "merge: a value that its type cannot hold is refused by the tensor's name"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

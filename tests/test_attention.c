@@ -226,9 +226,15 @@ static void test_decode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_EVERY_ISA(test_definition),  ON_EVERY_ISA(test_large_scores),
-        ON_EVERY_ISA(test_trees_apart), ON_EVERY_ISA(test_threads),
-        ON_EVERY_ISA(test_passes),      ON_EVERY_ISA(test_decode),
+        ON_EVERY_ISA(test_definition,
+                     "attention: forward and backward give what the definition gives"),
+        ON_EVERY_ISA(test_large_scores,
+                     "attention: large heads and scores of hundreds do not overflow"),
+        ON_EVERY_ISA(test_trees_apart, "attention: a NaN in one tree stays in it"),
+        ON_EVERY_ISA(test_threads, "attention: any number of threads gives the same bits"),
+        ON_EVERY_ISA(test_passes,
+                     "attention: a tree's bits do not depend on the other trees of the pass"),
+        ON_EVERY_ISA(test_decode, "attention: one new token gives what the definition gives"),
     };
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
 }

@@ -329,6 +329,18 @@ static void test_str(void **state)
     assert_false(s.failed);
 }
 
+static void counts_agree_with_their_noun(void **state)
+{
+    (void)state;
+    assert_string_equal(str_count(0, "record"), "0 records");
+    assert_string_equal(str_count(1, "record"), "1 record");
+    assert_string_equal(str_count(1, "matrix"), "1 matrix");
+    assert_string_equal(str_count(2, "matrix"), "2 matrices");
+    const char *first = str_count(UINT64_MAX, "validation example");
+    for (int i = 0; i < 7; i++) str_count((uint64_t)i, "step");
+    assert_string_equal(first, "18446744073709551615 validation examples");
+}
+
 static void lines_hold_what_arguments_bring(void **state)
 {
     (void)state;
@@ -1039,40 +1051,53 @@ static void test_load(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-
-        cmocka_unit_test(test_environment_is_whole),
-        cmocka_unit_test(test_mem),
-        cmocka_unit_test(test_mem_guard),
-        cmocka_unit_test(test_arena),
-        cmocka_unit_test(test_err),
-        cmocka_unit_test(test_quote),
-        cmocka_unit_test(test_str),
-        cmocka_unit_test(test_nearest),
-        cmocka_unit_test(test_utf8_all),
-        cmocka_unit_test(test_utf8_invalid),
-        cmocka_unit_test(test_json_refused),
-        cmocka_unit_test(test_json_huge),
-        cmocka_unit_test(test_json_values),
-        cmocka_unit_test(test_json_written),
-        cmocka_unit_test(the_json_writer_puts_commas_and_lines),
-        cmocka_unit_test(test_json_file),
-        cmocka_unit_test(test_reader),
-        cmocka_unit_test(test_varint),
-        cmocka_unit_test(test_sha256),
-        cmocka_unit_test(test_hash_cache),
-        cmocka_unit_test(test_hash_job),
-        cmocka_unit_test(test_philox),
-        cmocka_unit_test(test_rng),
-        cmocka_unit_test(test_permutation),
-        cmocka_unit_test(messages_are_one_safe_line),
-        cmocka_unit_test(long_messages_lose_their_middle),
-        cmocka_unit_test(fits_at_every_length),
-        cmocka_unit_test(lines_hold_what_arguments_bring),
-        cmocka_unit_test(words_for_a_shell),
-        cmocka_unit_test(json_is_safe_and_whole),
-        cmocka_unit_test(test_machine),
-        cmocka_unit_test(test_waiting),
-        cmocka_unit_test(test_load),
+        ENTRY(test_environment_is_whole,
+              "waiting: setting up the threads leaves the environment as it was"),
+        ENTRY(test_mem,
+              "memory: blocks are zeroed, grow with their content, and refuse sizes that overflow"),
+        ENTRY(test_mem_guard,
+              "memory: an allocation under the guard ends the process, in other threads not"),
+        ENTRY(test_arena, "memory: an arena places what it counted, aligned, and ends a process "
+                          "that overruns it"),
+        ENTRY(test_err, "errors: a message has its code, errno's text and one prefix"),
+        ENTRY(test_quote, "errors: a quoted name is safe, and cut when it is long"),
+        ENTRY(test_str, "strings: they grow, and stay failed after an addition that cannot be"),
+        ENTRY(test_nearest, "strings: the nearest word is found, a far one is none"),
+        ENTRY(test_utf8_all,
+              "UTF-8: every code point is read and written, surrogates and more are refused"),
+        ENTRY(test_utf8_invalid, "UTF-8: invalid bytes are refused at their place"),
+        ENTRY(test_json_refused, "JSON: what parsers disagree on is refused, in one line"),
+        ENTRY(test_json_huge, "JSON: an integer beyond 64 bits is a real number"),
+        ENTRY(test_json_values, "JSON: members are read by type, the error names file and key"),
+        ENTRY(test_json_written, "JSON: texts and numbers that are written read back as they were"),
+        ENTRY(the_json_writer_puts_commas_and_lines,
+              "JSON: the writer puts commas and line ends where they belong"),
+        ENTRY(test_json_file, "JSON: a file is read whole, or refused by its name"),
+        ENTRY(test_reader, "bytes: reading beyond the end fails and stays failed"),
+        ENTRY(test_varint,
+              "bytes: variable-length integers are read up to 64 bits, longer ones refused"),
+        ENTRY(test_sha256, "hash: SHA-256 gives the standard's digests"),
+        ENTRY(test_hash_cache, "hash: the cache serves an unchanged file, and no changed one"),
+        ENTRY(test_hash_job, "hash: a job in the background names the file it cannot read"),
+        ENTRY(test_philox, "random: philox4x32 gives the vectors of its authors"),
+        ENTRY(test_rng, "random: numbers are functions of seed, purpose and place"),
+        ENTRY(test_permutation,
+              "random: a permutation has each number once, and depends on seed and epoch"),
+        ENTRY(messages_are_one_safe_line,
+              "errors: a message is one safe line, whatever its arguments hold"),
+        ENTRY(long_messages_lose_their_middle,
+              "errors: a long message keeps its beginning and its end"),
+        ENTRY(fits_at_every_length,
+              "errors: a line is cut at its limit, not before and not beyond"),
+        ENTRY(lines_hold_what_arguments_bring,
+              "strings: a line for people stays one line, whatever its arguments hold"),
+        ENTRY(counts_agree_with_their_noun, "strings: a count agrees with its noun"),
+        ENTRY(words_for_a_shell, "strings: a word is quoted so that a shell takes it as it is"),
+        ENTRY(json_is_safe_and_whole,
+              "JSON: what may go to a terminal is safe there and says the same"),
+        ENTRY(test_machine, "machine: memory and threads are known, and Slurm's limits are kept"),
+        ENTRY(test_waiting, "waiting: threads spin while alone, and give way to other programs"),
+        ENTRY(test_load, "load: other programs are told when they take a core that is wanted"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

@@ -172,6 +172,17 @@ static void what_is_not_understood_is_not_guessed(void **state)
         { "x" LOOP, "it has <|im_start|>" },
         { "{% if messages | length > 3 %}x{% endif %}" LOOP, "it has <|im_start|>" },
         { "{% if not messages[0].content %}x{% endif %}" LOOP, "it has <|im_start|>" },
+        /* models that share a marker with a row, and write something else */
+        { "{% for m in messages %}{{ '<|' + m.role + '|>\n' + m.content + '<|end|>\n' }}{% endfor "
+          "%}"
+          "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",
+          "it looks like Phi-3's, for which there is no template" },
+        { "{% for m in messages %}{{ '<|im_start|>' + m.role + '<|im_sep|>' + m.content }}{% "
+          "endfor %}",
+          "it looks like Phi-4's" },
+        { "[gMASK]<sop>{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{% endfor %}"
+          "<|assistant|>",
+          "it looks like GLM-4's" },
         { "<|start_header_id|>{{ messages }}", "it has <|start_header_id|>, as template: llama3" },
         { "{{ '", "not one that" },
         { "{% for", "not one that" },
@@ -296,11 +307,15 @@ static int print(int argc, char **argv)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(transformers_renders_the_same),
-        cmocka_unit_test(every_row_is_read_back_as_itself),
-        cmocka_unit_test(what_is_not_understood_is_not_guessed),
-        cmocka_unit_test(work_is_bounded),
-        cmocka_unit_test(variants_keep_what_is_their_own),
+        ENTRY(transformers_renders_the_same,
+              "chat template: a known program renders as transformers renders it"),
+        ENTRY(every_row_is_read_back_as_itself,
+              "chat template: every template that is written as a program is read as itself"),
+        ENTRY(what_is_not_understood_is_not_guessed,
+              "chat template: a program that is not understood is not guessed"),
+        ENTRY(work_is_bounded, "chat template: a hostile program ends within bounds"),
+        ENTRY(variants_keep_what_is_their_own,
+              "chat template: a program like a known one keeps its own texts"),
     };
     if (argc > 3) return print(argc, argv);
     return cmocka_run_group_tests(tests, NULL, temp_remove);

@@ -193,9 +193,11 @@ static void test_contradictions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_nothing_but_numbers),
-        cmocka_unit_test(test_contradictions),
+        ENTRY(test_round_trip, "checkpoint: what is saved is loaded"),
+        ENTRY(test_nothing_but_numbers,
+              "checkpoint: NaN and infinities are neither saved nor loaded"),
+        ENTRY(test_contradictions,
+              "checkpoint: each value that contradicts the others is refused by its name"),
     };
     return cmocka_run_group_tests_name("checkpoint", tests, make_test_dir, remove_test_dir);
 }

@@ -820,6 +820,36 @@ static void other_columns_are_named_once(void **state)
         { "{\"instruction\":\"i\",\"question\":\"a\",\"answer\":\"b\"}",
           "train: instruction + question: in 100 % of the records, joined in this order by a blank "
           "line; data.columns chooses\n" },
+        { "{\"question\":\"what is <image>?\",\"answer\":\"b\",\"images\":[\"a.png\"]}\n"
+          "{\"question\":\"c\",\"answer\":\"b\"}",
+          "train: images: in 50 % of the records, not used; data.columns\n"
+          "train: images: in 50 % of the records, with a mark such as <image> in the texts: lorac "
+          "reads text alone, so that is not seen, and the mark is learnt as letters\n" },
+        { "{\"conversations\":[{\"from\":\"human\",\"value\":\"<image>\\nWhat?\"},{\"from\":"
+          "\"gpt\",\"value\":\"b\"}],\"image\":\"a.png\",\"audio\":\"a.mp3\"}",
+          "train: image: in 100 % of the records, not used; data.columns\n"
+          "train: audio: in 100 % of the records, not used; data.columns\n"
+          "train: image: in 100 % of the records, with a mark such as <image> in the texts: lorac "
+          "reads text alone, so that is not seen, and the mark is learnt as letters\n" },
+        { "{\"question\":\"a\",\"input\":\"<video>\",\"answer\":\"b\",\"video\":\"a.mp4\"}",
+          "train: video: in 100 % of the records, not used; data.columns\n"
+          "train: video: in 100 % of the records, with a mark such as <image> in the texts: lorac "
+          "reads text alone, so that is not seen, and the mark is learnt as letters\n" },
+        { "{\"prompt\":\"[{\\\"role\\\": \\\"user\\\"}]\",\"completion\":\"b\"}\n"
+          "{\"prompt\":\"[{]\",\"completion\":\" [{'from': 'gpt'}]\"}",
+          "train: prompt: found a list of messages written as JSON in a text in 50 % of the "
+          "records: it is taken letter by letter; write the list itself\n"
+          "train: completion: found a list of messages written as JSON in a text in 50 % of the "
+          "records: it is taken letter by letter; write the list itself\n" },
+        { "{\"messages\":\"[{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"a\\\"}]\",\"chosen\":"
+          "\"[{\\\"role\\\":\\\"assistant\\\"}]\"}",
+          "train: 1 record is preference data: trained on what was chosen, the rejected answers "
+          "are "
+          "left out\n"
+          "train: chosen: found a list of messages written as JSON in a text in 100 % of the "
+          "records: it is taken letter by letter; write the list itself\n" },
+        { "{\"question\":\"a\",\"answer\":\"<image>\",\"images\":null}", "" },
+        { "{\"question\":\"a\",\"answer\":\"<image>\"}", "" },
         { "{\"question\":\"a\",\"thinking\":\"t\",\"answer\":\"b\"}",
           "train: thinking: in 100 % of the records, read as <think>...</think> in front of the "
           "answer\n" },
@@ -855,19 +885,27 @@ static void names_without_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_combination_is_one_format),
-        cmocka_unit_test(columns_of_one_field),
-        cmocka_unit_test(choices_become_lines),
-        cmocka_unit_test(choices_in_columns_of_their_own),
-        cmocka_unit_test(what_answers_are_taken_for_is_remarked),
-        cmocka_unit_test(choices_under_plain),
-        cmocka_unit_test(losses_are_refused),
-        cmocka_unit_test(named_columns),
-        cmocka_unit_test(excluded_turns_are_masked),
-        cmocka_unit_test(exclusions_that_cannot_be_are_refused),
-        cmocka_unit_test(excluded_records_have_no_targets),
-        cmocka_unit_test(other_columns_are_named_once),
-        cmocka_unit_test(names_without_end),
+        ENTRY(every_combination_is_one_format,
+              "columns: every combination of names for prompt, input, answer and choices is read"),
+        ENTRY(columns_of_one_field, "columns: those that mean one field are joined or agree"),
+        ENTRY(choices_become_lines,
+              "columns: choices become lines after the question, the answer one of them"),
+        ENTRY(choices_in_columns_of_their_own, "columns: choices in columns of their own are read"),
+        ENTRY(what_answers_are_taken_for_is_remarked,
+              "columns: an answer that is read as an index is noted"),
+        ENTRY(choices_under_plain,
+              "columns: with choices, plain puts the answer on a line of its own"),
+        ENTRY(losses_are_refused, "columns: a record of which a part would be lost is refused"),
+        ENTRY(named_columns, "columns: where data.columns names them, no others are read"),
+        ENTRY(excluded_turns_are_masked,
+              "columns: what a record excludes from training has no loss"),
+        ENTRY(exclusions_that_cannot_be_are_refused,
+              "columns: an exclusion that cannot be done is refused"),
+        ENTRY(excluded_records_have_no_targets,
+              "columns: an excluded record has no target under any train_on"),
+        ENTRY(other_columns_are_named_once,
+              "columns: each column that is not used is noted once, with its share"),
+        ENTRY(names_without_end, "columns: however many there are, their notes are bounded"),
     };
     return cmocka_run_group_tests(tests, NULL, temp_remove);
 }

@@ -16,6 +16,7 @@
 #include "src/config/scalar.h"
 #include "src/config/value.h"
 #include "src/config/yaml.h"
+#include "tests/entry.h"
 
 /* The least that a configuration must hold, in four lines, so that what a test adds begins at 5. */
 #define LEAST                                                                                      \
@@ -882,25 +883,30 @@ static void bombs_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_configurations),
-        cmocka_unit_test(wrong_overrides),
-        cmocka_unit_test(defaults),
-        cmocka_unit_test(whole_floats_are_whole_numbers),
-        cmocka_unit_test(epochs_print_as_they_are_written),
-        cmocka_unit_test(all_kinds),
-        cmocka_unit_test(overrides_win),
-        cmocka_unit_test(paths_say_their_line_and_key),
-        cmocka_unit_test(from_a_file),
-        cmocka_unit_test(round_trips),
-        cmocka_unit_test(every_key_is_printed),
-        cmocka_unit_test(values_survive),
-        cmocka_unit_test(random_texts_survive),
-        cmocka_unit_test(differences),
-        cmocka_unit_test(rows_hold_together),
-        cmocka_unit_test(synonyms_lead_somewhere),
-        cmocka_unit_test(intervals),
-        cmocka_unit_test(mutations_are_survived),
-        cmocka_unit_test(bombs_are_refused),
+        ENTRY(wrong_configurations,
+              "config: a wrong file is refused with line, key and what is wanted"),
+        ENTRY(wrong_overrides,
+              "config: a wrong override is refused with the key that may be meant"),
+        ENTRY(defaults, "config: keys that are left out have their documented defaults"),
+        ENTRY(whole_floats_are_whole_numbers, "config: 16.0 is a whole number, 16.5 is not"),
+        ENTRY(epochs_print_as_they_are_written, "config: num_epochs prints as it is written"),
+        ENTRY(all_kinds, "config: a file with every key is read, printed and read again alike"),
+        ENTRY(overrides_win, "config: an override wins over the file"),
+        ENTRY(paths_say_their_line_and_key, "config: an error about a path names its line and key"),
+        ENTRY(from_a_file, "config: a file that cannot be read is refused by name"),
+        ENTRY(round_trips, "config: what is printed reads back as the same"),
+        ENTRY(every_key_is_printed, "config: every value of every key is printed as itself"),
+        ENTRY(values_survive,
+              "config: texts that look like other YAML, and numbers of any size, survive printing"),
+        ENTRY(random_texts_survive, "config: random texts survive printing"),
+        ENTRY(differences,
+              "config: keys that differ are listed, and which of them a resumed run must keep"),
+        ENTRY(rows_hold_together,
+              "config: each row of the key table has help, a range and a printable default"),
+        ENTRY(synonyms_lead_somewhere, "config: each synonym leads to a key or to a remark"),
+        ENTRY(intervals, "config: ranges include and exclude their ends as they are written"),
+        ENTRY(mutations_are_survived, "config: broken files end in one line, whatever they hold"),
+        ENTRY(bombs_are_refused, "config: files that would take long are refused at once"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

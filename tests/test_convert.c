@@ -228,9 +228,10 @@ static void extraction_is_nearly_the_best(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gguf_rows_of_q_and_k_are_pairs),
-        cmocka_unit_test(alpha_zero_is_a_scale_of_one),
-        cmocka_unit_test(extraction_is_nearly_the_best),
+        ENTRY(gguf_rows_of_q_and_k_are_pairs, "convert: rows of q and k are interleaved in a GGUF"),
+        ENTRY(alpha_zero_is_a_scale_of_one, "convert: a GGUF adapter's alpha of 0 is a scale of 1"),
+        ENTRY(extraction_is_nearly_the_best,
+              "convert: an extracted adapter is nearly the best of its rank"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

@@ -190,8 +190,8 @@ static void long_tokens(void **state)
     assert_examples(&d.train, "1,2,3,4,5*,6* | 8,9*,10*");
     assert_int_equal(d.train_counts.truncated, 1);
     assert_string_equal(notes.p,
-                        "train: 1 records cut to data.max_length = 6 tokens (the longest has 7)\n"
-                        "train: 1 targets are in what was dropped or cut away\n");
+                        "train: 1 record cut to data.max_length = 6 tokens (the longest has 7)\n"
+                        "train: 1 target is in what was dropped or cut away\n");
     dataset_close(&d);
     o.overlong = OVERLONG_SPLIT;
     o.max_length = 3;
@@ -199,10 +199,9 @@ static void long_tokens(void **state)
     open_ok(&d, &o, NULL, &notes);
     assert_examples(&d.train, "4,5*,6* | 8,9*,10*"); /* 1,2,3 and 7 have nothing to learn */
     assert_int_equal(d.train_counts.split, 1);
-    assert_string_equal(notes.p,
-                        "train: 1 records split into pieces of at most data.max_length = 3 "
-                        "tokens (the longest has 7)\n"
-                        "train: 1 targets are in what was dropped or cut away\n");
+    assert_string_equal(notes.p, "train: 1 record split into pieces of at most data.max_length = 3 "
+                                 "tokens (the longest has 7)\n"
+                                 "train: 1 target is in what was dropped or cut away\n");
     dataset_close(&d);
     o.overlong = OVERLONG_ERROR;
     o.skip_errors = true; /* which is about malformed records */
@@ -298,7 +297,7 @@ static void long_chats(void **state)
     o.render.train_on = TRAIN_ON_RESPONSES;
     o.max_length = 22; /* one less than an exchange, with the line feed */
     open_fails(&o, bytes(), ERR_FAIL,
-               "data.train: none of 1 records is left; 3 longer than "
+               "data.train: none of 1 record is left; 3 longer than "
                "data.max_length = 22 (the longest has 78 tokens");
 }
 
@@ -725,7 +724,7 @@ static void validation_files(void **state)
     dataset_close(&d);
     v.path = temp_file("v.jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}\n");
     open_fails(&o, bytes(), ERR_FAIL,
-               "data.validation: none of 1 records is left; 1 without a target");
+               "data.validation: none of 1 record is left; 1 without a target");
     str_free(&notes);
 }
 
@@ -931,7 +930,7 @@ static void malformed(void **state)
     s.records.format = FORMAT_PROMPT_COMPLETION;
     s.path = temp_file("worse.jsonl", "{\"prompt\":\"a\"}\n");
     open_fails(&o, bytes(), ERR_FAIL,
-               "data.train: none of 1 records is left; 1 malformed, the first: ");
+               "data.train: none of 1 record is left; 1 malformed, the first: ");
     /* an order of turns that the template cannot write is the record's fault */
     s = source_of(temp_file("order.jsonl",
                             "{\"messages\":[" MESSAGE("user", "a") "," MESSAGE("user", "b") "]}\n"),
@@ -1072,33 +1071,48 @@ static void first_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_given),
-        cmocka_unit_test(vocabulary),
-        cmocka_unit_test(long_tokens),
-        cmocka_unit_test(long_texts),
-        cmocka_unit_test(long_chats),
-        cmocka_unit_test(long_chats_keep_their_system_text),
-        cmocka_unit_test(a_fraction_is_that_many),
-        cmocka_unit_test(the_order_of_records_does_not_matter),
-        cmocka_unit_test(what_is_kept_is_counted),
-        cmocka_unit_test(texts_and_segments_by_their_own),
-        cmocka_unit_test(a_mixture_is_split_as_a_whole),
-        cmocka_unit_test(split_by_question),
-        cmocka_unit_test(empty_sides),
-        cmocka_unit_test(a_group_that_cannot_be_split),
-        cmocka_unit_test(few_are_said_to_be_few),
-        cmocka_unit_test(validation_files),
-        cmocka_unit_test(repeats),
-        cmocka_unit_test(copies),
-        cmocka_unit_test(a_text_that_spells_its_prompt),
-        cmocka_unit_test(prompts_in_prompts_are_said),
-        cmocka_unit_test(special_tokens_in_texts_are_counted),
-        cmocka_unit_test(malformed),
-        cmocka_unit_test(the_rest_of_a_file_is_never_skipped),
-        cmocka_unit_test(tokenizers),
-        cmocka_unit_test(gsm8k),
-        cmocka_unit_test(threads),
-        cmocka_unit_test(first_error),
+        ENTRY(as_given, "data set: ids and labels are taken as given, and counted"),
+        ENTRY(vocabulary, "data set: an id outside the vocabulary is refused with its place"),
+        ENTRY(long_tokens,
+              "data set: too long ids are dropped, cut, split or refused as data.overlong says"),
+        ENTRY(long_texts, "data set: too long texts are cut and split between tokens"),
+        ENTRY(long_chats, "data set: too long chats are cut and split between exchanges"),
+        ENTRY(long_chats_keep_their_system_text,
+              "data set: each piece of a split chat keeps the system text"),
+        ENTRY(a_fraction_is_that_many,
+              "data set: a validation fraction is that part of the examples"),
+        ENTRY(the_order_of_records_does_not_matter,
+              "data set: the split depends on records and seed, not on their order"),
+        ENTRY(what_is_kept_is_counted,
+              "data set: the validation fraction counts what is kept, copies and trees as one"),
+        ENTRY(texts_and_segments_by_their_own,
+              "data set: texts and segments are split by what they begin with"),
+        ENTRY(a_mixture_is_split_as_a_whole, "data set: a mixture is split as a whole"),
+        ENTRY(split_by_question, "data set: examples with one question stay on one side"),
+        ENTRY(empty_sides,
+              "data set: a fraction that leaves a side empty is refused with what to do"),
+        ENTRY(a_group_that_cannot_be_split,
+              "data set: a group too large to be split is named with its share"),
+        ENTRY(few_are_said_to_be_few, "data set: less than 10 validation examples are noted"),
+        ENTRY(validation_files,
+              "data set: a validation file is used as it is, and shared examples are noted"),
+        ENTRY(repeats, "data set: a weight repeats a file within the epoch"),
+        ENTRY(copies,
+              "data set: exact copies are counted, and left out where data.deduplicate says so"),
+        ENTRY(a_text_that_spells_its_prompt,
+              "data set: a text that spells special tokens gets the ids of transformers"),
+        ENTRY(prompts_in_prompts_are_said,
+              "data set: a prompt that holds a rendered prompt is noted"),
+        ENTRY(special_tokens_in_texts_are_counted,
+              "data set: records that spell a special token are counted and noted"),
+        ENTRY(malformed,
+              "data set: malformed records are refused, or skipped up to max_skipped_frac"),
+        ENTRY(the_rest_of_a_file_is_never_skipped,
+              "data set: a quote that is not closed is refused, never skipped to the end"),
+        ENTRY(tokenizers, "data set: texts need a tokenizer, templates their tokens"),
+        ENTRY(gsm8k, "data set: gsm8k has the counts that SentencePiece gives"),
+        ENTRY(threads, "data set: any number of threads gives the same data set"),
+        ENTRY(first_error, "data set: the error is that of the first bad record"),
     };
     return cmocka_run_group_tests(tests, NULL, temp_remove);
 }

@@ -315,12 +315,19 @@ static void test_space(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_long_paths),  cmocka_unit_test(test_map),
-        cmocka_unit_test(test_not_regular), cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_within),      cmocka_unit_test(test_dir_make),
-        cmocka_unit_test(test_replace),     cmocka_unit_test(test_save),
-        cmocka_unit_test(test_publish),     cmocka_unit_test(test_leftovers),
-        cmocka_unit_test(test_dir_lock),    cmocka_unit_test(test_space),
+        ENTRY(test_long_paths, "file: paths that are too long are refused"),
+        ENTRY(test_map, "file: a map has the file's bytes, also of an empty one"),
+        ENTRY(test_not_regular, "file: directories, FIFOs and devices are refused"),
+        ENTRY(test_paths, "file: directory and name join to one path"),
+        ENTRY(test_within, "file: a path is known to lie within a directory, links resolved"),
+        ENTRY(test_dir_make, "file: a directory is made with its parents and its mode"),
+        ENTRY(test_replace, "file: a replaced file has its new content and mode"),
+        ENTRY(test_save, "file: the old content stays until a save is committed"),
+        ENTRY(test_publish, "file: publishing replaces a file in one step"),
+        ENTRY(test_leftovers,
+              "file: what a killed process left goes at the next write, a living one's stays"),
+        ENTRY(test_dir_lock, "file: a directory has one writer at a time"),
+        ENTRY(test_space, "file: too little space is said before writing"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

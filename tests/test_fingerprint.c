@@ -104,9 +104,10 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_definition),
-        cmocka_unit_test(test_what_it_sees),
-        cmocka_unit_test(test_errors),
+        ENTRY(test_definition, "fingerprint: the bytes that make it are those of the definition"),
+        ENTRY(test_what_it_sees,
+              "fingerprint: header, size, ends and 64 places are seen, what lies between is not"),
+        ENTRY(test_errors, "fingerprint: a missing file is named"),
     };
     return cmocka_run_group_tests_name("fingerprint", tests, make_test_dir, remove_test_dir);
 }

@@ -455,10 +455,17 @@ static void test_sampling_limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_evaluate),      cmocka_unit_test(test_evaluate_nothing),
-        cmocka_unit_test(test_generation),    cmocka_unit_test(test_begin_again),
-        cmocka_unit_test(test_append),        cmocka_unit_test(test_sampling),
-        cmocka_unit_test(test_sampling_many), cmocka_unit_test(test_sampling_limits),
+        ENTRY(test_evaluate,
+              "evaluation: loss, accuracy and exact match are those of a count by hand"),
+        ENTRY(test_evaluate_nothing, "evaluation: no examples give zeros"),
+        ENTRY(test_generation, "generation: each token is that of the whole text run again"),
+        ENTRY(test_begin_again, "generation: a generator that is begun again forgets what it knew"),
+        ENTRY(test_append, "generation: appended tokens give the logits of the whole text"),
+        ENTRY(test_sampling,
+              "sampling: temperature, top_k and top_p draw from the tokens they allow"),
+        ENTRY(test_sampling_many,
+              "sampling: large vocabularies are drawn from as by the plain method"),
+        ENTRY(test_sampling_limits, "sampling: at its limits it takes the most likely token"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -185,9 +185,11 @@ static void test_logits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_logits),
-        cmocka_unit_test(test_loss_and_gradients),
-        cmocka_unit_test(test_recomputation_is_exact),
+        ENTRY(test_logits, "golden models: logits are PyTorch's"),
+        ENTRY(test_loss_and_gradients,
+              "golden models: losses and adapter gradients are PyTorch's and PEFT's"),
+        ENTRY(test_recomputation_is_exact,
+              "golden models: recomputing gives the same bits as keeping"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

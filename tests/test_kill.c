@@ -590,16 +590,22 @@ static int remove_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_killed_at_every_call),
-        cmocka_unit_test(test_no_kill_makes_the_record_untrue),
-        cmocka_unit_test(test_changes_are_told),
-        cmocka_unit_test(test_verify_beside_a_run),
-        cmocka_unit_test(test_errors_at_every_call),
-        cmocka_unit_test(test_stopped_at_every_question),
-        cmocka_unit_test(test_checkpoint_wanted),
-        cmocka_unit_test(test_random_chains),
-        cmocka_unit_test(test_killed_without_exchange),
-        cmocka_unit_test(test_allocation_in_a_step),
+        ENTRY(test_killed_at_every_call, "kill: a run killed at any call resumes to the same bits"),
+        ENTRY(test_no_kill_makes_the_record_untrue,
+              "kill: after a kill at any call, inspect --verify calls nothing changed"),
+        ENTRY(test_changes_are_told,
+              "kill: a file that was changed is called changed, also after a kill"),
+        ENTRY(test_verify_beside_a_run, "kill: verifying beside a run says that it runs"),
+        ENTRY(test_errors_at_every_call,
+              "kill: a disk error at any call is one line, and nothing is lost"),
+        ENTRY(test_stopped_at_every_question,
+              "kill: a run stopped at any question resumes to the same bits"),
+        ENTRY(test_checkpoint_wanted, "kill: a checkpoint out of turn changes nothing else"),
+        ENTRY(test_random_chains, "kill: a run disturbed again and again ends with the same bits"),
+        ENTRY(test_killed_without_exchange,
+              "kill: without an exchange of directories a killed run resumes, too"),
+        ENTRY(test_allocation_in_a_step,
+              "kill: an allocation after the first step ends a guarded process"),
     };
     return cmocka_run_group_tests(tests, make_whole, remove_whole);
 }

@@ -186,8 +186,9 @@ static void test_resumed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_run),
-        cmocka_unit_test(test_resumed),
+        ENTRY(test_whole_run,
+              "manifest: hashes and counts in run.json are those of files and data"),
+        ENTRY(test_resumed, "manifest: the record of checkpoints holds across an interruption"),
     };
     int failed = cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
     str_free(&said);

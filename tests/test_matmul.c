@@ -471,12 +471,20 @@ static void test_blas_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_EVERY_ISA(test_sizes),       ON_EVERY_ISA(test_workspace),
-        ON_EVERY_ISA(test_small_sizes), ON_EVERY_ISA(test_types),
-        ON_EVERY_ISA(test_matvec),      ON_EVERY_ISA(test_matvec_together),
-        ON_EVERY_ISA(test_threads),     ON_EVERY_ISA(test_rows_alone),
-        ON_EVERY_ISA(test_non_finite),  ONCE(test_blas_sizes),
-        ONCE(test_blas_types),          ONCE(test_blas_threads),
+        ON_EVERY_ISA(test_sizes, "products: odd sizes and orientations give the sums"),
+        ON_EVERY_ISA(test_workspace, "products: the workspace that was asked for is enough"),
+        ON_EVERY_ISA(test_small_sizes, "products: every small size gives the sums"),
+        ON_EVERY_ISA(test_types, "products: every storage type gives the sums"),
+        ON_EVERY_ISA(test_matvec, "matvec: every storage type gives the sums"),
+        ON_EVERY_ISA(test_matvec_together,
+                     "matvec: products of one call have the bits that each has alone"),
+        ON_EVERY_ISA(test_threads, "products: any number of threads gives the same bits"),
+        ON_EVERY_ISA(test_rows_alone,
+                     "products: an element's bits do not depend on the elements around it"),
+        ON_EVERY_ISA(test_non_finite, "products: NaN and infinity stay in their row and column"),
+        ONCE(test_blas_sizes, "products by BLAS: odd sizes give the sums"),
+        ONCE(test_blas_types, "products by BLAS: every storage type gives the sums"),
+        ONCE(test_blas_threads, "products by BLAS: any number of threads gives the same bits"),
     };
     return cmocka_run_group_tests_name("products", tests, NULL, NULL);
 }

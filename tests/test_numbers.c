@@ -235,10 +235,12 @@ static void test_in_checkpoint(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_in_weights),
-        cmocka_unit_test(test_in_adapter),
-        cmocka_unit_test(test_learning_rate),
-        cmocka_unit_test(test_in_checkpoint),
+        ENTRY(test_in_weights,
+              "not finite: weights that overflow end the run with step and example named"),
+        ENTRY(test_in_adapter, "not finite: an adapter with NaN is refused"),
+        ENTRY(test_learning_rate,
+              "not finite: a diverging run names the pass and keeps its checkpoint"),
+        ENTRY(test_in_checkpoint, "not finite: a checkpoint with NaN is passed over"),
     };
     int failed = cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
     str_free(&said);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "src/commands/options.h"
+#include "tests/entry.h"
 
 static bool flag;
 static const char *model, *mode;
@@ -151,9 +152,11 @@ static void help_is_wrapped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_spelling),      cmocka_unit_test(refusals),
-        cmocka_unit_test(lists_end_somewhere), cmocka_unit_test(no_options_at_all),
-        cmocka_unit_test(help_is_wrapped),
+        ENTRY(every_spelling, "options: every spelling of an option is read"),
+        ENTRY(refusals, "options: a wrong option is refused with the nearest one"),
+        ENTRY(lists_end_somewhere, "options: a list of options has a limit"),
+        ENTRY(no_options_at_all, "options: a command without options refuses any"),
+        ENTRY(help_is_wrapped, "options: help is wrapped at the width of a terminal"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

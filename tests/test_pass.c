@@ -14,6 +14,7 @@
 #include "src/base/mem.h"
 #include "src/base/rng.h"
 #include "src/data/pass.h"
+#include "tests/entry.h"
 
 enum { LENGTH_MAX = 40, EXAMPLES_MAX = 64, ROWS_MAX = LENGTH_MAX * EXAMPLES_MAX };
 
@@ -425,10 +426,14 @@ static void test_items(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),     cmocka_unit_test(test_order_of_input),
-        cmocka_unit_test(test_identical),  cmocka_unit_test(test_early_end),
-        cmocka_unit_test(test_no_targets), cmocka_unit_test(test_huge_batch_size),
-        cmocka_unit_test(test_items),
+        ENTRY(test_random, "pass: random batches hold every path, position and target once"),
+        ENTRY(test_order_of_input, "pass: the order of examples does not change a byte"),
+        ENTRY(test_identical, "pass: copies share all rows, and targets count each"),
+        ENTRY(test_early_end, "pass: what follows the last target is not computed"),
+        ENTRY(test_no_targets, "pass: an example without targets takes no row"),
+        ENTRY(test_huge_batch_size,
+              "pass: memory is planned for the data, not for the largest batch"),
+        ENTRY(test_items, "pass: examples of one item are drawn together"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

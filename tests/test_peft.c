@@ -765,6 +765,22 @@ static void test_tensors_that_are_not_named(void **state)
     const char *dir = with_names("unnamed",
                                  "{\"peft_type\":\"LORA\",\"target_modules\":[\"k_proj\"]}", names);
     assert_refused(peft_open(&p, dir, &e), &e, dir, "none", "names none of the modules");
+    static const struct {
+        const char *layers, *want;
+    } rows[] = {
+        { "7", "layers_to_transform of adapter_config.json names layer 7, for which it has none" },
+        { "[7, 8]", "names layer 7 and 1 more, for which" },
+        { "-1", "names layer -1, for which" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[128];
+        snprintf(text, sizeof text,
+                 "{\"peft_type\":\"LORA\",\"target_modules\":[\"q_proj\"],"
+                 "\"layers_to_transform\":%s}",
+                 rows[i].layers);
+        dir = with_names("layers", text, names);
+        assert_refused(peft_open(&p, dir, &e), &e, dir, rows[i].layers, rows[i].want);
+    }
     dir = with_names("saved", "{\"peft_type\":\"LORA\",\"r\":1,\"modules_to_save\":[\"lm_head\"]}",
                      names);
     assert_refused(peft_open(&p, dir, &e), &e, dir, "saved", "modules_to_save names \"lm_head\"");
@@ -887,32 +903,39 @@ static void test_write_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config_of_peft),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_targets),
-        cmocka_unit_test(test_patterns),
-        cmocka_unit_test(test_scale),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_refused_files),
-        cmocka_unit_test(test_costly_pattern),
-        cmocka_unit_test(test_written_config),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_round_trip_of_settings),
-        cmocka_unit_test(test_tensor_errors),
-        cmocka_unit_test(test_other_types),
-        cmocka_unit_test(test_half_a_module),
-        cmocka_unit_test(test_broken_adapters),
-        cmocka_unit_test(test_write_errors),
-        cmocka_unit_test(test_modules_are_chosen_as_peft_does),
-        cmocka_unit_test(test_costly_choice),
-        cmocka_unit_test(test_names_spelt_otherwise),
-        cmocka_unit_test(test_two_adapters_in_a_file),
-        cmocka_unit_test(test_what_has_no_effect_is_noted),
-        cmocka_unit_test(test_tensors_that_are_not_named),
-        cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_other_programs_are_named),
-        cmocka_unit_test(test_another_base),
+        ENTRY(test_config_of_peft, "peft: a configuration that PEFT wrote is read"),
+        ENTRY(test_defaults, "peft: keys that are absent have PEFT's defaults"),
+        ENTRY(test_accepted, "peft: settings that change nothing are accepted"),
+        ENTRY(test_targets, "peft: target_modules choose as in PEFT"),
+        ENTRY(test_patterns, "peft: rank and alpha patterns apply as in PEFT"),
+        ENTRY(test_scale, "peft: the scale is alpha / r, with rsLoRA alpha / sqrt(r)"),
+        ENTRY(test_refused, "peft: a setting that changes the result is refused by key and value"),
+        ENTRY(test_refused_files,
+              "peft: a file that is no LoRA configuration is refused as what it is"),
+        ENTRY(test_costly_pattern, "peft: a pattern that takes too long ends in an error"),
+        ENTRY(test_written_config, "peft: the configuration that is written has the minimal keys"),
+        ENTRY(test_round_trip, "peft: what is written is read"),
+        ENTRY(test_round_trip_of_settings,
+              "peft: rsLoRA, patterns and all-linear are written and read"),
+        ENTRY(test_tensor_errors, "peft: a tensor that is missing or misshapen is refused by name"),
+        ENTRY(test_other_types, "peft: tensors are F32, F16 or BF16, others are refused"),
+        ENTRY(test_half_a_module, "peft: a lora_B without its lora_A is refused"),
+        ENTRY(test_broken_adapters,
+              "peft: a directory without sound tensors is refused with the reason"),
+        ENTRY(test_write_errors,
+              "peft: a failed write leaves nothing, never a configuration alone"),
+        ENTRY(test_modules_are_chosen_as_peft_does,
+              "peft: each way to name modules chooses what PEFT chooses"),
+        ENTRY(test_costly_choice, "peft: a choice of modules that takes too long ends in an error"),
+        ENTRY(test_names_spelt_otherwise, "peft: tensor names with wrappers are read, and noted"),
+        ENTRY(test_two_adapters_in_a_file, "peft: a file with two adapters is refused"),
+        ENTRY(test_what_has_no_effect_is_noted, "peft: settings without effect are noted"),
+        ENTRY(test_tensors_that_are_not_named,
+              "peft: tensors of modules that nothing names are refused with the key to blame"),
+        ENTRY(test_copies, "peft: copies of base weights are listed by module"),
+        ENTRY(test_other_programs_are_named,
+              "peft: an adapter of another program is called what it is"),
+        ENTRY(test_another_base, "peft: a shape of another base says so first"),
     };
     return cmocka_run_group_tests_name("peft", tests, make_test_dir, remove_test_dir);
 }

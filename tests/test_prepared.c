@@ -488,16 +488,19 @@ static int end_group(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_little_memory),
-        cmocka_unit_test(same_as_in_memory),
-        cmocka_unit_test(names_and_their_order_in_the_file),
-        cmocka_unit_test(found_again),
-        cmocka_unit_test(never_mistaken),
-        cmocka_unit_test(foreign_ids),
-        cmocka_unit_test(changed_and_damaged),
-        cmocka_unit_test(nothing_is_left),
-        cmocka_unit_test(copies_removed),
-        cmocka_unit_test(same_run),
+        ENTRY(takes_little_memory,
+              "prepared: reading and using a file takes a fraction of the examples' memory"),
+        ENTRY(same_as_in_memory,
+              "prepared: the file holds the same examples as memory, on any threads"),
+        ENTRY(names_and_their_order_in_the_file,
+              "prepared: names and order of the counts in the file stay as they were"),
+        ENTRY(found_again, "prepared: the file is found again and used"),
+        ENTRY(never_mistaken, "prepared: another setting, tokenizer or file is another data set"),
+        ENTRY(foreign_ids, "prepared: a file with ids that the model does not have is refused"),
+        ENTRY(changed_and_damaged, "prepared: a damaged or outdated file is made again, and noted"),
+        ENTRY(nothing_is_left, "prepared: what ends without examples leaves no file"),
+        ENTRY(copies_removed, "prepared: of copies in a mixture the first one stays"),
+        ENTRY(same_run, "prepared: a run from a file has the bits of a run from memory"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, end_group);
 }

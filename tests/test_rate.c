@@ -9,6 +9,7 @@
 
 #include "src/model/rate.h"
 #include "src/model/tensors.h"
+#include "tests/entry.h"
 
 static const struct shape small = { .layers = 3, .C = 48, .F = 96, .H = 6, .G = 2, .D = 8 };
 
@@ -64,9 +65,9 @@ static void rates_are_measured(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_products_of_a_layer_are_counted),
-        cmocka_unit_test(sgemm_and_lorac_compute_the_same),
-        cmocka_unit_test(rates_are_measured),
+        ENTRY(all_products_of_a_layer_are_counted, "rate: all products of a layer are counted"),
+        ENTRY(sgemm_and_lorac_compute_the_same, "rate: sgemm and lorac compute the same"),
+        ENTRY(rates_are_measured, "rate: rates are measured, and above 0"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

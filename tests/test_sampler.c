@@ -11,6 +11,7 @@
 #include "src/base/mem.h"
 #include "src/data/digests.h"
 #include "src/data/sampler.h"
+#include "tests/entry.h"
 
 static struct sampler make(const struct share *shares, size_t n, bool shuffle)
 {
@@ -140,9 +141,13 @@ static void digests(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_weights), cmocka_unit_test(one_source_is_all_of_it),
-        cmocka_unit_test(fractions),     cmocka_unit_test(little_is_not_nothing),
-        cmocka_unit_test(far_epochs),    cmocka_unit_test(digests),
+        ENTRY(whole_weights, "sampler: whole weights repeat a source that often"),
+        ENTRY(one_source_is_all_of_it, "sampler: one source is drawn whole in every epoch"),
+        ENTRY(fractions, "sampler: fractions take as many in each epoch, and each its turn"),
+        ENTRY(little_is_not_nothing,
+              "sampler: a tiny weight takes one example, too large an epoch is refused"),
+        ENTRY(far_epochs, "sampler: far epochs do not overflow"),
+        ENTRY(digests, "sampler: equal examples are counted by their digests"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

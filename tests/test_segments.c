@@ -360,10 +360,12 @@ static void settings_are_closed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_between_special_tokens_are_those_of_transformers),
-        cmocka_unit_test(exported_settings_give_the_same_ids),
-        cmocka_unit_test(added_tokens_in_a_gguf_get_the_ids_of_llama_cpp),
-        cmocka_unit_test(settings_are_closed),
+        ENTRY(texts_between_special_tokens_are_those_of_transformers,
+              "segments: texts between special tokens get the ids of transformers 4 and 5"),
+        ENTRY(exported_settings_give_the_same_ids, "segments: exported settings give the same ids"),
+        ENTRY(added_tokens_in_a_gguf_get_the_ids_of_llama_cpp,
+              "segments: added tokens in a GGUF get the ids of llama.cpp"),
+        ENTRY(settings_are_closed, "segments: every tokenizer is freed"),
     };
     return cmocka_run_group_tests(tests, NULL, temp_remove);
 }

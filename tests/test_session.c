@@ -13,6 +13,7 @@
 #include "src/base/rng.h"
 #include "src/base/utf8.h"
 #include "src/session/chat.h"
+#include "tests/entry.h"
 
 #define OK(call, e)                                                                                \
     do {                                                                                           \
@@ -253,9 +254,15 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_turns),       cmocka_unit_test(test_many_turns),
-        cmocka_unit_test(test_sink_has_enough), cmocka_unit_test(test_adapters),
-        cmocka_unit_test(test_refused),
+        ENTRY(
+            test_two_turns,
+            "session: a second turn computes only what is new, and says the same as a fresh start"),
+        ENTRY(test_many_turns, "session: a full context forgets the oldest exchange, answers stay "
+                               "those of a fresh start"),
+        ENTRY(test_sink_has_enough,
+              "session: an answer ends when the sink has enough or a stop is asked"),
+        ENTRY(test_adapters, "session: adapters add up by their weights"),
+        ENTRY(test_refused, "session: no model, no prompt and too long a prompt are refused"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,6 +66,16 @@ static const struct shape shapes[] = {
     { "{\"system\":\"s\",\"conversations\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":"
       "\"tool\",\"content\":\"b\"}]}",
       FORMAT_SHAREGPT, "S:s | U:a | T:b" },
+    /* lists as exports of tables have them: JSON in a text */
+    { "{\"messages\":\"[{\\\"role\\\": \\\"system\\\", \\\"content\\\": \\\"s\\\"}, {\\\"role\\\": "
+      "\\\"user\\\", \\\"content\\\": \\\"a\\\"}, {\\\"role\\\": \\\"assistant\\\", "
+      "\\\"content\\\": "
+      "\\\"b\\\", \\\"train\\\": false}]\"}",
+      FORMAT_MESSAGES, "S:s | U:a | A-:b" },
+    { "{\"system\":\"s\",\"conversations\":\" "
+      "[{\\\"from\\\":\\\"human\\\",\\\"value\\\":\\\"a\\\"},"
+      "{\\\"from\\\":\\\"gpt\\\",\\\"value\\\":7}]\\n\"}",
+      FORMAT_SHAREGPT, "S:s | U:a | A:7" },
     { "{\"tools\":\"[1]\",\"conversations\":[{\"from\":\"human\",\"value\":\"a\"},{\"from\":"
       "\"function_call\",\"value\":\"b\"},{\"from\":\"observation\",\"value\":\"c\"},{\"from\":"
       "\"gpt\",\"value\":\"d\"}]}",
@@ -165,6 +175,15 @@ static const struct {
 } refused[] = {
     { "{\"conversations\":7}", FORMAT_SHAREGPT, FAULT_TYPE,
       ":1: conversations: found an integer, wanted an array of messages" },
+    { "{\"messages\":\"hello\"}", FORMAT_MESSAGES, FAULT_TYPE,
+      "messages: found a string, wanted an array of messages, or a string that holds one as JSON" },
+    { "{\"messages\":\"{}\"}", FORMAT_MESSAGES, FAULT_TYPE, "messages: found a string, wanted an" },
+    { "{\"messages\":\"\"}", FORMAT_MESSAGES, FAULT_TYPE, "messages: found a string, wanted an" },
+    { "{\"conversations\":\"[{'from': 'human', 'value': 'a'}]\"}", FORMAT_SHAREGPT, FAULT_TYPE,
+      "conversations: found a string that Python printed (write it with json.dumps), wanted" },
+    { "{\"messages\":\"[]\"}", FORMAT_MESSAGES, FAULT_VALUE, "messages: found an empty array" },
+    { "{\"messages\":\"[{\\\"role\\\":\\\"x\\\"}]\"}", FORMAT_MESSAGES, FAULT_ROLE,
+      "messages[0].role: found \"x\"" },
     { "{\"conversations\":[]}", FORMAT_SHAREGPT, FAULT_VALUE,
       "conversations: found an empty array" },
     { "{\"x\":1}", FORMAT_SHAREGPT, FAULT_KEY, "conversations: found nothing, wanted an array" },
@@ -173,7 +192,11 @@ static const struct {
     { "{\"conversations\":[{\"from\":\"human\"}]}", FORMAT_SHAREGPT, FAULT_KEY,
       "conversations[0].value: found nothing, wanted a string" },
     { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
-      FORMAT_MESSAGES, FAULT_KEY, "messages[0].content[0].text: found nothing, wanted a string" },
+      FORMAT_MESSAGES, FAULT_KEY,
+      "messages[0].content[0].text: found nothing, wanted a string: the part is of type "
+      "image_url, and lorac reads text alone" },
+    { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}", FORMAT_MESSAGES,
+      FAULT_KEY, "messages[0].content[0].text: found nothing, wanted a string" },
     { "{\"messages\":[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[7]}]}",
       FORMAT_MESSAGES, FAULT_TYPE, "messages[0].tool_calls[0]: found an integer, wanted a call" },
     { "{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"train\":true}]}", FORMAT_MESSAGES,
@@ -502,7 +525,7 @@ static void preference_note(void **state)
     struct err e;
     assert_ok(dataset_open(&d, &o, bytes(), &notes, &e), &e);
     assert_int_equal(d.train_counts.chosen, 1);
-    assert_non_null(strstr(notes.p, "train: 1 records are preference data: trained on what was"));
+    assert_non_null(strstr(notes.p, "train: 1 record is preference data: trained on what was"));
     dataset_close(&d);
     str_free(&notes);
 }
@@ -642,12 +665,17 @@ static void samples(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_shapes),  cmocka_unit_test(refusals),
-        cmocka_unit_test(fault_names), cmocka_unit_test(trees),
-        cmocka_unit_test(real_trees),  cmocka_unit_test(real_files),
-        cmocka_unit_test(segments),    cmocka_unit_test(preference_note),
-        cmocka_unit_test(compressed),  cmocka_unit_test(large),
-        cmocka_unit_test(samples),
+        ENTRY(all_shapes, "formats: every format is recognised and read"),
+        ENTRY(refusals, "formats: a malformed record is refused with field and kind of fault"),
+        ENTRY(fault_names, "formats: each kind of fault has a name that fits after a number"),
+        ENTRY(trees, "formats: each answer of a tree is learnt once"),
+        ENTRY(real_trees, "formats: real trees have as many targets as answers"),
+        ENTRY(real_files, "formats: published files pass whole with their known counts"),
+        ENTRY(segments, "formats: segments are taken as given, special tokens by id"),
+        ENTRY(preference_note, "formats: preference data is noted"),
+        ENTRY(compressed, "formats: compressed files are read, cut or flipped ones refused"),
+        ENTRY(large, "formats: large compressed files are read through all pieces"),
+        ENTRY(samples, "formats: the samples in datasets/ have their format and counts"),
     };
     return cmocka_run_group_tests(tests, NULL, temp_remove);
 }

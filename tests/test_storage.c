@@ -355,11 +355,16 @@ static void test_narrow_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_EVERY_ISA(test_widen_halves), ON_EVERY_ISA(test_widen_parts),
-        ON_EVERY_ISA(test_widen_gguf),   ON_EVERY_ISA(test_widen_pairs),
-        ONCE(test_narrow_round_trip),    ONCE(test_narrow_ties),
-        ONCE(test_narrow_blocks),        ONCE(test_narrow_tiny),
-        ONCE(test_narrow_error),
+        ON_EVERY_ISA(test_widen_halves, "storage: every f16 and bf16 widens exactly"),
+        ON_EVERY_ISA(test_widen_parts, "storage: any part of a row widens to the same values"),
+        ON_EVERY_ISA(test_widen_gguf,
+                     "storage: blocks widen to the values of the gguf package, in any order"),
+        ON_EVERY_ISA(test_widen_pairs, "storage: interleaved rows come out in halves"),
+        ONCE(test_narrow_round_trip, "storage: every f16 and bf16 survives widening and narrowing"),
+        ONCE(test_narrow_ties, "storage: narrowing rounds ties to even"),
+        ONCE(test_narrow_blocks, "storage: blocks narrow as their definition says"),
+        ONCE(test_narrow_tiny, "storage: blocks of tiny values become zeros"),
+        ONCE(test_narrow_error, "storage: narrowed values lie within half a step"),
     };
     return cmocka_run_group_tests_name("storage types", tests, NULL, NULL);
 }

@@ -418,9 +418,11 @@ static void test_story(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_base),      cmocka_unit_test(test_gguf),
-        cmocka_unit_test(test_gradients), cmocka_unit_test(test_training),
-        cmocka_unit_test(test_story),
+        ENTRY(test_base, "stories260K: logits and losses are those of the reference"),
+        ENTRY(test_gguf, "stories260K: quantised files give the reference's logits and losses"),
+        ENTRY(test_gradients, "stories260K: adapter gradients are the reference's"),
+        ENTRY(test_training, "stories260K: training steps are the reference's"),
+        ENTRY(test_story, "stories260K: the known story is told, token by token"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -954,13 +954,22 @@ static void of_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(goldens),  cmocka_unit_test(golden_ids),
-        cmocka_unit_test(axolotl),  cmocka_unit_test(random_conversations),
-        cmocka_unit_test(prompts),  cmocka_unit_test(prompts_are_prefixes),
-        cmocka_unit_test(stops),    cmocka_unit_test(tokens_as_given),
-        cmocka_unit_test(orders),   cmocka_unit_test(missing_tokens),
-        cmocka_unit_test(names),    cmocka_unit_test(recognition),
-        cmocka_unit_test(of_model),
+        ENTRY(goldens, "template: renderings and masks are the written ones"),
+        ENTRY(golden_ids, "template: ids are SentencePiece's for each run of text"),
+        ENTRY(axolotl, "template: ids and mask are axolotl's"),
+        ENTRY(random_conversations,
+              "template: random conversations render as a second renderer does"),
+        ENTRY(prompts, "template: a prompt ends where the answer begins"),
+        ENTRY(prompts_are_prefixes, "template: a prompt's ids begin what training saw"),
+        ENTRY(stops, "template: generation stops at the template's end and at EOS"),
+        ENTRY(tokens_as_given, "template: token ids need no template"),
+        ENTRY(orders, "template: turns out of order are refused with their number"),
+        ENTRY(missing_tokens,
+              "template: missing special tokens name the templates that would work"),
+        ENTRY(names, "template: each name names its template"),
+        ENTRY(recognition, "template: a model's chat template is recognised by what it writes"),
+        ENTRY(of_model,
+              "template: the model's own template is found, or those to choose are named"),
     };
     return cmocka_run_group_tests(tests, NULL, temp_remove);
 }

@@ -511,10 +511,11 @@ static int print_ids(const char *tokenizer_path, const char *name, const char *p
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(goldens),
-        cmocka_unit_test(every_template),
-        cmocka_unit_test(own),
-        cmocka_unit_test(own_refused),
+        ENTRY(goldens, "template: every rendering is the one that others made"),
+        ENTRY(every_template,
+              "template: random conversations of every template render as a second renderer does"),
+        ENTRY(own, "template: a template of one's own renders as it says"),
+        ENTRY(own_refused, "template: a wrong template of one's own is refused with the part"),
     };
     if (argc == 4) return print_ids(argv[1], argv[2], argv[3]);
     return cmocka_run_group_tests(tests, NULL, temp_remove);

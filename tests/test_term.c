@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "src/base/term.h"
+#include "tests/entry.h"
 
 static double fake_now;
 static double fake_clock(void)
@@ -197,13 +198,16 @@ static void a_file_is_no_terminal(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(live_line_is_redrawn_and_cut),
-        cmocka_unit_test(plain_lines_come_now_and_then),
-        cmocka_unit_test(nothing_to_end),
-        cmocka_unit_test(names_do_nothing_to_the_terminal),
-        cmocka_unit_test(lines_and_texts_are_safe),
-        cmocka_unit_test(numbers_for_people),
-        cmocka_unit_test(a_file_is_no_terminal),
+        ENTRY(live_line_is_redrawn_and_cut,
+              "terminal: a live line is redrawn in place and cut to the width"),
+        ENTRY(plain_lines_come_now_and_then,
+              "terminal: without a terminal a line comes now and then"),
+        ENTRY(nothing_to_end, "terminal: ending a line that was never shown prints nothing"),
+        ENTRY(names_do_nothing_to_the_terminal,
+              "terminal: names stay in their line and do nothing to it"),
+        ENTRY(lines_and_texts_are_safe, "terminal: printed lines and texts are safe"),
+        ENTRY(numbers_for_people, "terminal: sizes, counts and durations are short and readable"),
+        ENTRY(a_file_is_no_terminal, "terminal: a file has no colours and 80 columns"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

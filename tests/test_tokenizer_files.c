@@ -186,12 +186,14 @@ static void test_sidecars_refused(void **state)
         { "added_tokens.json", "{\"q\": \"267\"}", "\"q\": found a string, wanted an id" },
         { "added_tokens.json", "{\"q\": 300}", "found the id 300, wanted one of at most 267" },
         { "generation_config.json", "{\"eos_token_id\": 267}",
-          "generation_config.json: eos_token_id: found another number, wanted an id below the "
-          "267" },
+          "generation_config.json: eos_token_id: found 267, wanted an id below the 267" },
         { "generation_config.json", "{\"eos_token_id\": [2, \"x\"]}",
-          "eos_token_id: found a string" },
-        { "config.json", "{\"eos_token_id\": -1}", "config.json: eos_token_id" },
-        { "config.json", "{\"eos_token_id\": 1e30}", "eos_token_id: found a number" },
+          "eos_token_id[1]: found a string" },
+        { "generation_config.json", "{\"eos_token_id\": [2, 4096]}",
+          "generation_config.json: eos_token_id[1]: found 4096, wanted an id below the 267" },
+        { "config.json", "{\"eos_token_id\": -1}", "config.json: eos_token_id: found -1, wanted" },
+        { "config.json", "{\"eos_token_id\": 1e30}", "eos_token_id: found 1e+30, wanted" },
+        { "config.json", "{\"eos_token_id\": 2.5}", "eos_token_id: found 2.5, wanted" },
     };
     struct str many = { 0 };
     str_addz(&many, "{\"eos_token_id\": [0");
@@ -435,12 +437,25 @@ int main(int argc, char **argv)
 {
     if (argc == 3) return export_one(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_roles),          cmocka_unit_test(test_added_pieces),
-        cmocka_unit_test(test_chat_template),  cmocka_unit_test(test_sidecars_refused),
-        cmocka_unit_test(test_find),           cmocka_unit_test(test_json_before_model),
-        cmocka_unit_test(test_export_small),   cmocka_unit_test(test_export_model_only),
-        cmocka_unit_test(test_export_nul),     cmocka_unit_test(test_export_fixtures),
-        cmocka_unit_test(test_export_smollm2), cmocka_unit_test(test_export_fails_cleanly),
+        ENTRY(test_roles,
+              "tokenizer files: bos and eos are those of the files beside the tokenizer"),
+        ENTRY(test_added_pieces, "tokenizer files: added pieces get their ids"),
+        ENTRY(test_chat_template,
+              "tokenizer files: the chat template is found in each of its forms"),
+        ENTRY(test_sidecars_refused,
+              "tokenizer files: a wrong file beside the tokenizer is refused by key"),
+        ENTRY(test_find,
+              "tokenizer files: a model's tokenizer is found from each path to the model"),
+        ENTRY(test_json_before_model,
+              "tokenizer files: tokenizer.json comes before tokenizer.model"),
+        ENTRY(test_export_small, "tokenizer files: an exported tokenizer gives the same ids"),
+        ENTRY(test_export_model_only,
+              "tokenizer files: what tokenizer.json cannot say is written as tokenizer.model"),
+        ENTRY(test_export_nul, "tokenizer files: pieces with a NUL are exported"),
+        ENTRY(test_export_fixtures, "tokenizer files: real vocabularies are exported whole"),
+        ENTRY(test_export_smollm2, "tokenizer files: SmolLM2's is exported whole"),
+        ENTRY(test_export_fails_cleanly,
+              "tokenizer files: an export that fails names the directory"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

@@ -374,10 +374,15 @@ static void test_without_tokenizer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_llama),          cmocka_unit_test(test_gpt2),
-        cmocka_unit_test(test_oddities),       cmocka_unit_test(test_kinds_refused),
-        cmocka_unit_test(test_tables_refused), cmocka_unit_test(test_merges_refused),
-        cmocka_unit_test(test_ids_refused),    cmocka_unit_test(test_without_tokenizer),
+        ENTRY(test_llama, "tokenizer in GGUF: a SentencePiece vocabulary is read with its roles"),
+        ENTRY(test_gpt2, "tokenizer in GGUF: a byte-level vocabulary is read"),
+        ENTRY(test_oddities, "tokenizer in GGUF: oddities of converters are read"),
+        ENTRY(test_kinds_refused,
+              "tokenizer in GGUF: a kind that is not known is refused with those that are"),
+        ENTRY(test_tables_refused, "tokenizer in GGUF: tables of other lengths are refused by key"),
+        ENTRY(test_merges_refused, "tokenizer in GGUF: wrong merges are refused"),
+        ENTRY(test_ids_refused, "tokenizer in GGUF: ids outside the vocabulary are refused"),
+        ENTRY(test_without_tokenizer, "tokenizer in GGUF: a file without one takes that beside it"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

@@ -479,19 +479,24 @@ static void test_byte_shapes_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spm_forms),
-        cmocka_unit_test(test_added_tokens),
-        cmocka_unit_test(test_export_keeps_added_outside),
-        cmocka_unit_test(test_special_tokens_are_text),
-        cmocka_unit_test(test_post_processor),
-        cmocka_unit_test(test_scores_of_merges),
-        cmocka_unit_test(test_byte_forms),
-        cmocka_unit_test(test_ignore_merges),
-        cmocka_unit_test(test_missing_byte),
-        cmocka_unit_test(test_spm_shapes_refused),
-        cmocka_unit_test(test_models_refused),
-        cmocka_unit_test(test_vocabularies_refused),
-        cmocka_unit_test(test_byte_shapes_refused),
+        ENTRY(test_spm_forms,
+              "tokenizer.json: every form of a SentencePiece vocabulary gives tokenizers' ids"),
+        ENTRY(test_added_tokens, "tokenizer.json: added tokens are found as their settings say"),
+        ENTRY(test_export_keeps_added_outside,
+              "tokenizer.json: added tokens stay outside the model when exported"),
+        ENTRY(test_special_tokens_are_text,
+              "tokenizer.json: a text that spells a special token is letters"),
+        ENTRY(test_post_processor, "tokenizer.json: the post-processor decides on BOS"),
+        ENTRY(test_scores_of_merges, "tokenizer.json: merges give scores where they can"),
+        ENTRY(test_byte_forms,
+              "tokenizer.json: every form of a byte-level vocabulary gives tokenizers' ids"),
+        ENTRY(test_ignore_merges, "tokenizer.json: ignore_merges takes whole words first"),
+        ENTRY(test_missing_byte,
+              "tokenizer.json: a byte without a piece is dropped, its token covers it"),
+        ENTRY(test_spm_shapes_refused, "tokenizer.json: other SentencePiece forms are refused"),
+        ENTRY(test_models_refused, "tokenizer.json: other models are refused"),
+        ENTRY(test_vocabularies_refused, "tokenizer.json: wrong vocabularies are refused"),
+        ENTRY(test_byte_shapes_refused, "tokenizer.json: other byte-level forms are refused"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

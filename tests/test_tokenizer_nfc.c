@@ -270,14 +270,17 @@ static void test_gguf_has_no_normaliser(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ids_are_those_of_tokenizers),
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_any_text_has_a_stable_form),
-        cmocka_unit_test(test_hostile_texts_take_linear_time),
-        cmocka_unit_test(test_tokens_of_a_changed_character_cover_it),
-        cmocka_unit_test(test_export_keeps_the_normaliser),
-        cmocka_unit_test(test_another_normaliser_is_another_tokenizer),
-        cmocka_unit_test(test_gguf_has_no_normaliser),
+        ENTRY(test_ids_are_those_of_tokenizers, "nfc: Qwen2's ids are those of tokenizers"),
+        ENTRY(test_forms, "nfc: texts get Unicode's composed form"),
+        ENTRY(test_any_text_has_a_stable_form, "nfc: the form of a form is the form"),
+        ENTRY(test_hostile_texts_take_linear_time, "nfc: hostile texts take linear time"),
+        ENTRY(test_tokens_of_a_changed_character_cover_it,
+              "nfc: tokens of a changed character cover it"),
+        ENTRY(test_export_keeps_the_normaliser, "nfc: an exported tokenizer keeps the normaliser"),
+        ENTRY(test_another_normaliser_is_another_tokenizer,
+              "nfc: another normaliser is another tokenizer"),
+        ENTRY(test_gguf_has_no_normaliser,
+              "nfc: a GGUF has none, which is said when one is written"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

@@ -388,17 +388,22 @@ static void test_long_pieces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),
-        cmocka_unit_test(test_words_change_nothing),
-        cmocka_unit_test(test_unused_character),
-        cmocka_unit_test(test_trimmed_spans),
-        cmocka_unit_test(test_longest_user_piece),
-        cmocka_unit_test(test_without_fallback),
-        cmocka_unit_test(test_options_refused),
-        cmocka_unit_test(test_pieces_refused),
-        cmocka_unit_test(test_wire_refused),
-        cmocka_unit_test(test_every_byte),
-        cmocka_unit_test(test_long_pieces),
+        ENTRY(test_golden, "tokenizer.model: ids are SentencePiece's"),
+        ENTRY(test_words_change_nothing, "tokenizer.model: cutting into words changes no id"),
+        ENTRY(test_unused_character, "tokenizer.model: an unused piece is spelt by bytes"),
+        ENTRY(test_trimmed_spans,
+              "tokenizer.model: trimmed spaces belong to the token before them"),
+        ENTRY(test_longest_user_piece,
+              "tokenizer.model: of user-defined pieces the longest is taken"),
+        ENTRY(test_without_fallback,
+              "tokenizer.model: without byte fallback unknown text is one token"),
+        ENTRY(test_options_refused, "tokenizer.model: other models and normalisation are refused"),
+        ENTRY(test_pieces_refused, "tokenizer.model: wrong pieces are refused"),
+        ENTRY(test_wire_refused, "tokenizer.model: a broken protobuf is refused"),
+        ENTRY(test_every_byte,
+              "tokenizer.model: every truncation and flipped byte is refused or read"),
+        ENTRY(test_long_pieces,
+              "tokenizer.model: a longest piece costs its length, not its square"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

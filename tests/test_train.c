@@ -370,9 +370,14 @@ static void test_an_old_run_keeps_its_warmup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_runs),  cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_seed_matters), cmocka_unit_test(test_another_split_is_refused),
-        cmocka_unit_test(test_split_seed),   cmocka_unit_test(test_an_old_run_keeps_its_warmup),
+        ENTRY(test_golden_runs,
+              "training: losses, norms, rates and adapter are those of PyTorch and PEFT"),
+        ENTRY(test_same_bits, "training: neither threads nor the memory budget change a bit"),
+        ENTRY(test_seed_matters, "training: another seed is another run"),
+        ENTRY(test_another_split_is_refused, "training: a run with another split is not resumed"),
+        ENTRY(test_split_seed,
+              "training: data.split_seed chooses the split, and a resumed run keeps it"),
+        ENTRY(test_an_old_run_keeps_its_warmup, "training: a run of version 0.1 keeps its warm-up"),
     };
     int failed = cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
     str_free(&said);

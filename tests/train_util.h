@@ -19,6 +19,7 @@
 #include "src/base/file.h"
 #include "src/base/json.h"
 #include "src/train/train.h"
+#include "tests/entry.h"
 
 static char test_dir[256];
 

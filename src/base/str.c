@@ -41,6 +41,22 @@ void str_addz(struct str *s, const char *text)
     str_add(s, text, strlen(text));
 }
 
+const char *str_count(uint64_t n, const char *noun)
+{
+    enum { BUFFERS = 8, NOUN = 48 };
+    static _Thread_local char buffers[BUFFERS][NOUN + 24];
+    static _Thread_local unsigned turn;
+    char *out = buffers[turn++ % BUFFERS];
+    size_t length = strlen(noun);
+    bool many = n != 1, ix = many && length > 2 && strcmp(noun + length - 2, "ix") == 0;
+    snprintf(out, sizeof buffers[0], "%llu %.*s%s", (unsigned long long)n,
+             (int)(ix ? length - 2 : length), noun,
+             ix     ? "ices"
+             : many ? "s"
+                    : "");
+    return out;
+}
+
 void str_addc(struct str *s, char c)
 {
     str_add(s, &c, 1);

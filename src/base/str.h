@@ -6,6 +6,7 @@
 #define LORAC_BASE_STR_H
 
 #include <stdarg.h>
+#include <stdint.h>
 
 #include "src/base/err.h"
 
@@ -36,6 +37,10 @@ void str_free(struct str *s);
 
 /* 0, or the out-of-memory error of an earlier add. */
 int str_error(const struct str *s, struct err *e);
+
+/* A count with its noun: "1 record", "2 records", "0 matrices" of "matrix". In one of eight rotating
+ * buffers of the calling thread; the noun has at most 48 bytes. */
+const char *str_count(uint64_t n, const char *noun);
 
 /* Words close to each other (Damerau-Levenshtein distance, capped, capitals as small letters): for
  * "did you mean". */

@@ -167,8 +167,8 @@ static int run(int n_args, char **args, struct err *e)
     for (int i = 0; !code && i < PARTS; i++)
         if (wanted[i]) code = run_part(&b, &part_table[i], tokens, n, e);
     bench_yardstick_free();
-    fprintf(b.out, "\n%zu samples, of which %zu were disturbed by other programs\n", b.samples,
-            b.disturbed);
+    fprintf(b.out, "\n%s, of which %zu %s disturbed by other programs\n",
+            str_count(b.samples, "sample"), b.disturbed, b.disturbed == 1 ? "was" : "were");
     json_write_count(&b.json, "samples", b.samples);
     json_write_count(&b.json, "disturbed", b.disturbed);
     json_write_end(&b.json);

@@ -138,9 +138,9 @@ static void report_step(struct bench *b, struct stand *s, double seconds, double
     size_t all = b->shape->shape.layers;
     if (b->layers < all) {
         fprintf(b->out,
-                "  (%zu of %zu layers were measured; all would take %.1f times as long, the head "
+                "  (%zu of %zu layers %s measured; all would take %.1f times as long, the head "
                 "aside)\n",
-                b->layers, all, (double)all / (double)b->layers);
+                b->layers, all, b->layers == 1 ? "was" : "were", (double)all / (double)b->layers);
     }
     json_write_object(&b->json, "step", JSON_ONE_LINE);
     json_write_count(&b->json, "examples", b->rows);

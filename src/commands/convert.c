@@ -126,7 +126,7 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
 }
 
 /* Its weights are looked at only where they are there: a shape is enough for most adapters. */
-static int open_for_base(struct adapter *a, const struct adapter_notes *notes, const char *path,
+static int open_for_base(struct adapter *a, struct adapter_notes *notes, const char *path,
                          struct err *e)
 {
     struct shape s;
@@ -140,6 +140,7 @@ static int open_for_base(struct adapter *a, const struct adapter_notes *notes, c
     struct adapter_base for_base = { &s, whole ? &m : NULL, &lines };
     code = adapter_open(a, &for_base, path, e);
     if (!code && whole) code = base_note_other(&lines, &m, path, notes, BASE_GLANCE, e);
+    if (!code) code = base_add_fingerprint(notes, &lines, whole ? &m : NULL, path, e);
     if (!code) notes_print(&lines);
     str_free(&lines);
     if (whole) llama_close(&m);
@@ -256,8 +257,9 @@ static int write_extracted(const struct adapter *a, const struct extract_report 
     if (!code) code = write_adapter(a, 0, &notes, e);
     adapter_notes_free(&notes);
     if (code) return code;
-    fprintf(stderr, "%zu matrices differ; rank %zu holds %.2f %% of the squared difference\n",
-            x->changed, a->r, 100 * x->kept);
+    fprintf(stderr, "%s %s; rank %zu holds %.2f %% of the squared difference\n",
+            str_count(x->changed, "matrix"), x->changed == 1 ? "differs" : "differ", a->r,
+            100 * x->kept);
     if (x->elsewhere > 0) {
         fprintf(stderr,
                 "note: embeddings, head, norms or biases differ too, by %.2g of their size; an "

@@ -66,9 +66,10 @@ static int prepare_data(struct config *c, struct err *e)
     const struct dataset *d = &s.data;
     size_t records = d->train_counts.records + d->validation_counts.records;
     term_print(stdout, "%s\n", d->prepared);
-    printf("%s: %zu records, %zu training and %zu validation examples, %zu tokens, %s\n",
-           d->reused ? "was there already" : "prepared", records, d->train.n, d->validation.n,
-           d->train_counts.tokens + d->validation_counts.tokens,
+    printf("%s: %s, %zu training and %s, %s, %s\n", d->reused ? "was there already" : "prepared",
+           str_count(records, "record"), d->train.n,
+           str_count(d->validation.n, "validation example"),
+           str_count(d->train_counts.tokens + d->validation_counts.tokens, "token"),
            human_bytes(size, (double)d->map.size));
     if (!d->reused) {
         printf("%.0f records/s, %s, at most %s of memory\n", (double)records / seconds,

@@ -35,7 +35,8 @@ static void print_malformed(const struct inspection *x, const char *path)
         term_print(stderr, "%s\n", x->malformed[i].msg);
     if (x->bad == 0) return;
     const char *before = ": ";
-    term_print(stderr, "%s: %zu of %zu records are malformed", path, x->bad, x->records);
+    term_print(stderr, "%s: %zu of %s %s malformed", path, x->bad, str_count(x->records, "record"),
+               x->bad == 1 ? "is" : "are");
     for (int f = 0; f < FAULTS; f++) {
         if (!x->faults[f]) continue;
         fprintf(stderr, "%s%zu %s", before, x->faults[f], fault_name((enum fault)f));
@@ -136,8 +137,9 @@ static void print_files(const struct check *k)
         const struct config_source *s = k->sources[i];
         const char *template = s->template ? s->template : k->c->data.template;
         if (template && *template == '{') template = "of your own";
-        term_print(stdout, "%s: %zu records, %zu messages, format %s, template %s", s->path,
-                   k->files[i].records, k->files[i].messages, data_format_name(k->files[i].format),
+        term_print(stdout, "%s: %s, %s, format %s, template %s", s->path,
+                   str_count(k->files[i].records, "record"),
+                   str_count(k->files[i].messages, "message"), data_format_name(k->files[i].format),
                    template ? template : "none");
         if (i >= d->n_shares) {
             printf(", validation\n");
@@ -189,7 +191,9 @@ static void print_findings(const struct check *k)
         size_t n = total_found(k, (enum found)f);
         if (!n) continue;
         printf("%8zu  %s", n, finding_name((enum found)f));
-        if (f == FOUND_SAME_ANSWER) printf(" (the most frequent one %zu times)", most_identical(k));
+        if (f == FOUND_SAME_ANSWER) {
+            printf(" (the most frequent one %s)", str_count(most_identical(k), "time"));
+        }
         print_lines(k, (enum found)f);
     }
     if (k->without_eos) {
@@ -217,9 +221,8 @@ static void print_people(const struct check *k)
         printf(", %d %% up to %u", percents[i], k->percentile[i]);
     printf(", longest %u; data.max_length is %zu\n", k->percentile[PERCENTS - 1],
            p->training.setup.max_length);
-    printf("an epoch: %llu steps, %.0f tokens, of which %.1f %% are shared beginnings, computed "
-           "once\n",
-           (unsigned long long)p->training.course.steps_per_epoch, p->tokens,
+    printf("an epoch: %s, %.0f tokens, of which %.1f %% are shared beginnings, computed once\n",
+           str_count(p->training.course.steps_per_epoch, "step"), p->tokens,
            100 - 100 * p->rows / p->tokens);
     print_findings(k);
     printf("\nexpected time: %s, %s an epoch (lorac plan says how it is reckoned)\n",

@@ -149,8 +149,8 @@ static void print_head(const struct show *s, const char *what, const struct exam
     size_t targets = 0;
     for (size_t j = x->at[i]; j < x->at[i + 1]; j++) targets += x->target[j];
     fputs(s->marks->about, stdout);
-    term_print(stdout, "%s %zu of %zu, %s:%zu, %zu tokens, %zu targets", what, i + 1, x->n, path,
-               line, x->at[i + 1] - x->at[i], targets);
+    term_print(stdout, "%s %zu of %zu, %s:%zu, %s, %s", what, i + 1, x->n, path, line,
+               str_count(x->at[i + 1] - x->at[i], "token"), str_count(targets, "target"));
     printf("%s\n", s->marks == &plain ? "" : s->marks->end);
 }
 
@@ -187,10 +187,10 @@ static void print_example(struct show *s, size_t i)
         const uint32_t *which = course_batch(k, at / size, &count);
         batch_begin(b, which, count);
         const struct pass *p = pass_of(b, i, &place);
-        printf("%sfirst epoch: step %zu of %llu, pass %zu of %zu with %zu examples, %zu tokens to "
-               "compute%s\n",
-               about, at / size + 1, (unsigned long long)k->steps_per_epoch, b->pass_number + 1,
-               b->n_passes, b->first[b->pass_number + 1] - b->first[b->pass_number], p->T, end);
+        size_t examples = b->first[b->pass_number + 1] - b->first[b->pass_number];
+        printf("%sfirst epoch: step %zu of %llu, pass %zu of %zu with %s, %s to compute%s\n", about,
+               at / size + 1, (unsigned long long)k->steps_per_epoch, b->pass_number + 1,
+               b->n_passes, str_count(examples, "example"), str_count(p->T, "token"), end);
         print_segments(s, b, p, i, place);
     }
     if (s->o->ids) print_ids(s, x, i);
@@ -282,7 +282,7 @@ static int describe_file(struct str *out, bool *begins, const struct show *s, si
         *begins = *begins || slice.line == line;
     }
     records_close(r);
-    str_addf(out, "%s%s has %zu record%s", out->n ? ", " : "", source->path, n, n == 1 ? "" : "s");
+    str_addf(out, "%s%s has %s", out->n ? ", " : "", source->path, str_count(n, "record"));
     if (n) str_addf(out, ", the last one on line %zu", last);
     return str_error(out, e);
 }
@@ -324,7 +324,7 @@ static void list_held_out(struct show *s)
     const struct dataset *d = &s->training.setup.data;
     size_t n = d->validation.n;
     if (n == 0) return;
-    printf("%sheld out for validation: %zu example%s, from", s->marks->about, n, n == 1 ? "" : "s");
+    printf("%sheld out for validation: %s, from", s->marks->about, str_count(n, "example"));
     for (size_t i = 0; i < n && i < LISTED; i++) {
         size_t line, source = origin_of(&line, &d->validation_origins, i);
         printf("%s %s:%zu", i ? "," : "", path_base(held_out_path(s, source)), line);

@@ -42,9 +42,9 @@ static int print_result(const struct evaluation *v, struct err *e)
     if (!as_json) {
         printf("loss            %.6f\nperplexity      %.4f\ntoken accuracy  %.4f\n", v->loss,
                exp(v->loss), v->token_accuracy);
-        printf("exact match     %.4f  (%.0f of %zu examples)\n", v->exact_match,
-               v->exact_match * (double)v->examples, v->examples);
-        printf("targets         %zu of %zu tokens\n", v->targets, v->tokens);
+        printf("exact match     %.4f  (%.0f of %s)\n", v->exact_match,
+               v->exact_match * (double)v->examples, str_count(v->examples, "example"));
+        printf("targets         %zu of %s\n", v->targets, str_count(v->tokens, "token"));
         return 0;
     }
     struct str s = { 0 };

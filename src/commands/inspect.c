@@ -56,8 +56,8 @@ void inspect_add_tokenizer(struct facts *f, const char *path)
         return;
     }
     const char *kind = tokenizer_kind(t) == TOKENIZER_SPM ? "SentencePiece BPE" : "byte-level BPE";
-    facts_add(f, "tokenizer", json_string(kind), "%s, %zu ids, bos %d, eos %d", kind,
-              tokenizer_size(t), tokenizer_bos(t), tokenizer_eos(t));
+    facts_add(f, "tokenizer", json_string(kind), "%s, %s, bos %d, eos %d", kind,
+              str_count(tokenizer_size(t), "id"), tokenizer_bos(t), tokenizer_eos(t));
     if (tokenizer_chat_template(t)) {
         const struct template *known = template_of_model(t, &why);
         facts_add(f, "chat_template", json_string(known ? template_name(known) : "unknown"), "%s",
@@ -108,8 +108,8 @@ static int inspect_model(struct facts *f, const char *path, struct err *e)
     facts_text(f, "kind", llama_gguf(&m) ? "model (GGUF)" : "model (Hugging Face)");
     inspect_add_shape(f, &m.shape);
     facts_text(f, "stored_as", dtype_name(llama_dtype(&m)));
-    facts_add(f, "weight_bytes", json_integer((json_int_t)m.weight_bytes), "%s in %zu file%s",
-              human_bytes(text, (double)m.weight_bytes), m.n_files, m.n_files == 1 ? "" : "s");
+    facts_add(f, "weight_bytes", json_integer((json_int_t)m.weight_bytes), "%s in %s",
+              human_bytes(text, (double)m.weight_bytes), str_count(m.n_files, "file"));
     inspect_add_tokenizer(f, path);
     code = add_merged(f, &m, path, e);
     if (!code && verify) {
@@ -223,8 +223,8 @@ static int inspect_peft(struct facts *f, const char *dir, struct err *e)
         for (unsigned d = 0; d < p.file.tensors[i].rank; d++) n *= p.file.tensors[i].dims[d];
         params += n;
     }
-    facts_add(f, "parameters", json_integer((json_int_t)params), "%s in %zu tensors",
-              human_count(text, (double)params), p.file.n);
+    facts_add(f, "parameters", json_integer((json_int_t)params), "%s in %s",
+              human_count(text, (double)params), str_count(p.file.n, "tensor"));
     facts_text(f, "base_model", p.config.base_model);
     code = add_notes(f, dir, p.config.base_model, e);
     add_peft_notes(f, &p);
@@ -303,8 +303,8 @@ static void add_counts(struct facts *f, const char *key, const json_t *counts)
     long long v[3];
     static const char *const names[] = { "examples", "tokens", "targets" };
     for (int i = 0; i < 3; i++) v[i] = json_integer_value(json_object_get(counts, names[i]));
-    facts_add(f, key, json_deep_copy(counts), "%lld examples, %lld tokens, %lld of them targets",
-              v[0], v[1], v[2]);
+    facts_add(f, key, json_deep_copy(counts), "%s, %s, %lld of them targets",
+              str_count((uint64_t)v[0], "example"), str_count((uint64_t)v[1], "token"), v[2]);
 }
 
 /* What run.json says last; a killed run could not say that it ended. */
@@ -469,8 +469,7 @@ static int run(int n, char **args, struct err *e)
     int code = inspect(&f, args[0], e);
     if (!code) code = facts_print(&f, as_json, e);
     if (!code && f.problems) {
-        code = err_set(e, "%s: %zu check%s failed", args[0], f.problems,
-                       f.problems == 1 ? "" : "s");
+        code = err_set(e, "%s: %s failed", args[0], str_count(f.problems, "check"));
     }
     facts_free(&f);
     return code;

@@ -74,21 +74,21 @@ static void print_people(const struct plan *p, size_t available, const char *why
            human_bytes(b, (double)available), why);
     printf("  weights      %12s  mapped; the kernel may drop and read them again\n",
            human_bytes(a, (double)p->training.setup.model.weight_bytes));
-    printf("  adapter      %12s  parameters, moments, %zu gradient buffers\n",
-           human_bytes(a, (double)l->state_bytes), l->sum.levels + (l->sum.levels > 1));
-    printf(
-        "  activations  %12s  passes of up to %zu tokens; of %zu layers %zu keep everything, %zu "
-        "recompute the MLP's inputs, %zu all\n",
-        human_bytes(a, (double)l->net.bytes), l->batch.rows_max, layers, l->net.keeps[KEEP_ALL],
-        l->net.keeps[KEEP_NO_MLP], l->net.keeps[KEEP_INPUT]);
+    printf("  adapter      %12s  parameters, moments, %s\n", human_bytes(a, (double)l->state_bytes),
+           str_count(l->sum.levels + (l->sum.levels > 1), "gradient buffer"));
+    printf("  activations  %12s  passes of up to %s; of %s %zu keep everything, %zu recompute the "
+           "MLP's inputs, %zu all\n",
+           human_bytes(a, (double)l->net.bytes), str_count(l->batch.rows_max, "token"),
+           str_count(layers, "layer"), l->net.keeps[KEEP_ALL], l->net.keeps[KEEP_NO_MLP],
+           l->net.keeps[KEEP_INPUT]);
     printf("  program      %12s  with its threads, the data and the tokenizer\n",
            human_bytes(a, (double)(budget_other_bytes(&p->training.setup) -
                                    p->training.setup.model.weight_bytes)));
-    printf("data       %zu examples an epoch: %.0f tokens, %.0f computed (%.0f %% saved), %.0f "
+    printf("data       %s an epoch: %.0f tokens, %.0f computed (%.0f %% saved), %.0f "
            "targets; "
            "%zu for validation\n",
-           p->training.setup.data.train.n, p->tokens, p->rows, 100 - 100 * p->rows / p->tokens,
-           p->targets, p->training.setup.data.validation.n);
+           str_count(p->training.setup.data.train.n, "example"), p->tokens, p->rows,
+           100 - 100 * p->rows / p->tokens, p->targets, p->training.setup.data.validation.n);
     printf("steps      %llu, %llu an epoch, %.1f passes each\n",
            (unsigned long long)p->training.course.total,
            (unsigned long long)p->training.course.steps_per_epoch,

@@ -120,8 +120,8 @@ int verify_model(struct facts *f, const struct llama *m, struct err *e)
     }
     mem_free(row);
     if (bad) {
-        facts_check(f, VERDICT_PROBLEM, "weights", "get the file again",
-                    "%zu values are NaN or infinite", bad);
+        facts_check(f, VERDICT_PROBLEM, "weights", "get the file again", "%s %s NaN or infinite",
+                    str_count(bad, "value"), bad == 1 ? "is" : "are");
     } else {
         facts_check(f, VERDICT_OK, "weights", NULL, "all finite");
     }
@@ -249,8 +249,8 @@ static int verify_checkpoints(struct audit *a, struct err *e)
         }
     }
     if (gone) {
-        facts_check(a->facts, VERDICT_OK, "pruned", NULL,
-                    "%zu checkpoints were removed as newer ones came", gone);
+        facts_check(a->facts, VERDICT_OK, "pruned", NULL, "%s %s removed as newer ones came",
+                    str_count(gone, "checkpoint"), gone == 1 ? "was" : "were");
     }
     return code;
 }

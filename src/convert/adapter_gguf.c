@@ -92,8 +92,8 @@ static int refuse_rest(const struct gguf *g, const struct shape *s, struct err *
         if (sscanf(name, "blk.%9zu.", &layer) == 1 && layer >= s->layers) {
             return err_set(e,
                            "%s: was trained on another base: tensor %s is of layer %zu, and this "
-                           "base has %zu layers",
-                           g->path, err_quotez(name), layer, s->layers);
+                           "base has %s",
+                           g->path, err_quotez(name), layer, str_count(s->layers, "layer"));
         }
         return err_set(e, "%s: tensor %s: is no pair on a linear layer of this base", g->path,
                        err_quotez(name));

@@ -8,6 +8,17 @@
 #include "src/data/jinja.h"
 #include "src/data/template_tokens.h"
 
+/* Models whose programs have no row but share markers with one: both markers are theirs. */
+static const struct {
+    const char *marker, *and, *model;
+} others[] = {
+    { "<|end|>", "<|assistant|>", "Phi-3" },
+    { "<|im_sep|>", "<|im_start|>", "Phi-4" },
+    { "[gMASK]", "<|assistant|>", "GLM-4" },
+    { "<start_of_turn>", "<end_of_turn>", "Gemma" },
+    { "<｜User｜>", "<｜Assistant｜>", "DeepSeek" },
+};
+
 /* Markers that suggest a row when the program itself is not known, the more telling ones first. */
 static const struct {
     const char *marker, *row;
@@ -416,9 +427,17 @@ static const struct template *finish(const struct template *row, const struct ro
     return out;
 }
 
+const char *chat_template_model(const char *jinja)
+{
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strstr(jinja, others[i].marker) && strstr(jinja, others[i].and)) return others[i].model;
+    return NULL;
+}
+
 const char *chat_template_nearest(const char **marker, const char *jinja,
                                   const struct tokenizer *tok)
 {
+    if (chat_template_model(jinja)) return NULL;
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
         *marker = hints[i].marker;
         if (!strstr(jinja, *marker)) continue;
@@ -432,7 +451,13 @@ const char *chat_template_nearest(const char **marker, const char *jinja,
 static void not_known(const char *jinja, const struct tokenizer *tok, struct err *e)
 {
     const char *marker, *row = chat_template_nearest(&marker, jinja, tok);
-    if (row) {
+    const char *model = chat_template_model(jinja);
+    if (model) {
+        err_set(e,
+                "the model's chat template, %s, is not one that lorac knows: it looks like %s's, "
+                "for which there is no template; a `template` section describes it",
+                err_quotez(jinja), model);
+    } else if (row) {
         err_set(e,
                 "the model's chat template, %s, is not one that lorac knows; it has %s, as "
                 "template: %s has: compare the two with `lorac data show`",

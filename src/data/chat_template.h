@@ -20,6 +20,10 @@ const char *chat_template_row(const char *jinja, struct err *e);
 const struct template *chat_template_read(const char *jinja, const struct tokenizer *tok,
                                           struct err *e);
 
+/* The model whose program this is by its markers, where no row has that model's form ("Phi-3");
+ * NULL: none that is known. */
+const char *chat_template_model(const char *jinja);
+
 /* The row that a program resembles by its markers, which the tokenizer (NULL: any) has the tokens
  * for, and *marker; NULL: none. */
 const char *chat_template_nearest(const char **marker, const char *jinja,

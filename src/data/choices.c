@@ -77,8 +77,8 @@ static int add_pairs(struct choices *c, const struct reading *r, const char *key
     int code = 0;
     size_t n = json_array_size(texts);
     if (labels && json_array_size(labels) != n) {
-        return reading_fault(r, FAULT_VALUE, key, "found %zu labels, wanted %zu, as many as texts",
-                             json_array_size(labels), n);
+        return reading_fault(r, FAULT_VALUE, key, "found %s, wanted %zu, as many as texts",
+                             str_count(json_array_size(labels), "label"), n);
     }
     for (size_t i = 0; !code && i < n; i++) {
         code = add(c, r, key, json_array_get(texts, i), json_array_get(labels, i));
@@ -291,15 +291,15 @@ int choices_find(size_t *out, const struct choices *c, const struct reading *r, 
     if (code || *out < CHOICES_MOST) return code;
     if (*out == SEVERAL) {
         return reading_fault(r, FAULT_VALUE, key,
-                             "found an answer that can mean more than one of the %zu choices, "
+                             "found an answer that can mean more than one of the %s, "
                              "wanted its letter (or, to read no choices, data.columns)",
-                             c->n);
+                             str_count(c->n, "choice"));
     }
-    char index[48] = "number";
+    char index[48] = "number", found[48] = "something else than the only choice";
+    if (c->n > 1) snprintf(found, sizeof found, "none of the %zu choices", c->n);
     if (!are_numbered(c)) snprintf(index, sizeof index, "index (from 0 to %zu)", c->n - 1);
     return reading_fault(r, FAULT_VALUE, key,
-                         "found none of the %zu choices, wanted the letter, the text or the %s "
-                         "of one; or, to read the answer as it stands, "
-                         "data.columns: {prompt: ..., completion: ...}",
-                         c->n, index);
+                         "found %s, wanted the letter, the text or the %s of one; or, to read the "
+                         "answer as it stands, data.columns: {prompt: ..., completion: ...}",
+                         found, index);
 }

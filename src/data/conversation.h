@@ -48,6 +48,8 @@ enum remark {
     REMARK_REASONING, /* reasoning that was put in front of its answer */
     REMARK_INDEX,     /* a number that was read as the index of a choice */
     REMARK_EMPTY,     /* an answer of nothing but white space, which is learnt */
+    REMARK_ENCODED,   /* a list of messages in a text, which was read as that text */
+    REMARK_MEDIA,     /* images, sound or videos whose marks stand in the texts: not read */
     REMARK_KINDS
 };
 

@@ -16,23 +16,22 @@ static int nothing_left(const struct build *b, const struct build_side *side,
     struct str s = { 0 };
     if (c->overlong) {
         str_addf(&s,
-                 "; %zu longer than data.max_length = %zu (the longest has %zu tokens: raise it, "
-                 "or set data.overlong to truncate or split)",
-                 c->overlong, b->o->max_length, c->longest);
+                 "; %zu longer than data.max_length = %zu (the longest has %s: raise it, or set "
+                 "data.overlong to truncate or split)",
+                 c->overlong, b->o->max_length, str_count(c->longest, "token"));
     }
     if (c->without_targets) {
         str_addf(&s,
                  "; %zu without a target within data.max_length = %zu (data.train_on is %s, the "
-                 "longest has %zu tokens; a record's own train or weight may also rule its "
-                 "answers out)",
+                 "longest has %s; a record's own train or weight may also rule its answers out)",
                  c->without_targets, b->o->max_length, train_on_name(b->o->render.train_on),
-                 c->longest);
+                 str_count(c->longest, "token"));
     }
     if (c->bad) str_addf(&s, "; %zu malformed, the first: %s", c->bad, side->first_bad.msg);
     int code = str_error(&s, b->e);
     if (!code) {
-        code = err_set(b->e, "data.%s: none of %zu records is left%s", side->name, c->records,
-                       s.n ? s.p : "");
+        code = err_set(b->e, "data.%s: none of %s is left%s", side->name,
+                       str_count(c->records, "record"), s.n ? s.p : "");
     }
     str_free(&s);
     return code;
@@ -53,8 +52,8 @@ static int fraction_leaves_none(const struct build *b)
     bool none = c->wanted == 0, all = c->wanted == c->items;
     const char *left = c->validation ? "none to train on" : "none for validation";
     if (c->groups > 1 && (none || all)) {
-        return err_set(b->e, "data.validation: a fraction of %g of %zu examples leaves %s; %s",
-                       b->o->validation_frac, c->items, left,
+        return err_set(b->e, "data.validation: a fraction of %g of %s leaves %s; %s",
+                       b->o->validation_frac, str_count(c->items, "example"), left,
                        none ? "raise it, or name a validation file" : "lower it");
     }
     struct str where = { 0 };
@@ -62,12 +61,12 @@ static int fraction_leaves_none(const struct build *b)
     int code = str_error(&where, b->e);
     if (!code) {
         code = err_set(b->e,
-                       "data.validation: a fraction of %g of %zu examples leaves %s: examples with "
+                       "data.validation: a fraction of %g of %s leaves %s: examples with "
                        "the same first user text (or the same text) stay together, and the largest "
                        "group of them, from %s on, is %zu of %zu (%.0f %%); keep a file of its own "
                        "for validation (data.validation: FILE)",
-                       b->o->validation_frac, c->items, left, where.p, c->largest, c->items,
-                       100.0 * (double)c->largest / (double)c->items);
+                       b->o->validation_frac, str_count(c->items, "example"), left, where.p,
+                       c->largest, c->items, 100.0 * (double)c->largest / (double)c->items);
     }
     str_free(&where);
     return code;
@@ -81,17 +80,17 @@ static void note_split(struct str *notes, const struct build *b)
     if (c->items == 0) return;
     if (c->validation != c->wanted) {
         str_addf(notes,
-                 "validation: %zu examples instead of %zu (%g of %zu), for those with the same "
-                 "first user text stay together; the largest group, from ",
-                 c->validation, c->wanted, b->o->validation_frac, c->items);
+                 "validation: %s instead of %zu (%g of %zu), for those with the same first user "
+                 "text stay together; the largest group, from ",
+                 str_count(c->validation, "example"), c->wanted, b->o->validation_frac, c->items);
         add_largest(notes, b);
         str_addf(notes, " on, has %zu\n", c->largest);
     }
     if (c->validation < FEW) {
         str_addf(notes,
-                 "validation: only %zu example%s: too few to tell a better adapter from a lucky "
-                 "one; %d or more say something (data.validation)\n",
-                 c->validation, c->validation == 1 ? "" : "s", FEW);
+                 "validation: only %s: too few to tell a better adapter from a lucky one; %d or "
+                 "more say something (data.validation)\n",
+                 str_count(c->validation, "example"), FEW);
     }
 }
 
@@ -117,9 +116,10 @@ static int check_skipped(const struct build *b, const struct build_side *side)
     int code = str_error(&s, b->e);
     if (!code) {
         code = err_set(b->e,
-                       "data.%s: %zu of %zu records are malformed (%s), more than the %g %% that "
+                       "data.%s: %zu of %s %s malformed (%s), more than the %g %% that "
                        "data.max_skipped_frac allows; the first: %s",
-                       side->name, c->bad, c->records, s.p, 100 * frac, side->first_bad.msg);
+                       side->name, c->bad, str_count(c->records, "record"),
+                       c->bad == 1 ? "is" : "are", s.p, 100 * frac, side->first_bad.msg);
     }
     str_free(&s);
     return code;
@@ -149,8 +149,8 @@ static void note_malformed(struct str *notes, const struct build_side *side)
 {
     const struct data_counts *c = &side->counts;
     if (!c->bad) return;
-    str_addf(notes, "%s: %zu of %zu records malformed and skipped (", side->name, c->bad,
-             c->records);
+    str_addf(notes, "%s: %zu of %s malformed and skipped (", side->name, c->bad,
+             str_count(c->records, "record"));
     add_faults(notes, c);
     str_addf(notes, "), the first: %s\n", side->first_bad.msg);
 }
@@ -213,8 +213,8 @@ static void note_spellings(struct str *notes, const struct build *b)
     for (int k = 0; k < SPELLINGS; k++) {
         const struct spelling *s = &b->spelt[k];
         if (s->n == 0) continue;
-        str_addf(notes, "data: %zu record%s, the first in %s:%zu, %s\n", s->n, s->n == 1 ? "" : "s",
-                 s->path, s->line, what[k]);
+        str_addf(notes, "data: %s, the first in %s:%zu, %s\n", str_count(s->n, "record"), s->path,
+                 s->line, what[k]);
     }
     if (b->unparsed) {
         str_addz(notes, "data: data.parse_special is for text records; what conversations "
@@ -239,7 +239,10 @@ static int finish(struct str *notes, struct build *b)
                         "(data.template names one; plain means this)\n");
     }
     size_t shared = digests_shared(&b->side[VALIDATION].seen, &b->side[TRAIN].seen);
-    if (shared) str_addf(notes, "validation: %zu examples are also trained on\n", shared);
+    if (shared) {
+        str_addf(notes, "validation: %s %s also trained on\n", str_count(shared, "example"),
+                 shared == 1 ? "is" : "are");
+    }
     return str_error(notes, b->e);
 }
 

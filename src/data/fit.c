@@ -162,9 +162,9 @@ static int fit_long(struct fit *f, struct examples *out, struct fit_result *resu
     case OVERLONG_ERROR:
         result->too_long = true;
         return err_set(e,
-                       "found %zu tokens, wanted at most data.max_length = %zu; raise it, or set "
+                       "found %s, wanted at most data.max_length = %zu; raise it, or set "
                        "data.overlong to drop, truncate or split",
-                       result->length, o->max_length);
+                       str_count(result->length, "token"), o->max_length);
     case OVERLONG_DROP:
         result->lost = 1;
         return 0;

@@ -308,14 +308,32 @@ static int add_reasoning(struct str *out, const struct reading *r, const char *a
     return 0;
 }
 
+/* The type of a part that is no text, by a name of ours: the record's own may be any text. */
+static const char *media_of(const json_t *part)
+{
+    static const char *const types[] = { "image_url", "image",     "input_image", "video_url",
+                                         "video",     "audio_url", "audio",       "input_audio" };
+    const char *type = json_string_value(json_object_get(part, "type"));
+    for (size_t i = 0; type && i < sizeof types / sizeof *types; i++)
+        if (strcmp(type, types[i]) == 0) return types[i];
+    return NULL;
+}
+
 /* OpenAI's parts: [{"type": "text", "text": ...}, ...] */
 static int add_parts(const struct reading *r, const char *field, const json_t *content)
 {
     int code = 0;
     for (size_t i = 0; !code && i < json_array_size(content); i++) {
-        const json_t *text = json_object_get(json_array_get(content, i), "text");
+        const json_t *item = json_array_get(content, i), *text = json_object_get(item, "text");
+        const char *media = media_of(item);
         char part[128];
         snprintf(part, sizeof part, "%s[%zu].text", field, i);
+        if (!text && media) {
+            return reading_fault(r, FAULT_KEY, part,
+                                 "found nothing, wanted a string: the part is of type %s, and "
+                                 "lorac reads text alone",
+                                 media);
+        }
         if (!json_is_string(text)) return reading_unwanted(r, part, text, "a string");
         code = conversation_extend(r->c, json_string_value(text), json_string_length(text), r->e);
     }

@@ -98,6 +98,10 @@ void remarks_say(struct str *notes, const struct remarks *r, const char *file)
             "first); where yours count from 1 write letters",
         [REMARK_EMPTY] = "empty %s: what they teach is to answer nothing; leave those out, or give "
                          "them \"train\": false",
+        [REMARK_ENCODED] = "found a list of messages written as JSON in a text %s: it is taken "
+                           "letter by letter; write the list itself",
+        [REMARK_MEDIA] = "%s, with a mark such as <image> in the texts: lorac reads text alone, so "
+                         "that is not seen, and the mark is learnt as letters",
     };
     say_unused(notes, r, file);
     for (size_t i = 0; i < r->n; i++) {

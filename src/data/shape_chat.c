@@ -34,14 +34,12 @@ static int check_system(const struct reading *r, const json_t *v)
                          "found another system text than that of the messages, wanted one");
 }
 
-/* The list under `field`, with the system text and the tools that the record has beside it. */
-static int read_list(const struct reading *r, const struct spelling *s, const char *field,
-                     const json_t *v)
+/* With the system text and the tools that the record has beside the list. */
+static int read_items(const struct reading *r, const struct spelling *s, const char *field,
+                      const json_t *list, const json_t *v)
 {
-    const json_t *list = json_object_get(v, field);
     bool begins = begins_with_system(list);
     int code = 0;
-    reading_use(r, field);
     if (begins) {
         const json_t *first = json_array_get(list, 0);
         char at[64];
@@ -53,6 +51,40 @@ static int read_list(const struct reading *r, const struct spelling *s, const ch
     }
     if (!code) code = reading_tools(r, v);
     return code ? code : reading_messages(r, s, field, list, begins);
+}
+
+/* Exports of tables hold the list as a text, in JSON. */
+static int read_encoded(const struct reading *r, const struct spelling *s, const char *field,
+                        const json_t *text, const json_t *v)
+{
+    struct err why;
+    const char *begin = json_string_value(text);
+    json_t *list = json_parse(begin, json_string_length(text), JSON_DUP_REFUSED, field, &why);
+    bool python = !list && strncmp(begin + strspn(begin, " \n"), "[{'", 3) == 0;
+    if (!list && why.code == ERR_MEMORY) {
+        *r->e = why;
+        return why.code;
+    }
+    if (!json_is_array(list)) {
+        json_decref(list);
+        return reading_fault(r, FAULT_TYPE, field,
+                             "found a string%s, wanted an array of messages, or a string that "
+                             "holds one as JSON",
+                             python ? " that Python printed (write it with json.dumps)" : "");
+    }
+    int code = read_items(r, s, field, list, v);
+    json_decref(list);
+    return code;
+}
+
+/* The list under `field`. */
+static int read_list(const struct reading *r, const struct spelling *s, const char *field,
+                     const json_t *v)
+{
+    const json_t *list = json_object_get(v, field);
+    reading_use(r, field);
+    return json_is_string(list) ? read_encoded(r, s, field, list, v)
+                                : read_items(r, s, field, list, v);
 }
 
 bool is_sharegpt(const json_t *v)

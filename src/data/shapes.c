@@ -1,5 +1,7 @@
 #include "src/data/shapes.h"
 
+#include <string.h>
+
 #include "src/data/hint.h"
 #include "src/data/reading.h"
 
@@ -58,6 +60,51 @@ int shape_unknown(const json_t *v, const char *where, struct err *e)
     return code;
 }
 
+static bool has_text(const struct conversation *c, const char *text)
+{
+    size_t n = strlen(text);
+    for (size_t i = 0; i < c->n; i++) {
+        const struct turn *t = &c->turns[i];
+        if (memmem(t->text, t->n, text, n)) return true;
+        if (t->input && memmem(t->input, t->input_n, text, n)) return true;
+    }
+    return false;
+}
+
+/* Records of models that see: the column is not used, and its mark would go unnoticed. */
+static void remark_media(struct conversation *c, const json_t *v)
+{
+    static const struct {
+        const char *column, *mark;
+    } media[] = {
+        { "image", "<image" },  { "images", "<image" }, { "video", "<video" },
+        { "videos", "<video" }, { "audio", "<audio" },  { "audios", "<audio" },
+    };
+    for (size_t i = 0; i < sizeof media / sizeof *media; i++) {
+        if (!json_has(v, media[i].column) || !has_text(c, media[i].mark)) continue;
+        conversation_remark(c, REMARK_MEDIA, media[i].column);
+    }
+}
+
+/* Exports of tables have lists as texts, which a prompt or an answer may be, too. */
+static void remark_encoded(struct conversation *c, enum data_format f, const json_t *v,
+                           const struct used *used)
+{
+    static const char *const begins[] = { "[{\"role\"",  "[{\"content\"", "[{\"from\"", "[{'role'",
+                                          "[{'content'", "[{'from'",      "[ {\"role\"" };
+    bool reads_lists = f == FORMAT_MESSAGES || f == FORMAT_SHAREGPT;
+    if (c->kind != RECORD_CHAT && c->kind != RECORD_ALPACA && c->kind != RECORD_TEXT) return;
+    for (size_t i = 0; i < used->n; i++) {
+        const char *key = used->key[i], *text = json_string_value(json_object_get(v, key));
+        bool is_list = reads_lists && strcmp(key, "prompt") != 0 && strcmp(key, "chosen") != 0;
+        if (!text || is_list) continue;
+        text += strspn(text, " \n");
+        for (size_t k = 0; *text == '[' && k < sizeof begins / sizeof *begins; k++)
+            if (strncmp(text, begins[k], strlen(begins[k])) == 0)
+                conversation_remark(c, REMARK_ENCODED, key);
+    }
+}
+
 int shape_read(struct conversation *c, enum data_format f, const json_t *v,
                const struct shape_options *o, const char *where, struct err *e)
 {
@@ -73,5 +120,7 @@ int shape_read(struct conversation *c, enum data_format f, const json_t *v,
     int code = formats[f].read(&r, v);
     if (!code && !is_tree) code = reading_excluded(&r, v);
     if (!code && !is_tree) reading_leftover(&r, "", v, &used);
+    if (!code && !is_tree) remark_media(c, v);
+    if (!code && !is_tree) remark_encoded(c, f, v, &used);
     return code ? code : str_error(&c->remarks, e);
 }

@@ -256,9 +256,9 @@ static json_t *object_of(const struct table *t, const struct csv_row *row, struc
     size_t columns = t->header.stored;
     if (row->n != columns) {
         err_set(e,
-                "found %zu field%s, wanted %zu as in the header (a field that holds the separator, "
+                "found %s, wanted %zu as in the header (a field that holds the separator, "
                 "a quote or a line end stands in quotes)",
-                row->n, row->n == 1 ? "" : "s", columns);
+                str_count(row->n, "field"), columns);
         return NULL;
     }
     json_t *v = json_object();

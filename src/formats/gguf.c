@@ -227,12 +227,17 @@ static int read_alignment(struct scan *s, struct err *e)
     struct reader r = reader_of(kv->raw, kv->raw_bytes);
     if (kv->type == GGUF_U32) s->alignment = reader_u32(&r);
     bool power = (s->alignment & (s->alignment - 1)) == 0;
-    if (kv->type != GGUF_U32 || !power || s->alignment < ALIGN_LEAST) {
+    if (kv->type != GGUF_U32) {
         return err_set(e,
-                       "%s: key \"general.alignment\": found %s, wanted a 32-bit power of two of "
-                       "at least %d",
-                       s->g->path, kv->type == GGUF_U32 ? "another number" : "another type",
-                       ALIGN_LEAST);
+                       "%s: key \"general.alignment\": found another type, wanted a 32-bit power "
+                       "of two of at least %d",
+                       s->g->path, ALIGN_LEAST);
+    }
+    if (!power || s->alignment < ALIGN_LEAST) {
+        return err_set(e,
+                       "%s: key \"general.alignment\": found %zu, wanted a power of two of at "
+                       "least %d",
+                       s->g->path, (size_t)s->alignment, ALIGN_LEAST);
     }
     return 0;
 }

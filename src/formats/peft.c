@@ -174,6 +174,15 @@ static int choose_modules(struct peft *p, struct err *e)
     return code;
 }
 
+/* Whether layers_to_transform is why the module is not adapted. */
+static int left_by_layers(bool *is, const struct peft_config *c, const char *module, struct err *e)
+{
+    struct peft_config all = *c;
+    *is = false;
+    all.n_layers = 0;
+    return c->n_layers ? peft_targets(is, &all, module, e) : 0;
+}
+
 /* Nothing to load: what is there instead. */
 static int refuse_empty(const struct peft *p, struct err *e)
 {
@@ -188,6 +197,19 @@ static int refuse_empty(const struct peft *p, struct err *e)
                        err_quotez(p->file.tensors[0].name), is->what, is->remedy);
     }
     if (!ignored) return 0; /* whoever loads it says what is missing */
+    bool by_layers;
+    int code = left_by_layers(&by_layers, &p->config, ignored->module, e);
+    if (code) return code;
+    if (by_layers) {
+        char more[48] = "";
+        if (p->config.n_layers > 1)
+            snprintf(more, sizeof more, " and %zu more", p->config.n_layers - 1);
+        return err_set(e,
+                       "%s: has tensors for %s, but layers_to_transform of %s names layer %lld%s, "
+                       "for which it has none",
+                       p->path, err_quotez(ignored->module), config_name,
+                       (long long)p->config.layers[0], more);
+    }
     return err_set(
         e,
         "%s: has tensors for %s, but target_modules of %s names none of the modules that "

@@ -25,10 +25,26 @@ static int check_layers(const struct peft *p, const struct shape *s, struct err 
         if (layer < s->layers) continue;
         return err_set(e,
                        "%s: was trained on another base: tensor %s is of layer %zu, and this "
-                       "base has %zu layers",
-                       p->path, err_quotez(p->file.tensors[t->tensor].name), layer, s->layers);
+                       "base has %s",
+                       p->path, err_quotez(p->file.tensors[t->tensor].name), layer,
+                       str_count(s->layers, "layer"));
     }
     return 0;
+}
+
+/* A layer that is named and not there changes nothing, but it was meant for another base. */
+static void note_layers(struct str *notes, const struct peft_config *c, const struct shape *s)
+{
+    const int64_t *first = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < c->n_layers; i++) {
+        if (c->layers[i] >= 0 && (uint64_t)c->layers[i] < s->layers) continue;
+        if (!n++) first = &c->layers[i];
+    }
+    if (!n) return;
+    str_addf(notes, "%s: layers_to_transform: names layer %lld", c->path, (long long)*first);
+    if (n > 1) str_addf(notes, " and %zu more", n - 1);
+    str_addf(notes, " that this base does not have; its layers are 0 to %zu\n", s->layers - 1);
 }
 
 /* Modules that target_modules names and the file has nothing for. */
@@ -81,11 +97,12 @@ static int find_pairs(struct peft *p, const struct adapter_base *base, unsigned 
     if (!*targets) {
         return err_set(e, "%s: holds no adapter for a Llama's linear layers", p->path);
     }
+    if (base->notes) note_layers(base->notes, &p->config, s);
     if (unheld.n && base->notes) {
         str_addf(base->notes,
-                 "%s: has no tensors for %zu module%s that target_modules names, the first is %s; "
-                 "they stay as they are in the base, as in PEFT\n",
-                 p->path, unheld.n, unheld.n == 1 ? "" : "s", unheld.first);
+                 "%s: has no tensors for %s that target_modules names, the first is %s; they stay "
+                 "as they are in the base, as in PEFT\n",
+                 p->path, str_count(unheld.n, "module"), unheld.first);
     }
     return 0;
 }

@@ -138,6 +138,64 @@ static int read_rope_type(struct shape *s, const json_t *rope, const char *name,
     return err_set(e, "%s: %s: found the rope_type %s without its factor", where, name, type);
 }
 
+/* A member that both dictionaries have, or one of them and the file itself, has to have one value:
+ * which of two is meant depends on the version of transformers that reads the file. */
+static int check_twice(const json_t *a, const char *in_a, const json_t *b, const char *in_b,
+                       const char *key, const char *where, struct err *e)
+{
+    struct str x = { 0 }, y = { 0 };
+    const json_t *v = json_object_get(a, key), *w = json_object_get(b, key);
+    if (!json_has(a, key) || !json_has(b, key) || json_equal(v, w)) return 0;
+    if (json_is_number(v) && json_is_number(w) && json_number_value(v) == json_number_value(w))
+        return 0;
+    json_add_line(&x, v);
+    json_add_line(&y, w);
+    int code = str_error(&x, e);
+    if (!code) code = str_error(&y, e);
+    if (!code) {
+        code = err_set(e, "%s: %s: found %s%s and in %s %s, wanted one value", where, key,
+                       err_quotez(x.p), in_a, in_b, err_quotez(y.p));
+    }
+    str_free(&x);
+    str_free(&y);
+    return code;
+}
+
+static const char *rope_type(const json_t *rope)
+{
+    const char *type = json_string_value(json_object_get(rope, "rope_type"));
+    if (!type) type = json_string_value(json_object_get(rope, "type"));
+    return type ? type : "default";
+}
+
+static int check_ropes(const json_t *config, const char *where, struct err *e)
+{
+    static const char old[] = "rope_scaling", new[] = "rope_parameters";
+    const json_t *older = json_object_get(config, old), *newer = json_object_get(config, new);
+    const char *key;
+    json_t *v;
+    int code = check_twice(config, "", newer, new, "rope_theta", where, e);
+    if (!code) code = check_twice(config, "", older, old, "rope_theta", where, e);
+    if (code || !json_is_object(older) || !json_is_object(newer)) return code;
+    const char *a = rope_type(older), *b = rope_type(newer);
+    if (strcmp(a, b) != 0) {
+        return err_set(e, "%s: found the rope type %s in %s and %s in %s, wanted one", where,
+                       err_quotez(a), old, err_quotez(b), new);
+    }
+    json_object_foreach((json_t *)(uintptr_t)older, key, v)
+    {
+        bool type = !strcmp(key, "type") || !strcmp(key, "rope_type");
+        if (!code && !type)
+            code = check_twice(older, " in rope_scaling", newer, new, key, where, e);
+        if (code || type || json_is_null(v) || json_has(newer, key)) continue;
+        code = err_set(e,
+                       "%s: rope_scaling: found %s, which rope_parameters lacks, wanted one of "
+                       "the two",
+                       where, err_quotez(key));
+    }
+    return code;
+}
+
 /* The rope dictionary: `rope_scaling` of older files, `rope_parameters` of newer ones, which then
  * also holds rope_theta. */
 static int read_rope(struct shape *s, const json_t *config, const char *where, struct err *e)
@@ -150,7 +208,8 @@ static int read_rope(struct shape *s, const json_t *config, const char *where, s
     if (!json_is_object(rope)) {
         return err_set(e, "%s: %s: found %s, wanted an object", where, name, json_kind(rope));
     }
-    code = check_rope_members(rope, name, where, e);
+    code = check_ropes(config, where, e);
+    if (!code) code = check_rope_members(rope, name, where, e);
     if (!code) code = read_rope_type(s, rope, name, where, e);
     if (!code) code = json_get_double(&s->rope_theta, rope, "rope_theta", where, e);
     if (!code) code = json_get_double(&s->factor, rope, "factor", where, e);

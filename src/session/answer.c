@@ -163,7 +163,8 @@ int answer(struct answerer *a, struct str *text, const int32_t *prompt, size_t n
     size_t most = o->max_new_tokens < room ? o->max_new_tokens : room, sent = 0;
     if (!n) return err_set(e, "the prompt is empty");
     if (!room) {
-        return err_set(e, "the prompt has %zu tokens, the model's context is %zu", n, context);
+        return err_set(e, "the prompt has %s, the model's context is %zu", str_count(n, "token"),
+                       context);
     }
     struct str said = { 0 };
     int32_t *ids = mem_alloc(most, sizeof *ids, e);

@@ -133,7 +133,13 @@ static int note_unknown(struct str *notes, const char *model, const struct token
                  "%s: its chat template, %s, is not one that lorac knows, and is not used: the "
                  "text is taken as it stands (plain), and answers may be poor. ",
                  model, err_quotez(jinja));
-    if (row) {
+    const char *other = chat_template_model(jinja);
+    if (other) {
+        str_add_line(notes,
+                     "It looks like %s's, for which there is no template; a `template` section of "
+                     "a configuration describes one\n",
+                     other);
+    } else if (row) {
         str_add_line(notes, "It has %s, as the template %s has: to use that, write --template %s\n",
                      marker, row, row);
     } else {

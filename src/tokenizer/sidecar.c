@@ -9,6 +9,7 @@
  *                            eos_token_id (a number or a list), bos_token_id
  *   chat_template.jinja      newer releases: the chat template
  * Source: PreTrainedTokenizerBase.from_pretrained and GenerationConfig of transformers. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,10 +222,14 @@ static int read_role(struct sidecars *s, const char *key, int32_t *id, bool *kno
 static int check_id(const struct tokenizer *t, const json_t *v, const char *where, const char *key,
                     struct err *e)
 {
+    enum { LONGEST_NUMBER = 32 };
+    char number[LONGEST_NUMBER];
     json_int_t id = json_is_integer(v) ? json_integer_value(v) : -1;
     if (id >= 0 && (uint64_t)id < t->vocab.n) return 0;
+    snprintf(number, sizeof number, "%.15g", json_number_value(v));
+    if (json_is_integer(v)) snprintf(number, sizeof number, "%lld", (long long)id);
     return err_set(e, "%s: %s: found %s, wanted an id below the %zu pieces of the tokenizer", where,
-                   key, json_is_integer(v) ? "another number" : json_kind(v), t->vocab.n);
+                   key, json_is_number(v) ? number : json_kind(v), t->vocab.n);
 }
 
 /* eos_token_id and, where nothing else told, bos_token_id. */
@@ -243,7 +248,9 @@ static int read_ids(struct sidecars *s, const char *name, bool *bos_known, struc
     }
     for (size_t i = 0; !code && i < n; i++) {
         const json_t *v = json_is_array(eos) ? json_array_get(eos, i) : eos;
-        code = check_id(s->t, v, path, "eos_token_id", e);
+        char key[40] = "eos_token_id";
+        if (json_is_array(eos)) snprintf(key, sizeof key, "eos_token_id[%zu]", i);
+        code = check_id(s->t, v, path, key, e);
         if (!code) code = tokenizer_add_stop(s->t, (int32_t)json_integer_value(v), e);
     }
     if (!code && !*bos_known && bos && !json_is_null(bos)) {

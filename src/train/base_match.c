@@ -50,6 +50,28 @@ int base_note_other(struct str *notes, const struct llama *m, const char *name,
     return str_error(notes, e);
 }
 
+int base_add_fingerprint(struct adapter_notes *about, struct str *notes, const struct llama *m,
+                         const char *name, struct err *e)
+{
+    char hex[SHA256_HEX] = "";
+    const char *wanted = about->base_sha256;
+    if (!wanted || !*wanted || about->base_fingerprint) return 0;
+    int code = m ? digest_of(hex, m, BASE_GLANCE, e) : 0;
+    if (!code && strcmp(hex, wanted) == 0) {
+        code = fingerprint_files(hex, m->files, m->n_files, e);
+        if (!code && !(about->base_fingerprint = mem_strdup(hex, e))) code = e->code;
+        return code;
+    }
+    if (code || *hex) return code; /* another base is noted by base_note_other() */
+    str_addf(notes,
+             "%s: does not have its base's fingerprint, and %s: what is written has none either, "
+             "and generate will not see whether it is used on another base\n",
+             name,
+             m ? "the hash of this model is not known yet (lorac eval computes it)"
+               : "the model's weights are not here");
+    return str_error(notes, e);
+}
+
 int base_read_merged(struct digest_list *l, const struct llama *m, const char *path, struct err *e)
 {
     struct adapter_notes notes;

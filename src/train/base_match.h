@@ -15,6 +15,11 @@ enum base_effort { BASE_GLANCE, BASE_READ };
 int base_note_other(struct str *notes, const struct llama *m, const char *name,
                     const struct adapter_notes *about, enum base_effort effort, struct err *e);
 
+/* Where `about` knows its base by the hash alone, as a checkpoint does: give it the fingerprint of `m`
+ * if that is the base by its cached hash, else append a line that it gets none. */
+int base_add_fingerprint(struct adapter_notes *about, struct str *notes, const struct llama *m,
+                         const char *name, struct err *e);
+
 /* The adapters that a model holds merged, appended to l: from lorac.json of its directory, or from
  * the key GGUF_MERGED of its .gguf. */
 int base_read_merged(struct digest_list *l, const struct llama *m, const char *path, struct err *e);

@@ -232,19 +232,16 @@ static int get_adapter(struct adapter *a, const struct h5_reader *r, const struc
         return err_set(e, "%s: the adapter's rank, modules or alpha make no sense", r->path);
     }
     if (layers != s->layers) {
-        return err_set(e,
-                       "%s: holds an adapter for another base: for %llu layers, this one has %zu",
-                       r->path, (unsigned long long)layers, s->layers);
+        return err_set(e, "%s: holds an adapter for another base: for %s, this one has %zu",
+                       r->path, str_count(layers, "layer"), s->layers);
     }
     adapter_layout(a, s, (size_t)rank, alpha, (unsigned)targets);
     uint64_t n = a->n_params;
     size_t found = 0;
     code = h5_length(&found, r, "adapter/params", real_type, e);
     if (!code && found != n) {
-        code = err_set(e,
-                       "%s: holds an adapter for another base: of %zu parameters, on this one it "
-                       "has %zu",
-                       r->path, found, a->n_params);
+        code = err_set(e, "%s: holds an adapter for another base: of %s, on this one it has %zu",
+                       r->path, str_count(found, "parameter"), a->n_params);
     }
     if (!code) code = adapter_place(a, e);
     return code ? code : h5_get(a->params, r, "adapter/params", real_type, 1, &n, e);

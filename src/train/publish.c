@@ -239,7 +239,7 @@ static int write_card(const struct adapter *a, const struct adapter_notes *n, co
     str_addz(&s, "\n\n");
     str_addz(&s, "Trained with lorac " LORAC_VERSION " on token loss (");
     add_words(&s, n->train_on ? n->train_on : "unknown targets");
-    str_addf(&s, "), %llu steps", (unsigned long long)n->step);
+    str_addf(&s, "), %s", str_count(n->step, "step"));
     if (isfinite(n->eval_loss)) str_addf(&s, ", validation loss %.4f", n->eval_loss);
     str_addf(&s, ".\n\n| | |\n| --- | --- |\n| rank | %zu |\n| alpha | %g |\n| modules |", a->r,
              a->lora_alpha);

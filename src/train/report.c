@@ -9,10 +9,10 @@
 #include "src/base/machine.h"
 #include "src/model/cost.h"
 #include "src/model/notices.h"
+#include "src/model/rate.h"
 #include "src/model/tensors.h"
 #include "src/train/budget.h"
 #include "src/train/ranks.h"
-#include "src/train/yardstick.h"
 
 /* Others that compute here, once, as soon as there was time to see them: before the first step or,
  * where reading was quick, after one. */
@@ -55,8 +55,9 @@ static void print_memory(const struct report *r)
             human_bytes(own, (double)budget_other_bytes(&r->work->setup) - w));
     const size_t *keeps = l->net.keeps;
     if (keeps[KEEP_ALL] == r->work->setup.model.shape.layers) return;
-    fprintf(stderr, "          of %zu layers %zu recompute the MLP's inputs and %zu everything\n",
-            r->work->setup.model.shape.layers, keeps[KEEP_NO_MLP], keeps[KEEP_INPUT]);
+    fprintf(stderr, "          of %s %zu recompute the MLP's inputs and %zu everything\n",
+            str_count(r->work->setup.model.shape.layers, "layer"), keeps[KEEP_NO_MLP],
+            keeps[KEEP_INPUT]);
 }
 
 /* On what it computes, and who decided that. */
@@ -82,8 +83,8 @@ void report_begin(struct report *r, const struct config *c, struct training *w)
 
 void report_finished(struct report *r, const char *dir)
 {
-    progress_note(&r->progress, "%s: the run is finished (%llu steps); nothing to do", dir,
-                  (unsigned long long)r->work->state.step);
+    progress_note(&r->progress, "%s: the run is finished (%s); nothing to do", dir,
+                  str_count(r->work->state.step, "step"));
 }
 
 static void print_model(const struct report *r)
@@ -91,8 +92,8 @@ static void print_model(const struct report *r)
     char params[HUMAN_BYTES], trained[HUMAN_BYTES];
     const struct llama *m = &r->work->setup.model;
     const struct adapter *a = &r->work->learner.adapter;
-    term_print(stderr, "model     %s: %zu layers, hidden %zu, %s parameters, %s\n",
-               r->config->model.path, m->shape.layers, m->shape.C,
+    term_print(stderr, "model     %s: %s, hidden %zu, %s parameters, %s\n", r->config->model.path,
+               str_count(m->shape.layers, "layer"), m->shape.C,
                human_count(params, (double)model_params(&m->shape)), dtype_name(llama_dtype(m)));
     fprintf(stderr, "adapter   r %zu, alpha %g, %s parameters:", a->r, a->lora_alpha,
             human_count(trained, (double)a->n_params));
@@ -109,14 +110,14 @@ void report_header(struct report *r)
     if (ranks_me() != 0) return;
     print_compute(r->work->kernels);
     print_model(r);
-    fprintf(stderr, "data      %zu examples, %zu tokens, %zu of them targets; %zu for validation\n",
-            s->data.train.n, s->data.train_counts.tokens, s->data.train_counts.targets,
-            s->data.validation.n);
+    fprintf(stderr, "data      %s, %s, %zu of them targets; %zu for validation\n",
+            str_count(s->data.train.n, "example"), str_count(s->data.train_counts.tokens, "token"),
+            s->data.train_counts.targets, s->data.validation.n);
     notes_print(&s->notes);
     report_load(r);
     print_memory(r);
-    fprintf(stderr, "training  %llu steps of %lld examples, passes of up to %zu tokens%s\n",
-            (unsigned long long)r->work->course.total, (long long)r->config->train.batch_size,
+    fprintf(stderr, "training  %s of %s, passes of up to %zu tokens%s\n",
+            str_count(r->work->course.total, "step"), str_count(b->batch_size, "example"),
             b->pass_tokens, b->share ? ", shared prefixes computed once" : "");
     const char *warning = notices_warning(r->config->model.path);
     if (warning) progress_note(&r->progress, "warning: %s: %s", r->config->model.path, warning);
@@ -201,8 +202,9 @@ static void print_speed(const struct report *r, double busy)
         fputc('\n', stderr);
         return;
     }
-    double fma = yardstick_fma(r->work->kernels);
-    double sgemm = yardstick_sgemm(&r->work->setup.model.shape, machine_threads(&why));
+    struct err ignored;
+    double fma = rate_fma(r->work->kernels), sgemm = 0; /* where memory is short */
+    rate_sgemm(&sgemm, &r->work->setup.model.shape, machine_threads(&why), &ignored);
     fprintf(stderr, ": %.0f %% of the %.0f in registers", 100 * rate / fma, fma * 1e-9);
     if (sgemm > 0) {
         fprintf(stderr, ", %.0f %% of OpenBLAS's sgemm (%.0f, for %s)", 100 * rate / sgemm,
@@ -217,8 +219,8 @@ void report_time(const struct report *r)
     const struct timings *s = &r->time;
     double total = term_now_s() - s->start, busy = s->forward + s->backward + s->update + s->data;
     if (r->work->state.step == r->first_step || ranks_me() != 0) return;
-    fprintf(stderr, "time      %s for %llu steps\n", human_duration(text, total),
-            (unsigned long long)(r->work->state.step - r->first_step));
+    fprintf(stderr, "time      %s for %s\n", human_duration(text, total),
+            str_count(r->work->state.step - r->first_step, "step"));
     print_table(r, total);
     fprintf(stderr, "peak      %s of memory, of %s at most\n",
             human_bytes(text, (double)machine_memory_peak()),

@@ -41,9 +41,9 @@ void schedule_notes(struct str *notes, const struct schedule *s, const struct co
     enum { FEW = 20 };
     if (s->total < FEW) {
         str_addf(notes,
-                 "%zu optimiser step%s in all: few to learn from; %s or a smaller "
+                 "%s in all: few to learn from; %s or a smaller "
                  "train.batch_size (now %lld)%s\n",
-                 s->total, s->total == 1 ? "" : "s",
+                 str_count(s->total, "optimiser step"),
                  c->train.max_steps != CONFIG_NONE ? "a larger train.max_steps makes more"
                                                    : "more train.num_epochs",
                  (long long)c->train.batch_size,
@@ -53,9 +53,10 @@ void schedule_notes(struct str *notes, const struct schedule *s, const struct co
         str_addz(notes, "train.learning_rate is 0: the adapter stays as it begins\n");
     } else if (s->type != CONFIG_SCHEDULE_CONSTANT && s->warmup >= s->total) {
         str_addf(notes,
-                 "the warm-up of %zu steps is not over when the run of %zu ends: the learning rate "
+                 "the warm-up of %s is not over when the run of %zu ends: the learning rate "
                  "gets no higher than %g of %g; lower %s\n",
-                 s->warmup, s->total, schedule_rate(s, s->total - 1), s->peak, warmup_key(c));
+                 str_count(s->warmup, "step"), s->total, schedule_rate(s, s->total - 1), s->peak,
+                 warmup_key(c));
     }
     if (ignores_warmup(c)) {
         str_addf(notes,

@@ -208,7 +208,7 @@ static void show_records(size_t records, void *context)
     double seconds = term_now_s() - r->start_s;
     if (seconds < WORTH_A_LINE_S) return;
     r->any = true;
-    progress_update(&r->line, "data: %zu records read, %.0f a second", records,
+    progress_update(&r->line, "data: %s read, %.0f a second", str_count(records, "record"),
                     (double)records / seconds);
 }
 

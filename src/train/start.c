@@ -53,10 +53,10 @@ static int note_dead(struct setup *s, const struct adapter *a, const struct conf
         }
     if (!dead) return 0;
     str_addf(&s->notes,
-             "adapter.init_from: %s has nothing for %zu of %zu matrices that "
+             "adapter.init_from: %s has nothing for %zu of %s that "
              "adapter.target_modules names; they stay as they are in the base, and are not "
              "trained\n",
-             err_quotez(c->adapter.init_from), dead, all);
+             err_quotez(c->adapter.init_from), dead, str_count(all, "matrix"));
     return str_error(&s->notes, e);
 }
 
