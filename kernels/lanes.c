@@ -126,7 +126,7 @@ ALWAYS_INLINE vec lanes_of_bf16(const uint8_t *p)
 
 #if LANES_BY_ISA && defined __SSE2__ && VECTOR_BYTES == 16
 /* float_of_f16() on lanes */
-ALWAYS_INLINE vec lanes_of_halves_in_bits(__m128i half)
+ALWAYS_INLINE vec lanes_of_f16_in_bits(__m128i half)
 {
     typedef uint32_t bits __attribute__((vector_size(16)));
     bits h = (bits)_mm_unpacklo_epi16(half, _mm_setzero_si128());
@@ -144,7 +144,7 @@ ALWAYS_INLINE vec lanes_of_f16(const uint8_t *p)
 #elif LANES_BY_ISA && defined __AVX2__
     return (vec)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
 #elif LANES_BY_ISA && defined __SSE2__
-    return lanes_of_halves_in_bits(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    return lanes_of_f16_in_bits(_mm_loadl_epi64((const __m128i *)(const void *)p));
 #elif LANES_BY_ISA && defined __ARM_NEON
     uint16x4_t half;
     memcpy(&half, p, sizeof half);

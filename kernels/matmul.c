@@ -350,8 +350,8 @@ static struct source source_of(const struct term *t, size_t col, size_t n, struc
     if (!t->w || !p.K) return (struct source){ 0 };
     struct source s = { .w = t->w, .row = t->b_rows ? col : p.k };
     s.end = s.row + (t->b_rows ? n : p.K);
-    s.start = dtype_bytes(s.w->type, t->b_rows ? p.k : col);
-    s.bytes = dtype_bytes(s.w->type, t->b_rows ? p.K : n);
+    s.start = storage_bytes(s.w->type, t->b_rows ? p.k : col);
+    s.bytes = storage_bytes(s.w->type, t->b_rows ? p.K : n);
     s.lines = (s.end - s.row) * ((s.bytes + LINE_BYTES - 1) / LINE_BYTES);
     return s;
 }

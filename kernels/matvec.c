@@ -16,19 +16,19 @@ enum {
 };
 
 /* B is no weight but an array of real. */
-#define REALS ((enum dtype)(DTYPE_OTHER + 1))
+#define REALS ((enum storage_type)(STORAGE_OTHER + 1))
 
-ALWAYS_INLINE bool is_blocked(enum dtype type)
+ALWAYS_INLINE bool is_blocked(enum storage_type type)
 {
-    return type < DTYPE_OTHER && storage_of(type)->blocks;
+    return type < STORAGE_OTHER && storage_of(type)->blocks;
 }
 
 /* VL values of an unblocked type. */
-ALWAYS_INLINE vec lanes(enum dtype type, const uint8_t *p)
+ALWAYS_INLINE vec lanes(enum storage_type type, const uint8_t *p)
 {
     switch (type) {
 #define LANES_OF_PLAIN(id, name)                                                                   \
-    case DTYPE_##id:                                                                               \
+    case STORAGE_##id:                                                                             \
         return name##_lanes(p);
 #define LANES_OF_BLOCK(id, name)
 #define STORAGE(id, name, kind, ...) LANES_OF_##kind(id, name)
@@ -39,14 +39,14 @@ ALWAYS_INLINE vec lanes(enum dtype type, const uint8_t *p)
 }
 
 /* Bytes of n values of a row. */
-ALWAYS_INLINE size_t values_bytes(enum dtype type, size_t n)
+ALWAYS_INLINE size_t values_bytes(enum storage_type type, size_t n)
 {
-    return type == REALS ? n * sizeof(real) : dtype_bytes(type, n);
+    return type == REALS ? n * sizeof(real) : storage_bytes(type, n);
 }
 
 /* s[r][m] += VL values of row r, part j at w[r], times those of row m of x; n_r and n_m constants. */
 ALWAYS_INLINE void part(vec s[ROWS][X_ROWS], const uint8_t *const *w, const real *const *x, int j,
-                        enum dtype type, const int n_r, const int n_m)
+                        enum storage_type type, const int n_r, const int n_m)
 {
 #pragma GCC unroll 4
     for (int r = 0; r < n_r; r++) {
@@ -59,7 +59,8 @@ ALWAYS_INLINE void part(vec s[ROWS][X_ROWS], const uint8_t *const *w, const real
 /* The same for a span of quantised blocks. What is added to every q of it goes in as a multiple of the
  * sum of x, which all rows share. */
 ALWAYS_INLINE void block_span(vec s[ROWS][X_ROWS], const uint8_t *const *w, size_t span,
-                              const real *const *x, enum dtype type, const int n_r, const int n_m)
+                              const real *const *x, enum storage_type type, const int n_r,
+                              const int n_m)
 {
     const int shift = span_shift(type);
     vec sum[X_ROWS];
@@ -94,7 +95,7 @@ ALWAYS_INLINE void block_span(vec s[ROWS][X_ROWS], const uint8_t *const *w, size
 
 static size_t row_bytes(const struct row_product *p)
 {
-    return p->w ? dtype_bytes(p->w->type, p->K) : p->ldb * sizeof(real);
+    return p->w ? storage_bytes(p->w->type, p->K) : p->ldb * sizeof(real);
 }
 
 /* Row n of B; bytes is row_bytes(p), which takes a while. */
@@ -108,7 +109,7 @@ static const uint8_t *row_of(const struct row_product *p, size_t n, size_t bytes
 static void tail(vec s[ROWS][X_ROWS], const struct row_product *p, const uint8_t *const *row,
                  const real *x, size_t n, int n_r, int n_m)
 {
-    size_t k = p->K - n, at = p->w ? dtype_bytes(p->w->type, k) : k * sizeof(real);
+    size_t k = p->K - n, at = p->w ? storage_bytes(p->w->type, k) : k * sizeof(real);
     /* widen() writes whole blocks; of types with blocks there is no tail, which a compiler cannot know */
     real wide[SPAN] __attribute__((aligned(64))), padded[VL] __attribute__((aligned(64)));
     for (int r = 0; r < n_r; r++) {
@@ -154,10 +155,10 @@ ALWAYS_INLINE void sum_lanes(real sum[4], const vec s[4])
  * next. */
 ALWAYS_INLINE void group_of(real out[ROWS][X_ROWS], const struct row_product *p,
                             const uint8_t *const row[ROWS], const int first, const real *x,
-                            enum dtype type, const int n_r, const int n_m)
+                            enum storage_type type, const int n_r, const int n_m)
 {
     /* of a block type the row goes on after a block, else after a span */
-    const size_t depth = is_blocked(type) ? dtype_block_values(type) / SPAN : 1;
+    const size_t depth = is_blocked(type) ? storage_block_values(type) / SPAN : 1;
     const size_t bytes = values_bytes(type, depth * SPAN);
     size_t spans = p->K / SPAN, rest = p->K % SPAN;
     const uint8_t *w[ROWS];
@@ -195,8 +196,8 @@ ALWAYS_INLINE void group_of(real out[ROWS][X_ROWS], const struct row_product *p,
 
 /* All accumulators stay in registers: four rows with one of x, else two with up to four. */
 ALWAYS_INLINE void group_of_type(real out[ROWS][X_ROWS], const struct row_product *p,
-                                 const uint8_t *const row[ROWS], const real *x, enum dtype type,
-                                 size_t n_m)
+                                 const uint8_t *const row[ROWS], const real *x,
+                                 enum storage_type type, size_t n_m)
 {
     if (n_m == 1) {
         group_of(out, p, row, 0, x, type, ROWS, 1);
@@ -222,8 +223,8 @@ static void group_dots(real out[ROWS][X_ROWS], const struct row_product *p,
 {
     switch (p->w ? p->w->type : REALS) {
 #define STORAGE(id, ...)                                                                           \
-    case DTYPE_##id:                                                                               \
-        group_of_type(out, p, row, x, DTYPE_##id, n_m);                                            \
+    case STORAGE_##id:                                                                             \
+        group_of_type(out, p, row, x, STORAGE_##id, n_m);                                          \
         break;
 #include "kernels/storage.def"
     default:

@@ -29,17 +29,17 @@ const char storage_words_plain[] = ""
 #include "kernels/storage.def"
     ;
 
-enum dtype dtype_named(const char *name)
+enum storage_type storage_named(const char *name)
 {
     int t = 0;
-    while (t < DTYPES && strcmp(dtype_name((enum dtype)t), name) != 0) t++;
-    return (enum dtype)t;
+    while (t < STORAGES && strcmp(storage_name((enum storage_type)t), name) != 0) t++;
+    return (enum storage_type)t;
 }
 
-void storage_misaligned(enum dtype type, size_t start)
+void storage_misaligned(enum storage_type type, size_t start)
 {
     fprintf(stderr, "lorac: value %zu of a row of %s does not begin a span of %d\n", start,
-            dtype_name(type), SPAN);
+            storage_name(type), SPAN);
     abort();
 }
 
@@ -96,11 +96,11 @@ static inline bool any_bad16(const uint8_t *p, size_t n, const size_t apart,
 /* ---- by type --------------------------------------------------------------------------------- */
 
 /* Whether one of n blocks holds what is not a number. */
-static bool any_bad(const uint8_t *p, enum dtype type, size_t blocks)
+static bool any_bad(const uint8_t *p, enum storage_type type, size_t blocks)
 {
     switch (type) {
 #define STORAGE(id, name, ...)                                                                     \
-    case DTYPE_##id:                                                                               \
+    case STORAGE_##id:                                                                             \
         return name##_bad(p, blocks);
 #include "kernels/storage.def"
     default:
@@ -108,7 +108,7 @@ static bool any_bad(const uint8_t *p, enum dtype type, size_t blocks)
     }
 }
 
-bool storage_finite(const void *data, enum dtype type, size_t n)
+bool storage_finite(const void *data, enum storage_type type, size_t n)
 {
     enum {
         PIECE = 1 << 16
@@ -120,25 +120,25 @@ bool storage_finite(const void *data, enum dtype type, size_t n)
     for (size_t i = 0; i < pieces; i++) {
         size_t count = n - i * PIECE < PIECE ? n - i * PIECE : PIECE;
         bad = bad ||
-              any_bad(p + dtype_bytes(type, i * PIECE), type, count / dtype_block_values(type));
+              any_bad(p + storage_bytes(type, i * PIECE), type, count / storage_block_values(type));
     }
     return !bad;
 }
 
 typedef void narrow_function(uint8_t *out, const float *x);
 
-void storage_narrow(void *out, enum dtype type, const float *x, size_t n)
+void storage_narrow(void *out, enum storage_type type, const float *x, size_t n)
 {
-    static narrow_function *const functions[DTYPES] = {
+    static narrow_function *const functions[STORAGES] = {
 #define NARROW_READ(name)    NULL
 #define NARROW_WRITTEN(name) name##_narrow
 #define STORAGE(id, name, kind, ggml, ftype, safetensors, torch, values, bytes, companion,         \
                 writing)                                                                           \
-    [DTYPE_##id] = NARROW_##writing(name),
+    [STORAGE_##id] = NARROW_##writing(name),
 #include "kernels/storage.def"
     };
-    if (type >= DTYPES || !functions[type]) abort();
+    if (type >= STORAGES || !functions[type]) abort();
     uint8_t *p = out;
-    for (size_t i = 0; i < n; i += dtype_block_values(type), p += dtype_block_bytes(type))
+    for (size_t i = 0; i < n; i += storage_block_values(type), p += storage_block_bytes(type))
         functions[type](p, x + i);
 }

@@ -7,12 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* DTYPE_OTHER: a type that a container may hold and that we do not compute with. */
-#define STORAGE(id, name, ...) DTYPE_##id,
-enum dtype {
+/* STORAGE_OTHER: a type that a container may hold and that we do not compute with. */
+#define STORAGE(id, name, ...) STORAGE_##id,
+enum storage_type {
 #include "kernels/storage.def"
-    DTYPES,
-    DTYPE_OTHER = DTYPES,
+    STORAGES,
+    STORAGE_OTHER = STORAGES,
 };
 
 /* Products take the values of a row in spans of so many, which every block is made of. */
@@ -29,22 +29,22 @@ struct storage {
     bool written;                    /* storage_narrow() can make it */
 };
 
-/* The row of a type; DTYPE_OTHER has one called "other", of no bytes. */
-static inline const struct storage *storage_of(enum dtype t)
+/* The row of a type; STORAGE_OTHER has one called "other", of no bytes. */
+static inline const struct storage *storage_of(enum storage_type t)
 {
     enum { PLAIN, BLOCK, READ = 0, WRITTEN };
 #define STORAGE(id, name, kind, ggml, ftype, safetensors, torch, values, bytes, companion,         \
                 written)                                                                           \
-    [DTYPE_##id] = { #name, #id,    kind,  ggml,      ftype,  safetensors,                         \
-                     torch, values, bytes, companion, written },
+    [STORAGE_##id] = { #name, #id,    kind,  ggml,      ftype,  safetensors,                       \
+                       torch, values, bytes, companion, written },
     static const struct storage rows[] = {
 #include "kernels/storage.def"
-        [DTYPE_OTHER] = { "other", "other", PLAIN, -1, -1, NULL, NULL, 1, 0, NULL, READ },
+        [STORAGE_OTHER] = { "other", "other", PLAIN, -1, -1, NULL, NULL, 1, 0, NULL, READ },
     };
     return &rows[t];
 }
 
-static inline const char *dtype_name(enum dtype t)
+static inline const char *storage_name(enum storage_type t)
 {
     return storage_of(t)->name;
 }
@@ -52,41 +52,41 @@ static inline const char *dtype_name(enum dtype t)
 /* Names for options, a space before each: the types that are written, and those of single numbers. */
 extern const char storage_words_written[], storage_words_plain[];
 
-/* The type called `name`; DTYPE_OTHER when there is none. */
-enum dtype dtype_named(const char *name);
+/* The type called `name`; STORAGE_OTHER when there is none. */
+enum storage_type storage_named(const char *name);
 
 /* Values and bytes of a block: a row of n values takes n / values * bytes. */
-static inline size_t dtype_block_values(enum dtype t)
+static inline size_t storage_block_values(enum storage_type t)
 {
     return storage_of(t)->values;
 }
 
-static inline size_t dtype_block_bytes(enum dtype t)
+static inline size_t storage_block_bytes(enum storage_type t)
 {
     return storage_of(t)->bytes;
 }
 
 /* Bytes of the whole blocks of n values. */
-static inline size_t dtype_bytes(enum dtype t, size_t n)
+static inline size_t storage_bytes(enum storage_type t, size_t n)
 {
-    return n / dtype_block_values(t) * dtype_block_bytes(t);
+    return n / storage_block_values(t) * storage_block_bytes(t);
 }
 
 /* A frozen weight W (rows = outputs, cols = inputs), row-major, in its storage type; never copied,
  * never written. GGUF files keep the rows of q and k in the order that rotates neighbouring pairs;
- * `meta_head` = head_dim says so, and whoever reads row h*hd + c*hd/2 + j is given the stored row
+ * `interleaved` = head_dim says so, and whoever reads row h*hd + c*hd/2 + j is given the stored row
  * h*hd + 2j + c. Everything outside sees Hugging Face order. */
 struct matrix {
     const void *data;
-    enum dtype type;
+    enum storage_type type;
     size_t rows, cols;
-    size_t meta_head; /* 0: rows are in Hugging Face order */
+    size_t interleaved; /* 0: rows are in Hugging Face order */
 };
 
 /* Which stored row is row `row`. */
 static inline size_t matrix_stored_row(const struct matrix *w, size_t row)
 {
-    size_t hd = w->meta_head;
+    size_t hd = w->interleaved;
     if (!hd) return row;
     size_t h = row / hd, i = row % hd;
     return h * hd + (i < hd / 2 ? 2 * i : 2 * (i - hd / 2) + 1);
@@ -94,7 +94,7 @@ static inline size_t matrix_stored_row(const struct matrix *w, size_t row)
 
 static inline const uint8_t *matrix_row(const struct matrix *w, size_t row)
 {
-    return (const uint8_t *)w->data + matrix_stored_row(w, row) * dtype_bytes(w->type, w->cols);
+    return (const uint8_t *)w->data + matrix_stored_row(w, row) * storage_bytes(w->type, w->cols);
 }
 
 /* Where a value lies: its block, and of a block type the number of its span there. */
@@ -104,24 +104,24 @@ struct storage_at {
 };
 
 /* Aborts: a mistake of the caller. */
-void storage_misaligned(enum dtype type, size_t start) __attribute__((noreturn, cold));
+void storage_misaligned(enum storage_type type, size_t start) __attribute__((noreturn, cold));
 
 /* Value `start` of row `row`. Of a block type `start` begins a span; CHECKed. */
 static inline struct storage_at storage_at(const struct matrix *w, size_t row, size_t start)
 {
-    size_t values = dtype_block_values(w->type), inside = start % values;
+    size_t values = storage_block_values(w->type), inside = start % values;
     if (inside % SPAN) storage_misaligned(w->type, start);
-    return (struct storage_at){ matrix_row(w, row) + dtype_bytes(w->type, start), inside / SPAN };
+    return (struct storage_at){ matrix_row(w, row) + storage_bytes(w->type, start), inside / SPAN };
 }
 
 /* n values (a multiple of the type's block) at `data`: true when none is NaN or infinite. Of blocks
  * their scales and minima are looked at, the rest are integers. Runs on all threads at the speed of
- * memory; not for DTYPE_OTHER. */
-bool storage_finite(const void *data, enum dtype type, size_t n);
+ * memory; not for STORAGE_OTHER. */
+bool storage_finite(const void *data, enum storage_type type, size_t n);
 
 /* Write n values (a multiple of the type's block) in a type that is written: F16 and BF16 to nearest,
  * ties to even; block types by ggml's reference rules, for finite values. Not for speed. */
-void storage_narrow(void *out, enum dtype type, const float *x, size_t n);
+void storage_narrow(void *out, enum storage_type type, const float *x, size_t n);
 
 /* Half precision (IEEE 754 binary16) and bf16 of a float, to nearest, ties to even. */
 uint16_t storage_f16(float f);

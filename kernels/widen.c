@@ -10,10 +10,10 @@ enum { PARTS = SPAN / VL };
 /* One case for each block type: `call` of its name. */
 #define EACH_BLOCK_PLAIN(id, call)
 #define EACH_BLOCK_BLOCK(id, call)                                                                 \
-    case DTYPE_##id:                                                                               \
+    case STORAGE_##id:                                                                             \
         return call;
 
-ALWAYS_INLINE vec span_q(enum dtype type, const uint8_t *block, size_t span, const int j)
+ALWAYS_INLINE vec span_q(enum storage_type type, const uint8_t *block, size_t span, const int j)
 {
     switch (type) {
 #define STORAGE(id, name, kind, ...) EACH_BLOCK_##kind(id, name##_q(block, span, j))
@@ -23,7 +23,7 @@ ALWAYS_INLINE vec span_q(enum dtype type, const uint8_t *block, size_t span, con
     }
 }
 
-ALWAYS_INLINE vec span_d(enum dtype type, const uint8_t *block)
+ALWAYS_INLINE vec span_d(enum storage_type type, const uint8_t *block)
 {
     switch (type) {
 #define STORAGE(id, name, kind, ...) EACH_BLOCK_##kind(id, name##_d(block))
@@ -33,7 +33,7 @@ ALWAYS_INLINE vec span_d(enum dtype type, const uint8_t *block)
     }
 }
 
-ALWAYS_INLINE vec span_m(enum dtype type, const uint8_t *block, size_t span)
+ALWAYS_INLINE vec span_m(enum storage_type type, const uint8_t *block, size_t span)
 {
     switch (type) {
 #define STORAGE(id, name, kind, ...) EACH_BLOCK_##kind(id, name##_m(block, span))
@@ -43,7 +43,7 @@ ALWAYS_INLINE vec span_m(enum dtype type, const uint8_t *block, size_t span)
     }
 }
 
-ALWAYS_INLINE int span_shift(enum dtype type)
+ALWAYS_INLINE int span_shift(enum storage_type type)
 {
     switch (type) {
 #define STORAGE(id, name, kind, ...) EACH_BLOCK_##kind(id, name##_SHIFT)
@@ -53,7 +53,7 @@ ALWAYS_INLINE int span_shift(enum dtype type)
     }
 }
 
-ALWAYS_INLINE bool span_has_min(enum dtype type)
+ALWAYS_INLINE bool span_has_min(enum storage_type type)
 {
     switch (type) {
 #define STORAGE(id, name, kind, ...) EACH_BLOCK_##kind(id, name##_MIN)
@@ -75,9 +75,9 @@ static inline vec as_floats(vec v)
 }
 
 /* n values of spans from `at` on. */
-ALWAYS_INLINE void widen_spans(real *out, struct storage_at at, size_t n, enum dtype type)
+ALWAYS_INLINE void widen_spans(real *out, struct storage_at at, size_t n, enum storage_type type)
 {
-    const size_t spans = dtype_block_values(type) / SPAN, bytes = dtype_block_bytes(type);
+    const size_t spans = storage_block_values(type) / SPAN, bytes = storage_block_bytes(type);
     for (size_t i = 0; i < n; i += SPAN) {
         vec d = span_d(type, at.block), m = span_m(type, at.block, at.span);
 #pragma GCC unroll 16
@@ -96,11 +96,11 @@ static void widen(real *out, const struct matrix *w, size_t row, size_t start, s
 #define WIDEN_PLAIN(name, type) name##_widen(out, at.block, n)
 #define WIDEN_BLOCK(name, type) widen_spans(out, at, n, type)
 #define STORAGE(id, name, kind, ...)                                                               \
-    case DTYPE_##id:                                                                               \
-        WIDEN_##kind(name, DTYPE_##id);                                                            \
+    case STORAGE_##id:                                                                             \
+        WIDEN_##kind(name, STORAGE_##id);                                                          \
         break;
 #include "kernels/storage.def"
-    case DTYPE_OTHER:
+    case STORAGE_OTHER:
         break;
     }
 }

@@ -301,7 +301,7 @@ static double lora_value(const void *context)
 {
     const struct lora *l = context;
     const struct kernels *k = own();
-    struct matrix W = { l->W, DTYPE_F32, l->out, l->in, 0 };
+    struct matrix W = { l->W, STORAGE_F32, l->out, l->in, 0 };
     struct term down = {
         .a = l->x, .lda = l->in, .b = l->A, .ldb = l->in, .K = l->in, .b_rows = true
     };
@@ -319,7 +319,7 @@ static double lora_value(const void *context)
 static void lora_backward(const struct lora *l, real *dx, real *dA, real *dB, real *du)
 {
     const struct kernels *k = own();
-    struct matrix W = { l->W, DTYPE_F32, l->out, l->in, 0 };
+    struct matrix W = { l->W, STORAGE_F32, l->out, l->in, 0 };
     struct term for_B = {
         .a = l->dy, .lda = l->out, .b = l->u, .ldb = l->r, .K = l->T, .a_cols = true
     };

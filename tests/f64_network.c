@@ -87,7 +87,7 @@ static double weigh(struct golden *g, real *grad)
     struct batch b;
     struct network n;
     double loss = 0;
-    size_t params = g->adapter.n_params, layers = g->model.shape.layers;
+    size_t params = g->adapter.n_params, layers = g->model.dims.layers;
     real *one = calloc(params, sizeof *one);
     OK(batch_init(&b, &g->examples, g->examples.n, 60, true, &e), e);
     batch_begin_range(&b, 0, g->examples.n);
@@ -97,7 +97,7 @@ static double weigh(struct golden *g, real *grad)
         for (size_t t = 0; t < p->n_targets; t++) p->weight[t] *= uniform(90 + (uint32_t)i, t);
         network_embed(&n, p);
         network_forward(&n, p, 0, layers, NULL);
-        loss += network_head(&n, p, 0.25, true) * 0.25;
+        loss += network_lm_head(&n, p, 0.25, true) * 0.25;
         network_backward(&n, p, 0, layers, one, NULL);
         for (size_t j = 0; grad && j < params; j++) grad[j] += one[j];
     }
@@ -185,7 +185,7 @@ static void test_sharing(void **state)
         size_t n = g.adapter.n_params;
         real *want = calloc(n, sizeof *want), *grad = calloc(n, sizeof *grad);
         for (uint32_t round = 0; round < 5; round++) {
-            struct examples x = random_examples(100 + round, 12, g.model.shape.V);
+            struct examples x = random_examples(100 + round, 12, g.model.dims.V);
             const struct examples *use = round ? &x : &g.examples;
             double want_loss = gradient(&g, use, 1, false, 0, want);
             compare(&g, "one pass", gradient(&g, use, 4096, false, 0, grad), grad, want_loss, want);

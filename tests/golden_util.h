@@ -50,7 +50,7 @@ static inline void golden_read_flat(const struct golden *g, real *flat, const ch
     snprintf(path, sizeof path, "%s/%s", g->dir, file);
     OK(safetensors_open(&st, path, &e), e);
     const struct adapter *a = &g->adapter;
-    for (size_t l = 0; l < a->shape.layers; l++)
+    for (size_t l = 0; l < a->dims.layers; l++)
         for (int m = 0; m < MODULES; m++)
             for (int b = 0; b < 2; b++) {
                 if (!adapter_has(a, (enum module)m)) continue;
@@ -113,10 +113,10 @@ static inline void golden_open(struct golden *g, const char *name)
     for (size_t i = 0; i < json_array_size(targets); i++) {
         unsigned bit;
         const char *target = json_string_value(json_array_get(targets, i));
-        OK(adapter_targets(&bit, &target, 1, &e), e);
+        OK(adapter_modules(&bit, &target, 1, &e), e);
         bits |= bit;
     }
-    adapter_layout(&g->adapter, &g->model.shape,
+    adapter_layout(&g->adapter, &g->model.dims,
                    (size_t)json_integer_value(json_object_get(config, "r")),
                    json_number_value(json_object_get(config, "lora_alpha")), bits);
     json_decref(config);
@@ -162,7 +162,7 @@ static inline double relative_error(const real *a, const real *b, size_t n)
  * in grad. passes added by plain sums: which order the trainer uses is tested elsewhere. */
 static inline double golden_gradient(struct network *n, struct batch *b, real *grad)
 {
-    size_t layers = n->base->shape.layers, params = n->adapter->n_params;
+    size_t layers = n->base->dims.layers, params = n->adapter->n_params;
     real *one = calloc(params, sizeof(real));
     double loss = 0;
     memset(grad, 0, params * sizeof(real));
@@ -170,7 +170,7 @@ static inline double golden_gradient(struct network *n, struct batch *b, real *g
         const struct pass *pass = batch_pass(b, p);
         network_embed(n, pass);
         assert_true(network_forward(n, pass, 0, layers, NULL));
-        loss += network_head(n, pass, 1 / (real)b->targets, true);
+        loss += network_lm_head(n, pass, 1 / (real)b->targets, true);
         assert_true(network_backward(n, pass, 0, layers, one, NULL));
         for (size_t i = 0; i < params; i++) grad[i] += one[i];
     }

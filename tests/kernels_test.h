@@ -78,16 +78,16 @@ static inline size_t random_below(size_t n)
 }
 
 /* Bytes of blocks, random but for the scales, which are small halves of either sign. */
-static inline void random_blocks(uint8_t *p, enum dtype type, size_t bytes)
+static inline void random_blocks(uint8_t *p, enum storage_type type, size_t bytes)
 {
     static const struct {
         uint8_t n, at[2];
-    } scales[DTYPES] = { [DTYPE_Q8_0] = { 1, { 0 } },
-                         [DTYPE_Q4_0] = { 1, { 0 } },
-                         [DTYPE_Q4_1] = { 2, { 0, 2 } },
-                         [DTYPE_Q6_K] = { 1, { 208 } } };
+    } scales[STORAGES] = { [STORAGE_Q8_0] = { 1, { 0 } },
+                           [STORAGE_Q4_0] = { 1, { 0 } },
+                           [STORAGE_Q4_1] = { 2, { 0, 2 } },
+                           [STORAGE_Q6_K] = { 1, { 208 } } };
     for (size_t i = 0; i < bytes; i++) p[i] = (uint8_t)random_bits();
-    for (size_t i = 0; i < bytes; i += dtype_block_bytes(type))
+    for (size_t i = 0; i < bytes; i += storage_block_bytes(type))
         for (size_t s = 0; s < scales[type].n; s++) {
             uint8_t *high = p + i + scales[type].at[s] + 1;
             *high = (uint8_t)((*high & 0x83) | 0x20);

@@ -47,17 +47,17 @@ static float value(uint32_t stream, uint64_t i)
 }
 
 /* Without the base's weights, the notes dropped. */
-static int load(struct adapter *a, const struct shape *s, const char *dir, double weight,
+static int load(struct adapter *a, const struct dims *s, const char *dir, double weight,
                 struct err *e)
 {
-    struct adapter_base base = { .shape = s };
+    struct adapter_base base = { .dims = s };
     return adapter_load(a, &base, dir, weight, e);
 }
 
 /* ---- PEFT directories ------------------------------------------------------------------------- */
 
 /* Write a PEFT directory whose parts hold value(stream, ...); the ranks are those of the rules. */
-static void write_adapter(const char *dir, const struct shape *s, const struct peft_config *c,
+static void write_adapter(const char *dir, const struct dims *s, const struct peft_config *c,
                           uint32_t stream)
 {
     struct peft_output out[64];
@@ -73,7 +73,7 @@ static void write_adapter(const char *dir, const struct shape *s, const struct p
             bool is;
             OK(peft_targets(&is, c, path, &e), e);
             if (!is) continue;
-            OK(peft_rank_alpha(&r, &alpha, c, path, &e), e);
+            OK(peft_r_alpha(&r, &alpha, c, path, &e), e);
             size_t rows = module_rows(s, (enum module)m), cols = module_cols(s, (enum module)m);
             out[n++] = (struct peft_output){ path, PEFT_A, r, cols, NULL };
             out[n++] = (struct peft_output){ path, PEFT_B, rows, r, NULL };
@@ -89,8 +89,8 @@ static void write_adapter(const char *dir, const struct shape *s, const struct p
 }
 
 /* delta (rows, cols) += weight * s B A of one module, from the directory and its rules */
-static void add_effect(double *delta, struct peft *p, const struct shape *s, size_t l,
-                       enum module m, double weight)
+static void add_effect(double *delta, struct peft *p, const struct dims *s, size_t l, enum module m,
+                       double weight)
 {
     char path[64];
     size_t r, rows = module_rows(s, m), cols = module_cols(s, m);
@@ -101,7 +101,7 @@ static void add_effect(double *delta, struct peft *p, const struct shape *s, siz
     bool is;
     OK(peft_targets(&is, &p->config, path, &e), e);
     if (!is) return;
-    OK(peft_rank_alpha(&r, &alpha, &p->config, path, &e), e);
+    OK(peft_r_alpha(&r, &alpha, &p->config, path, &e), e);
     OK(peft_tensor(&a, p, path, PEFT_A, r, cols, &e), e);
     OK(peft_tensor(&b, p, path, PEFT_B, rows, r, &e), e);
     double scale = weight * (p->config.use_rslora ? alpha / sqrt((double)r) : alpha / (double)r);
@@ -116,7 +116,7 @@ static void add_effect(double *delta, struct peft *p, const struct shape *s, siz
 /* delta = s B A of one module of an adapter in memory */
 static void effect_of(double *delta, const struct adapter *a, size_t l, enum module m)
 {
-    size_t rows = module_rows(&a->shape, m), cols = module_cols(&a->shape, m);
+    size_t rows = module_rows(&a->dims, m), cols = module_cols(&a->dims, m);
     memset(delta, 0, rows * cols * sizeof *delta);
     if (!adapter_has(a, m)) return;
     const real *A = adapter_a(a, a->params, l, m), *B = adapter_b(a, a->params, l, m);
@@ -134,7 +134,7 @@ struct part {
 static void check_effect(const char *what, const struct adapter *a, const struct part *parts,
                          size_t n)
 {
-    const struct shape *s = &a->shape;
+    const struct dims *s = &a->dims;
     size_t largest = s->F * s->C + s->H * s->D * s->C;
     double *want = calloc(largest, sizeof *want), *found = calloc(largest, sizeof *found);
     bool any = false;
@@ -205,7 +205,7 @@ static const struct {
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 /* A copy that can be compiled: peft_targets() and peft_rank_alpha() need read rules. */
-static void write_kind(const char *dir, const struct shape *s, size_t kind, uint32_t stream)
+static void write_kind(const char *dir, const struct dims *s, size_t kind, uint32_t stream)
 {
     struct peft_config rules;
     struct err e;
@@ -225,10 +225,10 @@ static void test_load(void **state)
         struct adapter a;
         struct err e;
         const char *dir = make_dir("one");
-        write_kind(dir, &g.model.shape, i, 1);
+        write_kind(dir, &g.model.dims, i, 1);
         for (int weighted = 0; weighted < 2; weighted++) {
             struct part part = { dir, weighted ? -0.3 : 1 };
-            OK(load(&a, &g.model.shape, dir, part.weight, &e), e);
+            OK(load(&a, &g.model.dims, dir, part.weight, &e), e);
             check_effect(kinds[i].what, &a, &part, 1);
             adapter_free(&a);
         }
@@ -248,8 +248,8 @@ static void test_combine(void **state)
         char name[16];
         snprintf(name, sizeof name, "part%zu", i);
         from[i] = (struct part){ make_dir(name), i ? 0.5 * (double)i : 2 };
-        write_kind(from[i].dir, &g.model.shape, 2 * i, (uint32_t)i);
-        OK(load(&parts[i], &g.model.shape, from[i].dir, from[i].weight, &e), e);
+        write_kind(from[i].dir, &g.model.dims, 2 * i, (uint32_t)i);
+        OK(load(&parts[i], &g.model.dims, from[i].dir, from[i].weight, &e), e);
     }
     OK(adapter_combine(&sum, parts, 3, &e), e);
     assert_int_equal(sum.r, parts[0].r + parts[1].r + parts[2].r);
@@ -269,11 +269,11 @@ static void test_round_trip(void **state)
     for (size_t i = 0; i < KINDS; i += KINDS - 1) {
         struct adapter a, b;
         const char *from = make_dir("from"), *to = make_dir("to");
-        write_kind(from, &g.model.shape, i, 5);
-        OK(load(&a, &g.model.shape, from, 1, &e), e);
+        write_kind(from, &g.model.dims, i, 5);
+        OK(load(&a, &g.model.dims, from, 1, &e), e);
         OK(adapter_save(&a, to, "base", 0.25, &e), e);
-        OK(load(&b, &g.model.shape, to, 1, &e), e);
-        assert_true(a.scale == b.scale && a.r == b.r && a.targets == b.targets);
+        OK(load(&b, &g.model.dims, to, 1, &e), e);
+        assert_true(a.scale == b.scale && a.r == b.r && a.modules == b.modules);
         assert_memory_equal(a.params, b.params, a.n_params * sizeof *a.params);
         struct safetensors x, y; /* nothing was folded: bits as they were */
         char path[PATH_BYTES];
@@ -300,18 +300,18 @@ static void test_refused(void **state)
     golden_open(&g, "gqa-tied");
     golden_open(&other, "mha-untied");
     const char *dir = make_dir("refused");
-    write_kind(dir, &g.model.shape, 0, 1);
-    assert_int_equal(load(&a, &other.model.shape, dir, 1, &e), ERR_FAIL);
+    write_kind(dir, &g.model.dims, 0, 1);
+    assert_int_equal(load(&a, &other.model.dims, dir, 1, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "shape"));
     assert_null(a.params);
-    assert_int_equal(load(&a, &g.model.shape, test_dir, 1, &e), ERR_FAIL);
-    struct shape fewer = g.model.shape;
+    assert_int_equal(load(&a, &g.model.dims, test_dir, 1, &e), ERR_FAIL);
+    struct dims fewer = g.model.dims;
     fewer.layers--;
     assert_int_equal(load(&a, &fewer, dir, 1, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "another base"));
     fewer.layers += 2; /* as in PEFT, a layer without tensors stays as it is */
     struct str notes = { 0 };
-    struct adapter_base base = { .shape = &fewer, .notes = &notes };
+    struct adapter_base base = { .dims = &fewer, .notes = &notes };
     OK(adapter_load(&a, &base, dir, 1, &e), e);
     assert_non_null(notes.p);
     assert_non_null(strstr(notes.p, "has no tensors for 4 modules that target_modules names"));
@@ -319,8 +319,8 @@ static void test_refused(void **state)
     adapter_free(&a);
     struct peft_config c = kinds[0].config;
     c.lora_alpha = -1;
-    write_adapter(dir, &g.model.shape, &c, 1);
-    assert_int_equal(load(&a, &g.model.shape, dir, 1, &e), ERR_FAIL);
+    write_adapter(dir, &g.model.dims, &c, 1);
+    assert_int_equal(load(&a, &g.model.dims, dir, 1, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "lora_alpha"));
     golden_close(&g);
     golden_close(&other);
@@ -328,8 +328,8 @@ static void test_refused(void **state)
 
 /* Write a PEFT directory again with one more tensor, a copy of the base's weight `module` in `type`,
  * whose value number `changed` differs (SIZE_MAX: none), and with `rows` rows. */
-static void add_copy(const char *dir, const char *name, const struct matrix *w, enum dtype type,
-                     size_t changed, size_t rows)
+static void add_copy(const char *dir, const char *name, const struct matrix *w,
+                     enum storage_type type, size_t changed, size_t rows)
 {
     struct safetensors st;
     struct st_writer out;
@@ -360,7 +360,7 @@ static void add_copy(const char *dir, const char *name, const struct matrix *w, 
     OK(st_writer_begin(&out, path, entries, st.n + 1, 0666, &e), e);
     for (size_t i = 0; i < st.n; i++)
         OK(st_writer_add(&out, st.tensors[i].data, st.tensors[i].bytes, &e), e);
-    OK(st_writer_add(&out, bytes, dtype_bytes(type, rows * w->cols), &e), e);
+    OK(st_writer_add(&out, bytes, storage_bytes(type, rows * w->cols), &e), e);
     OK(st_writer_commit(&out, &e), e);
     safetensors_close(&st);
     free(entries);
@@ -379,38 +379,38 @@ static void copies_are_dropped_when_unchanged(void **state)
     const struct {
         const char *name;
         const struct matrix *w;
-        enum dtype type;
+        enum storage_type type;
         size_t changed, rows;
         const char *want; /* in the error; NULL: dropped */
     } rows[] = {
-        { "base_model.model.lm_head.weight", &m->head, DTYPE_F32, SIZE_MAX, m->shape.V, NULL },
-        { "base_model.model.lm_head.weight", &m->head, DTYPE_BF16, SIZE_MAX, m->shape.V, NULL },
-        { "base_model.model.model.embed_tokens.weight", &m->embedding, DTYPE_F16, SIZE_MAX,
-          m->shape.V, NULL },
-        { "base_model.model.model.embed_tokens.base_layer.weight", &m->embedding, DTYPE_F32,
-          SIZE_MAX, m->shape.V, NULL },
+        { "base_model.model.lm_head.weight", &m->head, STORAGE_F32, SIZE_MAX, m->dims.V, NULL },
+        { "base_model.model.lm_head.weight", &m->head, STORAGE_BF16, SIZE_MAX, m->dims.V, NULL },
+        { "base_model.model.model.embed_tokens.weight", &m->embedding, STORAGE_F16, SIZE_MAX,
+          m->dims.V, NULL },
+        { "base_model.model.model.embed_tokens.base_layer.weight", &m->embedding, STORAGE_F32,
+          SIZE_MAX, m->dims.V, NULL },
         { "base_model.model.model.layers.1.mlp.up_proj.base_layer.weight", &m->layer[1].w[UP_PROJ],
-          DTYPE_F32, SIZE_MAX, m->layer[1].w[UP_PROJ].rows, NULL },
-        { "base_model.model.model.embed_tokens.weight", &m->embedding, DTYPE_F32, 40, m->shape.V,
+          STORAGE_F32, SIZE_MAX, m->layer[1].w[UP_PROJ].rows, NULL },
+        { "base_model.model.model.embed_tokens.weight", &m->embedding, STORAGE_F32, 40, m->dims.V,
           "is not the base's own weight (row" },
-        { "base_model.model.lm_head.weight", &m->embedding, DTYPE_F32, SIZE_MAX, m->shape.V,
+        { "base_model.model.lm_head.weight", &m->embedding, STORAGE_F32, SIZE_MAX, m->dims.V,
           "is not the base's own weight" },
-        { "base_model.model.model.embed_tokens.weight", &m->embedding, DTYPE_F32, SIZE_MAX,
-          m->shape.V + 1, "its vocabulary was resized" },
-        { "base_model.model.score.weight", &m->head, DTYPE_F32, SIZE_MAX, m->shape.V,
+        { "base_model.model.model.embed_tokens.weight", &m->embedding, STORAGE_F32, SIZE_MAX,
+          m->dims.V + 1, "its vocabulary was resized" },
+        { "base_model.model.score.weight", &m->head, STORAGE_F32, SIZE_MAX, m->dims.V,
           "does not belong" },
-        { "base_model.model.model.layers.9.mlp.up_proj.weight", &m->layer[1].w[UP_PROJ], DTYPE_F32,
-          SIZE_MAX, m->layer[1].w[UP_PROJ].rows, "does not belong" },
+        { "base_model.model.model.layers.9.mlp.up_proj.weight", &m->layer[1].w[UP_PROJ],
+          STORAGE_F32, SIZE_MAX, m->layer[1].w[UP_PROJ].rows, "does not belong" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct adapter a;
         struct err e;
         struct str notes = { 0 };
-        struct adapter_base base = { &m->shape, m, &notes };
+        struct adapter_base base = { &m->dims, m, &notes };
         char name[32];
         snprintf(name, sizeof name, "copy%zu", i);
         const char *dir = make_dir(name);
-        write_kind(dir, &m->shape, 0, 1);
+        write_kind(dir, &m->dims, 0, 1);
         add_copy(dir, rows[i].name, rows[i].w, rows[i].type, rows[i].changed, rows[i].rows);
         int code = adapter_load(&a, &base, dir, 1, &e);
         if (rows[i].want) {
@@ -437,7 +437,7 @@ static void copies_of_norms_and_of_a_tied_head_are_found(void **state)
     struct golden g;
     golden_open(&g, "gqa-tied");
     const struct llama *m = &g.model;
-    struct matrix norm = { .data = (const uint8_t *)m->norm, .rows = 1, .cols = m->shape.C };
+    struct matrix norm = { .data = (const uint8_t *)m->norm, .rows = 1, .cols = m->dims.C };
     struct matrix norm2 = norm;
     norm2.data = (const uint8_t *)m->layer[1].norm2;
     const struct {
@@ -455,12 +455,12 @@ static void copies_of_norms_and_of_a_tied_head_are_found(void **state)
         struct adapter a;
         struct err e;
         struct str notes = { 0 };
-        struct adapter_base base = { &m->shape, m, &notes };
+        struct adapter_base base = { &m->dims, m, &notes };
         char name[32];
         snprintf(name, sizeof name, "found%zu", i);
         const char *dir = make_dir(name);
-        write_kind(dir, &m->shape, 0, 1);
-        add_copy(dir, rows[i].name, rows[i].w, DTYPE_F32, rows[i].changed, rows[i].w->rows);
+        write_kind(dir, &m->dims, 0, 1);
+        add_copy(dir, rows[i].name, rows[i].w, STORAGE_F32, rows[i].changed, rows[i].w->rows);
         int code = adapter_load(&a, &base, dir, 1, &e);
         if (rows[i].changed == SIZE_MAX) {
             OK(code, e);
@@ -486,8 +486,8 @@ static void a_digest_names_an_adapter(void **state)
     golden_open(&g, "gqa-tied");
     for (size_t kind = 0; kind < KINDS; kind++) {
         const char *dir = make_dir("digest");
-        write_kind(dir, &g.model.shape, kind, 1);
-        OK(load(&a, &g.model.shape, dir, 1, &e), e);
+        write_kind(dir, &g.model.dims, kind, 1);
+        OK(load(&a, &g.model.dims, dir, 1, &e), e);
         OK(adapter_digest(first, &a, &e), e);
         a.params[a.n_params - 1] += (real)0.25;
         OK(adapter_digest(again, &a, &e), e);
@@ -510,13 +510,13 @@ static void test_not_finite(void **state)
     struct err e;
     golden_open(&g, "gqa-tied");
     const char *dir = make_dir("nan");
-    write_kind(dir, &g.model.shape, 0, 1);
-    OK(load(&a, &g.model.shape, dir, 1, &e), e);
+    write_kind(dir, &g.model.dims, 0, 1);
+    OK(load(&a, &g.model.dims, dir, 1, &e), e);
     a.params[17] = NAN;
     assert_int_equal(adapter_save(&a, make_dir("nan2"), NULL, 0, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "NaN or infinity"));
     adapter_free(&a);
-    assert_int_equal(load(&a, &g.model.shape, dir, 1e38 * 1e10, &e), ERR_FAIL);
+    assert_int_equal(load(&a, &g.model.dims, dir, 1e38 * 1e10, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "NaN or infinity"));
     golden_close(&g);
 }
@@ -529,18 +529,18 @@ static void test_init(void **state)
     struct err e;
     unsigned all;
     golden_open(&g, "gqa-tied");
-    OK(adapter_targets(&all, (const char *const[]){ "all-linear" }, 1, &e), e);
-    adapter_layout(&a, &g.model.shape, 8, 16, all);
-    adapter_layout(&b, &g.model.shape, 8, 16, 1u << DOWN_PROJ | 1u << Q_PROJ);
+    OK(adapter_modules(&all, (const char *const[]){ "all-linear" }, 1, &e), e);
+    adapter_layout(&a, &g.model.dims, 8, 16, all);
+    adapter_layout(&b, &g.model.dims, 8, 16, 1u << DOWN_PROJ | 1u << Q_PROJ);
     OK(adapter_place(&a, &e), e);
     OK(adapter_place(&b, &e), e);
     adapter_init(&a, 7);
     adapter_init(&b, 7);
     assert_true(a.scale == 2);
-    for (size_t l = 0; l < a.shape.layers; l++)
+    for (size_t l = 0; l < a.dims.layers; l++)
         for (int m = 0; m < MODULES; m++) {
-            size_t cols = module_cols(&a.shape, (enum module)m);
-            size_t rows = module_rows(&a.shape, (enum module)m);
+            size_t cols = module_cols(&a.dims, (enum module)m);
+            size_t rows = module_rows(&a.dims, (enum module)m);
             const real *A = adapter_a(&a, a.params, l, (enum module)m);
             const real *B = adapter_b(&a, a.params, l, (enum module)m);
             double bound = 1 / sqrt((double)cols), squares = 0;
@@ -571,11 +571,11 @@ static void test_targets(void **state)
     (void)state;
     struct err e;
     unsigned bits;
-    OK(adapter_targets(&bits, (const char *const[]){ "v_proj", "o_proj", "v_proj" }, 3, &e), e);
+    OK(adapter_modules(&bits, (const char *const[]){ "v_proj", "o_proj", "v_proj" }, 3, &e), e);
     assert_int_equal(bits, 1u << V_PROJ | 1u << O_PROJ);
-    assert_int_equal(adapter_targets(&bits, (const char *const[]){ "lm_head" }, 1, &e), ERR_USAGE);
+    assert_int_equal(adapter_modules(&bits, (const char *const[]){ "lm_head" }, 1, &e), ERR_USAGE);
     assert_non_null(strstr(e.msg, "\"lm_head\" is not a linear layer"));
-    assert_int_equal(adapter_targets(&bits, NULL, 0, &e), ERR_USAGE);
+    assert_int_equal(adapter_modules(&bits, NULL, 0, &e), ERR_USAGE);
 }
 
 /* ---- merging ---------------------------------------------------------------------------------- */
@@ -594,16 +594,16 @@ static int collect(void *to, const void *bytes, size_t n, struct err *e)
     return 0;
 }
 
-static double stored(const uint8_t *bytes, enum dtype t, size_t i)
+static double stored(const uint8_t *bytes, enum storage_type t, size_t i)
 {
     uint16_t h;
     float f;
-    if (t == DTYPE_F32) {
+    if (t == STORAGE_F32) {
         memcpy(&f, bytes + 4 * i, 4);
         return (double)f;
     }
     memcpy(&h, bytes + 2 * i, 2);
-    if (t == DTYPE_BF16) {
+    if (t == STORAGE_BF16) {
         uint32_t wide = (uint32_t)h << 16;
         memcpy(&f, &wide, 4);
         return (double)f;
@@ -615,11 +615,11 @@ static double stored(const uint8_t *bytes, enum dtype t, size_t i)
 }
 
 /* Half the distance of the neighbours of x among the numbers of that type. */
-static double half_unit(double x, enum dtype t)
+static double half_unit(double x, enum storage_type t)
 {
-    int bits = t == DTYPE_F32 ? 24 : t == DTYPE_F16 ? 11 : 8, exponent;
+    int bits = t == STORAGE_F32 ? 24 : t == STORAGE_F16 ? 11 : 8, exponent;
     frexp(x, &exponent);
-    if (t == DTYPE_F16 && exponent < -13) exponent = -13;
+    if (t == STORAGE_F16 && exponent < -13) exponent = -13;
     return ldexp(0.5, exponent - bits);
 }
 
@@ -636,7 +636,7 @@ static void check_weight(struct weights *w, size_t i, const double *delta)
     for (size_t j = 0; delta && j < t->rows * t->cols; j++) most = fmax(most, fabs(delta[j]));
     OK(weights_write(w, i, collect, &out, &e), e);
     assert_int_equal(out.n, weight_bytes(t));
-    size_t hd = w->model->shape.D;
+    size_t hd = w->model->dims.D;
     for (size_t r = 0; r < t->rows; r++) {
         size_t in_head = r % hd, from = r;
         if (t->meta_rows) from = r - in_head + in_head / 2 + (in_head % 2) * (hd / 2);
@@ -656,11 +656,11 @@ static void check_weight(struct weights *w, size_t i, const double *delta)
 }
 
 static void check_merged(struct golden *g, const struct adapter *a, enum weight_names names,
-                         enum dtype type)
+                         enum storage_type type)
 {
     struct weights w;
     struct err e;
-    const struct shape *s = &g->model.shape;
+    const struct dims *s = &g->model.dims;
     double *delta = calloc(s->F * s->C + s->H * s->D * s->C, sizeof *delta);
     OK(weights_init(&w, &g->model, a, golden_kernels(), names, type, &e), e);
     assert_int_equal(w.n, s->layers * (MODULES + 2) + 2 + !s->tied);
@@ -670,7 +670,7 @@ static void check_merged(struct golden *g, const struct adapter *a, enum weight_
         bool touched = a && t->module >= 0 && adapter_has(a, (enum module)t->module);
         if (touched) effect_of(delta, a, t->layer, (enum module)t->module);
         bool gguf_norm = names == WEIGHT_NAMES_GGUF && t->vector;
-        assert_int_equal(t->type, gguf_norm ? DTYPE_F32 : type);
+        assert_int_equal(t->type, gguf_norm ? STORAGE_F32 : type);
         check_weight(&w, i, touched ? delta : NULL);
         changed += touched;
     }
@@ -686,10 +686,10 @@ static void test_merged_values(void **state)
     for (size_t i = 0; i < 4; i++) {
         struct golden g;
         golden_open(&g, names[i]);
-        for (int type = DTYPE_F32; type <= DTYPE_BF16; type++) {
-            check_merged(&g, &g.adapter, WEIGHT_NAMES_HF, (enum dtype)type);
-            check_merged(&g, &g.adapter, WEIGHT_NAMES_GGUF, (enum dtype)type);
-            check_merged(&g, NULL, WEIGHT_NAMES_HF, (enum dtype)type);
+        for (int type = STORAGE_F32; type <= STORAGE_BF16; type++) {
+            check_merged(&g, &g.adapter, WEIGHT_NAMES_HF, (enum storage_type)type);
+            check_merged(&g, &g.adapter, WEIGHT_NAMES_GGUF, (enum storage_type)type);
+            check_merged(&g, NULL, WEIGHT_NAMES_HF, (enum storage_type)type);
         }
         golden_close(&g);
     }
@@ -708,7 +708,8 @@ static void test_merge_refuses(void **state)
     uint8_t *room = calloc(1, 1 << 20);
     for (int k = 0; k < 2; k++) {
         B[3] = k ? (real)INFINITY : (real)1e7;
-        OK(weights_init(&w, &g.model, &g.adapter, golden_kernels(), WEIGHT_NAMES_HF, DTYPE_F16, &e),
+        OK(weights_init(&w, &g.model, &g.adapter, golden_kernels(), WEIGHT_NAMES_HF, STORAGE_F16,
+                        &e),
            e);
         int code = 0;
         for (size_t i = 0; i < w.n && !code; i++) {

@@ -8,7 +8,7 @@
 #include "src/train/checkpoint.h"
 
 enum { STEPS = 4, MOST = 256 };
-static const struct shape shape = { .layers = 1, .C = 8, .F = 8, .H = 2, .G = 1, .D = 4, .V = 8 };
+static const struct dims dims = { .layers = 1, .C = 8, .F = 8, .H = 2, .G = 1, .D = 4, .V = 8 };
 
 struct sample {
     struct adapter adapter;
@@ -20,7 +20,7 @@ struct sample {
 static void make_sample(struct sample *s)
 {
     *s = (struct sample){ 0 };
-    adapter_layout(&s->adapter, &shape, 2, 4, 1u << Q_PROJ);
+    adapter_layout(&s->adapter, &dims, 2, 4, 1u << Q_PROJ);
     assert_true(s->adapter.n_params <= MOST);
     for (size_t i = 0; i < s->adapter.n_params; i++) {
         s->params[i] = (real)i;
@@ -58,16 +58,16 @@ static void test_round_trip(void **state)
 {
     (void)state;
     struct sample s, back;
-    struct checkpoint_head h;
+    struct checkpoint_start h;
     struct err e;
     const char *path = temp_path("step.h5");
     make_sample(&s);
     if (checkpoint_save(&s.c, path, 0600, &e)) fail_msg("%s", e.msg);
-    if (checkpoint_read_head(&h, path, &e)) fail_msg("%s", e.msg);
+    if (checkpoint_read_start(&h, path, &e)) fail_msg("%s", e.msg);
     assert_true(h.step == 3 && h.total_steps == STEPS);
     assert_string_equal(h.config.p, "train:\n");
     assert_string_equal(h.gemm.p, "own");
-    checkpoint_head_free(&h);
+    checkpoint_start_free(&h);
     if (load(&back, path, &e)) fail_msg("%s", e.msg);
     assert_true(back.c.step == 3 && back.c.eval_pending && back.c.best_step == 2);
     assert_true(back.c.best_eval_loss == 1.5 && back.loss[2] == 1.0);
@@ -183,10 +183,10 @@ static void test_contradictions(void **state)
     };
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
         const char *path = temp_path("changed.h5");
-        struct checkpoint_head h;
+        struct checkpoint_start h;
         struct err e;
         write_changed(path, &heads[i]);
-        assert_refused(checkpoint_read_head(&h, path, &e), &e, path, heads[i].name, heads[i].want);
+        assert_refused(checkpoint_read_start(&h, path, &e), &e, path, heads[i].name, heads[i].want);
     }
 }
 

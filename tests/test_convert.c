@@ -17,7 +17,7 @@ static void gguf_rows_of_q_and_k_are_pairs(void **state)
 {
     (void)state;
     struct err e;
-    struct shape s = { .layers = 2, .C = 12, .F = 20, .H = 3, .G = 1, .D = 4, .V = 9 };
+    struct dims s = { .layers = 2, .C = 12, .F = 20, .H = 3, .G = 1, .D = 4, .V = 9 };
     struct adapter a, back;
     struct gguf g;
     adapter_layout(&a, &s, 2, 6, (1u << MODULES) - 1);
@@ -60,7 +60,7 @@ static void alpha_zero_is_a_scale_of_one(void **state)
     (void)state;
     struct err e;
     struct gguf_writer w;
-    struct shape s = { .layers = 1, .C = 4, .F = 8, .H = 1, .G = 1, .D = 4, .V = 9 };
+    struct dims s = { .layers = 1, .C = 4, .F = 8, .H = 1, .G = 1, .D = 4, .V = 9 };
     struct adapter a;
     float A[8], B[8];
     for (int i = 0; i < 8; i++) A[i] = (float)i, B[i] = (float)(10 + i);
@@ -70,8 +70,8 @@ static void alpha_zero_is_a_scale_of_one(void **state)
     gguf_put_string(&w, "general.architecture", "llama", 5);
     gguf_put_string(&w, "adapter.type", "lora", 4);
     gguf_put_f32(&w, "adapter.lora.alpha", 0);
-    gguf_put_tensor(&w, "blk.0.attn_v.weight.lora_a", DTYPE_F32, 2, (uint64_t[]){ 2, 4 });
-    gguf_put_tensor(&w, "blk.0.attn_v.weight.lora_b", DTYPE_F32, 2, (uint64_t[]){ 4, 2 });
+    gguf_put_tensor(&w, "blk.0.attn_v.weight.lora_a", STORAGE_F32, 2, (uint64_t[]){ 2, 4 });
+    gguf_put_tensor(&w, "blk.0.attn_v.weight.lora_b", STORAGE_F32, 2, (uint64_t[]){ 4, 2 });
     int code = gguf_writer_data(&w, &e);
     if (!code) code = gguf_writer_add(&w, A, sizeof A, &e);
     if (!code) code = gguf_writer_pad(&w, &e);
@@ -79,7 +79,7 @@ static void alpha_zero_is_a_scale_of_one(void **state)
     if (!code) code = gguf_writer_pad(&w, &e);
     if (!code) code = gguf_writer_commit(&w, &e);
     if (code || adapter_gguf_read(&a, &s, path, -0.5, &e)) fail_msg("%s", e.msg);
-    assert_int_equal(a.targets, 1u << V_PROJ);
+    assert_int_equal(a.modules, 1u << V_PROJ);
     const real *b = adapter_b(&a, a.params, 0, V_PROJ);
     for (int i = 0; i < 8; i++) assert_true(a.scale * (double)b[i] == -0.5 * (double)B[i]);
     assert_memory_equal(adapter_a(&a, a.params, 0, V_PROJ), A, sizeof A);
@@ -117,23 +117,23 @@ struct model {
 static void model_make(struct model *x, const double *const difference[MODULES])
 {
     struct err e;
-    *x = (struct model){ .m = { .shape = { .layers = 1,
-                                           .C = C,
-                                           .F = F,
-                                           .H = 4,
-                                           .G = 4,
-                                           .D = C / 4,
-                                           .V = 4,
-                                           .tied = true } } };
+    *x = (struct model){ .m = { .dims = { .layers = 1,
+                                          .C = C,
+                                          .F = F,
+                                          .H = 4,
+                                          .G = 4,
+                                          .D = C / 4,
+                                          .V = 4,
+                                          .tied = true } } };
     x->m.layer = &x->layer;
     for (int i = 0; i < C; i++) x->norms[i] = 1;
     x->layer.norm1 = x->layer.norm2 = x->m.norm = x->norms;
     x->m.embedding =
-        (struct matrix){ .data = x->embedding, .type = DTYPE_F32, .rows = 4, .cols = C };
+        (struct matrix){ .data = x->embedding, .type = STORAGE_F32, .rows = 4, .cols = C };
     x->m.head = x->m.embedding;
     for (int i = 0; i < MODULES; i++) {
         enum module m = (enum module)i;
-        size_t rows = module_rows(&x->m.shape, m), cols = module_cols(&x->m.shape, m);
+        size_t rows = module_rows(&x->m.dims, m), cols = module_cols(&x->m.dims, m);
         x->w[i] = mem_alloc(rows * cols, sizeof(float), &e);
         assert_non_null(x->w[i]);
         for (size_t j = 0; j < rows * cols; j++) {
@@ -141,7 +141,7 @@ static void model_make(struct model *x, const double *const difference[MODULES])
             if (difference) x->w[i][j] += (float)difference[i][j];
         }
         x->layer.w[i] =
-            (struct matrix){ .data = x->w[i], .type = DTYPE_F32, .rows = rows, .cols = cols };
+            (struct matrix){ .data = x->w[i], .type = STORAGE_F32, .rows = rows, .cols = cols };
     }
 }
 

@@ -27,7 +27,7 @@ static void whole_logits(real *logits, const struct golden *g, const int32_t *id
     OK(network_plan(&net, &g->model, &g->adapter, golden_kernels(), &limits, &e), e);
     OK(network_map(&net, &e), e);
     network_embed(&net, &p);
-    network_forward(&net, &p, 0, g->model.shape.layers, NULL);
+    network_forward(&net, &p, 0, g->model.dims.layers, NULL);
     network_logits(&net, pos, n, logits);
     network_free(&net);
 }
@@ -42,14 +42,14 @@ static int32_t likeliest(const real *z, size_t V)
 
 static int32_t random_id(const struct golden *g, uint64_t i)
 {
-    return (int32_t)(rng_u32(31, RNG_TEST, 0, i) % g->model.shape.V);
+    return (int32_t)(rng_u32(31, RNG_TEST, 0, i) % g->model.dims.V);
 }
 
 /* ids[from .. n) = what follows greedily, everything run again for each token; logits (n, V). */
 static void continue_greedily(real *logits, const struct golden *g, int32_t *ids, size_t from,
                               size_t n)
 {
-    size_t V = g->model.shape.V;
+    size_t V = g->model.dims.V;
     for (size_t t = from; t < n; t++) {
         whole_logits(logits, g, ids, t);
         ids[t] = likeliest(logits + (t - 1) * V, V);
@@ -71,7 +71,7 @@ static struct examples make_examples(const struct golden *g, real *logits)
         uint8_t target[TEXT_MAX] = { 0 };
         for (size_t j = 0; j < n; j++) ids[j] = random_id(g, j < 3 ? j : 100 * i + j);
         if (i % 3) continue_greedily(logits, g, ids, prompt, n);
-        if (i % 3 == 2) ids[n - 1] = (ids[n - 1] + 1) % (int32_t)g->model.shape.V;
+        if (i % 3 == 2) ids[n - 1] = (ids[n - 1] + 1) % (int32_t)g->model.dims.V;
         for (size_t j = prompt; j < n; j++) target[j] = i != 9 && j % 4 != 3;
         if (i != 9) target[n - 1] = 1;
         OK(examples_add(&x, ids, target, n, &e), e);
@@ -83,7 +83,7 @@ static struct examples make_examples(const struct golden *g, real *logits)
 static struct evaluation count_by_hand(const struct golden *g, const struct examples *x,
                                        real *logits)
 {
-    size_t V = g->model.shape.V, hits = 0;
+    size_t V = g->model.dims.V, hits = 0;
     struct evaluation v = { .examples = x->n };
     for (size_t i = 0; i < x->n; i++) {
         const int32_t *ids = x->ids + x->at[i];
@@ -146,7 +146,7 @@ static void test_evaluate(void **state)
     for (size_t i = 0; i < GOLDENS; i++) {
         struct golden g;
         golden_open(&g, names[i]);
-        real *logits = calloc(TEXT_MAX * g.model.shape.V, sizeof *logits);
+        real *logits = calloc(TEXT_MAX * g.model.dims.V, sizeof *logits);
         struct examples x = make_examples(&g, logits);
         struct evaluation want = count_by_hand(&g, &x, logits);
         assert_true(want.exact_match > 0.2 && want.exact_match < 0.8);
@@ -184,7 +184,7 @@ static void check_generation(const struct golden *g, size_t n_seq)
     enum { STEPS = 12, SEQUENCES = 8 };
     struct generator gen;
     struct err e;
-    size_t V = g->model.shape.V, length[SEQUENCES], T = 0;
+    size_t V = g->model.dims.V, length[SEQUENCES], T = 0;
     int32_t ids[SEQUENCES][TEXT_MAX], next[SEQUENCES];
     const int32_t *prompts[SEQUENCES];
     real *logits = calloc(TEXT_MAX * V, sizeof *logits);
@@ -239,7 +239,7 @@ static void test_begin_again(void **state)
     golden_open(&g, "gqa-tied");
     int32_t one[] = { 3, 4, 5 }, other[] = { 7, 8 };
     const int32_t *prompts[] = { one }, *others[] = { other };
-    size_t V = g.model.shape.V, bytes = V * sizeof(real);
+    size_t V = g.model.dims.V, bytes = V * sizeof(real);
     real *first = malloc(bytes);
     OK(generator_init(&gen, &g.model, &g.adapter, golden_kernels(), 1, 3, 6, &e), e);
     generator_begin(&gen, others, (size_t[]){ 2 });
@@ -263,7 +263,7 @@ static void check_appended(const struct golden *g)
     static const size_t pieces[] = { 1, 3, 20, 2, 7 }; /* fewer than TEXT_MAX with FIRST */
     struct generator small, gen;
     struct err e;
-    size_t V = g->model.shape.V, n = FIRST;
+    size_t V = g->model.dims.V, n = FIRST;
     int32_t ids[TEXT_MAX], wrong[WRONG] = { 1, 2, 1 };
     const int32_t *prompt = ids;
     real *logits = calloc(TEXT_MAX * V, sizeof *logits);
@@ -305,7 +305,7 @@ static void test_append(void **state)
 /* ---- sampling --------------------------------------------------------------------------------- */
 
 enum { V = 12, DRAWS = 20000 };
-static const double shape[V] = { 0.1, 2.0, 1.0, -1, 0.5, 2.0, -3, 0, 1.5, -0.5, 0.2, -2 };
+static const double dims[V] = { 0.1, 2.0, 1.0, -1, 0.5, 2.0, -3, 0, 1.5, -0.5, 0.2, -2 };
 
 /* How often each token is drawn. */
 static void draw(size_t count[V], const struct sampling *s)
@@ -314,7 +314,7 @@ static void draw(size_t count[V], const struct sampling *s)
     for (uint64_t i = 0; i < DRAWS; i++) {
         real logits[V];
         uint32_t scratch[V];
-        for (size_t v = 0; v < V; v++) logits[v] = (real)shape[v];
+        for (size_t v = 0; v < V; v++) logits[v] = (real)dims[v];
         int32_t id = sample_token(logits, V, s, 2, i, scratch);
         assert_true(id >= 0 && id < V);
         count[id]++;
@@ -329,7 +329,7 @@ static void check_draws(const struct sampling *s, const bool allowed[V])
     double p[V] = { 0 }, sum = 0, chi = 0;
     draw(count, s);
     for (size_t v = 0; v < V; v++)
-        if (allowed[v]) sum += p[v] = exp(shape[v] / s->temperature);
+        if (allowed[v]) sum += p[v] = exp(dims[v] / s->temperature);
     for (size_t v = 0; v < V; v++) {
         if (!allowed[v]) {
             assert_int_equal(count[v], 0);
@@ -365,7 +365,7 @@ static int32_t draw_one(const struct sampling *s, uint32_t sequence, uint64_t nu
 {
     real logits[V];
     uint32_t scratch[V];
-    for (size_t v = 0; v < V; v++) logits[v] = (real)shape[v];
+    for (size_t v = 0; v < V; v++) logits[v] = (real)dims[v];
     return sample_token(logits, V, s, sequence, number, scratch);
 }
 

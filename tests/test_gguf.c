@@ -16,9 +16,9 @@ static struct gguf open_ok(const char *path)
 
 /* ---- files of others ------------------------------------------------------------------------- */
 
-static void count_types(const struct gguf *g, size_t counts[DTYPE_OTHER + 1])
+static void count_types(const struct gguf *g, size_t counts[STORAGE_OTHER + 1])
 {
-    memset(counts, 0, (DTYPE_OTHER + 1) * sizeof *counts);
+    memset(counts, 0, (STORAGE_OTHER + 1) * sizeof *counts);
     for (size_t i = 0; i < g->n_tensors; i++) counts[g->tensors[i].type]++;
 }
 
@@ -40,20 +40,20 @@ static void test_fixtures(void **state)
         char name[128];
         snprintf(name, sizeof name, "stories260K-gguf/%s.gguf", files[i].name);
         struct gguf g = open_ok(fixture(name));
-        size_t n[DTYPE_OTHER + 1];
+        size_t n[STORAGE_OTHER + 1];
         count_types(&g, n);
         assert_int_equal(g.n_tensors, files[i].n_tensors);
-        assert_int_equal(n[DTYPE_F32], files[i].f32);
-        assert_int_equal(n[DTYPE_F16], files[i].f16);
-        assert_int_equal(n[DTYPE_Q8_0], files[i].q8_0);
-        assert_int_equal(n[DTYPE_Q4_0], files[i].q4_0);
-        assert_int_equal(n[DTYPE_Q4_1], files[i].q4_1);
+        assert_int_equal(n[STORAGE_F32], files[i].f32);
+        assert_int_equal(n[STORAGE_F16], files[i].f16);
+        assert_int_equal(n[STORAGE_Q8_0], files[i].q8_0);
+        assert_int_equal(n[STORAGE_Q4_0], files[i].q4_0);
+        assert_int_equal(n[STORAGE_Q4_1], files[i].q4_1);
         const struct tensor *down = gguf_find(&g, "blk.4.ffn_down.weight");
         assert_non_null(down);
         assert_int_equal(down->rank, 2);
         assert_int_equal(down->dims[0], 64);
         assert_int_equal(down->dims[1], files[i].ffn);
-        assert_int_equal(down->bytes, dtype_bytes(down->type, 64 * files[i].ffn));
+        assert_int_equal(down->bytes, storage_bytes(down->type, 64 * files[i].ffn));
         gguf_close(&g);
     }
 }
@@ -102,14 +102,14 @@ static const char *write_sample(const char *name)
     static const uint8_t bytes[256] = { 1, 2, 3, 250 };
     static const struct {
         const char *name;
-        enum dtype type;
+        enum storage_type type;
         unsigned rank;
         uint64_t dims[4];
         size_t bytes;
     } tensors[] = {
-        { "scalar", DTYPE_F32, 0, { 0 }, 4 },         { "vector", DTYPE_BF16, 1, { 3 }, 6 },
-        { "matrix", DTYPE_Q4_1, 2, { 2, 32 }, 40 },   { "cube", DTYPE_F16, 3, { 2, 3, 1 }, 12 },
-        { "four", DTYPE_F32, 4, { 2, 1, 2, 2 }, 32 },
+        { "scalar", STORAGE_F32, 0, { 0 }, 4 },         { "vector", STORAGE_BF16, 1, { 3 }, 6 },
+        { "matrix", STORAGE_Q4_1, 2, { 2, 32 }, 40 },   { "cube", STORAGE_F16, 3, { 2, 3, 1 }, 12 },
+        { "four", STORAGE_F32, 4, { 2, 1, 2, 2 }, 32 },
     };
     const char *path = temp_path(name);
     assert_int_equal(gguf_writer_begin(&w, path, 0600, &e), 0);
@@ -435,7 +435,7 @@ static void test_unusual(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct gguf g = open_ok(build(&rows[i]));
         if (strstr(rows[i].label, "do not compute")) {
-            assert_int_equal(g.tensors[0].type, DTYPE_OTHER);
+            assert_int_equal(g.tensors[0].type, STORAGE_OTHER);
             assert_string_equal(g.tensors[0].type_name, "Q4_K");
         }
         gguf_close(&g);

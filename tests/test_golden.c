@@ -32,13 +32,13 @@ static void check_gradients(const struct golden *g, const real *grad, const char
     const struct adapter *a = &g->adapter;
     real *want = calloc(a->n_params, sizeof(real));
     golden_read_flat(g, want, "gradients.safetensors");
-    for (size_t l = 0; l < a->shape.layers; l++)
+    for (size_t l = 0; l < a->dims.layers; l++)
         for (int m = 0; m < MODULES; m++) {
             if (!adapter_has(a, (enum module)m)) continue;
             size_t at_a = (size_t)(adapter_a(a, want, l, (enum module)m) - want);
             size_t at_b = (size_t)(adapter_b(a, want, l, (enum module)m) - want);
-            size_t n_a = a->r * module_cols(&a->shape, (enum module)m);
-            size_t n_b = a->r * module_rows(&a->shape, (enum module)m);
+            size_t n_a = a->r * module_cols(&a->dims, (enum module)m);
+            size_t n_b = a->r * module_rows(&a->dims, (enum module)m);
             double ea = relative_error(grad + at_a, want + at_a, n_a);
             double eb = relative_error(grad + at_b, want + at_b, n_b);
             if (ea > 1e-4 || eb > 1e-4) {
@@ -75,7 +75,7 @@ static void test_loss_and_gradients(void **state)
                 size_t budget = n.bytes - 1;
                 network_free(&n);
                 plan_network(&n, &g, &b, budget);
-                assert_true(n.keeps[KEEP_ALL] < g.model.shape.layers);
+                assert_true(n.keeps[KEEP_ALL] < g.model.dims.layers);
             }
             double loss = golden_gradient(&n, &b, grad), want = golden_number(g.json, "loss");
             if (fabs(loss - want) > 1e-5 * want) {
@@ -164,10 +164,10 @@ static void test_logits(void **state)
         uint32_t pos[64];
         for (uint32_t t = 0; t < T; t++) pos[t] = t;
         struct pass p = { .T = T, .ids = x->ids + x->at[ex], .pos = pos, .seg = &seg, .n_seg = 1 };
-        size_t V = g.model.shape.V;
+        size_t V = g.model.dims.V;
         real *out = calloc(T * V, sizeof(real)), *want = calloc(T * V, sizeof(real));
         network_embed(&n, &p);
-        network_forward(&n, &p, 0, g.model.shape.layers, NULL);
+        network_forward(&n, &p, 0, g.model.dims.layers, NULL);
         network_logits(&n, pos, T, out);
         for (size_t t = 0; t < T; t++)
             for (size_t v = 0; v < V; v++)

@@ -374,7 +374,7 @@ static void test_bf16(void **state)
         real *x = random_reals(n), *y = reals(n), *z = copy_of(x, n);
         uint16_t *bits = fenced(n, sizeof *bits), *want = fenced(n, sizeof *want);
         for (size_t i = 0; i < n && i < COUNT(special); i++) x[i] = z[i] = special[i];
-        storage_narrow(want, DTYPE_BF16, x, n);
+        storage_narrow(want, STORAGE_BF16, x, n);
         k->to_bf16(bits, x, n);
         assert_memory_equal(bits, want, n * sizeof *bits);
         k->from_bf16(y, bits, n);

@@ -30,10 +30,11 @@ struct operand {
 
 enum form { FORM_ARRAY, FORM_WEIGHT, FORM_COUNT };
 
-/* A matrix in its storage type whose values are random; with meta_head its rows are in pairs. */
-static struct matrix random_weight(enum dtype type, size_t rows, size_t cols, size_t meta_head)
+/* A matrix in its storage type whose values are random; with interleaved its rows are in pairs. */
+static struct matrix random_weight(enum storage_type type, size_t rows, size_t cols,
+                                   size_t interleaved)
 {
-    size_t bytes = dtype_bytes(type, cols);
+    size_t bytes = storage_bytes(type, cols);
     uint8_t *data = fenced(rows * bytes + 1, 1);
     data = (uintptr_t)data % 2 ? data : data + 1; /* mapped files promise no alignment */
     float *row = fenced(cols, sizeof *row);
@@ -42,7 +43,7 @@ static struct matrix random_weight(enum dtype type, size_t rows, size_t cols, si
         for (size_t j = 0; j < cols; j++) row[j] = (float)random_real();
         storage_narrow(data + i * bytes, type, row, cols);
     }
-    return (struct matrix){ data, type, rows, cols, meta_head };
+    return (struct matrix){ data, type, rows, cols, interleaved };
 }
 
 /* Row i of w in Hugging Face's order, read by hand: stored row h*hd + 2j + c is row h*hd + c*hd/2 +
@@ -51,9 +52,9 @@ static void weight_row(real *out, const struct matrix *w, size_t i)
 {
     bool runs;
     struct matrix plain = *w;
-    plain.meta_head = 0;
-    if (w->meta_head) {
-        size_t half = w->meta_head / 2, in_head = i % w->meta_head;
+    plain.interleaved = 0;
+    if (w->interleaved) {
+        size_t half = w->interleaved / 2, in_head = i % w->interleaved;
         i = i - in_head + 2 * (in_head % half) + in_head / half;
     }
     kernels_nth(0, &runs)->widen(out, &plain, i, 0, w->cols);
@@ -77,10 +78,10 @@ static void random_term(struct operand *o, size_t M, size_t N, size_t K, bool a_
 
 /* The same with a frozen weight for B. */
 static void random_weight_term(struct operand *o, size_t M, size_t N, size_t K, bool b_rows,
-                               enum dtype type, size_t meta_head)
+                               enum storage_type type, size_t interleaved)
 {
     random_term(o, M, N, K, false, b_rows);
-    o->w = random_weight(type, b_rows ? N : K, b_rows ? K : N, meta_head);
+    o->w = random_weight(type, b_rows ? N : K, b_rows ? K : N, interleaved);
     o->term.b = NULL, o->term.ldb = 0, o->term.w = &o->w;
 }
 
@@ -225,18 +226,18 @@ static void check_types(const struct kernels *k)
 {
     work = fenced(k->matmul_work_bytes(), 1);
     fences_keep();
-    for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++)
-        for (size_t meta_head = 0; meta_head <= 8; meta_head += 8)
+    for (enum storage_type type = STORAGE_F32; type < STORAGE_OTHER; type++)
+        for (size_t interleaved = 0; interleaved <= 8; interleaved += 8)
             for (int b_rows = 0; b_rows < 2; b_rows++) {
                 /* rows of the weight: a multiple of the head; columns: of a block */
                 static const size_t dims[][2] = { { 8, 32 },   { 56, 416 },  { 104, 160 },
                                                   { 392, 96 }, { 16, 3104 }, { 600, 64 } };
                 for (size_t d = 0; d < COUNT(dims); d++) {
-                    size_t M = d % 3 == 1 ? 193 : 1 + 3 * d, block = dtype_block_values(type);
+                    size_t M = d % 3 == 1 ? 193 : 1 + 3 * d, block = storage_block_values(type);
                     size_t rows = dims[d][0], cols = (dims[d][1] + block - 1) / block * block;
                     size_t N = b_rows ? rows : cols, K = b_rows ? cols : rows;
                     struct operand o[2];
-                    random_weight_term(&o[0], M, N, K, b_rows, type, meta_head);
+                    random_weight_term(&o[0], M, N, K, b_rows, type, interleaved);
                     random_term(&o[1], M, N, 8, false, true);
                     check_product(k, "matmul of weights", o, 1 + d % 2, M, N, d % 3 == 0);
                     fences_check();
@@ -272,9 +273,9 @@ static void test_matvec(void **state)
                                       { 4, 8, 2081 }, { 17, 40, 96 }, { 1, 2, 64 },
                                       { 2, 3, 31 },   { 1, 5, 64 },   { 1, 6, 40 },
                                       { 4, 9, 32 },   { 1, 13, 64 } };
-    for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++)
+    for (enum storage_type type = STORAGE_F32; type < STORAGE_OTHER; type++)
         for (size_t d = 0; d < COUNT(dims); d++) {
-            size_t M = dims[d][0], N = dims[d][1], block = dtype_block_values(type);
+            size_t M = dims[d][0], N = dims[d][1], block = storage_block_values(type);
             size_t K = (dims[d][2] + block - 1) / block * block, ldy = N + d % 3;
             struct operand o;
             random_weight_term(&o, M, N, K, true, type, N % 8 ? 0 : 8);
@@ -335,7 +336,7 @@ static void test_threads(void **state)
     const struct kernels *k = kernels_under_test(state);
     check_product_threads(k);
     struct operand o;
-    random_weight_term(&o, 3, 200, 1120, true, DTYPE_Q4_1, 8);
+    random_weight_term(&o, 3, 200, 1120, true, STORAGE_Q4_1, 8);
     struct product p = { k, { o.term }, 1, 3, 200, true };
     check_threads("matvec", run_product, &p, p.M * p.N);
 }
@@ -346,8 +347,9 @@ static void test_matvec_together(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
     enum { M = 6, PRODUCTS = 7 };
-    static const enum dtype types[PRODUCTS] = { DTYPE_Q8_0, DTYPE_OTHER, DTYPE_BF16, DTYPE_Q4_0,
-                                                DTYPE_F16,  DTYPE_Q6_K,  DTYPE_F32 };
+    static const enum storage_type types[PRODUCTS] = { STORAGE_Q8_0, STORAGE_OTHER, STORAGE_BF16,
+                                                       STORAGE_Q4_0, STORAGE_F16,   STORAGE_Q6_K,
+                                                       STORAGE_F32 };
     static const size_t N[PRODUCTS] = { 37, 130, 3, 64, 8, 19, 1 },
                         K[PRODUCTS] = { 96, 77, 1000, 2048, 600, 768, 16 };
     struct operand o[PRODUCTS];
@@ -356,7 +358,7 @@ static void test_matvec_together(void **state)
     int threads_before = omp_get_max_threads();
     omp_set_num_threads(1);
     for (int i = 0; i < PRODUCTS; i++) {
-        if (types[i] == DTYPE_OTHER)
+        if (types[i] == STORAGE_OTHER)
             random_term(&o[i], M, N[i], K[i], false, true);
         else
             random_weight_term(&o[i], M, N[i], K[i], true, types[i], 0);
@@ -389,7 +391,7 @@ static void test_rows_alone(void **state)
     enum { M = 101, N = 150, K = 900 };
     work = fenced(k->matmul_work_bytes(), 1);
     struct operand o;
-    random_weight_term(&o, M, N, K, true, DTYPE_F32, 0);
+    random_weight_term(&o, M, N, K, true, STORAGE_F32, 0);
     real *all = reals(M * N), *one = reals(M * N), *at = reals(K * M), *b = reals(K * N);
     k->matmul(all, N, &o.term, 1, M, N, false, work);
     fences_keep();

@@ -183,12 +183,12 @@ static void test_learning_rate(void **state)
     assert_in_range(steps, 1, 20);
     check_metrics(dir, steps);
     char path[PATH_BYTES];
-    struct checkpoint_head h;
+    struct checkpoint_start h;
     struct err e;
     snprintf(path, sizeof path, "%s/step-%06zu.h5", dir, steps);
-    if (checkpoint_read_head(&h, path, &e)) fail_msg("%s", e.msg);
+    if (checkpoint_read_start(&h, path, &e)) fail_msg("%s", e.msg);
     assert_int_equal(h.step, steps);
-    checkpoint_head_free(&h);
+    checkpoint_start_free(&h);
     snprintf(path, sizeof path, "%s/step-%06zu.h5", dir, steps + 1);
     assert_false(file_exists(path));
 }

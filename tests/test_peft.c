@@ -264,7 +264,7 @@ static void test_patterns(void **state)
         size_t r;
         double alpha;
         struct err e;
-        assert_int_equal(peft_rank_alpha(&r, &alpha, &c, rows[i].module, &e), 0);
+        assert_int_equal(peft_r_alpha(&r, &alpha, &c, rows[i].module, &e), 0);
         if (r != rows[i].r || alpha != rows[i].alpha) {
             fail_msg("%s: r %zu alpha %g", rows[i].module, r, alpha);
         }
@@ -412,7 +412,7 @@ static void test_costly_pattern(void **state)
     struct err e;
     size_t r;
     double alpha;
-    int code = peft_rank_alpha(&r, &alpha, &c, "model.layers.0.self_attn.q_proj_xxxxxxxxxxxxx", &e);
+    int code = peft_r_alpha(&r, &alpha, &c, "model.layers.0.self_attn.q_proj_xxxxxxxxxxxxx", &e);
     assert_int_equal(code, ERR_FAIL);
     assert_non_null(strstr(e.msg, "takes too long"));
     peft_config_free(&c);
@@ -494,7 +494,7 @@ static void test_round_trip(void **state)
         const struct tensor *t;
         assert_int_equal(peft_check_all_read(&p, &e), ERR_FAIL);
         if (peft_tensor(&t, &p, o->module, o->part, o->rows, o->cols, &e)) fail_msg("%s", e.msg);
-        assert_int_equal(t->type, DTYPE_F32);
+        assert_int_equal(t->type, STORAGE_F32);
         assert_memory_equal(t->data, o->data, o->rows * o->cols * 4);
     }
     assert_int_equal(peft_check_all_read(&p, &e), 0);
@@ -585,7 +585,7 @@ static void test_other_types(void **state)
         6);
     if (peft_open(&p, dir, &e)) fail_msg("%s", e.msg);
     assert_int_equal(peft_tensor(&t, &p, Q0, PEFT_A, 1, 2, &e), 0);
-    assert_int_equal(t->type, DTYPE_BF16);
+    assert_int_equal(t->type, STORAGE_BF16);
     assert_refused(peft_tensor(&t, &p, Q0, PEFT_B, 2, 1, &e), &e, p.path, "type", "found type I8");
     peft_close(&p);
 }

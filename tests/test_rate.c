@@ -11,7 +11,7 @@
 #include "src/model/tensors.h"
 #include "tests/entry.h"
 
-static const struct shape small = { .layers = 3, .C = 48, .F = 96, .H = 6, .G = 2, .D = 8 };
+static const struct dims small = { .layers = 3, .C = 48, .F = 96, .H = 6, .G = 2, .D = 8 };
 
 static const struct kernels *kernels(void)
 {
@@ -26,7 +26,7 @@ static void all_products_of_a_layer_are_counted(void **state)
     struct err e;
     assert_int_equal(products_of_layer(&p, NULL, 1, &small, 7, &e), 0);
     /* 2 operations, twice: forward and for the gradient of the input */
-    double each = (double)(shape_linear_params(&small) / small.layers);
+    double each = (double)(dims_linear_params(&small) / small.layers);
     assert_true(products_flops(&p) == 4 * 7 * each);
     products_free(&p);
 }

@@ -27,7 +27,7 @@ static void test_stories(void **state)
         assert_true(strcmp(f.tensors[i - 1].name, f.tensors[i].name) < 0);
     const struct tensor *t = safetensors_find(&f, "model.layers.4.mlp.down_proj.weight");
     assert_non_null(t);
-    assert_int_equal(t->type, DTYPE_F32);
+    assert_int_equal(t->type, STORAGE_F32);
     assert_int_equal(t->rank, 2);
     assert_int_equal(t->dims[0], 64);
     assert_int_equal(t->dims[1], 172);
@@ -45,7 +45,7 @@ static void test_bf16(void **state)
 {
     (void)state;
     struct safetensors f = open_ok(fixture("tiny-random-llama-2/model.safetensors"));
-    for (size_t i = 0; i < f.n; i++) assert_int_equal(f.tensors[i].type, DTYPE_BF16);
+    for (size_t i = 0; i < f.n; i++) assert_int_equal(f.tensors[i].type, STORAGE_BF16);
     const struct tensor *t = safetensors_find(&f, "lm_head.weight");
     assert_int_equal(t->dims[0], 3000);
     assert_int_equal(t->dims[1], 16);
@@ -60,10 +60,10 @@ static const uint8_t sample_bytes[] = { 0, 0, 0x80, 0x3f, 1,  2,  3,  4,  5,
 static const char *write_sample(const char *name)
 {
     static const struct st_entry entries[] = {
-        { "scalar", DTYPE_F32, 0, { 0 } },
-        { "empty", DTYPE_F32, 2, { 0, 7 } },
-        { "matrix", DTYPE_BF16, 2, { 2, 3 } },
-        { "quote\"\\\n", DTYPE_F16, 1, { 1 } },
+        { "scalar", STORAGE_F32, 0, { 0 } },
+        { "empty", STORAGE_F32, 2, { 0, 7 } },
+        { "matrix", STORAGE_BF16, 2, { 2, 3 } },
+        { "quote\"\\\n", STORAGE_F16, 1, { 1 } },
     };
     struct st_writer w;
     struct err e;
@@ -82,7 +82,7 @@ static void test_writer(void **state)
     assert_int_equal(f.n, 4);
     assert_string_equal(f.format, "pt");
     const struct tensor *t = safetensors_find(&f, "matrix");
-    assert_int_equal(t->type, DTYPE_BF16);
+    assert_int_equal(t->type, STORAGE_BF16);
     assert_string_equal(t->type_name, "BF16");
     assert_int_equal(t->rank, 2);
     assert_int_equal(t->dims[1], 3);
@@ -104,8 +104,8 @@ static void test_same_bytes_as_reference(void **state)
                                  "\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
                                  "\"b\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[8,12]}}";
     static const struct st_entry entries[] = {
-        { "a", DTYPE_F32, 1, { 2 } },
-        { "b", DTYPE_F32, 0, { 0 } },
+        { "a", STORAGE_F32, 1, { 2 } },
+        { "b", STORAGE_F32, 0, { 0 } },
     };
     struct st_writer w;
     struct err e;
@@ -122,7 +122,7 @@ static void test_same_bytes_as_reference(void **state)
 static void test_abort_leaves_nothing(void **state)
 {
     (void)state;
-    static const struct st_entry entry = { "a", DTYPE_F32, 1, { 2 } };
+    static const struct st_entry entry = { "a", STORAGE_F32, 1, { 2 } };
     struct st_writer w;
     struct err e;
     assert_int_equal(st_writer_begin(&w, temp_path("gone"), &entry, 1, 0600, &e), 0);
@@ -144,7 +144,7 @@ static mode_t mode_of(const char *path)
 static void test_modes(void **state)
 {
     (void)state;
-    static const struct st_entry entry = { "a", DTYPE_F32, 1, { 0 } };
+    static const struct st_entry entry = { "a", STORAGE_F32, 1, { 0 } };
     static const mode_t modes[] = { 0600, 0666 };
     mode_t mask = umask(022);
     for (size_t i = 0; i < 2; i++) {
@@ -173,8 +173,8 @@ static const char *build(const char *name, const char *header, size_t data)
 
 #define META "\"__metadata__\":{\"format\":\"pt\"}"
 /* One F32 tensor `a`; the headers are padded to 8 bytes where a tensor has to be aligned. */
-#define A(shape, offsets)                                                                          \
-    "{\"a\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
+#define A(dims, offsets)                                                                           \
+    "{\"a\":{\"dtype\":\"F32\",\"shape\":" dims ",\"data_offsets\":" offsets "}}"
 
 static void test_unusual(void **state)
 {

@@ -199,7 +199,7 @@ static void test_adapters(void **state)
     struct adapter a;
     struct err e;
     open_session(&s, NULL, 0);
-    adapter_layout(&a, &s.model.shape, 2, 4, 1u << Q_PROJ | 1u << DOWN_PROJ);
+    adapter_layout(&a, &s.model.dims, 2, 4, 1u << Q_PROJ | 1u << DOWN_PROJ);
     OK(adapter_place(&a, &e), e);
     for (size_t i = 0; i < a.n_params; i++)
         a.params[i] = (real)(0.2 * (rng_unit(3, RNG_TEST, 0, i) - 0.5));
@@ -241,7 +241,7 @@ static void test_refused(void **state)
     OK(chat_init(&c, &s, NULL, &e), e);
     assert_int_not_equal(answer(&c.answerer, NULL, NULL, 0, &how, &e), 0);
     struct str text = { 0 };
-    for (size_t i = 0; i <= s.model.shape.context; i++) str_addz(&text, "fire ");
+    for (size_t i = 0; i <= s.model.dims.context; i++) str_addz(&text, "fire ");
     OK(chat_say(&c, ROLE_USER, text.p, text.n, &e), e);
     assert_int_not_equal(chat_answer(&c, &how, &e), 0);
     assert_non_null(strstr(e.msg, "the model's context is"));

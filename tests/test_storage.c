@@ -39,30 +39,30 @@ static int q6_k_quant(const uint8_t *block, size_t j)
 }
 
 /* Value i of a row. The sum of Q4_1 is rounded to float once, as reading does. */
-static double stored_value(enum dtype type, const uint8_t *row, size_t i)
+static double stored_value(enum storage_type type, const uint8_t *row, size_t i)
 {
-    const uint8_t *block = row + i / dtype_block_values(type) * dtype_block_bytes(type);
-    size_t j = i % dtype_block_values(type), nibble = j % 16;
+    const uint8_t *block = row + i / storage_block_values(type) * storage_block_bytes(type);
+    size_t j = i % storage_block_values(type), nibble = j % 16;
     float f;
     switch (type) {
-    case DTYPE_F32:
+    case STORAGE_F32:
         memcpy(&f, row + 4 * i, sizeof f);
         return (double)f;
-    case DTYPE_F16:
+    case STORAGE_F16:
         return half_value(get16(row + 2 * i));
-    case DTYPE_BF16:
+    case STORAGE_BF16:
         return bf16_value(get16(row + 2 * i));
-    case DTYPE_Q8_0:
+    case STORAGE_Q8_0:
         return half_value(get16(block)) * (int8_t)block[2 + j];
-    case DTYPE_Q4_0:
+    case STORAGE_Q4_0:
         return half_value(get16(block)) *
                ((j < 16 ? block[2 + nibble] & 15 : block[2 + nibble] >> 4) - 8);
-    case DTYPE_Q4_1:
+    case STORAGE_Q4_1:
         f = (float)(half_value(get16(block)) *
                         (j < 16 ? block[4 + nibble] & 15 : block[4 + nibble] >> 4) +
                     half_value(get16(block + 2)));
         return (double)f;
-    case DTYPE_Q6_K:
+    case STORAGE_Q6_K:
         f = (float)(half_value(get16(block + 208)) * (int8_t)block[192 + j / 16] *
                     q6_k_quant(block, j));
         return (double)f;
@@ -86,18 +86,18 @@ static void test_widen_halves(void **state)
     uint16_t *all = fenced(N, sizeof *all);
     for (size_t i = 0; i < N; i++) all[i] = (uint16_t)i;
     real *x = reals(N);
-    struct matrix w = { all, DTYPE_F16, 1, N, 0 };
+    struct matrix w = { all, STORAGE_F16, 1, N, 0 };
     k->widen(x, &w, 0, 0, N);
     for (size_t i = 0; i < N; i++) check_equal("f16", i, (double)x[i], half_value((uint16_t)i));
-    w.type = DTYPE_BF16;
+    w.type = STORAGE_BF16;
     k->widen(x, &w, 0, 0, N);
     for (size_t i = 0; i < N; i++) check_equal("bf16", i, (double)x[i], bf16_value((uint16_t)i));
 }
 
 /* A matrix of random bits whose block scales are finite; the data begin at an odd address. */
-static struct matrix random_matrix(enum dtype type, size_t rows, size_t cols)
+static struct matrix random_matrix(enum storage_type type, size_t rows, size_t cols)
 {
-    size_t bytes = rows * dtype_bytes(type, cols);
+    size_t bytes = rows * storage_bytes(type, cols);
     uint8_t *p = fenced(bytes + 1, 1);
     p = (uintptr_t)p % 2 ? p : p + 1;
     random_blocks(p, type, bytes);
@@ -110,7 +110,7 @@ static void test_widen_parts(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
     enum { ROWS = 3, WHOLE = 512, PLAIN = 160 };
-    for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++) {
+    for (enum storage_type type = STORAGE_F32; type < STORAGE_OTHER; type++) {
         bool blocks = storage_of(type)->blocks;
         size_t COLS = blocks ? WHOLE : PLAIN, step = blocks ? SPAN : 1;
         struct matrix w = random_matrix(type, ROWS, COLS);
@@ -118,11 +118,11 @@ static void test_widen_parts(void **state)
         for (size_t row = 0; row < ROWS; row++)
             for (size_t start = 0; start < COLS && start < 20 * step; start += step)
                 for (size_t n = 0; start + n <= COLS; n += step) {
-                    const uint8_t *p = (const uint8_t *)w.data + row * dtype_bytes(type, COLS);
+                    const uint8_t *p = (const uint8_t *)w.data + row * storage_bytes(type, COLS);
                     real *x = reals(n);
                     k->widen(x, &w, row, start, n);
                     for (size_t i = 0; i < n; i++)
-                        check_equal(dtype_name(type), i, (double)x[i],
+                        check_equal(storage_name(type), i, (double)x[i],
                                     stored_value(type, p, start + i));
                     fences_check();
                 }
@@ -137,16 +137,16 @@ static void test_widen_gguf(void **state)
     struct safetensors f;
     struct err e;
     if (safetensors_open(&f, "tests/golden/storage.safetensors", &e)) fail_msg("%s", e.msg);
-    for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++) {
+    for (enum storage_type type = STORAGE_F32; type < STORAGE_OTHER; type++) {
         char name[2][32];
         if (!storage_of(type)->blocks) continue;
-        snprintf(name[0], sizeof name[0], "%s.blocks", dtype_name(type));
-        snprintf(name[1], sizeof name[1], "%s.values", dtype_name(type));
+        snprintf(name[0], sizeof name[0], "%s.blocks", storage_name(type));
+        snprintf(name[1], sizeof name[1], "%s.values", storage_name(type));
         const struct tensor *blocks = safetensors_find(&f, name[0]),
                             *values = safetensors_find(&f, name[1]);
-        if (!blocks || !values) fail_msg("no golden of %s", dtype_name(type));
+        if (!blocks || !values) fail_msg("no golden of %s", storage_name(type));
         size_t rows = values->dims[0], cols = values->dims[1];
-        assert_int_equal(blocks->bytes, rows * dtype_bytes(type, cols));
+        assert_int_equal(blocks->bytes, rows * storage_bytes(type, cols));
         struct matrix w = { blocks->data, type, rows, cols, 0 };
         const float *want = (const float *)(const void *)values->data;
         for (size_t row = 0; row < rows; row++)
@@ -172,7 +172,7 @@ static void test_widen_pairs(void **state)
         for (size_t j = 0; j < D / 2; j++)
             for (size_t c = 0; c < 2; c++)
                 stored[h * D + 2 * j + c] = (float)(100 * h + 10 * c + j);
-    struct matrix w = { stored, DTYPE_F32, HEADS * D, 1, D };
+    struct matrix w = { stored, STORAGE_F32, HEADS * D, 1, D };
     for (size_t h = 0; h < HEADS; h++)
         for (size_t i = 0; i < D; i++) {
             real x;
@@ -183,7 +183,7 @@ static void test_widen_pairs(void **state)
 
 /* ---- narrowing ------------------------------------------------------------------------------- */
 
-static uint16_t narrow16(enum dtype type, float f)
+static uint16_t narrow16(enum storage_type type, float f)
 {
     uint8_t out[2];
     storage_narrow(out, type, &f, 1);
@@ -197,14 +197,14 @@ static void test_narrow_round_trip(void **state)
     for (uint32_t h = 0; h < 65536; h++) {
         double f16 = half_value((uint16_t)h), bf16 = bf16_value((uint16_t)h);
         if (isnan(f16)) {
-            assert_true(isnan(half_value(narrow16(DTYPE_F16, (float)f16))));
+            assert_true(isnan(half_value(narrow16(STORAGE_F16, (float)f16))));
         } else {
-            assert_int_equal(narrow16(DTYPE_F16, (float)f16), h);
+            assert_int_equal(narrow16(STORAGE_F16, (float)f16), h);
         }
         if (isnan(bf16)) {
-            assert_true(isnan(bf16_value(narrow16(DTYPE_BF16, (float)bf16))));
+            assert_true(isnan(bf16_value(narrow16(STORAGE_BF16, (float)bf16))));
         } else {
-            assert_int_equal(narrow16(DTYPE_BF16, (float)bf16), h);
+            assert_int_equal(narrow16(STORAGE_BF16, (float)bf16), h);
         }
     }
 }
@@ -217,7 +217,7 @@ static float next_to(double x, double towards)
 /* Between neighbours a < b of the type: the middle goes to the even one of the two, what is next to
  * the middle to the nearer. `step` bits of the code are one neighbour up. Includes the subnormals;
  * beyond the largest value the next would be infinity. */
-static void check_ties(enum dtype type, double (*value)(uint16_t), uint16_t infinity)
+static void check_ties(enum storage_type type, double (*value)(uint16_t), uint16_t infinity)
 {
     for (uint32_t h = 0; h + 1 < infinity; h++) {
         for (uint32_t sign = 0; sign <= 0x8000; sign += 0x8000) {
@@ -242,14 +242,14 @@ static void check_ties(enum dtype type, double (*value)(uint16_t), uint16_t infi
 static void test_narrow_ties(void **state)
 {
     (void)state;
-    check_ties(DTYPE_F16, half_value, 0x7C00);
-    check_ties(DTYPE_BF16, bf16_value, 0x7F80);
-    assert_int_equal(narrow16(DTYPE_F16, 0x1p-25f), 0); /* a tie with zero */
-    assert_int_equal(narrow16(DTYPE_F16, FLT_MIN), 0);
+    check_ties(STORAGE_F16, half_value, 0x7C00);
+    check_ties(STORAGE_BF16, bf16_value, 0x7F80);
+    assert_int_equal(narrow16(STORAGE_F16, 0x1p-25f), 0); /* a tie with zero */
+    assert_int_equal(narrow16(STORAGE_F16, FLT_MIN), 0);
 }
 
 /* ggml's reference quantisers, step by step; each intermediate is a float. */
-static void ref_block(uint8_t *out, enum dtype type, const float *x)
+static void ref_block(uint8_t *out, enum storage_type type, const float *x)
 {
     float top = 0, low = x[0], high = x[0];
     for (int j = 0; j < SPAN; j++) {
@@ -257,21 +257,21 @@ static void ref_block(uint8_t *out, enum dtype type, const float *x)
         low = x[j] < low ? x[j] : low;
         high = x[j] > high ? x[j] : high;
     }
-    float d = type == DTYPE_Q8_0   ? fabsf(top) / 127.0f
-              : type == DTYPE_Q4_0 ? top / -8.0f
-                                   : (high - low) / 15.0f;
+    float d = type == STORAGE_Q8_0   ? fabsf(top) / 127.0f
+              : type == STORAGE_Q4_0 ? top / -8.0f
+                                     : (high - low) / 15.0f;
     float inverse = d == 0 ? 0 : 1.0f / d;
-    memset(out, 0, dtype_block_bytes(type));
-    storage_narrow(out, DTYPE_F16, &d, 1);
-    if (type == DTYPE_Q4_1) storage_narrow(out + 2, DTYPE_F16, &low, 1);
+    memset(out, 0, storage_block_bytes(type));
+    storage_narrow(out, STORAGE_F16, &d, 1);
+    if (type == STORAGE_Q4_1) storage_narrow(out + 2, STORAGE_F16, &low, 1);
     for (int j = 0; j < SPAN; j++) {
-        volatile float scaled = (type == DTYPE_Q4_1 ? x[j] - low : x[j]) * inverse;
-        volatile float shifted = scaled + (type == DTYPE_Q4_0 ? 8.5f : 0.5f);
-        int q = type == DTYPE_Q8_0 ? (int)round((double)scaled) : (int)floor((double)shifted);
-        if (type == DTYPE_Q8_0) {
+        volatile float scaled = (type == STORAGE_Q4_1 ? x[j] - low : x[j]) * inverse;
+        volatile float shifted = scaled + (type == STORAGE_Q4_0 ? 8.5f : 0.5f);
+        int q = type == STORAGE_Q8_0 ? (int)round((double)scaled) : (int)floor((double)shifted);
+        if (type == STORAGE_Q8_0) {
             out[2 + j] = (uint8_t)q;
         } else {
-            uint8_t *nibbles = out + (type == DTYPE_Q4_0 ? 2 : 4);
+            uint8_t *nibbles = out + (type == STORAGE_Q4_0 ? 2 : 4);
             nibbles[j % 16] |= (uint8_t)((q > 15 ? 15 : q) << (j < 16 ? 0 : 4));
         }
     }
@@ -295,15 +295,15 @@ static void test_narrow_blocks(void **state)
     (void)state;
     enum { BLOCKS = 7000 };
     float *x = fenced(SPAN, sizeof *x);
-    for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++) {
+    for (enum storage_type type = STORAGE_F32; type < STORAGE_OTHER; type++) {
         if (!storage_of(type)->blocks || !storage_of(type)->written) continue;
-        size_t bytes = dtype_block_bytes(type);
+        size_t bytes = storage_block_bytes(type);
         uint8_t *got = fenced(bytes, 1), want[64];
         for (size_t i = 0; i < BLOCKS; i++) {
             random_block(x, i);
             storage_narrow(got, type, x, SPAN);
             ref_block(want, type, x);
-            check_same_bits(dtype_name(type), got, want, bytes);
+            check_same_bits(storage_name(type), got, want, bytes);
         }
     }
 }
@@ -314,7 +314,7 @@ static void test_narrow_tiny(void **state)
     (void)state;
     float x[SPAN];
     uint8_t block[64];
-    for (enum dtype type = DTYPE_F32; type < DTYPE_OTHER; type++) {
+    for (enum storage_type type = STORAGE_F32; type < STORAGE_OTHER; type++) {
         if (!storage_of(type)->blocks || !storage_of(type)->written) continue;
         for (int j = 0; j < SPAN; j++) x[j] = (float)(j - 7) * 1e-42f;
         storage_narrow(block, type, x, SPAN);
@@ -328,9 +328,9 @@ static void test_narrow_error(void **state)
 {
     (void)state;
     static const struct {
-        enum dtype type;
+        enum storage_type type;
         double steps, levels;
-    } bound[] = { { DTYPE_Q8_0, 0.5, 127 }, { DTYPE_Q4_0, 1, 8 }, { DTYPE_Q4_1, 0.5, 15 } };
+    } bound[] = { { STORAGE_Q8_0, 0.5, 127 }, { STORAGE_Q4_0, 1, 8 }, { STORAGE_Q4_1, 0.5, 15 } };
     float x[SPAN];
     uint8_t block[64];
     for (size_t t = 0; t < COUNT(bound); t++)
@@ -342,9 +342,9 @@ static void test_narrow_error(void **state)
                 top = fmax(top, fabs((double)x[j]));
             }
             storage_narrow(block, bound[t].type, x, SPAN);
-            double range = bound[t].type == DTYPE_Q4_1 ? high - low : top;
+            double range = bound[t].type == STORAGE_Q4_1 ? high - low : top;
             double allowed = range / bound[t].levels * bound[t].steps + range * 0x1p-11 +
-                             (bound[t].type == DTYPE_Q4_1 ? fabs(low) * 0x1p-11 : 0) + 1e-6;
+                             (bound[t].type == STORAGE_Q4_1 ? fabs(low) * 0x1p-11 : 0) + 1e-6;
             for (size_t j = 0; j < SPAN; j++) {
                 double error = fabs(stored_value(bound[t].type, block, j) - (double)x[j]);
                 assert_true(error <= allowed);

@@ -71,7 +71,7 @@ static void logits_of(real *logits, const struct llama *m, int32_t *ids, size_t 
     OK(network_plan(&net, m, NULL, golden_kernels(), &limits, &e), e);
     OK(network_map(&net, &e), e);
     network_embed(&net, &p);
-    network_forward(&net, &p, 0, m->shape.layers, NULL);
+    network_forward(&net, &p, 0, m->dims.layers, NULL);
     network_logits(&net, pos, n, logits);
     network_free(&net);
 }
@@ -79,7 +79,7 @@ static void logits_of(real *logits, const struct llama *m, int32_t *ids, size_t 
 /* The reference prints nine digits of logits of size 10. */
 static void check_prompts(const struct llama *m, const json_t *prompts)
 {
-    size_t V = m->shape.V, i;
+    size_t V = m->dims.V, i;
     json_t *prompt;
     real *logits = calloc(TEXT_MAX * V, sizeof *logits), *want = calloc(V, sizeof *want);
     json_array_foreach(prompts, i, prompt)
@@ -100,7 +100,7 @@ static void check_prompts(const struct llama *m, const json_t *prompts)
 static double mean_nll(const struct llama *m, const json_t *nll)
 {
     int32_t ids[TEXT_MAX];
-    size_t V = m->shape.V, n = read_ids(ids, TEXT_MAX, json_object_get(nll, "ids"));
+    size_t V = m->dims.V, n = read_ids(ids, TEXT_MAX, json_object_get(nll, "ids"));
     json_t *per_token = json_object_get(nll, "per_token");
     real *logits = calloc(n * V, sizeof *logits);
     double total = 0;
@@ -168,14 +168,14 @@ static const struct {
 enum { NAMED = sizeof modules / sizeof *modules };
 
 /* Where row `row` of the reference's B is in ours. */
-static size_t our_row(const struct shape *s, size_t k, size_t row)
+static size_t our_row(const struct dims *s, size_t k, size_t row)
 {
     if (!modules[k].rotated) return row;
     size_t i = row % s->D;
     return row - i + i / 2 + (i % 2) * (s->D / 2);
 }
 
-static void make_adapter(struct adapter *a, const struct shape *s, const json_t *config)
+static void make_adapter(struct adapter *a, const struct dims *s, const json_t *config)
 {
     unsigned bits = 0;
     struct err e;
@@ -231,13 +231,13 @@ static void check_gradients(const struct adapter *a, real *grad, const json_t *w
             enum module m = modules[k].m;
             if (!adapter_has(a, m)) continue;
             char name[16];
-            size_t rows = b ? module_rows(&a->shape, m) : a->r;
-            size_t cols = b ? a->r : module_cols(&a->shape, m);
+            size_t rows = b ? module_rows(&a->dims, m) : a->r;
+            size_t cols = b ? a->r : module_cols(&a->dims, m);
             snprintf(name, sizeof name, "%s.%c", modules[k].meta, b ? 'B' : 'A');
             const json_t *o = json_object_get(want, name);
             assert_non_null(o);
             double norm0 = 0;
-            for (size_t l = a->shape.layers; l-- > 0;) {
+            for (size_t l = a->dims.layers; l-- > 0;) {
                 const real *g = b ? adapter_b(a, grad, l, m) : adapter_a(a, grad, l, m);
                 norm0 = 0;
                 for (size_t i = 0; i < rows * cols; i++) norm0 += (double)g[i] * (double)g[i];
@@ -248,7 +248,7 @@ static void check_gradients(const struct adapter *a, real *grad, const json_t *w
             const real *g = b ? adapter_b(a, grad, 0, m) : adapter_a(a, grad, 0, m);
             const json_t *first = json_object_get(o, "layer0");
             for (size_t i = 0; i < json_array_size(first); i++) {
-                size_t row = b ? our_row(&a->shape, k, i / cols) : i / cols;
+                size_t row = b ? our_row(&a->dims, k, i / cols) : i / cols;
                 double off = fabs((double)g[row * cols + i % cols] -
                                   json_number_value(json_array_get(first, i)));
                 if (off > most * norm0 + 1e-9) fail_msg("%s[%zu] off by %.2e", name, i, off);
@@ -284,7 +284,7 @@ static void test_gradients(void **state)
     json_array_foreach(json_object_get(golden, "lora"), i, row)
     {
         struct adapter a;
-        make_adapter(&a, &m.shape, json_object_get(row, "config"));
+        make_adapter(&a, &m.dims, json_object_get(row, "config"));
         real *grad = calloc(a.n_params, sizeof *grad);
         near("loss", gradient(&m, &a, &x, grad), golden_number(row, "loss"),
              is_double ? 1e-12 : 1e-5);
@@ -317,8 +317,8 @@ static void check_norms(const struct adapter *a, const json_t *want, double most
             if (!adapter_has(a, m)) continue;
             char name[16];
             snprintf(name, sizeof name, "%s.%c", modules[k].meta, b ? 'B' : 'A');
-            size_t n = a->r * (b ? module_rows(&a->shape, m) : module_cols(&a->shape, m));
-            for (size_t l = 0; l < a->shape.layers; l++) {
+            size_t n = a->r * (b ? module_rows(&a->dims, m) : module_cols(&a->dims, m));
+            for (size_t l = 0; l < a->dims.layers; l++) {
                 const real *p = b ? adapter_b(a, a->params, l, m) : adapter_a(a, a->params, l, m);
                 double s = 0;
                 for (size_t i = 0; i < n; i++) s += (double)p[i] * (double)p[i];
@@ -343,7 +343,7 @@ static void check_greedy(const struct llama *m, const struct adapter *a, const s
     generator_begin(&g, &first, &prompt);
     for (size_t i = prompt; i < n; i++) {
         struct sampling greedy = { .top_p = 1 };
-        int32_t next = sample_token(g.logits, m->shape.V, &greedy, 0, i, NULL);
+        int32_t next = sample_token(g.logits, m->dims.V, &greedy, 0, i, NULL);
         if (next != ids[i]) fail_msg("token %zu is %d, wanted %d", i, next, ids[i]);
         if (i + 1 < n) generator_step(&g, &next);
     }
@@ -370,7 +370,7 @@ static void train(struct llama *m, const struct examples *x, const json_t *row)
     c.train.adam_epsilon = 1e-8;
     c.train.weight_decay = golden_number(o, "wd");
     c.train.max_grad_norm = json_object_get(o, "clip") ? golden_number(o, "clip") : 0;
-    make_adapter(&start, &m->shape, o);
+    make_adapter(&start, &m->dims, o);
     OK(learner_plan(&l, &c, m, &start, x, &none, golden_kernels(), 0, &e), e);
     OK(learner_map(&l, &c, &start, &e), e);
     for (size_t i = 0; i <= steps; i++) {

@@ -3,7 +3,7 @@
 
 #include "src/base/rng.h"
 #include "src/data/chat_template.h"
-#include "src/data/shapes.h"
+#include "src/data/formats.h"
 #include "src/data/template.h"
 
 /* ---- tokenizers ----------------------------------------------------------------------------- */
@@ -31,7 +31,7 @@ static void conversation_of(struct conversation *c, const char *json)
     struct err e = { 0 };
     json_t *v = json_parse(json, strlen(json), JSON_DUP_REFUSED, "test", &e);
     assert_ok(e.code, &e);
-    assert_ok(shape_read(c, shape_detect(v), v, NULL, "test", &e), &e);
+    assert_ok(format_read(c, format_detect(v), v, NULL, "test", &e), &e);
     json_decref(v);
 }
 

@@ -265,7 +265,7 @@ struct value {
 static void expect_part(struct expected *x, const struct template *t, const char *part,
                         struct value system, struct value user, struct value answer)
 {
-    struct piece p;
+    struct template_piece p;
     bool learnt = false;
     for (const char *at = part; piece_next(&p, &at);) {
         char name[64];
@@ -310,7 +310,7 @@ static void expect_row(struct expected *x, const struct tokenizer *tok, const st
             expect_part(x, t, t->assistant, none, none, text);
             continue;
         }
-        struct piece p;
+        struct template_piece p;
         bool last = i + 2 >= c->n;
         bool folds = t->fold && has_system && (t->fold_last ? last : i == 1);
         for (const char *at = folds ? t->fold : NULL; piece_next(&p, &at);) {
@@ -380,7 +380,7 @@ static void assert_renders(const char *definition, const char *record, const cha
     json_t *v = json_parse(record, strlen(record), JSON_DUP_REFUSED, "test", &e);
     assert_ok(template_define(&t, definition, &e), &e);
     assert_string_equal(template_definition(t), definition);
-    assert_ok(shape_read(&c, shape_detect(v), v, NULL, "test", &e), &e);
+    assert_ok(format_read(&c, format_detect(v), v, NULL, "test", &e), &e);
     struct render_options o = { .train_on = TRAIN_ON_RESPONSES, .train_on_eos = true };
     assert_ok(template_encode(&x, t, tokenizer(BYTES), &c, &o, &e), &e);
     tokenizer_decode(tokenizer(BYTES), &s, x.tokens.ids, x.tokens.n, true, false);

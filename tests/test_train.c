@@ -71,7 +71,7 @@ static void check_adapter(const char *what, const char *dir, const char *file, d
     for (size_t i = 0; i < wanted.n; i++) {
         const struct tensor *w = &wanted.tensors[i], *t = safetensors_find(&found, w->name);
         if (!t) fail_msg("%s: %s is missing", what, w->name);
-        assert_int_equal(t->type, DTYPE_F32);
+        assert_int_equal(t->type, STORAGE_F32);
         assert_int_equal(t->bytes, w->bytes);
         assert_memory_equal(t->dims, w->dims, sizeof t->dims);
         for (size_t j = 0; j < w->bytes / 4; j++) {
@@ -303,15 +303,15 @@ static void rewrite_warmup(const char *dir, uint64_t warmup)
     struct err e;
     struct llama m;
     struct adapter a;
-    struct checkpoint_head h;
+    struct checkpoint_start h;
     struct str notes = { 0 };
-    struct adapter_base base = { &m.shape, &m, &notes };
+    struct adapter_base base = { &m.dims, &m, &notes };
     double loss[4];
     snprintf(path, sizeof path, "%s/step-000002.h5", dir);
     snprintf(model, sizeof model, "%s/mha-untied/model", golden_root());
     snprintf(start, sizeof start, "%s/mha-untied/adapter", golden_root());
     if (llama_open_headers(&m, model, &e) || adapter_load(&a, &base, start, 1, &e) ||
-        checkpoint_read_head(&h, path, &e))
+        checkpoint_read_start(&h, path, &e))
         fail_msg("%s", e.msg);
     real *mean = calloc(a.n_params, sizeof *mean), *square = calloc(a.n_params, sizeof *square);
     struct checkpoint c = {
@@ -325,7 +325,7 @@ static void rewrite_warmup(const char *dir, uint64_t warmup)
     free(mean);
     free(square);
     str_free(&notes);
-    checkpoint_head_free(&h);
+    checkpoint_start_free(&h);
     adapter_free(&a);
     llama_close(&m);
 }

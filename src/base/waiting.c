@@ -218,18 +218,18 @@ static double seconds_of(clockid_t clock)
 
 /* What has been used up so far. Of processor time the program's own part: the kernel's, which is more the
  * oftener threads sleep, is not work. */
-struct usage {
+struct time_usage {
     double time_s, cpu_s;
     long taken;
 };
 
-static struct usage usage_now(void)
+static struct time_usage usage_now(void)
 {
     struct rusage u = { 0 };
     getrusage(RUSAGE_SELF, &u);
-    return (struct usage){ seconds_of(CLOCK_MONOTONIC),
-                           (double)u.ru_utime.tv_sec + 1e-6 * (double)u.ru_utime.tv_usec,
-                           u.ru_nivcsw };
+    return (struct time_usage){ seconds_of(CLOCK_MONOTONIC),
+                                (double)u.ru_utime.tv_sec + 1e-6 * (double)u.ru_utime.tv_usec,
+                                u.ru_nivcsw };
 }
 
 /* Whether more threads want to compute than the machine has processors: "0.20 0.18 0.12 RUNNING/ALL ...".
@@ -246,7 +246,7 @@ static bool is_crowded(void)
 
 static struct {
     const struct runtime *runtime;
-    struct usage last;
+    struct time_usage last;
     struct waiting_rule rule;
     int threads; /* in a piece of work: how many there are in all; else 0 */
     int depth;
@@ -291,7 +291,7 @@ void waiting_adapt(void)
     if (threads < 2) return;
     if (!self.begun) begin_adapting();
     if (!self.runtime || seconds_of(CLOCK_MONOTONIC) - self.last.time_s < interval_s) return;
-    struct usage now = usage_now(), *last = &self.last;
+    struct time_usage now = usage_now(), *last = &self.last;
     bool slept = self.rule.now != WAITING_SPIN;
     bool ends = slept && self.rule.sleep_s <= now.time_s - last->time_s;
     waiting_decide(&self.rule, now.time_s - last->time_s, now.cpu_s - last->cpu_s,

@@ -107,15 +107,15 @@ static void begin(struct bench *b)
     b->threads = machine_threads(&why);
     rate_start_sgemm(b->threads);
     fprintf(b->out, "%s, %d threads (%s), kernels %s (%s), OpenBLAS %s\nshape %s (%s)\n",
-            machine_cpu(), b->threads, why, b->k->isa, b->k->gemm, blas_core(), b->shape->name,
-            b->shape->what);
+            machine_cpu(), b->threads, why, b->k->isa, b->k->gemm, blas_core(), b->dims->name,
+            b->dims->what);
     json_write_object(&b->json, NULL, JSON_ONE_LINE);
     json_write_text(&b->json, "cpu", machine_cpu());
     json_write_text(&b->json, "isa", b->k->isa);
     json_write_text(&b->json, "gemm", b->k->gemm);
     json_write_text(&b->json, "blas_core", blas_core());
     json_write_count(&b->json, "threads", (uint64_t)b->threads);
-    json_write_text(&b->json, "shape", b->shape->name);
+    json_write_text(&b->json, "shape", b->dims->name);
     fflush(b->out); /* what follows takes minutes */
 }
 
@@ -128,8 +128,8 @@ static int run_part(struct bench *b, const struct part *p, const size_t *tokens,
                 "\nproducts with W (rows x columns): sgemm in GFLOP/s; lorac's as a share of it "
                 "for weights in\n%29ssgemm",
                 "");
-        for (int t = 0; t < DTYPES; t++) {
-            const struct storage *row = storage_of((enum dtype)t);
+        for (int t = 0; t < STORAGES; t++) {
+            const struct storage *row = storage_of((enum storage_type)t);
             if (row->written) fprintf(b->out, "%7s", row->name);
         }
         fputc('\n', b->out);
@@ -145,7 +145,7 @@ static int run(int n_args, char **args, struct err *e)
 {
     (void)n_args, (void)args;
     struct str text = { 0 };
-    struct bench b = { .shape = synthetic_named(shape_name),
+    struct bench b = { .dims = synthetic_named(shape_name),
                        .rows = (size_t)rows,
                        .length = (size_t)length,
                        .steps = (size_t)steps,
@@ -155,8 +155,8 @@ static int run(int n_args, char **args, struct err *e)
                        .json.out = &text };
     bool wanted[PARTS] = { false };
     size_t tokens[TOKENS_MAX], n = 0;
-    b.layers = layers ? (size_t)layers : b.shape->layers_max;
-    if (b.layers > b.shape->shape.layers) b.layers = b.shape->shape.layers;
+    b.layers = layers ? (size_t)layers : b.dims->layers_max;
+    if (b.layers > b.dims->dims.layers) b.layers = b.dims->dims.layers;
     int code = read_parts(wanted, e);
     if (!code) code = read_tokens(tokens, &n, e);
     if (!code) code = read_memory(&b.memory, e);

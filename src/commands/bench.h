@@ -12,7 +12,7 @@
 
 struct bench {
     const struct kernels *k;
-    const struct synthetic_shape *shape;
+    const struct synthetic_shape *dims;
     size_t layers;        /* of it that whole steps run through */
     size_t rows, length;  /* examples of a step, tokens of each */
     size_t rounds, steps; /* of kernels; of whole steps */

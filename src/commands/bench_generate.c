@@ -29,12 +29,12 @@ struct speaker {
     int32_t token;
 };
 
-static size_t bytes_of(const struct tensor_walk *w, enum dtype type)
+static size_t bytes_of(const struct tensor_walk *w, enum storage_type type)
 {
-    return w->row->kind == KIND_MATRIX ? w->rows * dtype_bytes(type, w->cols) : 0;
+    return w->row->kind == KIND_MATRIX ? w->rows * storage_bytes(type, w->cols) : 0;
 }
 
-static size_t layer_bytes(const struct shape *s, enum dtype type)
+static size_t layer_bytes(const struct dims *s, enum storage_type type)
 {
     size_t bytes = 0;
     for (struct tensor_walk w = tensor_walk(s); tensor_next(&w);)
@@ -43,16 +43,16 @@ static size_t layer_bytes(const struct shape *s, enum dtype type)
 }
 
 /* Of the embedding one row is read. */
-static size_t token_bytes(const struct shape *s, enum dtype type)
+static size_t token_bytes(const struct dims *s, enum storage_type type)
 {
-    return s->layers * layer_bytes(s, type) + s->V * dtype_bytes(type, s->C);
+    return s->layers * layer_bytes(s, type) + s->V * storage_bytes(type, s->C);
 }
 
-static void fill(char *weights, size_t bytes, enum dtype type)
+static void fill(char *weights, size_t bytes, enum storage_type type)
 {
     float value[PATTERN];
     char stored[PATTERN * sizeof(float)];
-    size_t period = dtype_bytes(type, PATTERN);
+    size_t period = storage_bytes(type, PATTERN);
     for (size_t i = 0; i < PATTERN; i++)
         value[i] = (float)(rng_unit(1, RNG_SYNTH, 3, i) - 0.5) * 0.07f;
     storage_narrow(stored, type, value, PATTERN);
@@ -70,25 +70,26 @@ static void speaker_close(struct speaker *s)
     *s = (struct speaker){ 0 };
 }
 
-static int speaker_open(struct speaker *s, const struct bench *b, enum dtype type, struct err *e)
+static int speaker_open(struct speaker *s, const struct bench *b, enum storage_type type,
+                        struct err *e)
 {
-    *s = (struct speaker){ .model.shape = b->shape->shape };
+    *s = (struct speaker){ .model.dims = b->dims->dims };
     struct llama *m = &s->model;
-    struct shape *shape = &m->shape;
-    size_t layer = layer_bytes(shape, type);
-    shape->layers = (weights_least + layer - 1) / layer;
-    s->bytes = m->weight_bytes = token_bytes(shape, type);
-    m->layer = mem_alloc(shape->layers, sizeof *m->layer, e);
+    struct dims *dims = &m->dims;
+    size_t layer = layer_bytes(dims, type);
+    dims->layers = (weights_least + layer - 1) / layer;
+    s->bytes = m->weight_bytes = token_bytes(dims, type);
+    m->layer = mem_alloc(dims->layers, sizeof *m->layer, e);
     s->weights = mem_alloc(s->bytes, 1, e);
-    size_t ones = tensor_vector_values(shape);
+    size_t ones = tensor_vector_values(dims);
     s->ones = mem_alloc(ones, sizeof(real), e);
     if (!m->layer || !s->weights || !s->ones) return e->code;
     fill(s->weights, s->bytes, type);
     for (size_t i = 0; i < ones; i++) s->ones[i] = 1;
-    shape->tied =
+    dims->tied =
         true; /* one matrix for both: the other way, too, one row of the embedding is read */
     const char *at = s->weights;
-    for (struct tensor_walk w = tensor_walk(shape); tensor_next(&w);) {
+    for (struct tensor_walk w = tensor_walk(dims); tensor_next(&w);) {
         void *slot = tensor_slot(m, &w);
         if (w.row->kind == KIND_MATRIX) {
             *(struct matrix *)slot =
@@ -106,12 +107,12 @@ static void say_token(void *context)
 {
     struct speaker *s = context;
     generator_step(&s->generator, &s->token);
-    s->token = sample_token(s->generator.logits, s->model.shape.V, &(struct sampling){ 0 }, 0, 0,
+    s->token = sample_token(s->generator.logits, s->model.dims.V, &(struct sampling){ 0 }, 0, 0,
                             NULL);
     if (s->token < 0) s->token = 0;
 }
 
-struct reader {
+struct read_work {
     const struct kernels *k;
     real *x;
     double sum;
@@ -119,20 +120,20 @@ struct reader {
 
 static void read_memory(void *context)
 {
-    struct reader *r = context;
+    struct read_work *r = context;
     r->sum += r->k->read_sum(r->x, READ_BYTES / sizeof(real));
 }
 
-static void report(struct bench *b, const struct speaker *s, enum dtype type, double rate,
+static void report(struct bench *b, const struct speaker *s, enum storage_type type, double rate,
                    double share)
 {
-    double whole = rate / (double)token_bytes(&b->shape->shape, type);
-    fprintf(b->out, "%-6s %6zu %10.2f %10.1f %10.1f%% %12.2f\n", dtype_name(type),
-            s->model.shape.layers, (double)s->bytes * 1e-9, rate * 1e-9, 100 * share, whole);
+    double whole = rate / (double)token_bytes(&b->dims->dims, type);
+    fprintf(b->out, "%-6s %6zu %10.2f %10.1f %10.1f%% %12.2f\n", storage_name(type),
+            s->model.dims.layers, (double)s->bytes * 1e-9, rate * 1e-9, 100 * share, whole);
     fflush(b->out);
     json_write_object(&b->json, NULL, JSON_ONE_LINE);
-    json_write_text(&b->json, "type", dtype_name(type));
-    json_write_count(&b->json, "layers", s->model.shape.layers);
+    json_write_text(&b->json, "type", storage_name(type));
+    json_write_count(&b->json, "layers", s->model.dims.layers);
     json_write_count(&b->json, "weight_bytes", s->bytes);
     bench_json_number(b, "gb_per_s", rate * 1e-9);
     bench_json_number(b, "share_of_read", share);
@@ -140,7 +141,7 @@ static void report(struct bench *b, const struct speaker *s, enum dtype type, do
     json_write_end(&b->json);
 }
 
-static int measure(struct bench *b, struct reader *r, enum dtype type, struct err *e)
+static int measure(struct bench *b, struct read_work *r, enum storage_type type, struct err *e)
 {
     struct speaker s;
     double rate[ROUNDS_MAX], share[ROUNDS_MAX];
@@ -161,7 +162,7 @@ static int measure(struct bench *b, struct reader *r, enum dtype type, struct er
 
 int bench_generation(struct bench *b, struct err *e)
 {
-    struct reader r = { .k = b->k };
+    struct read_work r = { .k = b->k };
     r.x = mem_alloc(READ_BYTES / sizeof(real), sizeof(real), e);
     if (!r.x) return e->code;
     b->k->scale(r.x, 1, READ_BYTES / sizeof(real));
@@ -169,11 +170,12 @@ int bench_generation(struct bench *b, struct err *e)
             "\ngeneration, one token at a time: weights read per second, as a share of plain "
             "reading beside it\nweight layers  weights GB       GB/s      share  tokens/s of all "
             "%zu layers\n",
-            b->shape->shape.layers);
+            b->dims->dims.layers);
     json_write_array(&b->json, "generation", JSON_ONE_LINE);
     int code = 0;
-    for (int t = 0; !code && t < DTYPES; t++)
-        if (storage_of((enum dtype)t)->written) code = measure(b, &r, (enum dtype)t, e);
+    for (int t = 0; !code && t < STORAGES; t++)
+        if (storage_of((enum storage_type)t)->written)
+            code = measure(b, &r, (enum storage_type)t, e);
     json_write_end(&b->json);
     mem_free(r.x);
     return code;

@@ -11,8 +11,8 @@
 #define TYPE_WRITTEN(type) type,
 #define TYPE_READ(type)
 #define STORAGE(id, name, kind, ggml, ftype, st, torch, values, bytes, companion, w)               \
-    TYPE_##w(DTYPE_##id)
-static const enum dtype types[] = {
+    TYPE_##w(STORAGE_##id)
+static const enum storage_type types[] = {
 #include "kernels/storage.def"
 };
 enum { TYPES = sizeof types / sizeof *types, ROUNDS_MAX = 100 };
@@ -20,7 +20,7 @@ enum { TYPES = sizeof types / sizeof *types, ROUNDS_MAX = 100 };
 /* ---- products --------------------------------------------------------------------------------- */
 
 /* One product y = x W^T (forward) or dx = dy W of M rows. */
-struct product {
+struct bench_product {
     const struct kernels *k;
     int threads;
     size_t M, N, K; /* W (N, K) */
@@ -31,21 +31,21 @@ struct product {
     void *work;
 };
 
-static double product_flops(const struct product *p)
+static double product_flops(const struct bench_product *p)
 {
     return 2.0 * (double)p->M * (double)p->N * (double)p->K;
 }
 
 static void run_plain(void *context)
 {
-    struct product *p = context;
+    struct bench_product *p = context;
     size_t in = p->forward ? p->K : p->N, out = p->forward ? p->N : p->K;
     blas_product(p->y, p->x, p->w, p->M, out, in, p->forward, p->threads);
 }
 
 static void run_ours(void *context)
 {
-    struct product *p = context;
+    struct bench_product *p = context;
     size_t in = p->forward ? p->K : p->N, out = p->forward ? p->N : p->K;
     struct matrix w = {
         .data = p->stored[p->type], .type = types[p->type], .rows = p->N, .cols = p->K
@@ -55,7 +55,7 @@ static void run_ours(void *context)
 }
 
 /* share[type]: the median over rounds of our rate over sgemm's in the same round. */
-static double measure_product(struct bench *b, struct product *p, double share[TYPES])
+static double measure_product(struct bench *b, struct bench_product *p, double share[TYPES])
 {
     double plain[ROUNDS_MAX], ours[TYPES][ROUNDS_MAX];
     size_t repeats = bench_repeats(b, product_flops(p));
@@ -69,7 +69,7 @@ static double measure_product(struct bench *b, struct product *p, double share[T
     return bench_median(plain, b->rounds);
 }
 
-static void report_product(struct bench *b, const struct product *p, double rate,
+static void report_product(struct bench *b, const struct bench_product *p, double rate,
                            const double share[TYPES])
 {
     fprintf(b->out, "%6zu x %-6zu %6zu %-3s%8.1f", p->N, p->K, p->M, p->forward ? "y" : "dx",
@@ -83,11 +83,11 @@ static void report_product(struct bench *b, const struct product *p, double rate
     json_write_count(&b->json, "tokens", p->M);
     json_write_text(&b->json, "way", p->forward ? "y" : "dx");
     bench_json_number(b, "sgemm_gflops", rate * 1e-9);
-    for (size_t i = 0; i < TYPES; i++) bench_json_number(b, dtype_name(types[i]), share[i]);
+    for (size_t i = 0; i < TYPES; i++) bench_json_number(b, storage_name(types[i]), share[i]);
     json_write_end(&b->json);
 }
 
-static int product_init(struct product *p, size_t widest, size_t weights, struct err *e)
+static int product_init(struct bench_product *p, size_t widest, size_t weights, struct err *e)
 {
     p->x = mem_alloc(p->M * widest, sizeof(real), e);
     p->y = mem_alloc(p->M * widest, sizeof(real), e);
@@ -95,7 +95,7 @@ static int product_init(struct product *p, size_t widest, size_t weights, struct
     p->work = mem_alloc(p->k->matmul_work_bytes(), 1, e);
     bool ok = p->x && p->y && p->w && p->work;
     for (size_t i = 0; i < TYPES; i++)
-        ok &= (p->stored[i] = mem_alloc(dtype_bytes(types[i], weights), 1, e)) != NULL;
+        ok &= (p->stored[i] = mem_alloc(storage_bytes(types[i], weights), 1, e)) != NULL;
     if (!ok) return e->code;
     for (size_t i = 0; i < p->M * widest; i++) p->x[i] = (real)(rng_unit(1, RNG_SYNTH, 0, i) - 0.5);
     for (size_t i = 0; i < weights; i++) p->w[i] = (real)(rng_unit(1, RNG_SYNTH, 1, i) - 0.5);
@@ -104,7 +104,7 @@ static int product_init(struct product *p, size_t widest, size_t weights, struct
     return 0;
 }
 
-static void product_free(struct product *p)
+static void product_free(struct bench_product *p)
 {
     mem_free(p->x);
     mem_free(p->y);
@@ -114,7 +114,7 @@ static void product_free(struct product *p)
 }
 
 /* Shapes that differ only by which module has them are measured once. */
-static bool seen_before(const struct shape *s, int m)
+static bool seen_before(const struct dims *s, int m)
 {
     for (int i = 0; i < m; i++) {
         if (module_rows(s, (enum module)i) == module_rows(s, (enum module)m) &&
@@ -127,9 +127,9 @@ static bool seen_before(const struct shape *s, int m)
 
 int bench_products(struct bench *b, size_t tokens, struct err *e)
 {
-    const struct shape *s = &b->shape->shape;
+    const struct dims *s = &b->dims->dims;
     size_t Q = s->H * s->D, widest = s->F > Q ? s->F : Q;
-    struct product p = { .k = b->k, .threads = b->threads, .M = tokens };
+    struct bench_product p = { .k = b->k, .threads = b->threads, .M = tokens };
     if (b->rounds > ROUNDS_MAX) b->rounds = ROUNDS_MAX;
     int code = product_init(&p, widest, widest * s->C, e);
     for (int m = 0; !code && m < MODULES; m++) {
@@ -151,7 +151,7 @@ int bench_products(struct bench *b, size_t tokens, struct err *e)
 
 struct attention_run {
     const struct kernels *k;
-    const struct shape *s;
+    const struct dims *s;
     struct segment seg;
     real *q, *k_, *v, *o, *lse, *dq, *dk, *dv, *dout;
     void *work;
@@ -160,7 +160,7 @@ struct attention_run {
 static void run_attention_forward(void *context)
 {
     struct attention_run *a = context;
-    const struct shape *s = a->s;
+    const struct dims *s = a->s;
     a->k->attention_forward(a->o, a->lse, a->q, a->k_, a->v, &a->seg, 1, a->seg.len, s->H, s->G,
                             s->D, a->work);
 }
@@ -168,7 +168,7 @@ static void run_attention_forward(void *context)
 static void run_attention_backward(void *context)
 {
     struct attention_run *a = context;
-    const struct shape *s = a->s;
+    const struct dims *s = a->s;
     a->k->attention_backward(a->dq, a->dk, a->dv, a->dout, a->q, a->k_, a->v, a->o, a->lse, &a->seg,
                              1, a->seg.len, s->H, s->G, s->D, a->work);
 }
@@ -188,7 +188,7 @@ static real *take(struct real_block *all, size_t n)
 
 static void attention_carve(struct attention_run *a, struct real_block *all)
 {
-    const struct shape *s = a->s;
+    const struct dims *s = a->s;
     size_t T = a->seg.len, queries = T * s->H * s->D, keys = T * s->G * s->D;
     a->q = take(all, queries);
     a->k_ = take(all, keys);
@@ -203,7 +203,7 @@ static void attention_carve(struct attention_run *a, struct real_block *all)
 
 static int attention_init(struct attention_run *a, struct real_block *all, struct err *e)
 {
-    const struct shape *s = a->s;
+    const struct dims *s = a->s;
     attention_carve(a, all);
     all->at = mem_alloc(all->used, sizeof(real), e);
     a->work = mem_alloc(a->k->attention_work_bytes(a->seg.len, 1, s->H, s->G, s->D), 1, e);
@@ -216,7 +216,7 @@ static int attention_init(struct attention_run *a, struct real_block *all, struc
 
 int bench_attention(struct bench *b, size_t tokens, struct err *e)
 {
-    const struct shape *s = &b->shape->shape;
+    const struct dims *s = &b->dims->dims;
     struct attention_run a = { .k = b->k,
                                .s = s,
                                .seg = { .len = (uint32_t)tokens, .parent = -1 } };

@@ -143,11 +143,11 @@ int bench_limits(struct bench *b, struct err *e)
 /* ---- plain sgemm ------------------------------------------------------------------------------ */
 
 static struct products plain;
-static const struct shape *plain_of;
+static const struct dims *plain_of;
 
 int bench_yardstick(struct bench *b, size_t tokens, double *rate, struct err *e)
 {
-    const struct shape *s = &b->shape->shape;
+    const struct dims *s = &b->dims->dims;
     if (plain_of != s || plain.rows != tokens) {
         bench_yardstick_free();
         int code = products_of_layer(&plain, NULL, b->threads, s, tokens, e);

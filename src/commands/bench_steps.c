@@ -38,7 +38,7 @@ static int model_directory(char out[PATH_BYTES], const struct bench *b, struct e
     } else {
         str_addf(&base, "%s/.cache/lorac/bench", home ? home : ".");
     }
-    snprintf(name, sizeof name, "%s-%zu-layers", b->shape->name, b->layers);
+    snprintf(name, sizeof name, "%s-%zu-layers", b->dims->name, b->layers);
     int code = str_error(&base, e);
     if (!code) code = path_join(out, base.p, name, e);
     str_free(&base);
@@ -78,7 +78,7 @@ static int stand_open(struct stand *s, const struct bench *b, unsigned targets, 
     struct config c = { 0 };
     *s = (struct stand){ 0 };
     int code = model_directory(dir, b, e);
-    if (!code) code = synthetic_make(b->shape, b->layers, dir, e);
+    if (!code) code = synthetic_make(b->dims, b->layers, dir, e);
     if (!code) code = llama_open(&s->model, dir, e);
     if (code) return code;
     s->open = true;
@@ -89,7 +89,7 @@ static int stand_open(struct stand *s, const struct bench *b, unsigned targets, 
     c.train.pass_tokens = (int64_t)(b->rows * b->length);
     c.train.memory_budget = b->memory;
     c.train.adam_beta1 = 0.9, c.train.adam_beta2 = 0.999, c.train.adam_epsilon = 1e-8;
-    code = random_examples(&s->examples, b->rows, b->length, s->model.shape.V, e);
+    code = random_examples(&s->examples, b->rows, b->length, s->model.dims.V, e);
     size_t budget = budget_bytes(&c, s->model.weight_bytes);
     if (!code) {
         code = learner_plan(&s->learner, &c, &s->model, NULL, &s->examples, &none, b->k, budget, e);
@@ -109,7 +109,7 @@ static void run_step(void *context)
 
 static double step_flops(struct stand *s)
 {
-    struct cost c = cost_of_batch(&s->model.shape, &s->learner.adapter, &s->learner.batch);
+    struct cost c = cost_of_batch(&s->model.dims, &s->learner.adapter, &s->learner.batch);
     return cost_total(&c);
 }
 
@@ -135,7 +135,7 @@ static void report_step(struct bench *b, struct stand *s, double seconds, double
         fprintf(b->out, "  %.0f%% of the wall with what is computed twice counted twice\n",
                 100 * share * (1 + repeated / flops));
     }
-    size_t all = b->shape->shape.layers;
+    size_t all = b->dims->dims.layers;
     if (b->layers < all) {
         fprintf(b->out,
                 "  (%zu of %zu layers %s measured; all would take %.1f times as long, the head "

@@ -90,7 +90,7 @@ static int make_prompt(struct talk *t, struct err *e)
     int code = chat_make_prompt(&forgot, &t->chat, e);
     if (forgot) {
         fprintf(stderr, "(the context of %zu tokens is full: forgot the oldest %zu exchange%s)\n",
-                t->session.model.shape.context, forgot, forgot == 1 ? "" : "s");
+                t->session.model.dims.context, forgot, forgot == 1 ? "" : "s");
     }
     return code;
 }

@@ -45,7 +45,7 @@ static bool wants_gguf(void)
 
 /* ---- adapters --------------------------------------------------------------------------------- */
 
-static int find_base(struct shape *s, const struct adapter_notes *notes, const char *path,
+static int find_base(struct dims *s, const struct adapter_notes *notes, const char *path,
                      struct err *e)
 {
     const char *base = model ? model : notes->base_path;
@@ -129,7 +129,7 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
 static int open_for_base(struct adapter *a, struct adapter_notes *notes, const char *path,
                          struct err *e)
 {
-    struct shape s;
+    struct dims s;
     struct llama m;
     struct err none;
     struct str lines = { 0 };
@@ -173,12 +173,12 @@ static int convert_adapter(const char *path, struct err *e)
 
 /* ---- models ----------------------------------------------------------------------------------- */
 
-static enum dtype choose_dtype(const struct llama *m)
+static enum storage_type choose_storage(const struct llama *m)
 {
-    if (quantize) return dtype_named(quantize);
-    enum dtype own = llama_dtype(m);
+    if (quantize) return storage_named(quantize);
+    enum storage_type own = llama_storage(m);
     bool keeps = wants_gguf() ? storage_of(own)->written : !storage_of(own)->blocks;
-    return keeps ? own : DTYPE_F16;
+    return keeps ? own : STORAGE_F16;
 }
 
 static int convert_model(const char *path, struct err *e)
@@ -195,11 +195,11 @@ static int convert_model(const char *path, struct err *e)
     if (code) return code;
     struct str remarks = { 0 };
     struct merge_options o = {
-        .base_path = path, .dtype = choose_dtype(&m), .end = -1, .remarks = &remarks
+        .base_path = path, .dtype = choose_storage(&m), .end = -1, .remarks = &remarks
     };
     if (storage_of(o.dtype)->blocks && !wants_gguf()) {
         code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
-                         dtype_name(o.dtype));
+                         storage_name(o.dtype));
     }
     if (!code) code = tokenizer_to_write(&tok, &m, path, tokenizer, e);
     o.tok = tok;
@@ -208,11 +208,11 @@ static int convert_model(const char *path, struct err *e)
     if (!code) code = merged_notes_of(&notes, &m, path, e);
     if (notes.template || notes.merged.n) o.notes = &notes;
     if (!code)
-        code = wants_gguf() ? merge_to_gguf(&m, NULL, k, out, &o, e)
-                            : merge_to_hf(&m, NULL, k, out, &o, e);
+        code = wants_gguf() ? merge_write_gguf(&m, NULL, k, out, &o, e)
+                            : merge_write_hf(&m, NULL, k, out, &o, e);
     if (!code) notes_print(&remarks);
     str_free(&remarks);
-    if (!code) term_print(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
+    if (!code) term_print(stderr, "written   %s (%s)\n", out, storage_name(o.dtype));
     adapter_notes_free(&notes);
     tokenizer_free(tok);
     llama_close(&m);

@@ -8,7 +8,7 @@
 #include "src/base/term.h"
 #include "src/commands/data.h"
 #include "src/commands/plan.h"
-#include "src/data/inspect.h"
+#include "src/data/inspection.h"
 
 struct check {
     const struct config *c;

@@ -164,7 +164,7 @@ static void look_waiting(struct patient *p)
 
 static void look_speed(struct patient *p)
 {
-    static const struct shape usual = { .C = 2048, .F = 2048 };
+    static const struct dims usual = { .C = 2048, .F = 2048 };
     if (!p->k) return;
     struct err ignored;
     double fma = rate_fma(p->k) * 1e-9, sgemm = 0;

@@ -68,7 +68,7 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
     struct batch b;
     struct network n = { 0 };
     uint8_t *mute = NULL;
-    int code = tok ? tokenizer_mute(&mute, tok, m->shape.V, e) : 0;
+    int code = tok ? tokenizer_mute(&mute, tok, m->dims.V, e) : 0;
     if (code) return code;
     code = batch_init(&b, x, EVAL_BATCH, EVAL_PASS_TOKENS, true, e);
     if (code) {
@@ -126,8 +126,8 @@ static int run_data(struct err *e)
         .render = { .train_on = train_on ? (enum train_on)word_index(train_on_words, train_on)
                                          : TRAIN_ON_RESPONSES,
                     .train_on_eos = true },
-        .max_length = x.model.shape.context,
-        .vocab_size = x.model.shape.V,
+        .max_length = x.model.dims.context,
+        .vocab_size = x.model.dims.V,
         .prepare = PREPARE_NEVER,
     };
     code = dataset_open(&d, &o, x.tok, &notes, e);
@@ -148,7 +148,7 @@ static int load_best(struct adapter *a, const struct config *c, const struct set
 {
     struct str notes = { 0 };
     struct adapter_notes about;
-    struct adapter_base base = { &s->model.shape, &s->model, &notes };
+    struct adapter_base base = { &s->model.dims, &s->model, &notes };
     int code = adapter_open(a, &base, dir, e);
     if (code) return code;
     code = adapter_notes_of(&about, NULL, dir, e);

@@ -67,7 +67,7 @@ void inspect_add_tokenizer(struct facts *f, const char *path)
     tokenizer_free(t);
 }
 
-void inspect_add_shape(struct facts *f, const struct shape *s)
+void inspect_add_shape(struct facts *f, const struct dims *s)
 {
     static const char *const scaling[] = { "none", "linear", "llama3", "by rope_freqs" };
     char text[HUMAN_BYTES];
@@ -106,8 +106,8 @@ static int inspect_model(struct facts *f, const char *path, struct err *e)
     int code = verify ? llama_open(&m, path, e) : llama_open_headers(&m, path, e);
     if (code) return code;
     facts_text(f, "kind", llama_gguf(&m) ? "model (GGUF)" : "model (Hugging Face)");
-    inspect_add_shape(f, &m.shape);
-    facts_text(f, "stored_as", dtype_name(llama_dtype(&m)));
+    inspect_add_shape(f, &m.dims);
+    facts_text(f, "stored_as", storage_name(llama_storage(&m)));
     facts_add(f, "weight_bytes", json_integer((json_int_t)m.weight_bytes), "%s in %s",
               human_bytes(text, (double)m.weight_bytes), str_count(m.n_files, "file"));
     inspect_add_tokenizer(f, path);
@@ -362,9 +362,9 @@ int inspect_run(struct facts *f, const char *dir, struct err *e)
 
 static int add_checkpoint(struct facts *f, const char *path, struct err *e)
 {
-    struct checkpoint_head h;
+    struct checkpoint_start h;
     struct config c;
-    int code = checkpoint_read_head(&h, path, e);
+    int code = checkpoint_read_start(&h, path, e);
     if (code) return code;
     facts_text(f, "kind", "checkpoint");
     facts_add(f, "step", json_integer((json_int_t)h.step), "%llu of %llu",
@@ -386,7 +386,7 @@ static int add_checkpoint(struct facts *f, const char *path, struct err *e)
         }
         config_free(&c);
     }
-    checkpoint_head_free(&h);
+    checkpoint_start_free(&h);
     return code;
 }
 

@@ -17,7 +17,7 @@ int inspect_file(struct facts *f, const char *path, bool verify, struct err *e);
 int inspect_gguf(struct facts *f, const char *path, struct err *e);
 int inspect_h5(struct facts *f, const char *path, struct err *e);
 int inspect_run(struct facts *f, const char *dir, struct err *e);
-void inspect_add_shape(struct facts *f, const struct shape *s);
+void inspect_add_shape(struct facts *f, const struct dims *s);
 /* The tokenizer of a model, or that file. */
 void inspect_add_tokenizer(struct facts *f, const char *path);
 void inspect_add_peft(struct facts *f, const struct peft_config *c);

@@ -62,11 +62,11 @@ static int add_notes(struct facts *f, const json_t *o, const char *path, struct 
 
 static int add_model(struct facts *f, const json_t *o, const char *path, struct err *e)
 {
-    struct shape s;
+    struct dims s;
     struct err why;
     (void)o, (void)e;
     facts_text(f, "kind", "configuration of a model (Hugging Face)");
-    if (shape_from_config(&s, path, &why)) {
+    if (dims_from_config(&s, path, &why)) {
         facts_check(f, VERDICT_PROBLEM, "model", NULL, "%s", why.msg);
         return 0;
     }

@@ -37,11 +37,11 @@ static const struct option options[] = {
     { 0 },
 };
 
-static enum dtype choose_dtype(const struct llama *m)
+static enum storage_type choose_storage(const struct llama *m)
 {
-    if (dtype) return dtype_named(dtype);
-    enum dtype own = llama_dtype(m);
-    return storage_of(own)->blocks ? DTYPE_F16 : own;
+    if (dtype) return storage_named(dtype);
+    enum storage_type own = llama_storage(m);
+    return storage_of(own)->blocks ? STORAGE_F16 : own;
 }
 
 static bool wants_gguf(void)
@@ -62,9 +62,9 @@ static int probe(real *logits, const struct llama *m, const struct adapter *a,
     struct network n = { 0 };
     int32_t ids[PROBE_TOKENS];
     uint32_t pos[PROBE_TOKENS];
-    size_t T = m->shape.context < PROBE_TOKENS ? m->shape.context : PROBE_TOKENS;
+    size_t T = m->dims.context < PROBE_TOKENS ? m->dims.context : PROBE_TOKENS;
     for (size_t t = 0; t < T; t++) {
-        ids[t] = (int32_t)(rng_u32(1, RNG_SYNTH, 0, t) % m->shape.V);
+        ids[t] = (int32_t)(rng_u32(1, RNG_SYNTH, 0, t) % m->dims.V);
         pos[t] = (uint32_t)t;
     }
     struct segment seg = { .len = (uint32_t)T, .parent = -1 };
@@ -74,7 +74,7 @@ static int probe(real *logits, const struct llama *m, const struct adapter *a,
     if (!code) code = network_map(&n, e);
     if (!code) {
         network_embed(&n, &p);
-        network_forward(&n, &p, 0, m->shape.layers, NULL);
+        network_forward(&n, &p, 0, m->dims.layers, NULL);
         network_logits(&n, pos, T, logits);
     }
     network_free(&n);
@@ -91,12 +91,12 @@ static size_t likeliest(const real *z, size_t V)
 
 /* What rounding the weights to the type may do to the logits, relative to their size: about the square
  * root of the number of roundings times half a unit in the last place, seen to be well below these. */
-static double allowed_error(enum dtype t)
+static double allowed_error(enum storage_type t)
 {
-    return t == DTYPE_F32 ? 1e-4 : t == DTYPE_F16 ? 0.02 : 0.1;
+    return t == STORAGE_F32 ? 1e-4 : t == STORAGE_F16 ? 0.02 : 0.1;
 }
 
-static int compare(const real *want, const real *got, size_t T, size_t V, enum dtype t,
+static int compare(const real *want, const real *got, size_t T, size_t V, enum storage_type t,
                    struct err *e)
 {
     double diff = 0, size = 0;
@@ -113,17 +113,17 @@ static int compare(const real *want, const real *got, size_t T, size_t V, enum d
     fprintf(stderr,
             "verified: logits differ by %.2e of their size (%.0e allowed for %s); the likeliest "
             "token is the same at %zu of %s\n",
-            error, allowed_error(t), dtype_name(t), same, str_count(T, "position"));
+            error, allowed_error(t), storage_name(t), same, str_count(T, "position"));
     if (error <= allowed_error(t)) return 0;
     return err_set(e, "%s: the merged model's logits differ by %.2e from those of base and adapter",
                    out, error);
 }
 
-static int verify_result(const struct session *x, enum dtype t, struct err *e)
+static int verify_result(const struct session *x, enum storage_type t, struct err *e)
 {
     struct llama merged;
-    size_t V = x->model.shape.V, T = PROBE_TOKENS;
-    if (x->model.shape.context < T) T = x->model.shape.context;
+    size_t V = x->model.dims.V, T = PROBE_TOKENS;
+    if (x->model.dims.context < T) T = x->model.dims.context;
     real *want = mem_alloc(T * V, sizeof *want, e), *got = mem_alloc(T * V, sizeof *got, e);
     int code = want && got ? 0 : e->code;
     if (!code) code = probe(want, &x->model, session_adapter(x), x->k, e);
@@ -261,7 +261,7 @@ static int merge(struct session *x, const struct adapter_list *list, struct err 
     struct adapter_notes notes = { 0 };
     struct str jinja = { 0 }, remarks = { 0 };
     struct merge_options o = { .base_path = model,
-                               .dtype = choose_dtype(&x->model),
+                               .dtype = choose_storage(&x->model),
                                .notes = &notes,
                                .end = -1,
                                .remarks = &remarks };
@@ -274,9 +274,9 @@ static int merge(struct session *x, const struct adapter_list *list, struct err 
     notes.base_path = (char *)(uintptr_t)model;
     notes.merged = x->merged; /* lent, as the path is */
     if (!code && wants_gguf()) {
-        code = merge_to_gguf(&x->model, session_adapter(x), x->k, out, &o, e);
+        code = merge_write_gguf(&x->model, session_adapter(x), x->k, out, &o, e);
     } else if (!code) {
-        code = merge_to_hf(&x->model, session_adapter(x), x->k, out, &o, e);
+        code = merge_write_hf(&x->model, session_adapter(x), x->k, out, &o, e);
     }
     notes.base_path = base;
     notes.merged = (struct digest_list){ 0 };
@@ -284,7 +284,7 @@ static int merge(struct session *x, const struct adapter_list *list, struct err 
     str_free(&jinja);
     if (!code) notes_print(&remarks);
     str_free(&remarks);
-    if (!code) term_print(stderr, "written   %s (%s)\n", out, dtype_name(o.dtype));
+    if (!code) term_print(stderr, "written   %s (%s)\n", out, storage_name(o.dtype));
     const char *warning = code ? NULL : notices_warning(model);
     if (warning) term_print(stderr, "warning: %s: %s\n", model, warning);
     if (!code && verify) code = verify_result(x, o.dtype, e);

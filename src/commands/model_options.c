@@ -66,7 +66,7 @@ static int open_named(struct tokenizer **t, const struct llama *m, const char *m
     struct tokenizer *own;
     struct err none;
     int code = tokenizer_find(t, model, named, e);
-    if (!code) code = tokenizer_fit(*t, m->shape.V, model, e);
+    if (!code) code = tokenizer_fit(*t, m->dims.V, model, e);
     if (code || tokenizer_chat_template(*t)) return code;
     if (tokenizer_find(&own, model, NULL, &none)) return 0;
     if (tokenizer_chat_template(own)) {

@@ -31,7 +31,7 @@ static void count_epoch(struct plan *p)
         size_t n;
         const uint32_t *which = course_batch(k, step, &n);
         batch_begin(b, which, n);
-        struct cost w = cost_of_batch(&p->training.setup.model.shape, &p->training.learner.adapter,
+        struct cost w = cost_of_batch(&p->training.setup.model.dims, &p->training.learner.adapter,
                                       b);
         p->work.linear += w.linear, p->work.adapter += w.adapter;
         p->work.attention += w.attention, p->work.head += w.head;
@@ -43,7 +43,7 @@ static void count_epoch(struct plan *p)
 static int measure_rate(struct plan *p, struct err *e)
 {
     double rate = 0;
-    int code = rate_product(&rate, p->training.learner.net.k, &p->training.setup.model.shape,
+    int code = rate_product(&rate, p->training.learner.net.k, &p->training.setup.model.dims,
                             p->training.learner.batch.rows_max, e);
     p->gflops = rate * 1e-9;
     return code;
@@ -67,7 +67,7 @@ static void print_people(const struct plan *p, size_t available, const char *why
 {
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
     const struct learner *l = &p->training.learner;
-    size_t layers = p->training.setup.model.shape.layers;
+    size_t layers = p->training.setup.model.dims.layers;
     double epochs = (double)p->training.course.total / (double)p->training.course.steps_per_epoch,
            s = plan_epoch_seconds(p);
     printf("memory     %s at most; %s to be had here (%s)\n", human_bytes(a, peak_bytes(p)),

@@ -37,21 +37,22 @@ void verify_file(struct facts *f, const char *name, const char *path, const char
 /* Values of a tensor, 0 of a type that has none of ours. */
 static size_t count_values(const struct tensor *t)
 {
-    return t->type == DTYPE_OTHER
+    return t->type == STORAGE_OTHER
                ? 0
-               : t->bytes / dtype_block_bytes(t->type) * dtype_block_values(t->type);
+               : t->bytes / storage_block_bytes(t->type) * storage_block_values(t->type);
 }
 
 /* How many numbers are not finite; of blocks all 32 of each whose scale is not. */
 static size_t count_bad_values(const struct tensor *t)
 {
     enum { PIECE = 1 << 16 }; /* values, a multiple of every block */
-    size_t bad = 0, all = count_values(t), values = dtype_block_values(t->type);
+    size_t bad = 0, all = count_values(t), values = storage_block_values(t->type);
     for (size_t i = 0; i < all; i += PIECE) {
         size_t n = all - i < PIECE ? all - i : PIECE;
-        if (storage_finite(t->data + dtype_bytes(t->type, i), t->type, n)) continue;
+        if (storage_finite(t->data + storage_bytes(t->type, i), t->type, n)) continue;
         for (size_t j = i; j < i + n; j += values)
-            if (!storage_finite(t->data + dtype_bytes(t->type, j), t->type, values)) bad += values;
+            if (!storage_finite(t->data + storage_bytes(t->type, j), t->type, values))
+                bad += values;
     }
     return bad;
 }
@@ -62,7 +63,7 @@ void verify_tensors(struct facts *f, const struct tensor *t, size_t n)
     for (size_t i = 0; i < n; i++) {
         all += count_values(&t[i]);
         bad += count_bad_values(&t[i]);
-        others += t[i].type == DTYPE_OTHER;
+        others += t[i].type == STORAGE_OTHER;
     }
     if (others) {
         facts_check(f, VERDICT_NOTE, "types", NULL,
@@ -107,7 +108,7 @@ static size_t count_bad_vector(const real *x, size_t n)
 int verify_model(struct facts *f, const struct llama *m, struct err *e)
 {
     const struct kernels *k;
-    const struct shape *s = &m->shape;
+    const struct dims *s = &m->dims;
     size_t widest = 0, bad = 0;
     for (struct tensor_walk at = tensor_walk(s); tensor_next(&at);)
         if (at.cols > widest) widest = at.cols;

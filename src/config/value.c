@@ -12,7 +12,7 @@
 #include "src/config/words.h"
 
 /* What a reader works with: the row, and where to tell which line was wrong. */
-struct reading {
+struct value_reading {
     const struct key *key;
     size_t *line;
     struct err *e;
@@ -99,7 +99,7 @@ static const char *found(const struct yaml_node *v)
 }
 
 /* "found "x", wanted Y; remedy", with Y in words of the caller or of the row. */
-static int unwanted(const struct reading *r, const struct yaml_node *v, const char *wanted,
+static int unwanted(const struct value_reading *r, const struct yaml_node *v, const char *wanted,
                     const char *remedy)
 {
     struct str row = { 0 };
@@ -135,7 +135,7 @@ static bool is_nothing(const char *text)
     return false;
 }
 
-static int read_text(char **out, const struct reading *r, const struct yaml_node *v,
+static int read_text(char **out, const struct value_reading *r, const struct yaml_node *v,
                      const char *wanted)
 {
     if (v->kind != YAML_SCALAR || !*v->text || is_null(v)) return unwanted(r, v, wanted, "");
@@ -149,14 +149,14 @@ static int read_text(char **out, const struct reading *r, const struct yaml_node
 }
 
 /* transformers 5 takes a part of all steps for warmup_steps. */
-static bool is_part(const struct reading *r, const char *text)
+static bool is_part(const struct value_reading *r, const char *text)
 {
     double part;
     bool warmup = r->key->last && !strcmp(r->key->last, "warmup_steps");
     return warmup && !scalar_real(&part, text) && part > 0 && part < 1;
 }
 
-static int read_int(int64_t *out, const struct reading *r, const struct yaml_node *v)
+static int read_int(int64_t *out, const struct value_reading *r, const struct yaml_node *v)
 {
     const char *remedy = v->kind == YAML_SCALAR ? scalar_int(out, v->text) : "";
     if (remedy && v->kind == YAML_SCALAR && is_part(r, v->text))
@@ -166,7 +166,7 @@ static int read_int(int64_t *out, const struct reading *r, const struct yaml_nod
     return 0;
 }
 
-static int read_real(double *out, const struct reading *r, const struct yaml_node *v)
+static int read_real(double *out, const struct value_reading *r, const struct yaml_node *v)
 {
     const char *remedy = v->kind == YAML_SCALAR ? scalar_real(out, v->text) : "";
     if (remedy) return unwanted(r, v, NULL, remedy);
@@ -174,7 +174,7 @@ static int read_real(double *out, const struct reading *r, const struct yaml_nod
     return 0;
 }
 
-static int read_bool(bool *out, const struct reading *r, const struct yaml_node *v)
+static int read_bool(bool *out, const struct value_reading *r, const struct yaml_node *v)
 {
     const char *remedy = v->kind == YAML_SCALAR ? scalar_bool(out, v->text) : "";
     return remedy ? unwanted(r, v, NULL, remedy) : 0;
@@ -186,13 +186,13 @@ static bool starts_number(const struct yaml_node *v)
     return v->kind == YAML_SCALAR && *v->text && strchr("+-.0123456789", *v->text);
 }
 
-static int read_bytes(int64_t *out, const struct reading *r, const struct yaml_node *v)
+static int read_bytes(int64_t *out, const struct value_reading *r, const struct yaml_node *v)
 {
     const char *remedy = starts_number(v) ? scalar_bytes(out, v->text) : "";
     return remedy ? unwanted(r, v, NULL, remedy) : 0;
 }
 
-static int read_interval(struct config_interval *out, const struct reading *r,
+static int read_interval(struct config_interval *out, const struct value_reading *r,
                          const struct yaml_node *v)
 {
     *out = (struct config_interval){ CONFIG_NONE, CONFIG_NONE };
@@ -204,7 +204,7 @@ static int read_interval(struct config_interval *out, const struct reading *r,
 }
 
 /* The number of the word v among `words`, written to *out. */
-static int read_word(int *out, const struct reading *r, const struct yaml_node *v,
+static int read_word(int *out, const struct value_reading *r, const struct yaml_node *v,
                      const char *const *words)
 {
     *out = v->kind == YAML_SCALAR ? word_index(words, v->text) : -1;
@@ -213,7 +213,7 @@ static int read_word(int *out, const struct reading *r, const struct yaml_node *
 
 /* ---- lists and small mappings --------------------------------------------------------------- */
 
-static int read_modules(unsigned *out, const struct reading *r, const struct yaml_node *v)
+static int read_modules(unsigned *out, const struct value_reading *r, const struct yaml_node *v)
 {
     *out = (1u << MODULES) - 1;
     if (is_word(v, "all-linear")) return 0;
@@ -232,13 +232,14 @@ static int read_modules(unsigned *out, const struct reading *r, const struct yam
 }
 
 /* A member of a small mapping whose names are not keys of the table. */
-static int unknown_member(const struct reading *r, const struct yaml_node *m, const char *names)
+static int unknown_member(const struct value_reading *r, const struct yaml_node *m,
+                          const char *names)
 {
     *r->line = m->key_line;
     return err_usage(r->e, "unknown name %s, wanted %s", err_quotez(m->key), names);
 }
 
-static int unknown_column(const struct reading *r, const struct yaml_node *m)
+static int unknown_column(const struct value_reading *r, const struct yaml_node *m)
 {
     struct str names = { 0 };
     const char *const *words = record_column_words;
@@ -251,8 +252,8 @@ static int unknown_column(const struct reading *r, const struct yaml_node *m)
 }
 
 /* A column is one thing: as prompt and answer it would teach to repeat. */
-static int check_apart(const struct config_columns *c, char *const *one, const struct reading *r,
-                       const struct yaml_node *m)
+static int check_apart(const struct config_columns *c, char *const *one,
+                       const struct value_reading *r, const struct yaml_node *m)
 {
 #define COMPARE(name)                                                                              \
     if (one != &c->name && c->name && *one && strcmp(c->name, *one) == 0) {                        \
@@ -265,7 +266,7 @@ static int check_apart(const struct config_columns *c, char *const *one, const s
     return 0;
 }
 
-static int read_columns(struct config_columns *out, const struct reading *r,
+static int read_columns(struct config_columns *out, const struct value_reading *r,
                         const struct yaml_node *v)
 {
     if (is_null(v)) return 0;
@@ -285,7 +286,7 @@ static int read_columns(struct config_columns *out, const struct reading *r,
 }
 
 /* A name, or the parts of a template, which become a JSON object: src/data knows what they mean. */
-static int read_template(char **out, const struct reading *r, const struct yaml_node *v)
+static int read_template(char **out, const struct value_reading *r, const struct yaml_node *v)
 {
     if (v->kind == YAML_SCALAR) return read_text(out, r, v, "a template's name");
     if (v->kind != YAML_MAPPING || !v->child) return unwanted(r, v, NULL, "");
@@ -306,14 +307,15 @@ static int read_template(char **out, const struct reading *r, const struct yaml_
     return code;
 }
 
-static int read_source_member(struct config_source *s, const struct reading *r,
+static int read_source_member(struct config_source *s, const struct value_reading *r,
                               const struct yaml_node *m, bool weighted)
 {
     static const struct key weight = { .type = VALUE_REAL, .allowed = "(0, 1000000]" };
     static const struct key format = {
         .last = "format", .type = VALUE_CHOICE, .words = data_format_words, .allowed = ""
     };
-    struct reading of_weight = { &weight, r->line, r->e }, of_format = { &format, r->line, r->e };
+    struct value_reading of_weight = { &weight, r->line, r->e },
+                         of_format = { &format, r->line, r->e };
     int code, word;
     if (!strcmp(m->key, "path")) {
         code = read_text(&s->path, r, m, "a path");
@@ -333,8 +335,8 @@ static int read_source_member(struct config_source *s, const struct reading *r,
     return code ? err_prefix(r->e, "%s", m->key) : 0;
 }
 
-static int read_source(struct config_source *s, const struct reading *r, const struct yaml_node *v,
-                       bool weighted)
+static int read_source(struct config_source *s, const struct value_reading *r,
+                       const struct yaml_node *v, bool weighted)
 {
     s->weight = 1;
     s->line = v->line;
@@ -350,7 +352,7 @@ static int read_source(struct config_source *s, const struct reading *r, const s
 }
 
 /* One file, or a list of files. */
-static int read_sources(struct config_sources *out, const struct reading *r,
+static int read_sources(struct config_sources *out, const struct value_reading *r,
                         const struct yaml_node *v, bool weighted)
 {
     if (is_null(v)) return unwanted(r, v, NULL, "");
@@ -369,7 +371,7 @@ static int read_sources(struct config_sources *out, const struct reading *r,
 }
 
 /* A number without quotes is a fraction; anything else names files. */
-static int read_validation(struct config_validation *out, const struct reading *r,
+static int read_validation(struct config_validation *out, const struct value_reading *r,
                            const struct yaml_node *v)
 {
     bool plain = v->kind == YAML_SCALAR && v->plain;
@@ -388,7 +390,7 @@ static int read_validation(struct config_validation *out, const struct reading *
 int value_read(struct config *c, const struct key *k, const struct yaml_node *v, size_t *line,
                struct err *e)
 {
-    struct reading r = { .key = k, .line = line, .e = e };
+    struct value_reading r = { .key = k, .line = line, .e = e };
     void *field = field_of(c, k);
     int code = 0, word = 0;
     value_free(c, k);

@@ -57,8 +57,8 @@ static int refuse_file(const char *path, struct err *e)
 int adapter_open(struct adapter *a, const struct adapter_base *base, const char *path,
                  struct err *e)
 {
-    if (ends(path, ".h5")) return checkpoint_adapter(a, base->shape, path, 1, e);
-    if (ends(path, ".gguf")) return adapter_gguf_read(a, base->shape, path, 1, e);
+    if (ends(path, ".h5")) return checkpoint_adapter(a, base->dims, path, 1, e);
+    if (ends(path, ".gguf")) return adapter_gguf_read(a, base->dims, path, 1, e);
     enum path_kind kind;
     if (path_look(&kind, path, e)) return e->code;
     if (kind == PATH_DIRECTORY) return adapter_load(a, base, path, 1, e);
@@ -83,9 +83,9 @@ static char *copy(const char *text, int *code, struct err *e)
 static int checkpoint_notes(struct adapter_notes *n, double *dropout, const char *path,
                             struct err *e)
 {
-    struct checkpoint_head h;
+    struct checkpoint_start h;
     struct config c;
-    int code = checkpoint_read_head(&h, path, e);
+    int code = checkpoint_read_start(&h, path, e);
     if (code) return code;
     code = config_parse(&c, h.config.p ? h.config.p : "", h.config.n, path, NULL, 0, e);
     if (!code) {
@@ -98,7 +98,7 @@ static int checkpoint_notes(struct adapter_notes *n, double *dropout, const char
         *dropout = c.adapter.lora_dropout;
         config_free(&c);
     }
-    checkpoint_head_free(&h);
+    checkpoint_start_free(&h);
     if (code) adapter_notes_free(n);
     return code;
 }

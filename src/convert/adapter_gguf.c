@@ -16,15 +16,15 @@ static void part_name(char out[NAME_BYTES], size_t layer, enum module m, char pa
     snprintf(out, NAME_BYTES, "blk.%zu.%s.weight.lora_%c", layer, module_table[m].gguf, part);
 }
 
-/* The row, in Hugging Face's order, that lies in the file as row `row` (kernels/types.h: meta_head). */
-static size_t source_row(const struct shape *s, enum module m, size_t row)
+/* The row, in Hugging Face's order, that lies in the file as row `row` (kernels/types.h: interleaved). */
+static size_t source_row(const struct dims *s, enum module m, size_t row)
 {
     return module_turned(s, m) ? tensor_turned_row(row, s->D) : row;
 }
 
 /* ---- reading ---------------------------------------------------------------------------------- */
 
-static int check_kind(const struct gguf *g, const struct shape *s, struct err *e)
+static int check_kind(const struct gguf *g, const struct dims *s, struct err *e)
 {
     const struct {
         const char *key, *wanted;
@@ -71,13 +71,13 @@ static int check_part(const struct gguf *g, const struct tensor *t, size_t rows,
                        (unsigned long long)t->dims[0],
                        t->rank > 1 ? (unsigned long long)t->dims[1] : 0, rows, cols);
     }
-    if (t->type != DTYPE_OTHER && !storage_of(t->type)->blocks) return 0;
+    if (t->type != STORAGE_OTHER && !storage_of(t->type)->blocks) return 0;
     return err_set(e, "%s: tensor %s: found type %s, wanted F32, F16 or BF16", g->path, t->name,
                    t->type_name);
 }
 
 /* The first tensor that is no pair on this base. */
-static int refuse_rest(const struct gguf *g, const struct shape *s, struct err *e)
+static int refuse_rest(const struct gguf *g, const struct dims *s, struct err *e)
 {
     for (size_t i = 0; i < g->n_tensors; i++) {
         const char *name = g->tensors[i].name;
@@ -102,11 +102,11 @@ static int refuse_rest(const struct gguf *g, const struct shape *s, struct err *
 }
 
 /* The pairs' modules, largest rank and number; every pair is whole and fits the base. */
-static int find_pairs(const struct gguf *g, const struct shape *s, unsigned *targets, size_t *r,
+static int find_pairs(const struct gguf *g, const struct dims *s, unsigned *modules, size_t *r,
                       struct err *e)
 {
     size_t tensors = 0;
-    *targets = 0;
+    *modules = 0;
     *r = 0;
     for (size_t l = 0; l < s->layers; l++)
         for (int i = 0; i < MODULES; i++) {
@@ -117,12 +117,12 @@ static int find_pairs(const struct gguf *g, const struct shape *s, unsigned *tar
                 const char *has = p.a ? p.a->name : p.b->name;
                 return err_set(e, "%s: tensor %s is there without its partner", g->path, has);
             }
-            size_t rank = p.b->rank == 2 ? p.b->dims[1] : 0;
-            int code = check_part(g, p.b, module_rows(s, m), rank, 0, e);
-            if (!code) code = check_part(g, p.a, rank, module_cols(s, m), 1, e);
+            size_t lora_r = p.b->rank == 2 ? p.b->dims[1] : 0;
+            int code = check_part(g, p.b, module_rows(s, m), lora_r, 0, e);
+            if (!code) code = check_part(g, p.a, lora_r, module_cols(s, m), 1, e);
             if (code) return code;
-            *targets |= 1u << m;
-            if (rank > *r) *r = rank;
+            *modules |= 1u << m;
+            if (lora_r > *r) *r = lora_r;
             tensors += 2;
         }
     return tensors == g->n_tensors && tensors > 0 ? 0 : refuse_rest(g, s, e);
@@ -144,23 +144,23 @@ static void load_pair(struct adapter *a, const struct pair *p, size_t layer, enu
     real *A = adapter_a(a, a->params, layer, m), *B = adapter_b(a, a->params, layer, m);
     for (size_t i = 0; i < r; i++) widen_row(A + i * cols, p->a, i, 1);
     for (size_t i = 0; i < p->b->dims[0]; i++)
-        widen_row(B + source_row(&a->shape, m, i) * a->r, p->b, i, weight * scale / a->scale);
+        widen_row(B + source_row(&a->dims, m, i) * a->r, p->b, i, weight * scale / a->scale);
 }
 
-static int load(struct adapter *a, const struct gguf *g, const struct shape *s, double weight,
+static int load(struct adapter *a, const struct gguf *g, const struct dims *s, double weight,
                 struct err *e)
 {
     double alpha = 0;
-    unsigned targets = 0;
+    unsigned modules = 0;
     size_t r = 0;
     int code = check_kind(g, s, e);
     if (!code) code = gguf_get_double(&alpha, g, "adapter.lora.alpha", true, e);
-    if (!code) code = find_pairs(g, s, &targets, &r, e);
+    if (!code) code = find_pairs(g, s, &modules, &r, e);
     if (!code && alpha < 0) {
         code = err_set(e, "%s: adapter.lora.alpha is %g, wanted 0 or more", g->path, alpha);
     }
     if (code) return code;
-    adapter_layout(a, s, r, alpha != 0 ? alpha : (double)r, targets);
+    adapter_layout(a, s, r, alpha != 0 ? alpha : (double)r, modules);
     code = adapter_place(a, e);
     for (size_t l = 0; !code && l < s->layers; l++)
         for (int m = 0; m < MODULES; m++) {
@@ -172,7 +172,7 @@ static int load(struct adapter *a, const struct gguf *g, const struct shape *s, 
     return code;
 }
 
-int adapter_gguf_read(struct adapter *a, const struct shape *s, const char *path, double weight,
+int adapter_gguf_read(struct adapter *a, const struct dims *s, const char *path, double weight,
                       struct err *e)
 {
     struct gguf g;
@@ -230,24 +230,24 @@ static void put_notes(struct gguf_writer *w, const struct adapter_notes *notes)
 static void put_header(struct gguf_writer *w, const struct adapter *a,
                        const struct adapter_notes *notes)
 {
-    const char *family = family_table[a->shape.family].gguf;
+    const char *family = family_table[a->dims.family].gguf;
     gguf_put_string(w, "general.architecture", family, strlen(family));
     gguf_put_string(w, "general.type", "adapter", 7);
     gguf_put_string(w, "adapter.type", "lora", 4);
     gguf_put_f32(w, "adapter.lora.alpha", (float)(a->scale * (double)a->r));
     gguf_put_u32(w, "general.file_type", 0);
     if (notes) put_notes(w, notes);
-    for (size_t l = 0; l < a->shape.layers; l++)
+    for (size_t l = 0; l < a->dims.layers; l++)
         for (int i = 0; i < MODULES; i++) {
             enum module m = (enum module)i;
             char name[NAME_BYTES];
             if (!adapter_has(a, m)) continue;
-            uint64_t in[2] = { a->r, module_cols(&a->shape, m) };
-            uint64_t out[2] = { module_rows(&a->shape, m), a->r };
+            uint64_t in[2] = { a->r, module_cols(&a->dims, m) };
+            uint64_t out[2] = { module_rows(&a->dims, m), a->r };
             part_name(name, l, m, 'a');
-            gguf_put_tensor(w, name, DTYPE_F32, 2, in);
+            gguf_put_tensor(w, name, STORAGE_F32, 2, in);
             part_name(name, l, m, 'b');
-            gguf_put_tensor(w, name, DTYPE_F32, 2, out);
+            gguf_put_tensor(w, name, STORAGE_F32, 2, out);
         }
 }
 
@@ -260,13 +260,13 @@ static int put_row(struct gguf_writer *w, float *row, const real *x, size_t n, s
 static int put_pair(struct gguf_writer *w, const struct adapter *a, size_t layer, enum module m,
                     float *row, struct err *e)
 {
-    size_t cols = module_cols(&a->shape, m), rows = module_rows(&a->shape, m);
+    size_t cols = module_cols(&a->dims, m), rows = module_rows(&a->dims, m);
     const real *A = adapter_a(a, a->params, layer, m), *B = adapter_b(a, a->params, layer, m);
     int code = 0;
     for (size_t i = 0; !code && i < a->r; i++) code = put_row(w, row, A + i * cols, cols, e);
     if (!code) code = gguf_writer_pad(w, e);
     for (size_t i = 0; !code && i < rows; i++)
-        code = put_row(w, row, B + source_row(&a->shape, m, i) * a->r, a->r, e);
+        code = put_row(w, row, B + source_row(&a->dims, m, i) * a->r, a->r, e);
     return code ? code : gguf_writer_pad(w, e);
 }
 
@@ -276,15 +276,15 @@ int adapter_gguf_write(const struct adapter *a, const struct adapter_notes *note
     struct gguf_writer w;
     size_t widest = a->r;
     for (int m = 0; m < MODULES; m++)
-        if (module_cols(&a->shape, (enum module)m) > widest)
-            widest = module_cols(&a->shape, (enum module)m);
+        if (module_cols(&a->dims, (enum module)m) > widest)
+            widest = module_cols(&a->dims, (enum module)m);
     if (file_exists(path)) return err_set(e, "%s: exists already; choose another name", path);
     float *row = mem_alloc(widest, sizeof *row, e);
     int code = row ? gguf_writer_begin(&w, path, 0666, e) : e->code;
     if (!code) {
         put_header(&w, a, notes);
         code = gguf_writer_data(&w, e);
-        for (size_t l = 0; !code && l < a->shape.layers; l++)
+        for (size_t l = 0; !code && l < a->dims.layers; l++)
             for (int m = 0; !code && m < MODULES; m++)
                 if (adapter_has(a, (enum module)m))
                     code = put_pair(&w, a, l, (enum module)m, row, e);

@@ -12,7 +12,7 @@
 #include "src/train/publish.h"
 
 /* As adapter_load(): params are freed with adapter_free(); `weight` multiplies B. */
-int adapter_gguf_read(struct adapter *a, const struct shape *s, const char *path, double weight,
+int adapter_gguf_read(struct adapter *a, const struct dims *s, const char *path, double weight,
                       struct err *e);
 
 /* Float32; the file must not exist. Of `notes` (NULL: none) what is known about the base is written,

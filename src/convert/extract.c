@@ -29,7 +29,7 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static int work_init(struct work *w, const struct shape *s, size_t r, const struct kernels *k,
+static int work_init(struct work *w, const struct dims *s, size_t r, const struct kernels *k,
                      struct err *e)
 {
     size_t most = 0, longest = 0;
@@ -260,7 +260,7 @@ static void add_rows(double *squares, double *base_squares, struct work *w, cons
 static double elsewhere(struct work *w, const struct llama *tuned, const struct llama *base)
 {
     double squares = 0, all = 0;
-    for (struct tensor_walk at = tensor_walk(&base->shape); tensor_next(&at);) {
+    for (struct tensor_walk at = tensor_walk(&base->dims); tensor_next(&at);) {
         struct tensor_values x = tensor_values(tuned, &at), y = tensor_values(base, &at);
         if (at.module >= 0) continue;
         if (x.matrix) {
@@ -272,7 +272,7 @@ static double elsewhere(struct work *w, const struct llama *tuned, const struct 
     return all > 0 ? sqrt(squares / all) : 0;
 }
 
-static int check_shapes(const struct shape *a, const struct shape *b, size_t r, struct err *e)
+static int check_dims(const struct dims *a, const struct dims *b, size_t r, struct err *e)
 {
     if (a->family != b->family || a->layers != b->layers || a->C != b->C || a->F != b->F ||
         a->H != b->H || a->G != b->G || a->D != b->D || a->V != b->V) {
@@ -290,11 +290,11 @@ int extract_adapter(struct adapter *out, struct extract_report *report, const st
                     void (*progress)(void *to, size_t done, size_t all), void *to, struct err *e)
 {
     struct work w = { 0 };
-    const struct shape *s = &base->shape;
+    const struct dims *s = &base->dims;
     double squares = 0, held = 0, base_squares = 0;
     *out = (struct adapter){ 0 };
     *report = (struct extract_report){ 0 };
-    int code = check_shapes(&tuned->shape, s, r, e);
+    int code = check_dims(&tuned->dims, s, r, e);
     if (code) return code;
     code = work_init(&w, s, r, k, e);
     adapter_layout(out, s, r, (double)r, (1u << MODULES) - 1);

@@ -11,7 +11,7 @@
 
 struct merge_options {
     const char *base_path;       /* as given: config and licence files lie beside it */
-    enum dtype dtype;            /* F32, F16, BF16; for GGUF also Q8_0, Q4_0, Q4_1 */
+    enum storage_type dtype;     /* F32, F16, BF16; for GGUF also Q8_0, Q4_0, Q4_1 */
     const struct tokenizer *tok; /* NULL: none is written */
     bool named; /* tok was named: it takes the place of the one that the base has */
     /* What lorac.json of the result says, or of a GGUF its metadata: how the adapter was trained, what
@@ -25,16 +25,16 @@ struct merge_options {
 
 /* A Hugging Face directory: config.json, model.safetensors (or shards of at most 5 GB with their index),
  * the tokenizer, licence files, with notes lorac.json. The directory is made; it must not hold a model yet. */
-int merge_to_hf(const struct llama *m, const struct adapter *a, const struct kernels *k,
-                const char *dir, const struct merge_options *o, struct err *e);
+int merge_write_hf(const struct llama *m, const struct adapter *a, const struct kernels *k,
+                   const char *dir, const struct merge_options *o, struct err *e);
 
 /* One GGUF file; norms stay F32, as llama.cpp wants them. Of a quantised file embedding and head are Q8_0,
  * and matrices whose rows are no whole blocks F16. Rows without a piece get tokens [PAD330] of type
  * UNUSED, as llama.cpp's converter names them. An error when the tokenizer has pieces without a row that
  * are in use, or says what the format cannot. The file is read back before it gets its name. Of the
  * notes lorac.template holds the template. adapter NULL, here and above: the base as it is. */
-int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
-                  const char *path, const struct merge_options *o, struct err *e);
+int merge_write_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
+                     const char *path, const struct merge_options *o, struct err *e);
 
 /* Put chat_template and end into the files of a directory that holds the base's: the template where
  * the base has its own (tokenizer_config.json, chat_template.jinja, or both), else into

@@ -59,15 +59,15 @@ static void copy_metadata(struct gguf_writer *w, const struct gguf *g,
 /* ---- tensors ---------------------------------------------------------------------------------- */
 
 /* llama.cpp keeps llama3 scaling as the factors by which the plain frequencies are divided. */
-static bool has_divisors(const struct shape *s)
+static bool has_divisors(const struct dims *s)
 {
     return s->scaling == ROPE_LLAMA3 || s->scaling == ROPE_DIVISORS;
 }
 
-static void divisors(float *out, const struct shape *s)
+static void divisors(float *out, const struct dims *s)
 {
     double scaled[ATTENTION_D_MAX / 2];
-    shape_rope_frequencies(scaled, s);
+    dims_rope_frequencies(scaled, s);
     for (size_t j = 0; j < s->D / 2; j++)
         out[j] = (float)(pow(s->rope_theta, -2.0 * (double)j / (double)s->D) / scaled[j]);
 }
@@ -77,12 +77,12 @@ static int to_gguf(void *to, const void *bytes, size_t n, struct err *e)
     return gguf_writer_add(to, bytes, n, e);
 }
 
-static int write_tensors(struct gguf_writer *w, struct weights *list, const struct shape *s,
+static int write_tensors(struct gguf_writer *w, struct weights *list, const struct dims *s,
                          struct err *e)
 {
     uint64_t half = s->D / 2;
     float factor[ATTENTION_D_MAX / 2];
-    if (has_divisors(s)) gguf_put_tensor(w, "rope_freqs.weight", DTYPE_F32, 1, &half);
+    if (has_divisors(s)) gguf_put_tensor(w, "rope_freqs.weight", STORAGE_F32, 1, &half);
     for (size_t i = 0; i < list->n; i++) {
         const struct weight *t = &list->at[i];
         uint64_t dims[2] = { t->vector ? t->cols : t->rows, t->cols };
@@ -105,7 +105,7 @@ static int put_tokenizer(struct gguf_writer *w, const struct llama *m,
                          const struct merge_options *o, struct err *e)
 {
     const char *chat = o->chat_template ? o->chat_template : tokenizer_chat_template(o->tok);
-    return gguf_put_tokenizer(w, o->tok, m->shape.V, chat, o->end, o->remarks, e);
+    return gguf_put_tokenizer(w, o->tok, m->dims.V, chat, o->end, o->remarks, e);
 }
 
 /* A GGUF base's own is in its metadata. */
@@ -126,14 +126,14 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
     if (llama_gguf(m)) {
         copy_metadata(w, llama_gguf(m), o);
     } else {
-        shape_to_gguf(w, &m->shape);
+        dims_to_gguf(w, &m->dims);
     }
     if (o->tok && puts_tokenizer(m, o)) {
         code = put_tokenizer(w, m, o, e);
     } else if (o->tok) {
         put_template(w, o);
     }
-    return code ? code : write_tensors(w, list, &m->shape, e);
+    return code ? code : write_tensors(w, list, &m->dims, e);
 }
 
 /* Nothing is published that lorac itself would refuse. The tokenizer of a GGUF base goes along as it
@@ -145,7 +145,7 @@ static int read_back(const struct gguf_writer *w, const struct llama *m,
     int code = gguf_open(&g, w->save.tmp, e);
     if (!code) gguf_close(&g);
     if (!code && o->tok && puts_tokenizer(m, o))
-        code = gguf_check_tokenizer(w->save.tmp, o->tok, m->shape.V, e);
+        code = gguf_check_tokenizer(w->save.tmp, o->tok, m->dims.V, e);
     return code ? err_prefix(e, "%s: nothing was written, since it could not be read back",
                              w->save.path)
                 : 0;
@@ -160,8 +160,8 @@ static int copy_notices(const char *path, const struct merge_options *o, struct 
     return notices_copy(o->base_path, dir, true, e);
 }
 
-int merge_to_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
-                  const char *path, const struct merge_options *o, struct err *e)
+int merge_write_gguf(const struct llama *m, const struct adapter *a, const struct kernels *k,
+                     const char *path, const struct merge_options *o, struct err *e)
 {
     struct weights list;
     struct gguf_writer w;

@@ -92,7 +92,8 @@ static int write_weights(struct weights *w, const char *dir, struct err *e)
 /* ---- everything else -------------------------------------------------------------------------- */
 
 /* The base's own config.json with the new type: what it says beyond the shape stays. */
-static int adapt_config(struct str *out, const char *base_dir, enum dtype dtype, struct err *e)
+static int adapt_config(struct str *out, const char *base_dir, enum storage_type dtype,
+                        struct err *e)
 {
     char path[PATH_BYTES];
     int code = path_join(path, base_dir, "config.json", e);
@@ -114,14 +115,14 @@ static int write_config(const struct llama *m, const char *dir, const struct mer
     int code = 0;
     if (!llama_gguf(m)) {
         code = adapt_config(&s, o->base_path, o->dtype, e);
-    } else if (m->shape.scaling == ROPE_DIVISORS) {
+    } else if (m->dims.scaling == ROPE_DIVISORS) {
         code = err_set(e,
                        "%s: its rope scaling (rope_freqs.weight) has no form in config.json; use "
                        "--format gguf, or the Hugging Face directory of this model as the base",
                        o->base_path);
     } else {
-        shape_to_config(&s, &m->shape, storage_of(o->dtype)->torch,
-                        o->tok ? tokenizer_bos(o->tok) : -1, o->tok ? tokenizer_eos(o->tok) : -1);
+        dims_to_config(&s, &m->dims, storage_of(o->dtype)->torch,
+                       o->tok ? tokenizer_bos(o->tok) : -1, o->tok ? tokenizer_eos(o->tok) : -1);
         code = str_error(&s, e);
     }
     if (!code) code = path_join(path, dir, "config.json", e);
@@ -181,8 +182,8 @@ static int write_model(const struct llama *m, const struct adapter *a, const str
     return code ? code : write_config(m, dir, o, e);
 }
 
-int merge_to_hf(const struct llama *m, const struct adapter *a, const struct kernels *k,
-                const char *dir, const struct merge_options *o, struct err *e)
+int merge_write_hf(const struct llama *m, const struct adapter *a, const struct kernels *k,
+                   const char *dir, const struct merge_options *o, struct err *e)
 {
     char path[PATH_BYTES];
     int lock = -1, code = dir_make(dir, 0777, e);

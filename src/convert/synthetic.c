@@ -55,7 +55,7 @@ static int write_values(struct st_writer *w, uint32_t tensor, size_t n, bool nor
             philox4x32(word, counter, key);
             for (size_t j = 0; j < 4 && i + j < m; j++) {
                 float v = norm ? 1.0f : ((float)word[j] * 0x1p-32f - 0.5f) * 0.0692820323f;
-                storage_narrow(&block[i + j], DTYPE_BF16, &v, 1);
+                storage_narrow(&block[i + j], STORAGE_BF16, &v, 1);
             }
         }
         code = st_writer_add(w, block, m * 2, e);
@@ -63,21 +63,20 @@ static int write_values(struct st_writer *w, uint32_t tensor, size_t n, bool nor
     return code;
 }
 
-static void list_tensors(struct st_entry *entries, char (*names)[TENSOR_NAME],
-                         const struct shape *s)
+static void list_tensors(struct st_entry *entries, char (*names)[TENSOR_NAME], const struct dims *s)
 {
     size_t n = 0;
     for (struct tensor_walk w = tensor_walk(s); tensor_next(&w); n++) {
         bool vector = w.row->kind != KIND_MATRIX;
         tensor_name(names[n], &w, false);
         entries[n] = (struct st_entry){ .name = names[n],
-                                        .type = DTYPE_BF16,
+                                        .type = STORAGE_BF16,
                                         .rank = vector ? 1 : 2,
                                         .dims = { vector ? w.cols : w.rows, w.cols } };
     }
 }
 
-static int write_model(const struct shape *s, const char *path, struct err *e)
+static int write_model(const struct dims *s, const char *path, struct err *e)
 {
     size_t n = tensor_count(s);
     struct st_entry *entries = mem_alloc(n, sizeof *entries, e);
@@ -105,15 +104,15 @@ static int write_model(const struct shape *s, const char *path, struct err *e)
 int synthetic_make(const struct synthetic_shape *s, size_t layers, const char *dir, struct err *e)
 {
     char path[PATH_BYTES], config[PATH_BYTES];
-    struct shape shape = s->shape;
+    struct dims dims = s->dims;
     struct str text = { 0 };
-    shape.layers = layers;
+    dims.layers = layers;
     int code = path_join(config, dir, "config.json", e);
     if (code || file_exists(config)) return code; /* written last: the directory is complete */
     code = dir_make(dir, 0777, e);
     if (!code) code = path_join(path, dir, "model.safetensors", e);
-    if (!code) code = write_model(&shape, path, e);
-    shape_to_config(&text, &shape, "bfloat16", 1, 2);
+    if (!code) code = write_model(&dims, path, e);
+    dims_to_config(&text, &dims, "bfloat16", 1, 2);
     if (!code) code = str_error(&text, e);
     if (!code) code = file_replace(config, text.p, text.n, 0666, e);
     str_free(&text);

@@ -2,11 +2,11 @@
 #ifndef LORAC_CONVERT_SYNTHETIC_H
 #define LORAC_CONVERT_SYNTHETIC_H
 
-#include "src/model/shape.h"
+#include "src/model/dims.h"
 
 struct synthetic_shape {
     const char *name, *what;
-    struct shape shape;
+    struct dims dims;
     size_t layers_max; /* of which that many are made; the rest is extrapolated */
 };
 

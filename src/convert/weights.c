@@ -12,20 +12,20 @@ enum { BLOCK_BYTES = 16 << 20, F16_MAX = 65504 };
 
 /* What a matrix of this width is stored as: block types want whole blocks, and embedding and head,
  * where rounding costs most, keep 8 bits (llama.cpp's quantiser gives them more, too). */
-static enum dtype type_for(enum dtype dtype, size_t cols, bool outer)
+static enum storage_type type_for(enum storage_type dtype, size_t cols, bool outer)
 {
     if (!storage_of(dtype)->blocks) return dtype;
-    if (cols % dtype_block_values(dtype)) return DTYPE_F16;
-    return outer ? DTYPE_Q8_0 : dtype;
+    if (cols % storage_block_values(dtype)) return STORAGE_F16;
+    return outer ? STORAGE_Q8_0 : dtype;
 }
 
-static void list(struct weights *w, bool gguf, enum dtype dtype)
+static void list(struct weights *w, bool gguf, enum storage_type dtype)
 {
     const struct llama *m = w->model;
-    for (struct tensor_walk at = tensor_walk(&m->shape); tensor_next(&at);) {
+    for (struct tensor_walk at = tensor_walk(&m->dims); tensor_next(&at);) {
         struct weight *t = &w->at[w->n++];
         struct tensor_values v = tensor_values(m, &at);
-        enum dtype vectors = gguf ? DTYPE_F32 : dtype;
+        enum storage_type vectors = gguf ? STORAGE_F32 : dtype;
         bool outer = at.row->scope == SCOPE_MODEL;
         *t = (struct weight){ .matrix = v.matrix,
                               .vector = v.vector,
@@ -40,10 +40,11 @@ static void list(struct weights *w, bool gguf, enum dtype dtype)
 }
 
 int weights_init(struct weights *w, const struct llama *m, const struct adapter *a,
-                 const struct kernels *k, enum weight_names names, enum dtype dtype, struct err *e)
+                 const struct kernels *k, enum weight_names names, enum storage_type dtype,
+                 struct err *e)
 {
     *w = (struct weights){ .model = m, .adapter = a, .k = k };
-    w->at = mem_alloc(tensor_count(&m->shape), sizeof *w->at, e);
+    w->at = mem_alloc(tensor_count(&m->dims), sizeof *w->at, e);
     if (!w->at) return e->code;
     list(w, names == WEIGHT_NAMES_GGUF, dtype);
     size_t widest = 0;
@@ -72,7 +73,7 @@ void weights_free(struct weights *w)
 
 size_t weight_bytes(const struct weight *t)
 {
-    return dtype_bytes(t->type, t->rows * t->cols);
+    return storage_bytes(t->type, t->rows * t->cols);
 }
 
 int weights_check_room(const struct weights *w, const char *path, struct err *e)
@@ -98,7 +99,7 @@ static void add_adapter(struct weights *w, const struct weight *t, size_t first,
     enum module module = (enum module)t->module;
     const real *B = adapter_b(a, a->params, t->layer, module);
     for (size_t i = 0; i < m; i++) {
-        const real *from = B + source_row(t, a->shape.D, first + i) * a->r;
+        const real *from = B + source_row(t, a->dims.D, first + i) * a->r;
         for (size_t j = 0; j < a->r; j++) w->b[i * a->r + j] = (real)a->scale * from[j];
     }
     struct term product = { .a = w->b,
@@ -112,14 +113,14 @@ static void add_adapter(struct weights *w, const struct weight *t, size_t first,
 static int check_values(const struct weight *t, const real *x, size_t n, struct err *e)
 {
     /* block types keep their scale as f16, of which values are multiples */
-    double most = t->type == DTYPE_F16 || storage_of(t->type)->blocks ? F16_MAX : INFINITY;
+    double most = t->type == STORAGE_F16 || storage_of(t->type)->blocks ? F16_MAX : INFINITY;
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(x[i])) {
             return err_set(e, "tensor %s: the merged weights are not finite", t->name);
         }
         if (fabs((double)x[i]) > most) {
             return err_set(e, "tensor %s: %g does not fit %s; bf16 would hold it", t->name,
-                           (double)x[i], dtype_name(t->type));
+                           (double)x[i], storage_name(t->type));
         }
     }
     return 0;
@@ -130,11 +131,11 @@ static void narrow_rows(struct weights *w, const struct weight *t, size_t m)
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < m; i++) {
         const real *x = w->wide + i * t->cols;
-        uint8_t *to = w->narrow + i * dtype_bytes(t->type, t->cols);
+        uint8_t *to = w->narrow + i * storage_bytes(t->type, t->cols);
 #ifdef REAL_DOUBLE
         for (size_t j = 0; j < t->cols; j++) {
             float f = (float)x[j];
-            storage_narrow(to + dtype_bytes(t->type, j), t->type, &f, 1);
+            storage_narrow(to + storage_bytes(t->type, j), t->type, &f, 1);
         }
 #else
         storage_narrow(to, t->type, x, t->cols);
@@ -154,13 +155,13 @@ int weights_write(struct weights *w, size_t i, weight_sink *sink, void *to, stru
 #pragma omp parallel for schedule(static)
             for (size_t j = 0; j < m; j++)
                 w->k->widen(w->wide + j * t->cols, t->matrix,
-                            source_row(t, w->model->shape.D, first + j), 0, t->cols);
+                            source_row(t, w->model->dims.D, first + j), 0, t->cols);
         }
         if (changed) add_adapter(w, t, first, m);
         code = check_values(t, w->wide, m * t->cols, e);
         if (code) break;
         narrow_rows(w, t, m);
-        code = sink(to, w->narrow, m * dtype_bytes(t->type, t->cols), e);
+        code = sink(to, w->narrow, m * storage_bytes(t->type, t->cols), e);
     }
     return code;
 }

@@ -12,9 +12,9 @@ struct weight {
     const real *vector;
     size_t rows, cols; /* a vector: 1 row */
     size_t layer;
-    int module;      /* enum module when an adapter may change it, else -1 */
-    bool meta_rows;  /* written in the row order that rotates neighbouring pairs */
-    enum dtype type; /* what it is written as */
+    int module;             /* enum module when an adapter may change it, else -1 */
+    bool meta_rows;         /* written in the row order that rotates neighbouring pairs */
+    enum storage_type type; /* what it is written as */
 };
 
 struct weights {
@@ -34,7 +34,8 @@ enum weight_names { WEIGHT_NAMES_HF, WEIGHT_NAMES_GGUF };
 
 /* Matrices are written as `dtype`; vectors likewise for Hugging Face, as F32 for GGUF. */
 int weights_init(struct weights *w, const struct llama *m, const struct adapter *a,
-                 const struct kernels *k, enum weight_names names, enum dtype dtype, struct err *e);
+                 const struct kernels *k, enum weight_names names, enum storage_type dtype,
+                 struct err *e);
 void weights_free(struct weights *w);
 
 size_t weight_bytes(const struct weight *t);

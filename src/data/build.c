@@ -7,7 +7,7 @@
 
 enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, SLOT_TOKENS_KEPT = 1 << 16 };
 
-struct slot {
+struct build_slot {
     struct record_slice slice;
     struct examples examples;
     struct digest *digests; /* one for each */
@@ -58,7 +58,7 @@ static int check_vocabulary(const struct conversation *c, size_t size, struct er
     return 0;
 }
 
-static int digest_slot(struct slot *s)
+static int digest_slot(struct build_slot *s)
 {
     const struct examples *x = &s->examples;
     if (x->n > s->digests_cap) {
@@ -142,7 +142,7 @@ static unsigned spelling_of(const struct build *b, const struct conversation *c,
     return found;
 }
 
-static void read_slot(struct slot *s, struct worker *w, const struct build *b,
+static void read_slot(struct build_slot *s, struct worker *w, const struct build *b,
                       const struct records *r, const struct data_source *source)
 {
     const struct data_options *o = b->o;
@@ -179,7 +179,7 @@ static size_t cut_batch(struct build *b, struct records *r)
 {
     size_t n = 0, bytes = 0;
     while (n < BATCH_RECORDS && bytes < BATCH_BYTES) {
-        struct slot *s = &b->slots[n];
+        struct build_slot *s = &b->slots[n];
         bool more;
         examples_clear(&s->examples);
         s->result = (struct fit_result){ 0 };
@@ -201,7 +201,7 @@ static void read_batch(struct build *b, size_t n, const struct records *r,
 {
 #pragma omp parallel for schedule(dynamic, 4) num_threads((int)b->n_workers)
     for (size_t i = 0; i < n; i++) {
-        struct slot *s = &b->slots[i];
+        struct build_slot *s = &b->slots[i];
         if (!s->code) read_slot(s, &b->workers[omp_get_thread_num()], b, r, source);
     }
 }
@@ -209,7 +209,7 @@ static void read_batch(struct build *b, size_t n, const struct records *r,
 /* ---- taking --------------------------------------------------------------------------------- */
 
 /* Keep the examples from .. to-1 of a slot. */
-static int keep(struct build *b, struct build_side *side, const struct slot *s, size_t from,
+static int keep(struct build *b, struct build_side *side, const struct build_slot *s, size_t from,
                 size_t to)
 {
     struct origins *o = &side->origins;
@@ -240,7 +240,7 @@ static uint32_t capped(size_t n)
 
 /* Keep a slot's items, without those that are copies of earlier ones if such are not wanted. */
 static int keep_slot(struct split_record *r, struct build *b, struct build_side *side,
-                     const struct slot *s)
+                     const struct build_slot *s)
 {
     const struct examples *x = &s->examples;
     size_t from = 0, copies = 0, removed = 0, removed_items = 0;
@@ -269,7 +269,7 @@ static int keep_slot(struct split_record *r, struct build *b, struct build_side 
 
 /* Out of memory is no property of the record: skipping it would train on other data in silence, as
  * would skipping the rest of a file for a quote or bracket that is not closed. */
-static bool is_skippable(const struct build *b, const struct slot *s)
+static bool is_skippable(const struct build *b, const struct build_slot *s)
 {
     return b->o->skip_errors && !s->result.too_long && !s->slice.rest && s->code != ERR_MEMORY;
 }
@@ -284,7 +284,7 @@ static void count_record(struct data_counts *c, const struct split_record *r)
 #undef LARGEST
 }
 
-static void note_spelling(struct build *b, const struct slot *s, const char *path)
+static void note_spelling(struct build *b, const struct build_slot *s, const char *path)
 {
     for (int k = 0; k < SPELLINGS; k++) {
         struct spelling *x = &b->spelt[k];
@@ -296,7 +296,7 @@ static void note_spelling(struct build *b, const struct slot *s, const char *pat
 
 /* With a fraction every sound record comes to the training side at first, and is counted when
  * separate_sides() has decided. */
-static int take_slot(struct build *b, struct slot *s, enum side to, const char *path)
+static int take_slot(struct build *b, struct build_slot *s, enum side to, const char *path)
 {
     struct build_side *side = &b->side[to];
     struct data_counts *counts = &side->counts;
@@ -387,7 +387,7 @@ struct whole {
 /* Take everything from the training side, which is empty afterwards. */
 static int begin_sides(struct whole *w, struct build *b)
 {
-    struct build_side *t = &b->side[TRAIN];
+    struct build_side *t = &b->side[SIDE_TRAIN];
     *w = (struct whole){ .examples = t->examples, .spool = t->spool, .ends = t->origins.ends };
     t->examples = (struct examples){ 0 };
     t->spool = spool_none();
@@ -423,7 +423,7 @@ static int load_slots(size_t *loaded, struct build *b, struct whole *w, size_t f
     int code = b->spooled ? spool_read(&w->batch, &w->spool, w->at, end, b->e) : 0;
     for (size_t i = 0; !code && i < n; i++) {
         const struct split_record *r = &b->sound.at[first + i];
-        struct slot *s = &b->slots[i];
+        struct build_slot *s = &b->slots[i];
         examples_clear(&s->examples);
         s->slice.line = r->line;
         code = examples_append(&s->examples, from, w->at - base, w->at + r->examples - base, b->e);
@@ -440,9 +440,9 @@ static int sort_slots(struct build *b, size_t from, size_t to, size_t first)
 #pragma omp parallel for schedule(dynamic, 4) num_threads((int)b->n_workers)
     for (size_t i = from; i < to; i++) b->slots[i].code = digest_slot(&b->slots[i]);
     for (size_t i = from; !code && i < to; i++) {
-        struct slot *s = &b->slots[i];
+        struct build_slot *s = &b->slots[i];
         const struct split_record *r = &b->sound.at[first + i];
-        struct build_side *side = &b->side[r->validation ? VALIDATION : TRAIN];
+        struct build_side *side = &b->side[r->validation ? SIDE_VALIDATION : SIDE_TRAIN];
         if (s->code) *b->e = s->e;
         code = s->code;
         for (size_t k = 0; !code && k < s->examples.n; k++) {
@@ -459,7 +459,7 @@ static int sort_slots(struct build *b, size_t from, size_t to, size_t first)
 
 static void end_source(struct build *b, size_t source)
 {
-    for (int s = TRAIN; s < SIDES; s++)
+    for (int s = SIDE_TRAIN; s < SIDES; s++)
         b->side[s].origins.ends[source] = build_examples(&b->side[s]);
 }
 
@@ -489,22 +489,22 @@ int build_read(struct build *b)
 {
     const struct data_options *o = b->o;
     int code = 0;
-    for (int s = TRAIN; s < SIDES; s++) {
+    for (int s = SIDE_TRAIN; s < SIDES; s++) {
         struct origins *origins = &b->side[s].origins;
-        bool own = s == TRAIN || o->n_validation > 0;
-        origins->n_sources = own && s != TRAIN ? o->n_validation : o->n_train;
+        bool own = s == SIDE_TRAIN || o->n_validation > 0;
+        origins->n_sources = own && s != SIDE_TRAIN ? o->n_validation : o->n_train;
         origins->ends = mem_alloc(origins->n_sources, sizeof *origins->ends, b->e);
         if (!origins->ends) return b->e->code;
     }
     for (size_t i = 0; !code && i < o->n_train; i++) {
-        code = read_source(b, &o->train[i], TRAIN, &b->remarks[i]);
-        b->side[TRAIN].origins.ends[i] = by_fraction(o) ? b->sound.n
-                                                        : build_examples(&b->side[TRAIN]);
+        code = read_source(b, &o->train[i], SIDE_TRAIN, &b->remarks[i]);
+        b->side[SIDE_TRAIN].origins.ends[i] = by_fraction(o) ? b->sound.n
+                                                             : build_examples(&b->side[SIDE_TRAIN]);
     }
     if (!code && by_fraction(o)) code = separate_sides(b);
     for (size_t i = 0; !code && i < o->n_validation; i++) {
-        code = read_source(b, &o->validation[i], VALIDATION, &b->remarks[o->n_train + i]);
-        b->side[VALIDATION].origins.ends[i] = build_examples(&b->side[VALIDATION]);
+        code = read_source(b, &o->validation[i], SIDE_VALIDATION, &b->remarks[o->n_train + i]);
+        b->side[SIDE_VALIDATION].origins.ends[i] = build_examples(&b->side[SIDE_VALIDATION]);
     }
     return code;
 }
@@ -516,12 +516,12 @@ int build_begin(struct build *b, const struct data_options *o, const struct toke
 {
     *b = (struct build){ .o = o, .tok = tok, .spooled = spool_dir != NULL, .e = e };
     b->spool_dir = spool_dir;
-    for (int s = TRAIN; s < SIDES; s++) {
-        b->side[s].name = s == TRAIN ? "train" : "validation";
+    for (int s = SIDE_TRAIN; s < SIDES; s++) {
+        b->side[s].name = s == SIDE_TRAIN ? "train" : "validation";
         b->side[s].spool = spool_none();
     }
     int code = 0;
-    for (int s = TRAIN; !code && spool_dir && s < SIDES; s++)
+    for (int s = SIDE_TRAIN; !code && spool_dir && s < SIDES; s++)
         code = spool_open(&b->side[s].spool, spool_dir, e);
     b->n_workers = (size_t)omp_get_max_threads();
     if (!code) b->slots = mem_alloc(BATCH_RECORDS, sizeof *b->slots, e);
@@ -548,7 +548,7 @@ void build_end(struct build *b)
     mem_free(b->remarks);
     b->remarks = NULL;
     split_free(&b->sound);
-    for (int s = TRAIN; s < SIDES; s++) {
+    for (int s = SIDE_TRAIN; s < SIDES; s++) {
         struct build_side *side = &b->side[s];
         examples_free(&side->examples);
         spool_close(&side->spool);

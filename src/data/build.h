@@ -21,7 +21,7 @@ struct build_side {
     struct err first_bad;
 };
 
-enum side { TRAIN, VALIDATION, SIDES };
+enum side { SIDE_TRAIN, SIDE_VALIDATION, SIDES };
 
 /* Records that spell what they do not mean: special tokens of the tokenizer in a text record, or in
  * a conversation; marks of a template that the tokenizer does not know, or that a template places;
@@ -44,7 +44,7 @@ struct build {
     struct split_records sound; /* of the training files, when a fraction is kept aside */
     struct split_choice choice;
     size_t largest_source; /* the file in which its largest group begins */
-    struct slot *slots;
+    struct build_slot *slots;
     struct worker *workers;
     size_t n_workers;
     struct spelling spelt[SPELLINGS];

@@ -48,7 +48,7 @@ struct row {
 };
 
 /* A special token as a reading has it. */
-static void add_special(struct str *out, const struct piece *p)
+static void add_special(struct str *out, const struct template_piece *p)
 {
     if (piece_is(p, "bos") || piece_is(p, "eos")) {
         str_addc(out, piece_is(p, "bos") ? MARK_BOS : MARK_EOS);
@@ -60,7 +60,7 @@ static void add_special(struct str *out, const struct piece *p)
 /* A part, with `text` for the record's text in it. Stops at {answer} when text is NULL. */
 static void add_part(struct str *out, const struct row *x, const char *part, const struct str *text)
 {
-    struct piece p;
+    struct template_piece p;
     for (const char *at = part; piece_next(&p, &at);) {
         if (!p.is_name) {
             str_add(out, p.text, p.n);
@@ -81,7 +81,7 @@ static void add_text(struct str *out, const struct row *x, size_t i, const char 
                      const char *system)
 {
     struct str s = { 0 };
-    struct piece p;
+    struct template_piece p;
     for (const char *at = fold ? fold : "{user}"; piece_next(&p, &at);) {
         if (!p.is_name) {
             str_add(&s, p.text, p.n);
@@ -123,7 +123,7 @@ static void add_turns(struct str *out, const struct row *x, const struct jinja_c
     while (last > from && c->role[last - 1] != ROLE_USER) last--;
     size_t folded = !t->fold || !system ? c->n : t->fold_last ? last - 1 : from;
     if (t->begin || x->bos) {
-        struct piece p = { "bos", 3, true };
+        struct template_piece p = { "bos", 3, true };
         const char *at = t->begin;
         bool any = !at || piece_next(&p, &at);
         bool named = any && piece_is_special(&p) && !x->spelt;
@@ -330,7 +330,7 @@ static bool fits_changed(struct row *x, struct template *t, struct str text[2],
 /* A part in which the special tokens that it spells are placed by id, as transformers does. */
 static bool add_spelt(struct str *out, const char *part, const struct tokenizer *tok)
 {
-    struct piece p;
+    struct template_piece p;
     bool changed = false;
     for (const char *at = part, *from = part; piece_next(&p, &at); from = at) {
         if (p.is_name || p.n < 2) {
@@ -383,7 +383,7 @@ static bool add_spelt_parts(struct str *s, const struct template *t, const struc
 /* Whether the row begins with a token of another name than this tokenizer's BOS. */
 static bool begins_otherwise(const struct template *row, const struct tokenizer *tok)
 {
-    struct piece p;
+    struct template_piece p;
     size_t n;
     const char *at = row->begin, *bos = token_text(tok, tokenizer_bos(tok), &n);
     if (!piece_next(&p, &at) || !piece_is_special(&p) || piece_is(&p, "bos")) return false;

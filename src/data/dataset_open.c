@@ -128,7 +128,7 @@ static int check_skipped(const struct build *b, const struct build_side *side)
 static int check_sides(const struct build *b)
 {
     const struct data_options *o = b->o;
-    const struct build_side *t = &b->side[TRAIN], *v = &b->side[VALIDATION];
+    const struct build_side *t = &b->side[SIDE_TRAIN], *v = &b->side[SIDE_VALIDATION];
     size_t train = build_examples(t), validation = build_examples(v);
     bool by_fraction = o->n_validation == 0 && o->validation_frac > 0;
     int code = check_skipped(b, t);
@@ -174,7 +174,7 @@ static void note_counts(struct str *notes, const struct build *b, const struct b
 /* A source of a mixture that gives nothing is no error as long as others do. */
 static void note_empty_sources(struct str *notes, const struct build *b)
 {
-    const size_t *ends = b->side[TRAIN].origins.ends;
+    const size_t *ends = b->side[SIDE_TRAIN].origins.ends;
     for (size_t i = 0; b->o->n_train > 1 && i < b->o->n_train; i++) {
         if (ends[i] == (i ? ends[i - 1] : 0))
             str_addf(notes, "train: file %zu of data.train gives no examples\n", i + 1);
@@ -188,7 +188,7 @@ static void note_remarks(struct str *notes, const struct build *b)
     for (size_t i = 0; i < o->n_train + o->n_validation; i++) {
         char file[64];
         size_t number = i < o->n_train ? i : i - o->n_train;
-        const char *side = b->side[i < o->n_train ? TRAIN : VALIDATION].name;
+        const char *side = b->side[i < o->n_train ? SIDE_TRAIN : SIDE_VALIDATION].name;
         bool alone = (i < o->n_train ? o->n_train : o->n_validation) == 1;
         snprintf(file, sizeof file, alone ? "%s" : "%s, file %zu", side, number + 1);
         remarks_say(notes, &b->remarks[i], file);
@@ -226,7 +226,7 @@ static int finish(struct str *notes, struct build *b)
 {
     int code = check_sides(b);
     if (code) return code;
-    for (int s = TRAIN; s < SIDES; s++) {
+    for (int s = SIDE_TRAIN; s < SIDES; s++) {
         note_malformed(notes, &b->side[s]);
         note_counts(notes, b, &b->side[s]);
     }
@@ -238,7 +238,7 @@ static int finish(struct str *notes, struct build *b)
         str_addz(notes, "data: no template is given: prompts and answers are joined as they are "
                         "(data.template names one; plain means this)\n");
     }
-    size_t shared = digests_shared(&b->side[VALIDATION].seen, &b->side[TRAIN].seen);
+    size_t shared = digests_shared(&b->side[SIDE_VALIDATION].seen, &b->side[SIDE_TRAIN].seen);
     if (shared) {
         str_addf(notes, "validation: %s %s also trained on\n", str_count(shared, "example"),
                  shared == 1 ? "is" : "are");
@@ -351,7 +351,7 @@ static int check_options(const struct data_options *o, struct err *e)
 /* Take over what a build has in memory. */
 static void take(struct dataset *d, struct build *b)
 {
-    struct build_side *t = &b->side[TRAIN], *v = &b->side[VALIDATION];
+    struct build_side *t = &b->side[SIDE_TRAIN], *v = &b->side[SIDE_VALIDATION];
     d->train = t->examples;
     d->validation = v->examples;
     d->train_origins = t->origins;

@@ -45,7 +45,7 @@ static int split_chunks(struct examples *out, const struct encoded *x, size_t ma
 /* ---- splitting a chat ----------------------------------------------------------------------- */
 
 /* A long chat seen as exchanges: each ends with an assistant turn. */
-struct chat {
+struct fit_chat {
     struct fit *f;
     const struct conversation *c;
     const struct fit_options *o;
@@ -55,7 +55,7 @@ struct chat {
 
 /* Encode the system turn and the n turns from `from` into f->part. last_response keeps its meaning
  * for the whole chat, not for each piece. */
-static int encode_turns(const struct chat *s, size_t from, size_t n)
+static int encode_turns(const struct fit_chat *s, size_t from, size_t n)
 {
     struct fit *f = s->f;
     const struct conversation *c = s->c;
@@ -88,7 +88,7 @@ static size_t exchange_end(const struct conversation *c, size_t from)
 
 /* Encode the longest piece of at most n exchanges from turn `from` that fits, halving in; *taken =
  * 0 when not even the first does. Afterwards f->part holds it. */
-static int longest_piece(size_t *taken, const struct chat *s, size_t from, size_t n)
+static int longest_piece(size_t *taken, const struct fit_chat *s, size_t from, size_t n)
 {
     size_t fits = 0, too_many = n + 1, encoded = 0;
     for (size_t try = n; fits + 1 < too_many; try = (fits + too_many) / 2) {
@@ -111,7 +111,7 @@ static int longest_piece(size_t *taken, const struct chat *s, size_t from, size_
 }
 
 /* A system text that alone leaves no room would be encoded again for every exchange, in vain. */
-static int has_room(bool *room, const struct chat *s)
+static int has_room(bool *room, const struct fit_chat *s)
 {
     struct turn turns[3] = { s->c->turns[0],
                              { .role = ROLE_USER, .text = "" },
@@ -124,7 +124,7 @@ static int has_room(bool *room, const struct chat *s)
     return code;
 }
 
-static int split_chat(struct examples *out, struct fit_result *result, const struct chat *s)
+static int split_chat(struct examples *out, struct fit_result *result, const struct fit_chat *s)
 {
     const struct encoded *whole = &s->f->whole;
     bool room;
@@ -176,7 +176,7 @@ static int fit_long(struct fit *f, struct examples *out, struct fit_result *resu
         if (chunks) {
             code = split_chunks(out, &f->whole, o->max_length, e);
         } else {
-            struct chat s = { f, c, o, c->n, e };
+            struct fit_chat s = { f, c, o, c->n, e };
             while (s.last > 0 && c->turns[s.last - 1].role != ROLE_ASSISTANT) s.last--;
             if (f->whole.n_ends) code = split_chat(out, result, &s);
         }

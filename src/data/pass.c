@@ -54,14 +54,15 @@ static int compare_examples(const void *pa, const void *pb, void *examples)
 
 /* The path through the trie along the example inserted last: how many rows of it a following
  * example in sorted order could walk on. Rows that an earlier, longer example left count too. */
-struct walk {
+struct pass_walk {
     size_t length;
     uint32_t last;
     bool any;
 };
 
 /* Rows that example i would share if inserted next. */
-static size_t walk_shared(const struct walk *w, const struct examples *x, uint32_t i, bool share)
+static size_t walk_shared(const struct pass_walk *w, const struct examples *x, uint32_t i,
+                          bool share)
 {
     if (!w->any || !share) return 0;
     size_t common = common_tokens(x, w->last, i), rows = rows_of(x, i);
@@ -70,7 +71,7 @@ static size_t walk_shared(const struct walk *w, const struct examples *x, uint32
     return n < rows ? n : rows;
 }
 
-static void walk_insert(struct walk *w, const struct examples *x, uint32_t i, bool share)
+static void walk_insert(struct pass_walk *w, const struct examples *x, uint32_t i, bool share)
 {
     size_t rows = rows_of(x, i), kept = 0;
     if (w->any && share) {
@@ -78,7 +79,7 @@ static void walk_insert(struct walk *w, const struct examples *x, uint32_t i, bo
         kept = common ? common - 1 : 0;
         if (kept > w->length) kept = w->length;
     }
-    *w = (struct walk){ .length = kept > rows ? kept : rows, .last = i, .any = true };
+    *w = (struct pass_walk){ .length = kept > rows ? kept : rows, .last = i, .any = true };
 }
 
 static int descending(const void *pa, const void *pb)
@@ -174,7 +175,7 @@ static void cut(struct batch *b, size_t n)
     b->looked_at += n;
     b->n = n;
     b->n_passes = b->tokens = b->targets = b->rows = 0;
-    struct walk walk = { 0 };
+    struct pass_walk walk = { 0 };
     size_t rows = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t ex = b->order[i];
@@ -295,7 +296,7 @@ struct pass *batch_pass(struct batch *b, size_t p)
     CHECK(p < b->n_passes);
     b->pass_number = p;
     b->pass.T = 0;
-    struct walk walk = { 0 };
+    struct pass_walk walk = { 0 };
     for (size_t i = b->first[p]; i < b->first[p + 1]; i++) {
         uint32_t ex = b->order[i];
         insert(b, ex, walk_shared(&walk, b->examples, ex, b->share));

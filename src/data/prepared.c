@@ -151,7 +151,7 @@ int prepared_write(const char *path, struct build *b, const char *key,
     struct h5_writer w;
     char hex[SHA256_HEX];
     uint64_t bytes = 1 << 20;
-    for (int s = TRAIN; s < SIDES; s++) {
+    for (int s = SIDE_TRAIN; s < SIDES; s++) {
         const struct spool *spool = &b->side[s].spool;
         bytes += spool_bytes(spool) + 3 * sizeof(int64_t) * spool->n;
     }
@@ -166,7 +166,7 @@ int prepared_write(const char *path, struct build *b, const char *key,
     if (!code) code = h5_put_text(&w, "key", key, strlen(key), e);
     if (!code) code = h5_put_text(&w, "data_sha256", hex, strlen(hex), e);
     if (!code) code = h5_put_text(&w, "notes", notes, strlen(notes), e);
-    for (int s = TRAIN; !code && s < SIDES; s++) code = write_side(&w, &b->side[s], e);
+    for (int s = SIDE_TRAIN; !code && s < SIDES; s++) code = write_side(&w, &b->side[s], e);
     if (!code) code = h5_commit(&w, e);
     h5_abort(&w);
     return code;

@@ -21,8 +21,8 @@ struct reading {
     struct conversation *c;
     struct err *e;
     const json_t *record;
-    const struct shape_options *o; /* or NULL */
-    struct used *used;             /* of the record */
+    const struct format_options *o; /* or NULL */
+    struct used *used;              /* of the record */
 };
 
 /* is_NAME(): whether the value has the format's keys. read_NAME(): the conversation of a value. */

@@ -36,7 +36,7 @@ struct record_columns {
 };
 
 /* How a record is to be read. */
-struct shape_options {
+struct format_options {
     const struct record_columns *columns; /* NULL: the usual names */
     const char *text; /* the record's JSON of n bytes, for numbers as they are */
     size_t n;         /* written there; NULL: as they print */

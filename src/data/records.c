@@ -352,8 +352,8 @@ int records_parse(const struct records *r, const struct record_slice *s, struct 
     /* the text of a string that holds a record is not the slice's, nor is that of a tree's lines; a
      * table's is not JSON */
     bool whole = !r->is_flat && !r->is_table && s->n && *s->text != '"';
-    struct shape_options o = { &r->options.columns, whole ? s->text : NULL, s->n };
-    int code = shape_read(c, r->format, v, &o, where, e);
+    struct format_options o = { &r->options.columns, whole ? s->text : NULL, s->n };
+    int code = format_read(c, r->format, v, &o, where, e);
     json_decref(v);
     return code;
 }
@@ -420,8 +420,8 @@ static int detect_table(struct records *r, struct err *e)
     snprintf(where, sizeof where, "%.*s: header", PATH_BYTES, r->path);
     json_t *v = table_example(&r->table, e);
     if (!v) return e->code;
-    if (r->format == FORMAT_AUTO) r->format = shape_detect(v);
-    int code = r->format == FORMAT_AUTO ? shape_unknown(v, where, e) : 0;
+    if (r->format == FORMAT_AUTO) r->format = format_detect(v);
+    int code = r->format == FORMAT_AUTO ? format_unknown(v, where, e) : 0;
     json_decref(v);
     if (code || r->format == FORMAT_ALPACA || r->format == FORMAT_PROMPT_COMPLETION ||
         r->format == FORMAT_TEXT)
@@ -448,11 +448,11 @@ static int detect(struct records *r, struct err *e)
         int code = records_slice(r, &s, &more, &now);
         if (!code && !more) break;
         if (!code) v = parse_slice(r, &s, &fault, &now);
-        if (v) r->format = shape_detect(v);
+        if (v) r->format = format_detect(v);
         if (v && r->format == FORMAT_AUTO && !first.code) {
             char where[WHERE_BYTES];
             where_of(where, r, &s);
-            shape_unknown(v, where, &now);
+            format_unknown(v, where, &now);
         }
         json_decref(v);
         if (!first.code) first = now;

@@ -19,7 +19,7 @@
 #ifndef LORAC_DATA_RECORDS_H
 #define LORAC_DATA_RECORDS_H
 
-#include "src/data/shapes.h"
+#include "src/data/formats.h"
 
 enum { RECORD_BYTES = 64 << 20 }; /* the longest record accepted */
 

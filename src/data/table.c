@@ -140,7 +140,7 @@ static bool fits(const struct table *t, const struct table_hints *h)
     if (c->prompt) return has_name(t, c->prompt) && has_name(t, c->completion);
     if (c->text) return has_name(t, c->text);
     json_t *v = table_example(t, &ignored);
-    bool known = v && shape_detect(v) != FORMAT_AUTO;
+    bool known = v && format_detect(v) != FORMAT_AUTO;
     json_decref(v);
     return known;
 }

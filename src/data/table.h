@@ -3,7 +3,7 @@
 #ifndef LORAC_DATA_TABLE_H
 #define LORAC_DATA_TABLE_H
 
-#include "src/data/shapes.h"
+#include "src/data/formats.h"
 #include "src/formats/csv.h"
 
 enum { TABLE_COLUMNS = 4096 };

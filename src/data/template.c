@@ -68,7 +68,7 @@ static void suggest_own(struct str *s, const struct tokenizer *tok)
 int template_check(const struct template *t, const struct tokenizer *tok, struct err *e)
 {
     t = row_of(t);
-    struct piece missing, other;
+    struct template_piece missing, other;
     if (!template_lacks(&missing, t, tok)) return 0;
     int32_t id = template_token(tok, &missing);
     if (id >= 0) {
@@ -101,7 +101,7 @@ int template_check(const struct template *t, const struct tokenizer *tok, struct
 
 int32_t template_end(const struct template *t, const struct tokenizer *tok)
 {
-    struct piece p;
+    struct template_piece p;
     for (const char *at = part_find(row_of(t)->assistant, "answer"); piece_next(&p, &at);) {
         if (piece_is_special(&p)) return template_token(tok, &p);
     }
@@ -199,7 +199,7 @@ static int add_end(struct encoded *x, struct err *e)
     return 0;
 }
 
-static int add_special(struct render *r, const struct piece *p)
+static int add_special(struct render *r, const struct template_piece *p)
 {
     int32_t id = template_token(r->tok, p);
     if (id < 0) return template_check(r->t, r->tok, r->e);
@@ -216,12 +216,13 @@ static int add_special(struct render *r, const struct piece *p)
 
 /* ---- turns ---------------------------------------------------------------------------------- */
 
-struct parts {
+struct template_parts {
     struct span system, user, input, answer;
     bool trained; /* the answer */
 };
 
-static int add_part(struct render *r, const struct piece *p, const struct parts *v)
+static int add_part(struct render *r, const struct template_piece *p,
+                    const struct template_parts *v)
 {
     if (!p->is_name) {
         bool twice = r->t->spaced && !r->x->run.n && *p->text == ' ' &&
@@ -241,9 +242,9 @@ static int add_part(struct render *r, const struct piece *p, const struct parts 
     return add_text(r, s->text, s->n, r->now);
 }
 
-static int add_format(struct render *r, const char *format, const struct parts *v)
+static int add_format(struct render *r, const char *format, const struct template_parts *v)
 {
-    struct piece p;
+    struct template_piece p;
     int code = 0;
     for (const char *at = format; !code && piece_next(&p, &at);) code = add_part(r, &p, v);
     return code;
@@ -290,7 +291,7 @@ static int user_text(struct span *out, struct render *r, const struct turn *t,
     if (joins || folded || ends_line) {
         struct str *s = &r->x->content;
         str_clear(s);
-        struct piece p;
+        struct template_piece p;
         for (const char *at = folded ? row->fold : "{user}"; piece_next(&p, &at);) {
             bool system = piece_is(&p, "system");
             if (system) str_add(s, folded->text, folded->n);
@@ -310,7 +311,7 @@ static int user_text(struct span *out, struct render *r, const struct turn *t,
 
 static int add_user(struct render *r, const struct turn *t, const struct span *folded, bool first)
 {
-    struct parts v = { .input = { t->input, t->input_n } };
+    struct template_parts v = { .input = { t->input, t->input_n } };
     bool tool = t->role == ROLE_TOOL && r->t->tool;
     int code = user_text(&v.user, r, t, folded);
     if (!code && !first) code = add_format(r, r->t->between, &v);
@@ -359,14 +360,14 @@ static bool system_text(struct span *out, const struct template *t, const struct
 
 static int add_system(struct render *r, struct span text)
 {
-    struct parts v = { .system = r->t->strip ? strip(text) : text };
+    struct template_parts v = { .system = r->t->strip ? strip(text) : text };
     return add_format(r, r->t->system, &v);
 }
 
 static int add_answer(struct render *r, const struct turn *t, bool trained)
 {
     struct span text = { t->text, t->n };
-    struct parts v = { .answer = r->t->strip ? strip(text) : text, .trained = trained };
+    struct template_parts v = { .answer = r->t->strip ? strip(text) : text, .trained = trained };
     return add_format(r, r->t->assistant, &v);
 }
 
@@ -483,7 +484,7 @@ static int add_parsed(struct render *r, const char *text, size_t n)
     if (code || own_end) return code;
     r->now = r->on_eos ? TARGET : OTHER;
     r->answered = true;
-    return add_special(r, &(struct piece){ "eos", 3, true });
+    return add_special(r, &(struct template_piece){ "eos", 3, true });
 }
 
 /* ---- examples ------------------------------------------------------------------------------- */
@@ -517,9 +518,9 @@ static int begin(struct render *r, bool with_row)
     x->tokens.n = x->n_ends = 0;
     str_clear(&x->run);
     str_clear(&x->mask);
-    if (with_row && r->t->begin) return add_format(r, r->t->begin, &(struct parts){ 0 });
+    if (with_row && r->t->begin) return add_format(r, r->t->begin, &(struct template_parts){ 0 });
     if (!r->tok || !tokenizer_adds_bos(r->tok)) return 0;
-    int code = add_special(r, &(struct piece){ "bos", 3, true });
+    int code = add_special(r, &(struct template_piece){ "bos", 3, true });
     r->after = -1; /* not written in the text, which begins after it */
     return code;
 }
@@ -550,7 +551,8 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
     } else if (c->kind == RECORD_TEXT) {
         CHECK(c->n == 1);
         r.all = !excluded; /* every token of a text, and with train_on_eos its EOS */
-        struct parts v = { .answer = { c->turns[0].text, c->turns[0].n }, .trained = r.all };
+        struct template_parts v = { .answer = { c->turns[0].text, c->turns[0].n },
+                                    .trained = r.all };
         code = begin(&r, false);
         if (!code && o->parse_special) {
             code = add_parsed(&r, v.answer.text, v.answer.n);
@@ -575,8 +577,8 @@ static int add_header(struct render *r)
     CHECK(answer);
     const char *end = answer;
     while (end > header && end[-1] == ' ') end--;
-    struct parts none = { 0 };
-    struct piece p;
+    struct template_parts none = { 0 };
+    struct template_piece p;
     int code = 0;
     for (const char *at = header; !code && at < end && piece_next(&p, &at);) {
         if (!p.is_name && p.text + p.n > end) p.n = (size_t)(end - p.text);

@@ -32,7 +32,7 @@ static void add_string(struct writer *w, const char *text, size_t n)
     str_addc(w->out, '\'');
 }
 
-static void add_special(struct writer *w, const struct piece *p)
+static void add_special(struct writer *w, const struct template_piece *p)
 {
     int32_t bos = tokenizer_bos(w->tok);
     size_t n = 0;
@@ -60,7 +60,7 @@ static void add_text(struct writer *w, const char *text, size_t n)
  * spaces before it, as a prompt does. */
 static void add_sum(struct writer *w, const char *part, const char *text)
 {
-    struct piece p;
+    struct template_piece p;
     const char *plus = "";
     bool ends = false;
     for (const char *at = part; !ends && piece_next(&p, &at);) {
@@ -100,7 +100,7 @@ static void add_print(struct writer *w, const char *part, const char *text)
 /* The system text and the first user text as one, where a row folds. */
 static void add_fold(struct writer *w)
 {
-    struct piece p;
+    struct template_piece p;
     const char *plus = "";
     for (const char *at = w->t->fold; piece_next(&p, &at);) {
         str_addz(w->out, plus);
@@ -179,7 +179,7 @@ static void add_answer(struct writer *w)
 {
     const char *strip = "(message['content'] | trim)";
     str_addz(w->out, "{%- elif message['role'] == 'assistant' -%}");
-    struct piece p = { 0 };
+    struct template_piece p = { 0 };
     for (const char *at = w->t->user; piece_next(&p, &at);) continue;
     w->after_special = piece_is_special(&p);
     add_print(w, w->t->assistant, w->t->strip ? strip : "message['content']");

@@ -165,31 +165,31 @@ const char *template_names(void)
 
 /* ---- pieces --------------------------------------------------------------------------------- */
 
-bool piece_next(struct piece *out, const char **at)
+bool piece_next(struct template_piece *out, const char **at)
 {
     const char *p = *at;
     if (!p || !*p) return false;
     if ((*p == '{' && p[1] == '{') || *p == '}') {
-        *out = (struct piece){ p, 1, false };
+        *out = (struct template_piece){ p, 1, false };
         *at = p + (p[1] == *p ? 2 : 1);
     } else if (*p == '{') {
         const char *end = strchr(p, '}');
         CHECK(end);
-        *out = (struct piece){ p + 1, (size_t)(end - p) - 1, true };
+        *out = (struct template_piece){ p + 1, (size_t)(end - p) - 1, true };
         *at = end + 1;
     } else {
-        *out = (struct piece){ p, strcspn(p, "{}"), false };
+        *out = (struct template_piece){ p, strcspn(p, "{}"), false };
         *at = p + out->n;
     }
     return true;
 }
 
-bool piece_is(const struct piece *p, const char *name)
+bool piece_is(const struct template_piece *p, const char *name)
 {
     return p->is_name && p->n == strlen(name) && memcmp(p->text, name, p->n) == 0;
 }
 
-bool piece_is_special(const struct piece *p)
+bool piece_is_special(const struct template_piece *p)
 {
     return p->is_name && !piece_is(p, "system") && !piece_is(p, "user") && !piece_is(p, "input") &&
            !piece_is(p, "answer") && !piece_is(p, "date");
@@ -197,7 +197,7 @@ bool piece_is_special(const struct piece *p)
 
 const char *part_find(const char *part, const char *name)
 {
-    struct piece p;
+    struct template_piece p;
     const char *at = part, *begin = at;
     for (; piece_next(&p, &at); begin = at) {
         if (piece_is(&p, name)) return begin;
@@ -270,7 +270,7 @@ static int check_texts(const char *part, const char *text, struct err *e)
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         bool wanted = false;
         size_t n = 0;
-        struct piece p;
+        struct template_piece p;
         for (size_t k = 0; k < sizeof must / sizeof *must; k++) {
             wanted |= !strcmp(must[k].part, part) && !strcmp(must[k].text, texts[i]);
         }
@@ -305,7 +305,7 @@ static int check_definition(struct template *t, struct err *e)
     if (!t->date && part_find(t->system, "date"))
         return refuse_part(e, "system", "found {date}, and no `date` that it stands for");
     bool ends = false;
-    struct piece p;
+    struct template_piece p;
     for (const char *at = part_find(t->assistant, "answer"); piece_next(&p, &at);) {
         ends |= piece_is_special(&p);
     }

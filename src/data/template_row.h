@@ -91,17 +91,17 @@ void template_free(const struct template *t);
 const char *template_definition(const struct template *t);
 
 /* One piece of a part. */
-struct piece {
+struct template_piece {
     const char *text;
     size_t n;
     bool is_name; /* stood in braces */
 };
 
 /* Cut the next piece off a part (NULL is an empty one); false at the end. */
-bool piece_next(struct piece *out, const char **at);
-bool piece_is(const struct piece *p, const char *name);
+bool piece_next(struct template_piece *out, const char **at);
+bool piece_is(const struct template_piece *p, const char *name);
 /* Whether it is a special token's name, bos and eos included: no text, and not {date}. */
-bool piece_is_special(const struct piece *p);
+bool piece_is_special(const struct template_piece *p);
 
 /* Where the part's piece of that name begins; NULL: nowhere. */
 const char *part_find(const char *part, const char *name);

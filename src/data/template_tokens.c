@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-int32_t template_token(const struct tokenizer *tok, const struct piece *p)
+int32_t template_token(const struct tokenizer *tok, const struct template_piece *p)
 {
     if (piece_is(p, "bos")) return tokenizer_bos(tok);
     if (piece_is(p, "eos")) return tokenizer_eos(tok);
@@ -13,7 +13,8 @@ int32_t template_token(const struct tokenizer *tok, const struct piece *p)
     return tokenizer_special(tok, text);
 }
 
-bool template_lacks(struct piece *out, const struct template *t, const struct tokenizer *tok)
+bool template_lacks(struct template_piece *out, const struct template *t,
+                    const struct tokenizer *tok)
 {
     const char *parts[] = { t->begin, t->system,    t->user,   t->input,
                             t->tool,  t->assistant, t->between };
@@ -29,7 +30,7 @@ bool template_lacks(struct piece *out, const struct template *t, const struct to
 
 bool template_fits(const struct template *t, const struct tokenizer *tok)
 {
-    struct piece missing;
+    struct template_piece missing;
     return !template_lacks(&missing, t, tok);
 }
 

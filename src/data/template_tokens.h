@@ -6,11 +6,12 @@
 #include "src/tokenizer/tokenizer.h"
 
 /* The id of a special token by its name in a part; -1: the tokenizer does not have it. */
-int32_t template_token(const struct tokenizer *tok, const struct piece *p);
+int32_t template_token(const struct tokenizer *tok, const struct template_piece *p);
 
 /* Whether the template places a special token that the tokenizer does not have, or the model has no
  * row for; *out is the first one. */
-bool template_lacks(struct piece *out, const struct template *t, const struct tokenizer *tok);
+bool template_lacks(struct template_piece *out, const struct template *t,
+                    const struct tokenizer *tok);
 /* Whether it places none of these. */
 bool template_fits(const struct template *t, const struct tokenizer *tok);
 

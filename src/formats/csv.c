@@ -29,7 +29,7 @@ bool csv_is_built_in(void)
 }
 
 /* What libcsv's callbacks work on. */
-struct reading {
+struct csv_reading {
     struct csv_row *row;
     size_t most, rows;
     int code;
@@ -38,7 +38,7 @@ struct reading {
 
 static void add_field(void *text, size_t n, void *context)
 {
-    struct reading *r = context;
+    struct csv_reading *r = context;
     struct csv_row *row = r->row;
     row->n++;
     if (r->code || row->stored == r->most) return;
@@ -60,7 +60,7 @@ static void add_field(void *text, size_t n, void *context)
 static void end_row(int c, void *context)
 {
     (void)c;
-    ((struct reading *)context)->rows++;
+    ((struct csv_reading *)context)->rows++;
 }
 
 /* White space is not taken off a field. */
@@ -81,7 +81,7 @@ static int refuse(struct csv_parser *p, size_t at, struct err *e)
                    at + 1);
 }
 
-static int parse(struct reading *r, struct csv_parser *p, const char *text, size_t n)
+static int parse(struct csv_reading *r, struct csv_parser *p, const char *text, size_t n)
 {
     size_t done = csv_parse(p, text, n, add_field, end_row, r);
     if (done != n) return refuse(p, done, r->e);
@@ -102,7 +102,7 @@ int csv_read(struct csv_row *row, const char *text, size_t n, char separator, si
              struct err *e)
 {
     struct csv_parser p;
-    struct reading r = { .row = row, .most = most, .e = e };
+    struct csv_reading r = { .row = row, .most = most, .e = e };
     str_clear(&row->text);
     row->n = row->stored = 0;
     if (memchr(text, 0, n)) return err_set(e, "found a NUL byte, wanted text");

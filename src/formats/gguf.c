@@ -22,11 +22,11 @@ enum {
 static const struct ggml_type {
     const char *name;
     uint16_t values, bytes;
-    enum dtype type;
+    enum storage_type type;
 } ggml_types[] = {
 #define STORAGE(id, name, kind, ggml, ftype, safetensors, torch, values, bytes, ...)               \
-    [ggml] = { #id, values, bytes, DTYPE_##id },
-#define OTHER_GGML(name, number, values, bytes) [number] = { name, values, bytes, DTYPE_OTHER },
+    [ggml] = { #id, values, bytes, STORAGE_##id },
+#define OTHER_GGML(name, number, values, bytes) [number] = { name, values, bytes, STORAGE_OTHER },
 #include "kernels/storage.def"
 };
 enum { GGML_TYPES = sizeof ggml_types / sizeof ggml_types[0] };

@@ -2,7 +2,7 @@
  * Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  *
  * Versions 3 and 2 are read (2 is 3 without big-endian files), 3 is written. The tensor types of
- * kernels/types.h are read as such, every other one of ggml's as DTYPE_OTHER with ggml's name.
+ * kernels/types.h are read as such, every other one of ggml's as STORAGE_OTHER with ggml's name.
  *
  * The reader takes nothing on trust: every count is held against the bytes that are left before
  * anything is allocated, keys and names are unique, at most 4 dimensions, alignment a power of two,
@@ -111,8 +111,8 @@ void gguf_item_f32(struct gguf_writer *w, float v);
 void gguf_item_i32(struct gguf_writer *w, int32_t v);
 /* Copy one value as it stands in another file. general.alignment is left out: ours is 32. */
 void gguf_put_copy(struct gguf_writer *w, const struct gguf_kv *kv);
-/* dims slowest first, at most 4; any type but DTYPE_OTHER. Names have at most 64 bytes. */
-void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, unsigned rank,
+/* dims slowest first, at most 4; any type but STORAGE_OTHER. Names have at most 64 bytes. */
+void gguf_put_tensor(struct gguf_writer *w, const char *name, enum storage_type type, unsigned rank,
                      const uint64_t *dims);
 /* Ends the header; afterwards bytes are added tensor by tensor, each closed by gguf_writer_pad().
  */

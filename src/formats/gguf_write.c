@@ -109,10 +109,11 @@ void gguf_put_copy(struct gguf_writer *w, const struct gguf_kv *kv)
     str_add(&w->kv, (const char *)kv->raw, kv->raw_bytes);
 }
 
-void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, unsigned rank,
+void gguf_put_tensor(struct gguf_writer *w, const char *name, enum storage_type type, unsigned rank,
                      const uint64_t *dims)
 {
-    CHECK(type < DTYPES && storage_of(type)->ggml >= 0 && rank <= RANK_MOST && w->data_start == 0);
+    CHECK(type < STORAGES && storage_of(type)->ggml >= 0 && rank <= RANK_MOST &&
+          w->data_start == 0);
     CHECK(*name && strlen(name) <= NAME_MOST);
     add_string(&w->infos, name, strlen(name));
     add_int(&w->infos, rank, 4);
@@ -121,10 +122,10 @@ void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, u
         CHECK(dims[d - 1] > 0 && mem_mul(&values, values, dims[d - 1]));
         add_int(&w->infos, dims[d - 1], 8);
     }
-    CHECK((rank ? dims[rank - 1] : 1) % dtype_block_values(type) == 0);
+    CHECK((rank ? dims[rank - 1] : 1) % storage_block_values(type) == 0);
     add_int(&w->infos, (uint64_t)storage_of(type)->ggml, 4);
     add_int(&w->infos, w->data_bytes, 8);
-    uint64_t end = w->data_bytes + dtype_bytes(type, values);
+    uint64_t end = w->data_bytes + storage_bytes(type, values);
     str_add(&w->ends, (const char *)&end, sizeof end);
     w->data_bytes = pad_up(end);
     w->n_tensors++;

@@ -18,7 +18,7 @@ enum {
 };
 static const uint64_t NOWHERE = UINT64_MAX;
 
-struct walk {
+struct h5_walk {
     const char *path;
     const uint8_t *data; /* behind the block: what addresses count from */
     uint64_t bytes;
@@ -26,14 +26,14 @@ struct walk {
     struct err *e;
 };
 
-static int strange(const struct walk *w, uint64_t at, const char *what)
+static int strange(const struct h5_walk *w, uint64_t at, const char *what)
 {
     return err_set(w->e, "%s: byte %llu: found %s that lorac does not write: not one of its files",
                    w->path, (unsigned long long)(at + w->block), what);
 }
 
 /* A reader of the n bytes at an address; false when they are not all in the file. */
-static bool reader_at(struct reader *r, const struct walk *w, uint64_t at, uint64_t n)
+static bool reader_at(struct reader *r, const struct h5_walk *w, uint64_t at, uint64_t n)
 {
     if (at > w->bytes || n > w->bytes - at) return false;
     *r = reader_of(w->data + at, (size_t)n);
@@ -49,13 +49,13 @@ static bool took(struct reader *r, const void *bytes, size_t n)
 
 /* ---- data sets ------------------------------------------------------------------------------- */
 
-struct dataset {
+struct h5_array {
     size_t values;     /* of its shape */
     size_t item_bytes; /* of its type */
     bool shape, type, layout;
 };
 
-static bool read_shape(struct dataset *d, struct reader *r)
+static bool read_shape(struct h5_array *d, struct reader *r)
 {
     uint8_t version = reader_u8(r), rank = reader_u8(r), flags = reader_u8(r), kind = reader_u8(r);
     d->values = 1;
@@ -76,7 +76,7 @@ static bool read_shape(struct dataset *d, struct reader *r)
 }
 
 /* The types of h5.h, as libhdf5 spells them, and texts of any length. */
-static bool read_type(struct dataset *d, struct reader *r)
+static bool read_type(struct h5_array *d, struct reader *r)
 {
     static const struct {
         const char *bytes;
@@ -116,7 +116,8 @@ static bool read_layout(uint64_t *at, uint64_t *bytes, struct reader *r)
     return !r->short_read;
 }
 
-static bool bytes_fit(const struct walk *w, const struct dataset *d, uint64_t at, uint64_t bytes)
+static bool bytes_fit(const struct h5_walk *w, const struct h5_array *d, uint64_t at,
+                      uint64_t bytes)
 {
     size_t wanted;
     if (!d->shape || !d->type || !d->layout) return false;
@@ -136,16 +137,16 @@ enum message {
     MESSAGE_GROUP = 0x11,
 };
 
-struct object {
-    struct dataset set;
+struct h5_object {
+    struct h5_array set;
     uint64_t data, data_bytes; /* of a data set */
     uint64_t tree, heap;       /* of a group */
     bool is_group;
 };
 
-static bool read_message(struct object *o, unsigned type, struct reader *r)
+static bool read_message(struct h5_object *o, unsigned type, struct reader *r)
 {
-    struct dataset *d = &o->set;
+    struct h5_array *d = &o->set;
     bool *seen = NULL, fine = true;
     switch (type) {
     case MESSAGE_NOTHING:
@@ -178,10 +179,10 @@ static bool read_message(struct object *o, unsigned type, struct reader *r)
     return fine;
 }
 
-static int read_object(struct object *o, struct walk *w, uint64_t at)
+static int read_object(struct h5_object *o, struct h5_walk *w, uint64_t at)
 {
     struct reader r;
-    *o = (struct object){ 0 };
+    *o = (struct h5_object){ 0 };
     if (++w->objects > OBJECTS_MOST) return strange(w, at, "more objects");
     if (!reader_at(&r, w, at, 16)) return strange(w, at, "the address of an object header");
     bool first = TOOK(&r, "\1\0");
@@ -215,7 +216,7 @@ struct heap {
     uint64_t bytes;
 };
 
-static int read_heap(struct heap *h, const struct walk *w, uint64_t at)
+static int read_heap(struct heap *h, const struct h5_walk *w, uint64_t at)
 {
     struct reader r, list;
     if (!reader_at(&r, w, at, 32) || !TOOK(&r, "HEAP\0\0\0\0")) return strange(w, at, "a heap");
@@ -247,11 +248,11 @@ static const char *heap_name(const struct heap *h, uint64_t at)
     return memchr(name, 0, left < NAME_MOST + 1 ? left : NAME_MOST + 1) ? name : NULL;
 }
 
-static int walk_group(struct walk *w, uint64_t tree, uint64_t heap, unsigned depth);
+static int walk_group(struct h5_walk *w, uint64_t tree, uint64_t heap, unsigned depth);
 
 /* An entry's note on what it leads to: nothing of a data set, of a group its tree and heap. */
-static int walk_entry(struct walk *w, struct reader *r, const struct heap *h, const char **before,
-                      unsigned depth, uint64_t table)
+static int walk_entry(struct h5_walk *w, struct reader *r, const struct heap *h,
+                      const char **before, unsigned depth, uint64_t table)
 {
     const char *name = heap_name(h, reader_u64(r));
     uint64_t at = reader_u64(r);
@@ -260,7 +261,7 @@ static int walk_entry(struct walk *w, struct reader *r, const struct heap *h, co
     bool ordered = name && *name && !strchr(name, '/') && (!*before || strcmp(*before, name) < 0);
     if (!ordered || kind > 1 || zero) return strange(w, table, "an entry of a symbol table");
     *before = name;
-    struct object o;
+    struct h5_object o;
     int code = read_object(&o, w, at);
     if (code) return code;
     if (o.is_group != (kind == 1)) return strange(w, table, "an entry of a symbol table");
@@ -269,7 +270,7 @@ static int walk_entry(struct walk *w, struct reader *r, const struct heap *h, co
     return walk_group(w, tree, heap, depth + 1);
 }
 
-static int walk_table(struct walk *w, uint64_t at, const struct heap *h, const char **before,
+static int walk_table(struct h5_walk *w, uint64_t at, const struct heap *h, const char **before,
                       unsigned depth)
 {
     struct reader r;
@@ -281,7 +282,7 @@ static int walk_table(struct walk *w, uint64_t at, const struct heap *h, const c
     return code;
 }
 
-static int walk_group(struct walk *w, uint64_t tree, uint64_t heap, unsigned depth)
+static int walk_group(struct h5_walk *w, uint64_t tree, uint64_t heap, unsigned depth)
 {
     struct reader r;
     struct heap h = { 0 };
@@ -315,7 +316,7 @@ static int walk_group(struct walk *w, uint64_t tree, uint64_t heap, unsigned dep
 int h5_check(const struct map *m, size_t block, const char *path, struct err *e)
 {
     CHECK(m->size >= block);
-    struct walk w = { path, m->data + block, m->size - block, block, 0, e };
+    struct h5_walk w = { path, m->data + block, m->size - block, block, 0, e };
     struct reader r = { 0 };
     bool there = reader_at(&r, &w, 0, 96) && TOOK(&r, "\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0");
     uint16_t leaf = reader_u16(&r), internal = reader_u16(&r);
@@ -329,7 +330,7 @@ int h5_check(const struct map *m, size_t block, const char *path, struct err *e)
     uint64_t name = reader_u64(&r), at = reader_u64(&r);
     uint32_t kind = reader_u32(&r), zero = reader_u32(&r);
     uint64_t tree = reader_u64(&r), heap = reader_u64(&r);
-    struct object root;
+    struct h5_object root;
     int code = read_object(&root, &w, at);
     if (code) return code;
     if (name || kind != 1 || zero || !root.is_group || root.tree != tree || root.heap != heap) {

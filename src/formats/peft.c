@@ -358,7 +358,7 @@ int peft_tensor(const struct tensor **t, struct peft *p, const char *module, enu
     if (!entry) return err_set(e, "%s: tensor %s is missing", p->path, name);
     *t = &p->file.tensors[entry->tensor];
     entry->read = true;
-    if ((*t)->type == DTYPE_OTHER) {
+    if ((*t)->type == STORAGE_OTHER) {
         return err_set(e, "%s: tensor %s: found type %s, wanted F32, F16 or BF16", p->path, name,
                        (*t)->type_name);
     }
@@ -537,7 +537,7 @@ static int write_outputs(const char *path, const struct peft_output *outputs, si
     for (size_t i = 0; entries && names && i < n; i++) {
         part_name(names[i], outputs[i].module, outputs[i].part);
         entries[i] =
-            (struct st_entry){ names[i], DTYPE_F32, 2, { outputs[i].rows, outputs[i].cols } };
+            (struct st_entry){ names[i], STORAGE_F32, 2, { outputs[i].rows, outputs[i].cols } };
     }
     int code = entries && names ? write_tensors(path, entries, outputs, n, e) : e->code;
     mem_free(entries);

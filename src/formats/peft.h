@@ -95,8 +95,8 @@ void peft_notes(struct str *notes, const struct peft *p);
 int peft_targets(bool *is, const struct peft_config *c, const char *module, struct err *e);
 
 /* r and alpha of a module: the first pattern that matches it, or else the common value. */
-int peft_rank_alpha(size_t *r, double *alpha, const struct peft_config *c, const char *module,
-                    struct err *e);
+int peft_r_alpha(size_t *r, double *alpha, const struct peft_config *c, const char *module,
+                 struct err *e);
 
 /* alpha / r, or with rsLoRA alpha / sqrt(r). */
 double peft_scale(const struct peft_config *c, size_t r, double alpha);

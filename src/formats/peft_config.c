@@ -544,8 +544,8 @@ static int match(double *value, const struct peft_config *c, const struct peft_p
     return code;
 }
 
-int peft_rank_alpha(size_t *r, double *alpha, const struct peft_config *c, const char *module,
-                    struct err *e)
+int peft_r_alpha(size_t *r, double *alpha, const struct peft_config *c, const char *module,
+                 struct err *e)
 {
     double rank = (double)c->r;
     *alpha = c->lora_alpha;

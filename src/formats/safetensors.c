@@ -15,11 +15,11 @@ enum { HEADER_MOST = 100000000, HEADER_ALIGN = 8 };
 static const struct st_type {
     const char *name;
     unsigned bits;
-    enum dtype type;
+    enum storage_type type;
 } st_types[] = {
 #define STORAGE(id, name, kind, ggml, ftype, safetensors, torch, values, bytes, ...)               \
-    { safetensors, 8 * (bytes), DTYPE_##id },
-#define OTHER_SAFETENSORS(name, bits) { name, bits, DTYPE_OTHER },
+    { safetensors, 8 * (bytes), STORAGE_##id },
+#define OTHER_SAFETENSORS(name, bits) { name, bits, STORAGE_OTHER },
 #include "kernels/storage.def"
 };
 enum { ST_TYPES = sizeof st_types / sizeof st_types[0] };
@@ -146,8 +146,8 @@ static int read_range(struct tensor *t, const json_t *v, const struct header *h,
 /* Numbers that we compute with are read in place and have to lie on their own size. */
 static int check_alignment(const struct tensor *t, const struct header *h, struct err *e)
 {
-    size_t size = dtype_block_bytes(t->type);
-    if (t->type == DTYPE_OTHER || t->bytes == 0 || (uintptr_t)t->data % size == 0) return 0;
+    size_t size = storage_block_bytes(t->type);
+    if (t->type == STORAGE_OTHER || t->bytes == 0 || (uintptr_t)t->data % size == 0) return 0;
     return err_set(e,
                    "%s: tensor %s: does not begin on a multiple of its %zu-byte numbers; write "
                    "the file anew with a current safetensors",
@@ -304,7 +304,7 @@ const struct tensor *safetensors_find(const struct safetensors *f, const char *n
 static uint64_t entry_bytes(const struct st_entry *t)
 {
     CHECK(storage_of(t->type)->safetensors && t->rank <= TENSOR_RANK);
-    size_t bytes = dtype_block_bytes(t->type);
+    size_t bytes = storage_block_bytes(t->type);
     for (unsigned i = 0; i < t->rank; i++) CHECK(mem_mul(&bytes, bytes, t->dims[i]));
     return bytes;
 }
@@ -328,7 +328,7 @@ int st_writer_begin(struct st_writer *w, const char *path, const struct st_entry
     uint64_t data = 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t begin = data;
-        CHECK(begin % dtype_block_bytes(entries[i].type) == 0);
+        CHECK(begin % storage_block_bytes(entries[i].type) == 0);
         data += entry_bytes(&entries[i]);
         add_entry(&s, &entries[i], begin, data);
     }

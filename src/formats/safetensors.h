@@ -33,7 +33,7 @@ const struct tensor *safetensors_find(const struct safetensors *f, const char *n
  * entries sorted by name the file has the bytes that the reference implementation writes. */
 struct st_entry {
     const char *name;
-    enum dtype type; /* F32, F16 or BF16 */
+    enum storage_type type; /* F32, F16 or BF16 */
     unsigned rank;
     uint64_t dims[TENSOR_RANK];
 };

@@ -10,7 +10,7 @@ enum { TENSOR_RANK = 8 };
 
 struct tensor {
     const char *name; /* NUL-terminated, owned by the file it came from */
-    enum dtype type;
+    enum storage_type type;
     const char *type_name;      /* the container's own spelling, for messages */
     unsigned rank;              /* 0 for a scalar */
     uint64_t dims[TENSOR_RANK]; /* slowest first, as PyTorch prints them */

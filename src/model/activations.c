@@ -19,7 +19,7 @@ static real *reals(struct arena *a, size_t n)
  * float. */
 static void carve_attention_large(struct network *n, struct arena *a, struct layer_act *act)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     size_t T = n->limits.rows_max;
     act->q = reals(a, T * s->H * s->D);
     act->k = reals(a, T * s->G * s->D);
@@ -32,14 +32,14 @@ static void carve_attention_small(struct network *n, struct arena *a, struct lay
 {
     size_t T = n->limits.rows_max;
     act->rstd1 = reals(a, T);
-    act->lse = reals(a, T * n->base->shape.H);
+    act->lse = reals(a, T * n->base->dims.H);
     act->u[GROUP_QKV] = reals(a, T * adapter_width(n->adapter, GROUP_QKV));
     act->u[GROUP_O] = reals(a, T * adapter_width(n->adapter, GROUP_O));
 }
 
 static void carve_mlp_large(struct network *n, struct arena *a, struct layer_act *act)
 {
-    size_t T = n->limits.rows_max, F = n->base->shape.F;
+    size_t T = n->limits.rows_max, F = n->base->dims.F;
     act->gate = reals(a, T * F);
     act->up = reals(a, T * F);
 }
@@ -63,7 +63,7 @@ static void carve_kept(struct network *n, struct arena *a, struct layer_act *own
 {
     bool large = !n->limits.bf16;
     size_t T = n->limits.rows_max;
-    if (large) own->h = reals(a, T * n->base->shape.C);
+    if (large) own->h = reals(a, T * n->base->dims.C);
     own->u[GROUP_DOWN] = reals(a, T * adapter_width(n->adapter, GROUP_DOWN));
     if (keep != KEEP_INPUT) {
         carve_attention_small(n, a, own);
@@ -75,7 +75,7 @@ static void carve_kept(struct network *n, struct arena *a, struct layer_act *own
     }
 }
 
-static size_t stored_width(const struct shape *s, enum stored v)
+static size_t stored_width(const struct dims *s, enum stored v)
 {
     const size_t width[STORED_VALUES] = {
         [STORED_H] = s->C,        [STORED_MID] = s->C,      [STORED_Q] = s->H * s->D,
@@ -87,7 +87,7 @@ static size_t stored_width(const struct shape *s, enum stored v)
 
 static void carve_stored(struct network *n, struct arena *a)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     n->stored = arena_take(a, s->layers, sizeof *n->stored);
     for (size_t l = 0; l < s->layers; l++)
         for (int v = 0; v < STORED_VALUES; v++) {
@@ -104,7 +104,7 @@ static void carve_stored(struct network *n, struct arena *a)
 
 static void carve_layers(struct network *n, struct arena *a)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     size_t T = n->limits.rows_max;
     bool train = n->limits.train, bf16 = n->limits.bf16;
     struct layer_act shared = { 0 };
@@ -132,7 +132,7 @@ static void carve_layers(struct network *n, struct arena *a)
 /* What a pass needs besides, from its first layer to its last gradient. */
 static void carve_pass(struct network *n, struct arena *a)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     size_t T = n->limits.rows_max;
     n->cosines = reals(a, T * s->D / 2);
     n->sines = reals(a, T * s->D / 2);
@@ -148,7 +148,7 @@ static void carve_pass(struct network *n, struct arena *a)
 /* What one layer writes before it reads it, and no other looks for. */
 static void carve_scratch(struct network *n, struct arena *a)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     size_t T = n->limits.rows_max, Q = s->H * s->D, inner = largest(s->F, Q);
     n->x = reals(a, T * s->C);
     n->y = reals(a, T * s->F);
@@ -170,19 +170,19 @@ static void carve_scratch(struct network *n, struct arena *a)
 /* Logits are made for some rows at a time, so that they never fill more than this. */
 enum { LOGITS_BYTES = 64 << 20, HEAD_ROWS_MIN = 64, HEAD_ROWS_MAX = 512 };
 
-static void carve_head(struct network *n, struct arena *a)
+static void carve_lm_head(struct network *n, struct arena *a)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     size_t rows = LOGITS_BYTES / sizeof(real) / s->V;
     if (rows < HEAD_ROWS_MIN) rows = HEAD_ROWS_MIN;
     if (rows > HEAD_ROWS_MAX) rows = HEAD_ROWS_MAX;
     if (rows > n->limits.rows_max) rows = n->limits.rows_max;
-    n->head_rows = rows;
-    n->head_h = reals(a, rows * s->C);
-    n->head_x = reals(a, rows * s->C);
-    n->head_dx = reals(a, rows * s->C);
-    n->head_rstd = reals(a, rows);
-    n->head_weight = reals(a, rows);
+    n->lm_head_rows = rows;
+    n->lm_head_h = reals(a, rows * s->C);
+    n->lm_head_x = reals(a, rows * s->C);
+    n->lm_head_dx = reals(a, rows * s->C);
+    n->lm_head_rstd = reals(a, rows);
+    n->lm_head_weight = reals(a, rows);
     n->logits = reals(a, rows * s->V);
 }
 
@@ -193,7 +193,7 @@ static void carve(struct network *n, struct arena *a)
     carve_layers(n, a);
     carve_pass(n, a);
     size_t start = a->used;
-    carve_head(n, a);
+    carve_lm_head(n, a);
     size_t end = a->used;
     a->used = start;
     carve_scratch(n, a);
@@ -208,7 +208,7 @@ static size_t count_bytes(struct network *n)
 }
 
 /* Multiply-adds per row that a block repeats. */
-static double recompute_cost(const struct shape *s, enum keep keep)
+static double recompute_cost(const struct dims *s, enum keep keep)
 {
     double mlp = 2.0 * (double)(s->C * s->F);
     double attention = (double)s->C * 2.0 * (double)((s->H + s->G) * s->D);
@@ -218,7 +218,7 @@ static double recompute_cost(const struct shape *s, enum keep keep)
 /* The cheapest mixture of levels that fits. */
 static int choose_keeps(struct network *n, struct err *e)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     size_t L = s->layers, budget = n->limits.budget_bytes, best[KEEPS] = { 0 }, least = SIZE_MAX;
     double best_cost = INFINITY;
     for (size_t input = 0; input <= L; input++) {
@@ -250,7 +250,7 @@ int network_plan(struct network *n, const struct llama *base, const struct adapt
                  const struct kernels *k, const struct network_limits *limits, struct err *e)
 {
     *n = (struct network){ .base = base, .adapter = adapter, .k = k, .limits = *limits };
-    n->keeps[KEEP_ALL] = base->shape.layers;
+    n->keeps[KEEP_ALL] = base->dims.layers;
     int code = limits->train ? choose_keeps(n, e) : 0;
     n->bytes = count_bytes(n);
     return code;
@@ -260,7 +260,7 @@ double network_repeated_flops(const struct network *n)
 {
     double flops = 0;
     for (int keep = 0; keep < KEEPS; keep++)
-        flops += 2 * (double)n->keeps[keep] * recompute_cost(&n->base->shape, (enum keep)keep);
+        flops += 2 * (double)n->keeps[keep] * recompute_cost(&n->base->dims, (enum keep)keep);
     return flops;
 }
 
@@ -270,7 +270,7 @@ int network_map(struct network *n, struct err *e)
     int code = arena_map(&n->arena, e);
     if (code) return code;
     carve(n, &n->arena);
-    shape_rope_frequencies(n->frequency, &n->base->shape);
+    dims_rope_frequencies(n->frequency, &n->base->dims);
     return 0;
 }
 
@@ -295,7 +295,7 @@ static real *stored_value(const struct layer_act *a, enum stored v)
 static size_t stored_count(const struct network *n, size_t T, size_t after, enum stored v)
 {
     bool late = v == STORED_MID || v == STORED_ATT || v == STORED_GATE || v == STORED_UP;
-    return (late ? after : T) * stored_width(&n->base->shape, v);
+    return (late ? after : T) * stored_width(&n->base->dims, v);
 }
 
 /* Keep values [from, to) of the block. */

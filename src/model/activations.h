@@ -79,8 +79,8 @@ struct network {
     real *dropped;         /* (T, max(C, F, H D)) */
     real *cosines, *sines; /* (T, D/2) of each row's position */
     double *frequency;     /* (D/2) */
-    real *head_h, *head_x, *logits, *head_dx, *head_rstd, *head_weight;
-    size_t head_rows;
+    real *lm_head_h, *lm_head_x, *logits, *lm_head_dx, *lm_head_rstd, *lm_head_weight;
+    size_t lm_head_rows;
     double *loss; /* (T) of each target of the pass */
     uint8_t *hit; /* (T) whether the target was the largest logit */
     /* (V) the caller's: set for ids that generation never picks, which beat no target; NULL: none.

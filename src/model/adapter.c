@@ -16,7 +16,7 @@ static void module_path(char out[64], size_t layer, enum module m)
 }
 
 /* A pair for a layer that this base does not have was trained on another one. */
-static int check_layers(const struct peft *p, const struct shape *s, struct err *e)
+static int check_layers(const struct peft *p, const struct dims *s, struct err *e)
 {
     for (size_t i = 0; i < p->file.n; i++) {
         const struct peft_entry *t = &p->entries[i];
@@ -33,7 +33,7 @@ static int check_layers(const struct peft *p, const struct shape *s, struct err 
 }
 
 /* A layer that is named and not there changes nothing, but it was meant for another base. */
-static void note_layers(struct str *notes, const struct peft_config *c, const struct shape *s)
+static void note_layers(struct str *notes, const struct peft_config *c, const struct dims *s)
 {
     const int64_t *first = NULL;
     size_t n = 0;
@@ -53,10 +53,10 @@ struct unheld {
     char first[64];
 };
 
-static int find_pair(struct peft *p, const char *path, unsigned bit, unsigned *targets, size_t *r,
+static int find_pair(struct peft *p, const char *path, unsigned bit, unsigned *modules, size_t *r,
                      struct unheld *unheld, struct err *e)
 {
-    size_t rank;
+    size_t lora_r;
     double alpha;
     bool named = false;
     int code = 0;
@@ -66,35 +66,35 @@ static int find_pair(struct peft *p, const char *path, unsigned bit, unsigned *t
             snprintf(unheld->first, sizeof unheld->first, "%s", path);
         return code;
     }
-    code = peft_rank_alpha(&rank, &alpha, &p->config, path, e);
+    code = peft_r_alpha(&lora_r, &alpha, &p->config, path, e);
     if (code) return code;
-    *targets |= bit;
-    if (rank > *r) *r = rank;
+    *modules |= bit;
+    if (lora_r > *r) *r = lora_r;
     return 0;
 }
 
 /* Which modules the file has pairs for, and the largest rank among them. PEFT's rules may single out
  * layers; a module that only some layers have is kept for all, as zeros where it is absent. */
-static int find_pairs(struct peft *p, const struct adapter_base *base, unsigned *targets, size_t *r,
+static int find_pairs(struct peft *p, const struct adapter_base *base, unsigned *modules, size_t *r,
                       struct err *e)
 {
     char path[64];
-    const struct shape *s = base->shape;
+    const struct dims *s = base->dims;
     struct unheld unheld = { 0 };
-    *targets = 0;
+    *modules = 0;
     *r = 0;
     int code = check_layers(p, s, e);
     for (size_t l = 0; !code && l < s->layers; l++)
         for (int m = 0; !code && m < MODULES; m++) {
             module_path(path, l, (enum module)m);
-            code = find_pair(p, path, 1u << m, targets, r, &unheld, e);
+            code = find_pair(p, path, 1u << m, modules, r, &unheld, e);
         }
     if (code) return code;
-    if (!*targets && unheld.n) {
+    if (!*modules && unheld.n) {
         return err_set(e, "%s: holds no lora_A and lora_B for %s, nor for any other linear layer",
                        p->path, unheld.first);
     }
-    if (!*targets) {
+    if (!*modules) {
         return err_set(e, "%s: holds no adapter for a Llama's linear layers", p->path);
     }
     if (base->notes) note_layers(base->notes, &p->config, s);
@@ -128,12 +128,12 @@ static int load_pair(struct adapter *a, struct peft *p, size_t layer, enum modul
                      struct err *e)
 {
     char path[64];
-    size_t r, rows = module_rows(&a->shape, m), cols = module_cols(&a->shape, m);
+    size_t r, rows = module_rows(&a->dims, m), cols = module_cols(&a->dims, m);
     double alpha;
     const struct tensor *ta, *tb;
     module_path(path, layer, m);
     if (!peft_has(p, path)) return 0;
-    int code = peft_rank_alpha(&r, &alpha, &p->config, path, e);
+    int code = peft_r_alpha(&r, &alpha, &p->config, path, e);
     if (!code) code = peft_tensor(&ta, p, path, PEFT_A, r, cols, e);
     if (!code) code = peft_tensor(&tb, p, path, PEFT_B, rows, r, e);
     if (!code) code = check_tensor(ta, p->path, e);
@@ -160,7 +160,7 @@ static int drop_copies(struct peft *p, const struct adapter_base *base, struct e
     size_t n = 0, i = 0;
     int code = 0;
     while (!code && peft_copy(&t, &module, p, &i)) {
-        code = base_copy_check(base->model, base->shape, t, module, p->path, e);
+        code = base_copy_check(base->model, base->dims, t, module, p->path, e);
         if (!n++) first = t;
     }
     if (code || !n || !base->notes) return code;
@@ -174,7 +174,7 @@ static int drop_copies(struct peft *p, const struct adapter_base *base, struct e
 static int load_pairs(struct adapter *a, struct peft *p, double weight, struct err *e)
 {
     int code = 0;
-    for (size_t l = 0; !code && l < a->shape.layers; l++)
+    for (size_t l = 0; !code && l < a->dims.layers; l++)
         for (int m = 0; !code && m < MODULES; m++)
             if (adapter_has(a, (enum module)m))
                 code = load_pair(a, p, l, (enum module)m, weight, e);
@@ -185,17 +185,17 @@ int adapter_load(struct adapter *a, const struct adapter_base *base, const char 
                  struct err *e)
 {
     struct peft p;
-    unsigned targets;
+    unsigned modules;
     size_t r;
     *a = (struct adapter){ 0 };
     int code = peft_open(&p, dir, e);
     if (code) return code;
-    code = find_pairs(&p, base, &targets, &r, e);
+    code = find_pairs(&p, base, &modules, &r, e);
     if (!code) {
         /* the file's own scale, so that B stays as it is in the common case */
         double alpha = p.config.lora_alpha;
         if (p.config.use_rslora) alpha = peft_scale(&p.config, r, alpha) * (double)r;
-        adapter_layout(a, base->shape, r, alpha, targets);
+        adapter_layout(a, base->dims, r, alpha, modules);
         if (!(a->scale > 0)) {
             code = err_set(e, "%s: lora_alpha is %g, wanted a positive number", dir,
                            p.config.lora_alpha);
@@ -217,7 +217,7 @@ static size_t list_outputs(const struct adapter *a, const float *params, struct 
                            char (*paths)[64])
 {
     size_t n = 0;
-    for (size_t l = 0; l < a->shape.layers; l++)
+    for (size_t l = 0; l < a->dims.layers; l++)
         for (int i = 0; i < MODULES; i++) {
             enum module m = (enum module)i;
             if (!adapter_has(a, m)) continue;
@@ -226,11 +226,11 @@ static size_t list_outputs(const struct adapter *a, const float *params, struct 
             out[n] = (struct peft_output){ .module = paths[n / 2],
                                            .part = PEFT_A,
                                            .rows = a->r,
-                                           .cols = module_cols(&a->shape, m),
+                                           .cols = module_cols(&a->dims, m),
                                            .data = layer + a->a_at[m] };
             out[n + 1] = (struct peft_output){ .module = paths[n / 2],
                                                .part = PEFT_B,
-                                               .rows = module_rows(&a->shape, m),
+                                               .rows = module_rows(&a->dims, m),
                                                .cols = a->r,
                                                .data = layer + a->b_at[m] };
             n += 2;
@@ -241,7 +241,7 @@ static size_t list_outputs(const struct adapter *a, const float *params, struct 
 int adapter_save(const struct adapter *a, const char *dir, const char *base_name, double dropout,
                  struct err *e)
 {
-    size_t most = 2 * MODULES * a->shape.layers;
+    size_t most = 2 * MODULES * a->dims.layers;
     struct peft_output *out = mem_alloc(most, sizeof *out, e);
     char(*paths)[64] = mem_alloc(most / 2, sizeof *paths, e);
     float *params = mem_alloc(a->n_params, sizeof *params, e);
@@ -291,8 +291,8 @@ int adapter_digest(char hex[SHA256_HEX], const struct adapter *a, struct err *e)
     int code = sha256_begin(&h, e);
     if (code) return code;
     sha256_add(&h, name, sizeof name - 1);
-    hash_number(&h, a->shape.layers, 8);
-    hash_number(&h, a->targets, 8);
+    hash_number(&h, a->dims.layers, 8);
+    hash_number(&h, a->modules, 8);
     hash_number(&h, a->r, 8);
     hash_float(&h, a->scale * (double)a->r);
     for (size_t i = 0; i < a->n_params; i += PIECE) {
@@ -312,12 +312,12 @@ int adapter_digest(char hex[SHA256_HEX], const struct adapter *a, struct err *e)
 
 /* ---- names of modules ------------------------------------------------------------------------ */
 
-int adapter_targets(unsigned *targets, const char *const *names, size_t n, struct err *e)
+int adapter_modules(unsigned *modules, const char *const *names, size_t n, struct err *e)
 {
-    *targets = 0;
+    *modules = 0;
     for (size_t i = 0; i < n; i++) {
         if (strcmp(names[i], "all-linear") == 0) {
-            *targets |= (1u << MODULES) - 1;
+            *modules |= (1u << MODULES) - 1;
             continue;
         }
         int m = word_index(module_words, names[i]);
@@ -327,7 +327,7 @@ int adapter_targets(unsigned *targets, const char *const *names, size_t n, struc
                              "all-linear or some of " MODULE_WORDS(NAME_TEXT, ", "),
                              err_quotez(names[i]));
         }
-        *targets |= 1u << m;
+        *modules |= 1u << m;
     }
-    return *targets ? 0 : err_usage(e, "adapter.target_modules: is empty");
+    return *modules ? 0 : err_usage(e, "adapter.target_modules: is empty");
 }

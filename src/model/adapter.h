@@ -8,7 +8,7 @@
 
 /* What an adapter is read for. */
 struct adapter_base {
-    const struct shape *shape;
+    const struct dims *dims;
     const struct llama *model; /* the same base with its weights (headers are enough); NULL: none */
     struct str *notes;         /* a line is appended for what the user should know; NULL: dropped */
 };
@@ -34,6 +34,6 @@ int adapter_save(const struct adapter *a, const char *dir, const char *base_name
 int adapter_digest(char hex[SHA256_HEX], const struct adapter *a, struct err *e);
 
 /* Names -> bit set: "all-linear", or module names; an unknown one is a usage error. */
-int adapter_targets(unsigned *targets, const char *const *names, size_t n, struct err *e);
+int adapter_modules(unsigned *modules, const char *const *names, size_t n, struct err *e);
 
 #endif

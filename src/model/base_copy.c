@@ -16,7 +16,7 @@ struct weight {
 /* A tied head is looked for too: its copy is one of the embedding. */
 static bool find(struct weight *out, const struct llama *m, const char *module)
 {
-    struct shape untied = m->shape;
+    struct dims untied = m->dims;
     char name[TENSOR_NAME], wanted[TENSOR_NAME];
     size_t n = (size_t)snprintf(wanted, sizeof wanted, "%s.weight", module);
     untied.tied = false;
@@ -33,7 +33,7 @@ static bool find(struct weight *out, const struct llama *m, const char *module)
 static bool same_row(const struct weight *w, const struct tensor *t, size_t i, real *row,
                      float *rounded, uint8_t *bytes)
 {
-    size_t n = dtype_bytes(t->type, w->cols);
+    size_t n = storage_bytes(t->type, w->cols);
     const struct kernels *k = kernels_baseline();
     const real *values = w->values.vector ? w->values.vector : row;
     if (w->values.matrix) k->widen(row, w->values.matrix, i, 0, w->cols);
@@ -64,13 +64,13 @@ static int compare(const struct weight *w, const struct tensor *t, const char *p
     return code;
 }
 
-static bool shape_fits(const struct weight *w, const struct tensor *t)
+static bool format_fits(const struct weight *w, const struct tensor *t)
 {
     if (w->values.vector) return t->rank == 1 && t->dims[0] == w->cols;
     return t->rank == 2 && t->dims[0] == w->rows && t->dims[1] == w->cols;
 }
 
-int base_copy_check(const struct llama *m, const struct shape *s, const struct tensor *t,
+int base_copy_check(const struct llama *m, const struct dims *s, const struct tensor *t,
                     const char *module, const char *path, struct err *e)
 {
     struct weight w = { .cols = 0 };
@@ -85,11 +85,11 @@ int base_copy_check(const struct llama *m, const struct shape *s, const struct t
         return err_set(e, "%s: tensor %s: does not belong to a LoRA adapter of this model", path,
                        err_quotez(t->name));
     }
-    if (t->type == DTYPE_OTHER || storage_of(t->type)->blocks) {
+    if (t->type == STORAGE_OTHER || storage_of(t->type)->blocks) {
         return err_set(e, "%s: tensor %s: found type %s, wanted F32, F16 or BF16", path,
                        err_quotez(t->name), t->type_name);
     }
-    if (shape_fits(&w, t)) return compare(&w, t, path, e);
+    if (format_fits(&w, t)) return compare(&w, t, path, e);
     bool vector = w.values.vector;
     bool grown = t->rank == 2 && w.rows == s->V && t->dims[1] == w.cols;
     return err_set(e, "%s: tensor %s: has %llu rows%s, the base's weight %zu%s; %s", path,

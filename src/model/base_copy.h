@@ -10,7 +10,7 @@
  * ("lm_head", "model.layers.0.mlp.up_proj", ...; without ".weight"), rounded to the type of `t`.
  * Else an error that names both and says what to do: there is no such weight, the shape differs,
  * a value differs, or the base's weights are not at hand (m NULL). */
-int base_copy_check(const struct llama *m, const struct shape *s, const struct tensor *t,
+int base_copy_check(const struct llama *m, const struct dims *s, const struct tensor *t,
                     const char *module, const char *path, struct err *e);
 
 #endif

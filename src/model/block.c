@@ -59,7 +59,7 @@ static void rows_spread(real *x, const struct rows *rows, size_t T, size_t width
 static void queries_forward(struct network *n, const struct lora *l, const struct block *b,
                             const struct layer_act *a)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     const struct rows *rows = &b->rows;
     rows_gather(n->x, n->x, rows, s->C);
     rows_gather(n->du, a->u[GROUP_QKV], rows, adapter_width(l->adapter, GROUP_QKV));
@@ -73,7 +73,7 @@ static void queries_forward(struct network *n, const struct lora *l, const struc
 static void queries_backward(struct network *n, const struct lora *l, const struct rows *rows,
                              real *dx)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     size_t Q = s->H * s->D;
     rows_gather(n->dq, n->dq, rows, Q);
     struct term t = { .a = n->dq, .lda = Q, .w = &l->w[Q_PROJ], .K = Q };
@@ -107,7 +107,7 @@ static void cache_append(const struct cache *c, const struct pass *p, const stru
 void block_forward(struct network *n, const struct block *b, const struct layer_act *a,
                    enum keep from, real *out)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     const struct layer_weights *w = &n->base->layer[b->layer];
     const struct kernels *k = n->k;
     const struct pass *p = b->pass;
@@ -179,7 +179,7 @@ void block_forward(struct network *n, const struct block *b, const struct layer_
 void block_backward(struct network *n, const struct block *b, const struct layer_act *a,
                     bool lowest, real *grad)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     const struct layer_weights *w = &n->base->layer[b->layer];
     const struct kernels *k = n->k;
     const struct pass *p = b->pass;
@@ -188,9 +188,9 @@ void block_backward(struct network *n, const struct block *b, const struct layer
     const real eps = (real)s->norm_eps;
     const struct lora l = block_lora(n, b);
     /* How far down gradients are wanted: the lowest block ends with its lowest pair. */
-    const size_t *targets = n->adapter->group_targets;
-    const bool to_h = !lowest, to_qkv = to_h || targets[GROUP_QKV];
-    const bool to_mid = to_qkv || targets[GROUP_O], to_gate = to_mid || targets[GROUP_GATE_UP];
+    const size_t *modules = n->adapter->group_modules;
+    const bool to_h = !lowest, to_qkv = to_h || modules[GROUP_QKV];
+    const bool to_mid = to_qkv || modules[GROUP_O], to_gate = to_mid || modules[GROUP_GATE_UP];
 
     /* out = mid + y Wd^T:  dy = dout Wd; dmid begins as dout. Both are dh. */
     k->swiglu_forward(n->y, a->gate, a->up, rows->n * s->F);

@@ -18,11 +18,11 @@ static double attended_pairs(const struct pass *p)
     return pairs;
 }
 
-struct cost cost_of_batch(const struct shape *s, const struct adapter *a, struct batch *b)
+struct cost cost_of_batch(const struct dims *s, const struct adapter *a, struct batch *b)
 {
     struct cost c = { 0 };
     double both = a ? 2 : 1; /* forward, and as much again for the gradient of the input */
-    double linear = 2 * (double)shape_linear_params(s), head = 2 * (double)shape_head_params(s);
+    double linear = 2 * (double)dims_linear_params(s), head = 2 * (double)shape_head_params(s);
     for (size_t i = 0; i < b->n_passes; i++) {
         const struct pass *p = batch_pass(b, i);
         double rows = (double)p->T;

@@ -16,6 +16,6 @@ struct cost {
 double cost_total(const struct cost *c);
 
 /* A step over this batch (its passes are built one after the other). adapter NULL: forward alone. */
-struct cost cost_of_batch(const struct shape *s, const struct adapter *a, struct batch *b);
+struct cost cost_of_batch(const struct dims *s, const struct adapter *a, struct batch *b);
 
 #endif

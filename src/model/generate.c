@@ -18,7 +18,7 @@ static size_t step_rows(const struct generator *g)
 
 static void carve(struct generator *g, struct arena *a, size_t prompt_rows)
 {
-    const struct shape *s = &g->net.base->shape;
+    const struct dims *s = &g->net.base->dims;
     size_t cache = s->layers * g->n_seq * g->max_keys * s->G * s->D;
     g->length = arena_take(a, g->n_seq, sizeof *g->length);
     g->keys = arena_take(a, prompt_rows, sizeof *g->keys);
@@ -78,7 +78,7 @@ static void append(struct generator *g, size_t i, const int32_t *token, size_t n
 static void run(struct generator *g)
 {
     struct network *n = &g->net;
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     size_t sequence_keys = g->max_keys * s->G * s->D, layer_keys = g->n_seq * sequence_keys;
     network_embed(n, &g->pass);
     for (size_t l = 0; l < s->layers; l++) {
@@ -128,7 +128,7 @@ void generator_step(struct generator *g, const int32_t *token)
 void generator_append(struct generator *g, const int32_t *token, size_t n)
 {
     CHECK(g->n_seq == 1 && n > 0);
-    size_t C = g->net.base->shape.C, rows = 0;
+    size_t C = g->net.base->dims.C, rows = 0;
     waiting_begin();
     for (size_t at = 0; at < n; at += rows) {
         rows = n - at < step_rows(g) ? n - at : step_rows(g);
@@ -149,7 +149,7 @@ void generator_truncate(struct generator *g, size_t n)
 
 void generator_take_over(struct generator *g, const struct generator *from)
 {
-    const struct shape *s = &g->net.base->shape;
+    const struct dims *s = &g->net.base->dims;
     size_t n = from->length[0], kv = s->G * s->D, bytes = n * kv * sizeof(real);
     CHECK(g->n_seq == 1 && from->n_seq == 1 && n <= g->max_keys);
     for (size_t l = 0; l < s->layers; l++) {

@@ -69,9 +69,10 @@ static const char *file_of(const struct binder *b, const struct tensor *t)
 static void add_readable_types(struct str *out, bool gguf)
 {
     size_t left = 0;
-    for (int t = 0; t < DTYPES; t++) left += gguf || storage_of((enum dtype)t)->safetensors;
-    for (int t = 0; t < DTYPES; t++) {
-        const struct storage *row = storage_of((enum dtype)t);
+    for (int t = 0; t < STORAGES; t++)
+        left += gguf || storage_of((enum storage_type)t)->safetensors;
+    for (int t = 0; t < STORAGES; t++) {
+        const struct storage *row = storage_of((enum storage_type)t);
         if (!gguf && !row->safetensors) continue;
         left--;
         str_addf(out, "%s%s", row->label, left > 1 ? ", " : left == 1 ? " and " : "");
@@ -93,7 +94,7 @@ static const struct tensor *want(struct binder *b, const char *name, size_t rows
         b->code = err_set(b->e, "%s: tensor %s: shape is [%s], wanted [%zu%s%.0zu]", file_of(b, t),
                           name, found.p ? found.p : "", rows, cols ? ", " : "", cols);
         str_free(&found);
-    } else if (t->type == DTYPE_OTHER) {
+    } else if (t->type == STORAGE_OTHER) {
         struct str readable = { 0 };
         add_readable_types(&readable, b->f->is_gguf);
         b->code = err_set(b->e, "%s: tensor %s: type %s is not supported; %s are", file_of(b, t),
@@ -121,7 +122,7 @@ static void bind_matrix(struct binder *b, const struct tensor_walk *at, const ch
                                                          .type = t->type,
                                                          .rows = at->rows,
                                                          .cols = at->cols,
-                                                         .meta_head = turned ? b->m->shape.D : 0 };
+                                                         .interleaved = turned ? b->m->dims.D : 0 };
 }
 
 /* Vectors are small and read by every kernel: widened once. */
@@ -168,7 +169,7 @@ static void check_tied_head(struct binder *b, const char *name)
     size_t bytes = t->bytes;
     b->m->weight_bytes -= bytes;
     const struct matrix *w = &b->m->embedding;
-    bool same = t->type == w->type && bytes == dtype_bytes(w->type, w->rows * w->cols);
+    bool same = t->type == w->type && bytes == storage_bytes(w->type, w->rows * w->cols);
     if (same && memcmp(t->data, w->data, bytes) == 0) return;
     b->code = err_set(b->e,
                       "%s: tensor %s: differs from the embedding, with which tie_word_embeddings "
@@ -181,17 +182,17 @@ static int bind_all(struct llama *m, struct llama_files *f, const char *path, st
     struct binder b = { .m = m, .f = f, .path = path, .next = f->vectors, .e = e };
     char name[TENSOR_NAME];
     bool gguf = f->is_gguf;
-    if (gguf) m->shape.tied = !gguf_find(&f->gguf, "output.weight");
+    if (gguf) m->dims.tied = !gguf_find(&f->gguf, "output.weight");
     /* matrices first: a layer that is missing is reported by its largest part */
-    for (struct tensor_walk w = tensor_walk(&m->shape); !b.code && tensor_next(&w);) {
+    for (struct tensor_walk w = tensor_walk(&m->dims); !b.code && tensor_next(&w);) {
         tensor_name(name, &w, gguf);
         if (w.row->kind == KIND_MATRIX) bind_matrix(&b, &w, name);
     }
-    for (struct tensor_walk w = tensor_walk(&m->shape); !b.code && tensor_next(&w);) {
+    for (struct tensor_walk w = tensor_walk(&m->dims); !b.code && tensor_next(&w);) {
         tensor_name(name, &w, gguf);
         if (w.row->kind != KIND_MATRIX) bind_vector(&b, &w, name);
     }
-    if (m->shape.tied) {
+    if (m->dims.tied) {
         m->head = m->embedding;
         if (!gguf) check_tied_head(&b, "lm_head.weight");
     }
@@ -220,7 +221,7 @@ static int open_directory(struct llama *m, struct llama_files *f, const char *pa
         code = err_set(e, "%s: no config.json in this directory; wanted a Hugging Face model",
                        path);
     }
-    if (!code) code = shape_from_config(&m->shape, config, e);
+    if (!code) code = dims_from_config(&m->dims, config, e);
     if (!code) code = shards_open(&f->shards, path, e);
     for (size_t i = 0; !code && i < f->shards.n_files; i++)
         code = add_file(m, f->shards.paths[i], e);
@@ -231,7 +232,7 @@ static int open_gguf(struct llama *m, struct llama_files *f, const char *path, s
 {
     f->is_gguf = true;
     int code = gguf_open(&f->gguf, path, e);
-    if (!code) code = shape_from_gguf(&m->shape, &f->gguf, e);
+    if (!code) code = dims_from_gguf(&m->dims, &f->gguf, e);
     return code ? code : add_file(m, path, e);
 }
 
@@ -265,11 +266,11 @@ static int open_files(struct llama *m, struct llama_files *f, const char *path, 
 static int check_room(const struct llama *m, const struct llama_files *f, const char *path,
                       struct err *e)
 {
-    if (tensor_vector_values(&m->shape) <= total_bytes(f) / VALUE_LEAST) return 0;
+    if (tensor_vector_values(&m->dims) <= total_bytes(f) / VALUE_LEAST) return 0;
     return err_set(e,
                    "%s: found %zu layers of %zu channels configured, which is more than the files "
                    "hold",
-                   path, m->shape.layers, m->shape.C);
+                   path, m->dims.layers, m->dims.C);
 }
 
 static int open_model(struct llama *m, const char *path, bool headers_only, struct err *e)
@@ -283,8 +284,8 @@ static int open_model(struct llama *m, const char *path, bool headers_only, stru
     if (!code) code = check_room(m, f, path, e);
     if (!code) {
         f->bound = mem_alloc(count_tensors(f), 1, e);
-        f->vectors = mem_alloc(tensor_vector_values(&m->shape), sizeof(real), e);
-        m->layer = mem_alloc(m->shape.layers, sizeof *m->layer, e);
+        f->vectors = mem_alloc(tensor_vector_values(&m->dims), sizeof(real), e);
+        m->layer = mem_alloc(m->dims.layers, sizeof *m->layer, e);
         code = f->bound && f->vectors && m->layer ? bind_all(m, f, path, e) : e->code;
     }
     if (code) llama_close(m);
@@ -301,17 +302,17 @@ int llama_open_headers(struct llama *m, const char *path, struct err *e)
     return open_model(m, path, true, e);
 }
 
-int llama_read_shape(struct shape *s, const char *path, struct err *e)
+int llama_read_shape(struct dims *s, const char *path, struct err *e)
 {
     char config[PATH_BYTES];
     if (dir_exists(path)) {
         int code = path_join(config, path, "config.json", e);
-        return code ? code : shape_from_config(s, config, e);
+        return code ? code : dims_from_config(s, config, e);
     }
     struct gguf g;
     int code = gguf_open(&g, path, e);
     if (code) return code;
-    code = shape_from_gguf(s, &g, e);
+    code = dims_from_gguf(s, &g, e);
     gguf_close(&g);
     return code;
 }
@@ -335,14 +336,14 @@ void llama_close(struct llama *m)
     *m = (struct llama){ 0 };
 }
 
-enum dtype llama_dtype(const struct llama *m)
+enum storage_type llama_storage(const struct llama *m)
 {
-    size_t count[DTYPE_OTHER + 1] = { 0 };
-    for (size_t l = 0; l < m->shape.layers; l++)
+    size_t count[STORAGE_OTHER + 1] = { 0 };
+    for (size_t l = 0; l < m->dims.layers; l++)
         for (int i = 0; i < MODULES; i++) count[m->layer[l].w[i].type]++;
-    enum dtype best = DTYPE_F32;
-    for (int t = 0; t < DTYPE_OTHER; t++)
-        if (count[t] > count[best]) best = (enum dtype)t;
+    enum storage_type best = STORAGE_F32;
+    for (int t = 0; t < STORAGE_OTHER; t++)
+        if (count[t] > count[best]) best = (enum storage_type)t;
     return best;
 }
 

@@ -18,11 +18,11 @@ int llama_open_headers(struct llama *m, const char *path, struct err *e);
 void llama_close(struct llama *m);
 
 /* The shape alone, from a directory's config.json (no weights need be there) or a .gguf's header. */
-int llama_read_shape(struct shape *s, const char *path, struct err *e);
+int llama_read_shape(struct dims *s, const char *path, struct err *e);
 
 /* The most common storage type of the linear layers, for reports and for the type of a merged
  * model. */
-enum dtype llama_dtype(const struct llama *m);
+enum storage_type llama_storage(const struct llama *m);
 
 /* The GGUF this model came from, or NULL. */
 const struct gguf *llama_gguf(const struct llama *m);

@@ -24,16 +24,16 @@ enum group module_group(enum module m)
     }
 }
 
-void adapter_layout(struct adapter *a, const struct shape *s, size_t r, double lora_alpha,
-                    unsigned targets)
+void adapter_layout(struct adapter *a, const struct dims *s, size_t r, double lora_alpha,
+                    unsigned modules)
 {
-    CHECK(targets && r);
-    *a = (struct adapter){ .shape = *s, .r = r, .lora_alpha = lora_alpha, .targets = targets };
+    CHECK(modules && r);
+    *a = (struct adapter){ .dims = *s, .r = r, .lora_alpha = lora_alpha, .modules = modules };
     a->scale = lora_alpha / (double)r;
     size_t at = 0;
     for (int m = 0; m < MODULES; m++) { /* modules of a group are neighbours in the enum */
         if (!adapter_has(a, (enum module)m)) continue;
-        a->slot[m] = a->group_targets[module_group((enum module)m)]++;
+        a->slot[m] = a->group_modules[module_group((enum module)m)]++;
         a->a_at[m] = at;
         at += r * module_cols(s, (enum module)m);
     }
@@ -67,11 +67,11 @@ real *adapter_group_a(const struct adapter *a, real *flat, size_t layer, enum gr
 void adapter_init(struct adapter *a, uint64_t seed)
 {
     memset(a->params, 0, a->n_params * sizeof(real));
-    for (size_t l = 0; l < a->shape.layers; l++)
+    for (size_t l = 0; l < a->dims.layers; l++)
         for (int i = 0; i < MODULES; i++) {
             enum module m = (enum module)i;
             if (!adapter_has(a, m)) continue;
-            size_t cols = module_cols(&a->shape, m);
+            size_t cols = module_cols(&a->dims, m);
             double bound = 1 / sqrt((double)cols);
             real *A = adapter_a(a, a->params, l, m);
             for (size_t j = 0; j < a->r * cols; j++) {
@@ -90,15 +90,15 @@ int adapter_place(struct adapter *a, struct err *e)
 int adapter_combine(struct adapter *out, const struct adapter *parts, size_t n, struct err *e)
 {
     size_t r = 0;
-    unsigned targets = 0;
-    for (size_t i = 0; i < n; i++) r += parts[i].r, targets |= parts[i].targets;
-    adapter_layout(out, &parts[0].shape, r, (double)r, targets); /* scale 1: folded into B */
+    unsigned modules = 0;
+    for (size_t i = 0; i < n; i++) r += parts[i].r, modules |= parts[i].modules;
+    adapter_layout(out, &parts[0].dims, r, (double)r, modules); /* scale 1: folded into B */
     int code = adapter_place(out, e);
     if (code) return code;
-    for (size_t l = 0; l < out->shape.layers; l++)
+    for (size_t l = 0; l < out->dims.layers; l++)
         for (int i = 0; i < MODULES; i++) {
             enum module m = (enum module)i;
-            size_t at = 0, cols = module_cols(&out->shape, m), rows = module_rows(&out->shape, m);
+            size_t at = 0, cols = module_cols(&out->dims, m), rows = module_rows(&out->dims, m);
             for (const struct adapter *p = parts; p < parts + n; at += p->r, p++) {
                 if (!adapter_has(p, m)) continue;
                 memcpy(adapter_a(out, out->params, l, m) + at * cols, adapter_a(p, p->params, l, m),

@@ -23,32 +23,32 @@ enum group { GROUP_QKV, GROUP_O, GROUP_GATE_UP, GROUP_DOWN, GROUPS };
 enum group module_group(enum module m);
 
 struct adapter {
-    struct shape shape; /* of the base */
+    struct dims dims; /* of the base */
     size_t r;
     double lora_alpha, scale;
-    unsigned targets;    /* bit m: module m has a pair */
+    unsigned modules;    /* bit m: module m has a pair */
     size_t layer_params; /* of one layer */
     size_t n_params;
     size_t a_at[MODULES], b_at[MODULES]; /* within a layer's parameters */
-    size_t group_targets[GROUPS];        /* how many modules of a group are targets */
+    size_t group_modules[GROUPS];        /* how many modules of a group are targets */
     size_t slot[MODULES];                /* a target's place within its group */
     real *params;                        /* n_params, or NULL until adapter_place() */
 };
 
 static inline bool adapter_has(const struct adapter *a, enum module m)
 {
-    return a->targets >> m & 1;
+    return a->modules >> m & 1;
 }
 
 /* Columns of a group's u: targets * r. 0 without an adapter (NULL). */
 static inline size_t adapter_width(const struct adapter *a, enum group g)
 {
-    return a ? a->group_targets[g] * a->r : 0;
+    return a ? a->group_modules[g] * a->r : 0;
 }
 
 /* Lay out the parameters; nothing is allocated. targets: a bit set that is not empty. */
-void adapter_layout(struct adapter *a, const struct shape *s, size_t r, double lora_alpha,
-                    unsigned targets);
+void adapter_layout(struct adapter *a, const struct dims *s, size_t r, double lora_alpha,
+                    unsigned modules);
 
 /* Allocate params, zeroed; freed by adapter_free(). */
 int adapter_place(struct adapter *a, struct err *e);

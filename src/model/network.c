@@ -23,7 +23,7 @@ static void choose_target_rows(struct network *n, const struct pass *p)
 
 void network_embed(struct network *n, const struct pass *p)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     size_t half = s->D / 2;
     real *h = n->act[0].h;
     CHECK(p->T <= n->limits.rows_max && p->n_seg <= n->limits.seg_max);
@@ -44,7 +44,7 @@ static struct block block_on(const struct network *n, const struct pass *p, size
                              const struct dropout *drop)
 {
     struct block b = { .layer = layer, .pass = p, .rows = n->target_rows, .drop = drop };
-    if (layer + 1 < n->base->shape.layers)
+    if (layer + 1 < n->base->dims.layers)
         b.rows = (struct rows){ .n = p->T, .example = p->example, .pos = p->pos };
     return b;
 }
@@ -58,7 +58,7 @@ static const struct dropout *dropout_of(const struct network *n)
 static bool run_blocks(struct network *n, const struct pass *p, size_t from, size_t to,
                        const struct dropout *drop, const struct stop *stop)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     bool bf16 = n->limits.train && n->limits.bf16, goes_on = true;
     waiting_begin();
     for (size_t l = from; l < to; l++) {
@@ -105,36 +105,37 @@ static size_t out_row(const struct network *n, const uint32_t *rows, size_t i)
     return n->target_rows.at ? i : rows[i];
 }
 
-/* x (m, C) = final norm of those rows from entry `first` on, which are also left in head_h */
+/* x (m, C) = final norm of those rows from entry `first` on, which are also left in lm_head_h */
 static void gather_normed(struct network *n, const uint32_t *rows, size_t first, size_t m)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     for (size_t i = 0; i < m; i++) {
-        memcpy(n->head_h + i * s->C, n->out + out_row(n, rows, first + i) * s->C,
+        memcpy(n->lm_head_h + i * s->C, n->out + out_row(n, rows, first + i) * s->C,
                s->C * sizeof(real));
     }
-    n->k->rmsnorm_forward(n->head_x, n->head_rstd, n->head_h, n->base->norm, m, s->C,
+    n->k->rmsnorm_forward(n->lm_head_x, n->lm_head_rstd, n->lm_head_h, n->base->norm, m, s->C,
                           (real)s->norm_eps);
 }
 
 /* logits (m, V) = x W^T */
-static void head_forward(struct network *n, const real *x, size_t m, real *logits)
+static void lm_head_forward(struct network *n, const real *x, size_t m, real *logits)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     struct term t = { .a = x, .lda = s->C, .w = &n->base->head, .K = s->C, .b_rows = true };
     n->k->matmul(logits, s->V, &t, 1, m, s->V, false, n->product_work);
 }
 
 /* dh at the same rows from the logits' gradient */
-static void head_backward(struct network *n, const uint32_t *rows, size_t first, size_t m)
+static void lm_head_backward(struct network *n, const uint32_t *rows, size_t first, size_t m)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     struct term t = { .a = n->logits, .lda = s->V, .w = &n->base->head, .K = s->V };
-    n->k->matmul(n->head_x, s->C, &t, 1, m, s->C, false, n->product_work);
-    memset(n->head_dx, 0, m * s->C * sizeof(real));
-    n->k->rmsnorm_backward(n->head_dx, n->head_x, n->head_h, n->base->norm, n->head_rstd, m, s->C);
+    n->k->matmul(n->lm_head_x, s->C, &t, 1, m, s->C, false, n->product_work);
+    memset(n->lm_head_dx, 0, m * s->C * sizeof(real));
+    n->k->rmsnorm_backward(n->lm_head_dx, n->lm_head_x, n->lm_head_h, n->base->norm,
+                           n->lm_head_rstd, m, s->C);
     for (size_t i = 0; i < m; i++) {
-        memcpy(n->dh + out_row(n, rows, first + i) * s->C, n->head_dx + i * s->C,
+        memcpy(n->dh + out_row(n, rows, first + i) * s->C, n->lm_head_dx + i * s->C,
                s->C * sizeof(real));
     }
 }
@@ -150,24 +151,24 @@ static bool hits_unmuted(const real *z, size_t target, const uint8_t *mute, size
     return true;
 }
 
-double network_head(struct network *n, const struct pass *p, real scale, bool backward)
+double network_lm_head(struct network *n, const struct pass *p, real scale, bool backward)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     if (backward) memset(n->dh, 0, n->target_rows.n * s->C * sizeof(real));
     waiting_begin();
-    for (size_t first = 0; first < p->n_targets; first += n->head_rows) {
+    for (size_t first = 0; first < p->n_targets; first += n->lm_head_rows) {
         size_t m = p->n_targets - first;
-        if (m > n->head_rows) m = n->head_rows;
+        if (m > n->lm_head_rows) m = n->lm_head_rows;
         gather_normed(n, p->target_row, first, m);
-        head_forward(n, n->head_x, m, n->logits);
-        for (size_t i = 0; i < m; i++) n->head_weight[i] = scale * (real)p->weight[first + i];
+        lm_head_forward(n, n->lm_head_x, m, n->logits);
+        for (size_t i = 0; i < m; i++) n->lm_head_weight[i] = scale * (real)p->weight[first + i];
         n->k->cross_entropy(n->loss + first, n->hit + first, n->logits, p->target + first,
-                            n->head_weight, m, s->V, backward);
+                            n->lm_head_weight, m, s->V, backward);
         for (size_t i = 0; n->mute && !backward && i < m; i++) {
             n->hit[first + i] = hits_unmuted(n->logits + i * s->V, (size_t)p->target[first + i],
                                              n->mute, s->V);
         }
-        if (backward) head_backward(n, p->target_row, first, m);
+        if (backward) lm_head_backward(n, p->target_row, first, m);
     }
     waiting_end();
     double loss = 0;
@@ -178,21 +179,21 @@ double network_head(struct network *n, const struct pass *p, real scale, bool ba
 void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits)
 {
     CHECK(!n->target_rows.at);
-    for (size_t first = 0; first < n_rows; first += n->head_rows) {
-        size_t m = n_rows - first < n->head_rows ? n_rows - first : n->head_rows;
+    for (size_t first = 0; first < n_rows; first += n->lm_head_rows) {
+        size_t m = n_rows - first < n->lm_head_rows ? n_rows - first : n->lm_head_rows;
         gather_normed(n, rows, first, m);
-        head_forward(n, n->head_x, m, logits + first * n->base->shape.V);
+        lm_head_forward(n, n->lm_head_x, m, logits + first * n->base->dims.V);
     }
 }
 
 void network_next_logits(struct network *n, size_t n_rows, real *logits)
 {
-    const struct shape *s = &n->base->shape;
+    const struct dims *s = &n->base->dims;
     CHECK(!n->target_rows.at);
     n->k->rmsnorm_forward(n->x, n->act[0].rstd1, n->out, n->base->norm, n_rows, s->C,
                           (real)s->norm_eps);
     if (n_rows > MATVEC_ROWS) {
-        head_forward(n, n->x, n_rows, logits);
+        lm_head_forward(n, n->x, n_rows, logits);
     } else {
         struct row_product p = { .y = logits,
                                  .ldy = s->V,

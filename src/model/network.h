@@ -20,7 +20,7 @@ bool network_evaluate(struct network *n, const struct pass *p, size_t from, size
 
 /* Head and loss on the pass's targets: fills loss and hit, returns sum(weight * loss). With backward,
  * dh = gradient of that sum * scale with respect to the last block's output. */
-double network_head(struct network *n, const struct pass *p, real scale, bool backward);
+double network_lm_head(struct network *n, const struct pass *p, real scale, bool backward);
 
 /* Logits (n_rows, V) = of chosen rows after the last block, of a pass without targets. */
 void network_logits(struct network *n, const uint32_t *rows, size_t n_rows, real *logits);

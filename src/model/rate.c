@@ -69,7 +69,7 @@ static int make_operands(struct products *p, struct err *e)
 }
 
 int products_of_layer(struct products *p, const struct kernels *k, int threads,
-                      const struct shape *s, size_t rows, struct err *e)
+                      const struct dims *s, size_t rows, struct err *e)
 {
     *p = (struct products){ .k = k, .threads = threads, .rows = rows };
     for (int m = 0; m < MODULES; m++) {
@@ -143,7 +143,7 @@ static double best_rate(struct products *p)
 }
 
 /* Of the MLP's product, whose operands are made here. */
-static int measure(double *out, struct products *p, const struct shape *s, struct err *e)
+static int measure(double *out, struct products *p, const struct dims *s, struct err *e)
 {
     add_product(p, at_most(s->F, WIDEST), at_most(s->C, WIDEST), true);
     int code = make_operands(p, e);
@@ -152,14 +152,14 @@ static int measure(double *out, struct products *p, const struct shape *s, struc
     return code;
 }
 
-int rate_sgemm(double *out, const struct shape *s, int threads, struct err *e)
+int rate_sgemm(double *out, const struct dims *s, int threads, struct err *e)
 {
     struct products p = { .threads = threads, .rows = ROWS };
     rate_start_sgemm(threads);
     return measure(out, &p, s, e);
 }
 
-int rate_product(double *out, const struct kernels *k, const struct shape *s, size_t rows,
+int rate_product(double *out, const struct kernels *k, const struct dims *s, size_t rows,
                  struct err *e)
 {
     struct products p = { .k = k, .rows = at_most(rows, ROWS) };

@@ -17,8 +17,8 @@ double rate_fma(const struct kernels *k);
  * what takes a few MB (the rate of larger ones is the same). rate_sgemm(): by OpenBLAS's sgemm with
  * `threads` threads of its own. rate_product(): by that of k, which a run uses, on at most `rows`
  * rows. */
-int rate_sgemm(double *out, const struct shape *s, int threads, struct err *e);
-int rate_product(double *out, const struct kernels *k, const struct shape *s, size_t rows,
+int rate_sgemm(double *out, const struct dims *s, int threads, struct err *e);
+int rate_product(double *out, const struct kernels *k, const struct dims *s, size_t rows,
                  struct err *e);
 
 /* ---- for those who take samples of their own ------------------------------------------------- */
@@ -41,7 +41,7 @@ struct products {
 
 /* All products of one layer, one after the other, forward and backward, on `rows` rows. */
 int products_of_layer(struct products *p, const struct kernels *k, int threads,
-                      const struct shape *s, size_t rows, struct err *e);
+                      const struct dims *s, size_t rows, struct err *e);
 double products_flops(const struct products *p);
 /* `products` is a struct products. */
 void products_run(void *products);

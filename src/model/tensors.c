@@ -19,7 +19,7 @@ static const struct tensor_row table[] = {
 };
 enum { ROWS = sizeof table / sizeof *table };
 
-static void size_of_row(size_t *rows_out, size_t *cols_out, size_t row, const struct shape *s)
+static void size_of_row(size_t *rows_out, size_t *cols_out, size_t row, const struct dims *s)
 {
     const size_t V = s->V, C = s->C, F = s->F, Q = s->H * s->D, KV = s->G * s->D;
     const size_t sizes[ROWS][2] = {
@@ -65,38 +65,38 @@ static size_t row_of_module(enum module m)
     return i;
 }
 
-size_t module_rows(const struct shape *s, enum module m)
+size_t module_rows(const struct dims *s, enum module m)
 {
     size_t rows, cols;
     size_of_row(&rows, &cols, row_of_module(m), s);
     return rows;
 }
 
-size_t module_cols(const struct shape *s, enum module m)
+size_t module_cols(const struct dims *s, enum module m)
 {
     size_t rows, cols;
     size_of_row(&rows, &cols, row_of_module(m), s);
     return cols;
 }
 
-static bool is_turned(const struct tensor_row *r, const struct shape *s)
+static bool is_turned(const struct tensor_row *r, const struct dims *s)
 {
     return r->order == ORDER_TURNED && family_has(s->family, INTERLEAVED);
 }
 
-bool module_turned(const struct shape *s, enum module m)
+bool module_turned(const struct dims *s, enum module m)
 {
     return is_turned(&table[row_of_module(m)], s);
 }
 
 /* ---- the walk ------------------------------------------------------------------------------- */
 
-struct tensor_walk tensor_walk(const struct shape *s)
+struct tensor_walk tensor_walk(const struct dims *s)
 {
-    return (struct tensor_walk){ .shape = s };
+    return (struct tensor_walk){ .dims = s };
 }
 
-static bool is_present(const struct tensor_row *r, const struct shape *s)
+static bool is_present(const struct tensor_row *r, const struct dims *s)
 {
     switch (r->present) {
     case PRESENT_UNTIED:
@@ -114,7 +114,7 @@ static size_t row_after(size_t i, struct tensor_walk *w)
     bool block = table[i].scope == SCOPE_BLOCK;
     bool last = block && (i + 1 == ROWS || table[i + 1].scope != SCOPE_BLOCK);
     if (!last) return i + 1;
-    if (++w->layer == w->shape->layers) {
+    if (++w->layer == w->dims->layers) {
         w->layer = 0;
         return i + 1;
     }
@@ -125,23 +125,23 @@ static size_t row_after(size_t i, struct tensor_walk *w)
 bool tensor_next(struct tensor_walk *w)
 {
     size_t i = w->row ? row_after((size_t)(w->row - table), w) : 0;
-    while (i < ROWS && !is_present(&table[i], w->shape)) i = row_after(i, w);
+    while (i < ROWS && !is_present(&table[i], w->dims)) i = row_after(i, w);
     if (i == ROWS) return false;
     w->row = &table[i];
     w->module = module_of(w->row);
-    w->turned = is_turned(w->row, w->shape);
-    size_of_row(&w->rows, &w->cols, i, w->shape);
+    w->turned = is_turned(w->row, w->dims);
+    size_of_row(&w->rows, &w->cols, i, w->dims);
     return true;
 }
 
-size_t tensor_count(const struct shape *s)
+size_t tensor_count(const struct dims *s)
 {
     size_t n = 0;
     for (struct tensor_walk w = tensor_walk(s); tensor_next(&w);) n++;
     return n;
 }
 
-size_t tensor_vector_values(const struct shape *s)
+size_t tensor_vector_values(const struct dims *s)
 {
     size_t n = 0;
     for (struct tensor_walk w = tensor_walk(s); tensor_next(&w);)
@@ -149,14 +149,14 @@ size_t tensor_vector_values(const struct shape *s)
     return n;
 }
 
-size_t model_params(const struct shape *s)
+size_t model_params(const struct dims *s)
 {
     size_t n = 0;
     for (struct tensor_walk w = tensor_walk(s); tensor_next(&w);) n += w.rows * w.cols;
     return n;
 }
 
-size_t shape_linear_params(const struct shape *s)
+size_t dims_linear_params(const struct dims *s)
 {
     size_t n = 0;
     for (struct tensor_walk w = tensor_walk(s); tensor_next(&w);)
@@ -164,7 +164,7 @@ size_t shape_linear_params(const struct shape *s)
     return n;
 }
 
-size_t shape_head_params(const struct shape *s)
+size_t shape_head_params(const struct dims *s)
 {
     size_t i = 0, rows, cols;
     while (table[i].scope != SCOPE_MODEL || table[i].slot != offsetof(struct llama, head)) i++;

@@ -5,7 +5,7 @@
 #define LORAC_MODEL_TENSORS_H
 
 #include "src/base/wordlists.h"
-#include "src/model/shape.h"
+#include "src/model/dims.h"
 
 /* Of enum module, the linear layers of a block. */
 struct module_info {
@@ -16,8 +16,8 @@ struct module_info {
 extern const struct module_info module_table[MODULES];
 
 /* Outputs and inputs of a module. */
-size_t module_rows(const struct shape *s, enum module m);
-size_t module_cols(const struct shape *s, enum module m);
+size_t module_rows(const struct dims *s, enum module m);
+size_t module_cols(const struct dims *s, enum module m);
 
 struct layer_weights {
     struct matrix w[MODULES];
@@ -26,7 +26,7 @@ struct layer_weights {
 };
 
 struct llama {
-    struct shape shape;
+    struct dims dims;
     struct layer_weights *layer;
     struct matrix embedding, head; /* the same matrix when tied */
     const real *norm;
@@ -56,7 +56,7 @@ struct tensor_row {
 /* for (struct tensor_walk w = tensor_walk(shape); tensor_next(&w);) ...
  * Model, blocks in the order of their layers, model. Weights that this shape has not are left out. */
 struct tensor_walk {
-    const struct shape *shape;
+    const struct dims *dims;
     const struct tensor_row *row; /* the weight: which one, */
     size_t layer;                 /* of which layer (0 of the model's own), */
     size_t rows, cols;            /* of which size (a vector: 1 row) */
@@ -64,18 +64,18 @@ struct tensor_walk {
     bool turned; /* GGUF keeps its rows in the order that rotates neighbouring pairs */
 };
 
-struct tensor_walk tensor_walk(const struct shape *s);
+struct tensor_walk tensor_walk(const struct dims *s);
 bool tensor_next(struct tensor_walk *w);
 
 /* How many weights there are, and how many values are in the vectors among them. */
-size_t tensor_count(const struct shape *s);
-size_t tensor_vector_values(const struct shape *s);
+size_t tensor_count(const struct dims *s);
+size_t tensor_vector_values(const struct dims *s);
 
 /* Parameters of the whole model, of the linear layers of all its blocks together, and of the head (the
  * embedding's where it is tied). */
-size_t model_params(const struct shape *s);
-size_t shape_linear_params(const struct shape *s);
-size_t shape_head_params(const struct shape *s);
+size_t model_params(const struct dims *s);
+size_t dims_linear_params(const struct dims *s);
+size_t shape_head_params(const struct dims *s);
 
 enum { TENSOR_NAME = 96 };
 void tensor_name(char out[TENSOR_NAME], const struct tensor_walk *w, bool gguf);
@@ -91,10 +91,10 @@ struct tensor_values tensor_values(const struct llama *m, const struct tensor_wa
 void *tensor_slot(struct llama *m, const struct tensor_walk *w);
 
 /* Whether GGUF keeps the rows of a module in the order that rotates neighbouring pairs. */
-bool module_turned(const struct shape *s, enum module m);
+bool module_turned(const struct dims *s, enum module m);
 
 /* The row, in Hugging Face's order, that lies as row `row` where neighbouring pairs of a head of D
- * rows are rotated (kernels/types.h: meta_head). */
+ * rows are rotated (kernels/types.h: interleaved). */
 size_t tensor_turned_row(size_t row, size_t D);
 
 #endif

@@ -8,7 +8,7 @@
 
 int answerer_init(struct answerer *a, const struct session *s, struct err *e)
 {
-    size_t V = s->model.shape.V;
+    size_t V = s->model.dims.V;
     *a = (struct answerer){ .session = s };
     a->scratch = mem_alloc(V, sizeof *a->scratch, e);
     int code = a->scratch ? tokenizer_mute(&a->mute, s->tok, V, e) : e->code;
@@ -66,7 +66,7 @@ static int begin(struct answerer *a, const int32_t *prompt, size_t n, size_t mos
  * are not needed again. */
 static int grow(struct answerer *a, size_t most, struct err *e)
 {
-    size_t context = a->session->model.shape.context, more = most + most / 4;
+    size_t context = a->session->model.dims.context, more = most + most / 4;
     struct generator larger;
     int32_t *ids;
     if (more > context && most <= context) more = context;
@@ -132,7 +132,7 @@ static int say(struct str *text, size_t *sent, struct answerer *a, int32_t *ids,
                const struct answer_options *o, struct err *e)
 {
     const struct session *s = a->session;
-    size_t V = s->model.shape.V;
+    size_t V = s->model.dims.V;
     for (size_t i = 0; i < most && !(o->stop && *o->stop); i++) {
         silence(a->g.logits, a->mute, V);
         ids[i] = sample_token(a->g.logits, V, &o->how, 0, i, a->scratch);
@@ -159,7 +159,7 @@ static int say(struct str *text, size_t *sent, struct answerer *a, int32_t *ids,
 int answer(struct answerer *a, struct str *text, const int32_t *prompt, size_t n,
            const struct answer_options *o, struct err *e)
 {
-    size_t context = a->session->model.shape.context, room = n < context ? context - n : 0;
+    size_t context = a->session->model.dims.context, room = n < context ? context - n : 0;
     size_t most = o->max_new_tokens < room ? o->max_new_tokens : room, sent = 0;
     if (!n) return err_set(e, "the prompt is empty");
     if (!room) {

@@ -65,7 +65,7 @@ static int encode(struct chat *c, struct err *e)
 
 int chat_make_prompt(size_t *forgot, struct chat *c, struct err *e)
 {
-    size_t context = c->answerer.session->model.shape.context;
+    size_t context = c->answerer.session->model.dims.context;
     size_t most = context > 2 * ANSWER_ROOM ? context - ANSWER_ROOM : context - 1;
     *forgot = 0;
     int code = encode(c, e);

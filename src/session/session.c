@@ -52,7 +52,7 @@ static int open_adapter(struct session *s, struct adapter *a, const struct sessi
 {
     bool merged;
     struct adapter_notes about;
-    struct adapter_base base = { &s->model.shape, &s->model, notes };
+    struct adapter_base base = { &s->model.dims, &s->model, notes };
     int code = adapter_open(a, &base, from->path, e);
     if (code) return code;
     code = check_merged(s, a, from->path, o, notes, &merged, e);
@@ -188,7 +188,7 @@ static int open_text(struct session *s, const struct session_options *o, struct 
                      struct err *e)
 {
     int code = tokenizer_find(&s->tok, o->model, o->tokenizer, e);
-    if (!code) code = tokenizer_fit(s->tok, s->model.shape.V, o->model, e);
+    if (!code) code = tokenizer_fit(s->tok, s->model.dims.V, o->model, e);
     if (!code && o->template) {
         code = setup_model_template(&s->template, o->template, &s->model, o->model, s->tok, e);
     } else if (!code) {

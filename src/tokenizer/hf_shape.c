@@ -15,17 +15,17 @@
 #include "src/tokenizer/parts.h"
 
 /* A component or the Sequence of them: its parts. */
-struct parts {
+struct hf_parts {
     const char *path, *key; /* "tokenizer.json", "normalizer" */
     const json_t *one, *many;
     size_t n;
 };
 
-static int parts_of(struct parts *p, const json_t *root, const char *key, const char *list,
+static int parts_of(struct hf_parts *p, const json_t *root, const char *key, const char *list,
                     const char *path, struct err *e)
 {
     const json_t *v = json_object_get(root, key);
-    *p = (struct parts){ .path = path, .key = key };
+    *p = (struct hf_parts){ .path = path, .key = key };
     if (!v || json_is_null(v)) return 0;
     const char *type = json_string_value(json_object_get(v, "type"));
     if (!type) {
@@ -46,7 +46,7 @@ static int parts_of(struct parts *p, const json_t *root, const char *key, const 
     return 0;
 }
 
-static const json_t *part(const struct parts *p, size_t i)
+static const json_t *part(const struct hf_parts *p, size_t i)
 {
     if (i >= p->n) return NULL;
     return p->one ? p->one : json_array_get(p->many, i);
@@ -58,7 +58,7 @@ static const char *type_of(const json_t *o)
     return type ? type : "";
 }
 
-static bool is(const struct parts *p, size_t i, const char *type)
+static bool is(const struct hf_parts *p, size_t i, const char *type)
 {
     return i < p->n && strcmp(type_of(part(p, i)), type) == 0;
 }
@@ -70,7 +70,7 @@ static bool has_text(const json_t *o, const char *key, const char *want)
            strcmp(json_string_value(v), want) == 0;
 }
 
-static int unknown_part(const struct parts *p, size_t i, const char *wanted, struct err *e)
+static int unknown_part(const struct hf_parts *p, size_t i, const char *wanted, struct err *e)
 {
     const json_t *o = part(p, i);
     return err_set(e, "%s: %s: found %s, wanted %s", p->path, p->key,
@@ -86,7 +86,7 @@ static bool is_replace(const json_t *o, const char *from, const char *to)
            has_text(json_object_get(o, "pattern"), "String", from);
 }
 
-static int read_normalizer(struct tokenizer *t, const struct parts *p, struct err *e)
+static int read_normalizer(struct tokenizer *t, const struct hf_parts *p, struct err *e)
 {
     size_t i = 0;
     t->prefix = PREFIX_NONE;
@@ -102,7 +102,7 @@ static int read_normalizer(struct tokenizer *t, const struct parts *p, struct er
     return 0;
 }
 
-static int read_metaspace(struct tokenizer *t, const struct parts *p, struct err *e)
+static int read_metaspace(struct tokenizer *t, const struct hf_parts *p, struct err *e)
 {
     static const struct {
         const char *name;
@@ -137,7 +137,7 @@ static int read_metaspace(struct tokenizer *t, const struct parts *p, struct err
 static int check_spm_decoder(const json_t *root, const char *path, struct err *e)
 {
     static const char *const known[] = { "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace" };
-    struct parts p;
+    struct hf_parts p;
     int code = parts_of(&p, root, "decoder", "decoders", path, e);
     for (size_t i = 0; !code && i < p.n; i++) {
         size_t k = 0;
@@ -147,8 +147,8 @@ static int check_spm_decoder(const json_t *root, const char *path, struct err *e
     return code;
 }
 
-static int read_spm(struct tokenizer *t, const struct parts *normalizer, const struct parts *pre,
-                    const json_t *root, struct err *e)
+static int read_spm(struct tokenizer *t, const struct hf_parts *normalizer,
+                    const struct hf_parts *pre, const json_t *root, struct err *e)
 {
     int code;
     if (normalizer->n && pre->n) {
@@ -180,7 +180,7 @@ static int read_spm(struct tokenizer *t, const struct parts *normalizer, const s
 
 /* ---- byte-level ----------------------------------------------------------------------------- */
 
-static int read_split(struct tokenizer *t, const struct parts *p, const json_t *o, struct err *e)
+static int read_split(struct tokenizer *t, const struct hf_parts *p, const json_t *o, struct err *e)
 {
     const json_t *regex = json_object_get(json_object_get(o, "pattern"), "Regex");
     const char *text = json_string_value(regex);
@@ -197,7 +197,7 @@ static int read_split(struct tokenizer *t, const struct parts *p, const json_t *
 }
 
 /* ByteLevel as the last part; *regex: whether it splits by GPT-2's pattern. */
-static int read_byte_level(const struct parts *p, const json_t *o, bool *regex, struct err *e)
+static int read_byte_level(const struct hf_parts *p, const json_t *o, bool *regex, struct err *e)
 {
     char where[PATH_BYTES + 64];
     snprintf(where, sizeof where, "%s: %s", p->path, p->key);
@@ -209,7 +209,7 @@ static int read_byte_level(const struct parts *p, const json_t *o, bool *regex, 
     return err_set(e, "%s.add_prefix_space: found true, wanted false with ByteLevel", where);
 }
 
-static int read_byte_pre(struct tokenizer *t, const struct parts *p, struct err *e)
+static int read_byte_pre(struct tokenizer *t, const struct hf_parts *p, struct err *e)
 {
     static const char wanted[] = "ByteLevel, Digits and ByteLevel, or Split and ByteLevel";
     bool regex;
@@ -233,8 +233,8 @@ static int read_byte_pre(struct tokenizer *t, const struct parts *p, struct err 
                         e);
 }
 
-static int read_byte_bpe(struct tokenizer *t, const struct parts *normalizer,
-                         const struct parts *pre, const json_t *root, struct err *e)
+static int read_byte_bpe(struct tokenizer *t, const struct hf_parts *normalizer,
+                         const struct hf_parts *pre, const json_t *root, struct err *e)
 {
     t->nfc = is(normalizer, 0, "NFC");
     if (normalizer->n > t->nfc) {
@@ -247,7 +247,7 @@ static int read_byte_bpe(struct tokenizer *t, const struct parts *normalizer,
     t->kind = TOKENIZER_BYTE_BPE;
     int code = read_byte_pre(t, pre, e);
     if (code) return code;
-    struct parts decoder;
+    struct hf_parts decoder;
     code = parts_of(&decoder, root, "decoder", "decoders", pre->path, e);
     if (code || decoder.n == 0 || (decoder.n == 1 && is(&decoder, 0, "ByteLevel"))) return code;
     return unknown_part(&decoder, 0, "ByteLevel", e);
@@ -255,7 +255,7 @@ static int read_byte_bpe(struct tokenizer *t, const struct parts *normalizer,
 
 int hf_read_shape(struct tokenizer *t, const json_t *root, const char *path, struct err *e)
 {
-    struct parts normalizer, pre;
+    struct hf_parts normalizer, pre;
     int code = parts_of(&normalizer, root, "normalizer", "normalizers", path, e);
     if (!code) code = parts_of(&pre, root, "pre_tokenizer", "pretokenizers", path, e);
     if (code) return code;
@@ -268,7 +268,8 @@ int hf_read_shape(struct tokenizer *t, const json_t *root, const char *path, str
 /* ---- post-processor ------------------------------------------------------------------------- */
 
 /* TemplateProcessing whose single form begins with a special token: that is BOS. */
-static int read_template(struct tokenizer *t, const struct parts *p, const json_t *o, struct err *e)
+static int read_template(struct tokenizer *t, const struct hf_parts *p, const json_t *o,
+                         struct err *e)
 {
     const json_t *first = json_array_get(json_object_get(o, "single"), 0);
     const json_t *name = json_object_get(json_object_get(first, "SpecialToken"), "id");
@@ -286,7 +287,7 @@ static int read_template(struct tokenizer *t, const struct parts *p, const json_
 
 int hf_read_post(struct tokenizer *t, const json_t *root, const char *path, struct err *e)
 {
-    struct parts p;
+    struct hf_parts p;
     int code = parts_of(&p, root, "post_processor", "processors", path, e);
     for (size_t i = 0; !code && i < p.n; i++) {
         if (is(&p, i, "TemplateProcessing")) {

@@ -179,7 +179,7 @@ static int rules_by_merges(struct tokenizer *t, const char *where, struct err *e
  * those of pieces with equal scores together, longer parts first. A list of that form can be turned
  * back into scores, which tokenizer.model and GGUF need. */
 
-struct fit {
+struct rule_fit {
     bool all_cuts;  /* every cut is a merge */
     uint32_t *last; /* by piece: the highest rank of its merges */
 };
@@ -188,7 +188,7 @@ static int check_cut(void *context, struct tokenizer *t, int32_t id, uint32_t le
                      struct err *e)
 {
     (void)e;
-    struct fit *f = context;
+    struct rule_fit *f = context;
     const struct bpe_rule *r = NULL;
     if (left != LONE_CHAR && right != LONE_CHAR) r = bpe_find(&t->bpe, left, right);
     if (!r) {
@@ -207,7 +207,7 @@ static bool longer_first(const struct tokenizer *t, const struct merge *a, const
 }
 
 /* Walk up the ranks. A run of merges that ends where all its pieces are done is one score. */
-static bool score_runs(struct tokenizer *t, const struct fit *f)
+static bool score_runs(struct tokenizer *t, const struct rule_fit *f)
 {
     const struct merge *m = t->merges, *before = NULL;
     size_t start = 0, last = 0;
@@ -236,7 +236,7 @@ static bool score_runs(struct tokenizer *t, const struct fit *f)
 static int score_by_merges(struct tokenizer *t, struct err *e)
 {
     struct piece *p = t->vocab.pieces;
-    struct fit f = { .all_cuts = true, .last = mem_alloc(t->vocab.n, sizeof *f.last, e) };
+    struct rule_fit f = { .all_cuts = true, .last = mem_alloc(t->vocab.n, sizeof *f.last, e) };
     if (!f.last) return e->code;
     int code = 0;
     for (size_t i = 0; !code && i < t->vocab.n; i++) {

@@ -46,8 +46,8 @@ static int put_numbers(struct h5_writer *w, const struct checkpoint *c, struct e
         { "eval_pending", c->eval_pending },
         { "best/step", c->best_step },
         { "adapter/r", c->adapter->r },
-        { "adapter/targets", c->adapter->targets },
-        { "adapter/layers", c->adapter->shape.layers },
+        { "adapter/targets", c->adapter->modules },
+        { "adapter/layers", c->adapter->dims.layers },
     };
     int code = 0;
     for (size_t i = 0; !code && i < sizeof numbers / sizeof *numbers; i++)
@@ -134,10 +134,10 @@ static int check_format(const struct h5_reader *r, struct err *e)
     return code;
 }
 
-int checkpoint_read_head(struct checkpoint_head *h, const char *path, struct err *e)
+int checkpoint_read_start(struct checkpoint_start *h, const char *path, struct err *e)
 {
     struct h5_reader r;
-    *h = (struct checkpoint_head){ 0 };
+    *h = (struct checkpoint_start){ 0 };
     int code = h5_open(&r, path, e);
     if (code) return code;
     code = check_format(&r, e);
@@ -158,11 +158,11 @@ int checkpoint_read_head(struct checkpoint_head *h, const char *path, struct err
     if (!code) code = h5_get_text(&h->gemm, &r, "gemm", e);
     if (!code) code = h5_get_text(&h->version, &r, "version", e);
     h5_close(&r);
-    if (code) checkpoint_head_free(h);
+    if (code) checkpoint_start_free(h);
     return code;
 }
 
-void checkpoint_head_free(struct checkpoint_head *h)
+void checkpoint_start_free(struct checkpoint_start *h)
 {
     str_free(&h->config);
     str_free(&h->base_sha256);
@@ -185,7 +185,7 @@ static int get_arrays(struct checkpoint *c, const struct h5_reader *r, struct er
 int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
 {
     struct h5_reader r;
-    uint64_t pending = 0, targets = 0, rank = 0;
+    uint64_t pending = 0, modules = 0, lora_r = 0;
     int code = h5_open(&r, path, e);
     if (code) return code;
     code = check_format(&r, e);
@@ -193,11 +193,11 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
     if (!code) code = get_u64(&pending, &r, "eval_pending", e);
     if (!code) code = get_u64(&c->best_step, &r, "best/step", e);
     if (!code) code = h5_get_f64(&c->best_eval_loss, &r, "best/eval_loss", e);
-    if (!code) code = get_u64(&rank, &r, "adapter/r", e);
-    if (!code) code = get_u64(&targets, &r, "adapter/targets", e);
-    if (!code && (rank != c->adapter->r || targets != c->adapter->targets)) {
+    if (!code) code = get_u64(&lora_r, &r, "adapter/r", e);
+    if (!code) code = get_u64(&modules, &r, "adapter/targets", e);
+    if (!code && (lora_r != c->adapter->r || modules != c->adapter->modules)) {
         code = err_set(e, "%s: holds an adapter of rank %llu on other modules, wanted rank %zu",
-                       path, (unsigned long long)rank, c->adapter->r);
+                       path, (unsigned long long)lora_r, c->adapter->r);
     }
     if (!code && c->step > c->total_steps) {
         code = err_set(e, "%s: step is %llu, the run has %llu", path, (unsigned long long)c->step,
@@ -217,25 +217,25 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
 /* More than any layer has rows: what a damaged file claims is not allocated. */
 enum { R_MOST = 1 << 16 };
 
-static int get_adapter(struct adapter *a, const struct h5_reader *r, const struct shape *s,
+static int get_adapter(struct adapter *a, const struct h5_reader *r, const struct dims *s,
                        struct err *e)
 {
-    uint64_t rank = 0, targets = 0, layers = 0;
+    uint64_t lora_r = 0, modules = 0, layers = 0;
     double alpha = 0;
     int code = check_format(r, e);
-    if (!code) code = get_u64(&rank, r, "adapter/r", e);
-    if (!code) code = get_u64(&targets, r, "adapter/targets", e);
+    if (!code) code = get_u64(&lora_r, r, "adapter/r", e);
+    if (!code) code = get_u64(&modules, r, "adapter/targets", e);
     if (!code) code = get_u64(&layers, r, "adapter/layers", e);
     if (!code) code = h5_get_f64(&alpha, r, "adapter/alpha", e);
     if (code) return code;
-    if (!rank || rank > R_MOST || !targets || targets >> MODULES || !(alpha > 0)) {
+    if (!lora_r || lora_r > R_MOST || !modules || modules >> MODULES || !(alpha > 0)) {
         return err_set(e, "%s: the adapter's rank, modules or alpha make no sense", r->path);
     }
     if (layers != s->layers) {
         return err_set(e, "%s: holds an adapter for another base: for %s, this one has %zu",
                        r->path, str_count(layers, "layer"), s->layers);
     }
-    adapter_layout(a, s, (size_t)rank, alpha, (unsigned)targets);
+    adapter_layout(a, s, (size_t)lora_r, alpha, (unsigned)modules);
     uint64_t n = a->n_params;
     size_t found = 0;
     code = h5_length(&found, r, "adapter/params", real_type, e);
@@ -247,7 +247,7 @@ static int get_adapter(struct adapter *a, const struct h5_reader *r, const struc
     return code ? code : h5_get(a->params, r, "adapter/params", real_type, 1, &n, e);
 }
 
-int checkpoint_adapter(struct adapter *a, const struct shape *s, const char *path, double weight,
+int checkpoint_adapter(struct adapter *a, const struct dims *s, const char *path, double weight,
                        struct err *e)
 {
     struct h5_reader r;

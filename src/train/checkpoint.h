@@ -39,20 +39,20 @@ int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, s
 uint64_t checkpoint_bytes(const struct adapter *a, uint64_t total_steps);
 
 /* What is needed to decide whether a run may go on from a file, before its arrays are read. */
-struct checkpoint_head {
+struct checkpoint_start {
     uint64_t step, total_steps, split_rule;
     int64_t warmup; /* -1: it does not say */
     struct str config, base_sha256, data_sha256, isa, gemm, version;
 };
-int checkpoint_read_head(struct checkpoint_head *h, const char *path, struct err *e);
-void checkpoint_head_free(struct checkpoint_head *h);
+int checkpoint_read_start(struct checkpoint_start *h, const char *path, struct err *e);
+void checkpoint_start_free(struct checkpoint_start *h);
 
 /* Fill step, eval_pending, best_*, params, m, v and loss of c, whose adapter and total_steps say what
  * is wanted. */
 int checkpoint_load(struct checkpoint *c, const char *path, struct err *e);
 
 /* The adapter alone, for a base of this shape, as adapter_load(). */
-int checkpoint_adapter(struct adapter *a, const struct shape *s, const char *path, double weight,
+int checkpoint_adapter(struct adapter *a, const struct dims *s, const char *path, double weight,
                        struct err *e);
 
 /* How many numbers the adapter and its moments have, and how many of these are NaN or infinite. */

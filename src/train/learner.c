@@ -61,7 +61,7 @@ int learner_plan(struct learner *l, const struct config *c, const struct llama *
     if (from) {
         l->adapter = *from;
     } else {
-        adapter_layout(&l->adapter, &base->shape, (size_t)c->adapter.r,
+        adapter_layout(&l->adapter, &base->dims, (size_t)c->adapter.r,
                        (double)c->adapter.lora_alpha, c->adapter.target_modules);
     }
     if (!l->objective->fits(train)) {
@@ -174,7 +174,7 @@ static int run_pass(struct learner *l, struct step_result *out, size_t number, u
                     struct err *e)
 {
     struct network *n = &l->net;
-    size_t layers = n->base->shape.layers;
+    size_t layers = n->base->dims.layers;
     struct pass *p = batch_pass(&l->batch, number);
     double start = term_now_s(), loss;
     real scale = 1 / (real)l->objective->size(&l->batch);

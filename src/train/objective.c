@@ -18,7 +18,7 @@ static double count_targets(const struct batch *b)
 static double sft_head(struct network *n, struct pass *p, size_t sweep, real scale, bool backward)
 {
     (void)sweep;
-    return network_head(n, p, scale, backward);
+    return network_lm_head(n, p, scale, backward);
 }
 
 static const struct objective objectives[] = {
@@ -35,7 +35,7 @@ const struct objective *objective_named(const char *name)
 bool objective_forward(double *loss, const struct objective *o, struct network *n, struct pass *p,
                        real scale, bool backward, const struct stop *stop)
 {
-    size_t layers = n->base->shape.layers;
+    size_t layers = n->base->dims.layers;
     for (size_t sweep = 0; sweep < o->sweeps; sweep++) {
         network_embed(n, p);
         bool done = backward ? network_forward(n, p, 0, layers, stop)

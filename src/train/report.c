@@ -54,9 +54,9 @@ static void print_memory(const struct report *r)
             human_bytes(state, (double)l->state_bytes), human_bytes(net, (double)l->net.bytes),
             human_bytes(own, (double)budget_other_bytes(&r->work->setup) - w));
     const size_t *keeps = l->net.keeps;
-    if (keeps[KEEP_ALL] == r->work->setup.model.shape.layers) return;
+    if (keeps[KEEP_ALL] == r->work->setup.model.dims.layers) return;
     fprintf(stderr, "          of %s %zu recompute the MLP's inputs and %zu everything\n",
-            str_count(r->work->setup.model.shape.layers, "layer"), keeps[KEEP_NO_MLP],
+            str_count(r->work->setup.model.dims.layers, "layer"), keeps[KEEP_NO_MLP],
             keeps[KEEP_INPUT]);
 }
 
@@ -93,8 +93,8 @@ static void print_model(const struct report *r)
     const struct llama *m = &r->work->setup.model;
     const struct adapter *a = &r->work->learner.adapter;
     term_print(stderr, "model     %s: %s, hidden %zu, %s parameters, %s\n", r->config->model.path,
-               str_count(m->shape.layers, "layer"), m->shape.C,
-               human_count(params, (double)model_params(&m->shape)), dtype_name(llama_dtype(m)));
+               str_count(m->dims.layers, "layer"), m->dims.C,
+               human_count(params, (double)model_params(&m->dims)), storage_name(llama_storage(m)));
     fprintf(stderr, "adapter   r %zu, alpha %g, %s parameters:", a->r, a->lora_alpha,
             human_count(trained, (double)a->n_params));
     for (int i = 0; i < MODULES; i++)
@@ -127,7 +127,7 @@ void report_header(struct report *r)
 static void add_step(struct report *r, const struct step_result *s, double seconds)
 {
     struct training *w = r->work;
-    struct cost work = cost_of_batch(&w->setup.model.shape, &w->learner.adapter, &w->learner.batch);
+    struct cost work = cost_of_batch(&w->setup.model.dims, &w->learner.adapter, &w->learner.batch);
     r->flops += cost_total(&work);
     r->tokens += s->tokens;
     r->rows += s->rows;
@@ -204,7 +204,7 @@ static void print_speed(const struct report *r, double busy)
     }
     struct err ignored;
     double fma = rate_fma(r->work->kernels), sgemm = 0; /* where memory is short */
-    rate_sgemm(&sgemm, &r->work->setup.model.shape, machine_threads(&why), &ignored);
+    rate_sgemm(&sgemm, &r->work->setup.model.dims, machine_threads(&why), &ignored);
     fprintf(stderr, ": %.0f %% of the %.0f in registers", 100 * rate / fma, fma * 1e-9);
     if (sgemm > 0) {
         fprintf(stderr, ", %.0f %% of OpenBLAS's sgemm (%.0f, for %s)", 100 * rate / sgemm,

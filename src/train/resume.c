@@ -11,7 +11,7 @@ enum { CHECKPOINTS_MAX = 4096 };
 /* A fraction kept aside by another rule is another set of records: what was trained on would be
  * measured on, and the other way round. Before data.split_seed was a key the rule was the first one,
  * whatever the checkpoint says. */
-static int check_split(const struct config *old, const struct checkpoint_head *h, const char *path,
+static int check_split(const struct config *old, const struct checkpoint_start *h, const char *path,
                        struct err *e)
 {
     uint64_t rule = old->line[CONFIG_KEY_data_split_seed] ? h->split_rule : 1;
@@ -33,7 +33,7 @@ static bool is_length(const char *name)
 }
 
 /* A configuration whose results differ is another run: refused by name. */
-static int check_config(const struct resume *x, const struct checkpoint_head *h, const char *path,
+static int check_config(const struct resume *x, const struct checkpoint_start *h, const char *path,
                         struct err *e)
 {
     struct config old;
@@ -69,7 +69,7 @@ static bool text_is(const struct str *s, const char *text)
     return s->p && strcmp(s->p, text) == 0;
 }
 
-static int check_inputs(const struct resume *x, const struct checkpoint_head *h, const char *path,
+static int check_inputs(const struct resume *x, const struct checkpoint_start *h, const char *path,
                         struct err *e)
 {
     int code = inputs_base_hash(&x->run->inputs, &x->work->setup.model, e);
@@ -101,7 +101,7 @@ static int check_inputs(const struct resume *x, const struct checkpoint_head *h,
 
 /* A run goes on with the warm-up it was begun with. Version 0.1, whose checkpoints do not name theirs,
  * made one step of a warmup_ratio that comes to less than one. */
-static void keep_warmup(const struct resume *x, const struct checkpoint_head *h)
+static void keep_warmup(const struct resume *x, const struct checkpoint_start *h)
 {
     size_t begun = h->warmup >= 0
                        ? (size_t)h->warmup
@@ -133,14 +133,14 @@ static int load(const struct resume *x, const char *path, struct err *e)
 /* Use this checkpoint. *damaged: it cannot be read, another one may. */
 static int try_checkpoint(const struct resume *x, const char *path, bool *damaged, struct err *e)
 {
-    struct checkpoint_head h;
-    int code = checkpoint_read_head(&h, path, e);
+    struct checkpoint_start h;
+    int code = checkpoint_read_start(&h, path, e);
     *damaged = code != 0;
     if (code) return code;
     code = check_config(x, &h, path, e);
     if (!code) code = check_inputs(x, &h, path, e);
     if (!code) keep_warmup(x, &h);
-    checkpoint_head_free(&h);
+    checkpoint_start_free(&h);
     if (code) return code;
     code = load(x, path, e);
     *damaged = code != 0;

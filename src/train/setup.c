@@ -126,7 +126,7 @@ static size_t choose_max_length(const struct config *c, const struct llama *m)
 {
     enum { USUAL = 2048 };
     if (c->data.max_length != CONFIG_NONE) return (size_t)c->data.max_length;
-    return m->shape.context < USUAL ? m->shape.context : USUAL;
+    return m->dims.context < USUAL ? m->dims.context : USUAL;
 }
 
 struct records_options setup_records(const struct config *c, const struct config_source *source)
@@ -188,13 +188,13 @@ static int open_tokenizer(struct setup *s, const struct config *c, struct err *e
     if (all_tokens(c)) return 0;
     const char *key = c->model.tokenizer ? "model.tokenizer" : "model.path";
     int code = tokenizer_find(&s->tok, c->model.path, c->model.tokenizer, e);
-    if (!code) code = tokenizer_fit(s->tok, s->model.shape.V, c->model.path, e);
+    if (!code) code = tokenizer_fit(s->tok, s->model.dims.V, c->model.path, e);
     if (code) return config_prefix(e, c, key, 0);
     if (!c->data.template) return 0;
     return named_template(&s->template, c->data.template, "data.template", c, s, e);
 }
 
-struct reading {
+struct reading_progress {
     struct progress line;
     double start_s;
     bool any;
@@ -204,7 +204,7 @@ struct reading {
 static void show_records(size_t records, void *context)
 {
     enum { WORTH_A_LINE_S = 3 };
-    struct reading *r = context;
+    struct reading_progress *r = context;
     double seconds = term_now_s() - r->start_s;
     if (seconds < WORTH_A_LINE_S) return;
     r->any = true;
@@ -214,7 +214,7 @@ static void show_records(size_t records, void *context)
 
 static int open_data(struct setup *s, const struct config *c, struct err *e)
 {
-    struct reading progress = { 0 };
+    struct reading_progress progress = { 0 };
     struct data_source *train = add_sources(&c->data.train, c, s, e), *validation = NULL;
     if (!train) return e->code;
     validation = add_sources(&c->data.validation.files, c, s, e);
@@ -235,7 +235,7 @@ static int open_data(struct setup *s, const struct config *c, struct err *e)
             .max_skipped_frac = c->data.max_skipped_frac,
             .deduplicate = c->data.deduplicate,
             .seed = (uint64_t)config_split_seed(c),
-            .vocab_size = s->model.shape.V,
+            .vocab_size = s->model.dims.V,
             .prepare = c->data.prepare,
             .cache_dir = c->data.cache_dir,
             .progress = show_records,
@@ -271,10 +271,10 @@ static int open_all(struct setup *s, const struct config *c,
     if (code) config_prefix(e, c, "model.path", 0);
     if (!code) {
         s->max_length = choose_max_length(c, &s->model);
-        if (s->max_length > s->model.shape.context) {
+        if (s->max_length > s->model.dims.context) {
             code = config_error(e, c, "data.max_length",
                                 "%zu tokens are more than the model's context of %zu",
-                                s->max_length, s->model.shape.context);
+                                s->max_length, s->model.dims.context);
         }
     }
     if (!code) code = open_tokenizer(s, c, e);

@@ -43,10 +43,10 @@ static int note_dead(struct setup *s, const struct adapter *a, const struct conf
                      struct err *e)
 {
     size_t dead = 0, all = 0;
-    for (size_t l = 0; l < s->model.shape.layers; l++)
+    for (size_t l = 0; l < s->model.dims.layers; l++)
         for (enum module m = 0; m < MODULES; m++) {
             if (!adapter_has(a, m)) continue;
-            size_t rows = module_rows(&s->model.shape, m), cols = module_cols(&s->model.shape, m);
+            size_t rows = module_rows(&s->model.dims, m), cols = module_cols(&s->model.dims, m);
             all++;
             dead += all_zero(adapter_a(a, a->params, l, m), a->r * cols) &&
                     all_zero(adapter_b(a, a->params, l, m), a->r * rows);
@@ -75,11 +75,11 @@ static int note_alpha(struct setup *s, const struct adapter *a, const struct con
 
 int start_adapter(struct adapter *a, const struct config *c, struct setup *s, struct err *e)
 {
-    struct adapter_base base = { &s->model.shape, &s->model, &s->notes };
+    struct adapter_base base = { &s->model.dims, &s->model, &s->notes };
     int code = adapter_open(a, &base, c->adapter.init_from, e);
     if (!code) code = note_base(s, a, c, e);
     if (code) return config_prefix(e, c, "adapter.init_from", 0);
-    if (a->r != (size_t)c->adapter.r || a->targets != c->adapter.target_modules) {
+    if (a->r != (size_t)c->adapter.r || a->modules != c->adapter.target_modules) {
         return config_error(e, c, "adapter.init_from",
                             "%s has rank %zu and modules of its own; adapter.r and "
                             "adapter.target_modules must agree with it",

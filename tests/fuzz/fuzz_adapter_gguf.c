@@ -6,7 +6,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static const struct shape s = {
+    static const struct dims s = {
         .layers = 2, .C = 32, .F = 32, .H = 4, .G = 2, .D = 8, .V = 300
     };
     struct adapter a;

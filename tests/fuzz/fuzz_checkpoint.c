@@ -5,20 +5,20 @@
 #include "src/train/checkpoint.h"
 #include "tests/fuzz/fuzz.h"
 
-static const struct shape shape = { .layers = 1, .C = 4, .F = 4, .H = 1, .G = 1, .D = 4, .V = 8 };
+static const struct dims dims = { .layers = 1, .C = 4, .F = 4, .H = 1, .G = 1, .D = 4, .V = 8 };
 enum { STEPS = 3 };
 
 static void try_file(const char *path)
 {
-    struct checkpoint_head h;
+    struct checkpoint_start h;
     struct err e;
-    int code = checkpoint_read_head(&h, path, &e);
+    int code = checkpoint_read_start(&h, path, &e);
     if (code) fuzz_refused(&e, code, ERR_FAIL, path);
-    if (!code) checkpoint_head_free(&h);
+    if (!code) checkpoint_start_free(&h);
     struct adapter a;
     real params[128], m[128], v[128];
     double loss[STEPS];
-    adapter_layout(&a, &shape, 1, 2, 1u << Q_PROJ);
+    adapter_layout(&a, &dims, 1, 2, 1u << Q_PROJ);
     CHECK(a.n_params <= 128);
     struct checkpoint c = {
         .adapter = &a, .total_steps = STEPS, .params = params, .m = m, .v = v, .loss = loss

@@ -1,7 +1,7 @@
 /* A GGUF file: metadata, tensors, the shape of the model, the tokenizer in it. */
 #include <string.h>
 
-#include "src/model/shape.h"
+#include "src/model/dims.h"
 #include "tests/fuzz/tokenize.h"
 
 static void walk(const struct gguf *g)
@@ -31,7 +31,7 @@ static void walk(const struct gguf *g)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct gguf g;
-    struct shape s;
+    struct dims s;
     struct err e;
     const char *path = fuzz_put("model.gguf", data, n);
     int code = gguf_open(&g, path, &e);
@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     }
     walk(&g);
-    code = shape_from_gguf(&s, &g, &e);
+    code = dims_from_gguf(&s, &g, &e);
     if (code) fuzz_refused(&e, code, ERR_FAIL, path);
     gguf_close(&g);
     fuzz_tokenizer(path, path);

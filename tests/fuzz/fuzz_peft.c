@@ -7,14 +7,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    static const struct shape s = { .layers = 2, .C = 8, .F = 16, .H = 2, .G = 1, .D = 4, .V = 32 };
+    static const struct dims s = { .layers = 2, .C = 8, .F = 16, .H = 2, .G = 1, .D = 4, .V = 32 };
     struct fuzz_part part[2];
     struct adapter a;
     struct err e;
     fuzz_split(part, 2, data, n);
     fuzz_put("adapter_config.json", part[0].p, part[0].n);
     fuzz_put("adapter_model.safetensors", part[1].p, part[1].n);
-    struct adapter_base base = { .shape = &s };
+    struct adapter_base base = { .dims = &s };
     int code = adapter_load(&a, &base, fuzz_dir(), 1, &e);
     if (code) {
         fuzz_refused(&e, code, ERR_FAIL, fuzz_dir());

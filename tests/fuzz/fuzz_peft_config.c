@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         snprintf(path, sizeof path, "model.layers.%zu.%s", i / 3, modules[i % 3]);
         code = peft_targets(&is, &c, path, &e);
         if (code) fuzz_refused(&e, code, ERR_FAIL, fuzz_dir());
-        code = peft_rank_alpha(&r, &alpha, &c, path, &e);
+        code = peft_r_alpha(&r, &alpha, &c, path, &e);
         if (code) fuzz_refused(&e, code, ERR_FAIL, fuzz_dir());
         CHECK(code || (r >= 1 && isfinite(peft_scale(&c, r, alpha))));
     }

@@ -13,7 +13,7 @@ static void put_shard(const char *file, const char *const *names, size_t n)
     struct err e;
     float zeros[4] = { 0 };
     for (size_t i = 0; i < n; i++) {
-        entries[i] = (struct st_entry){ names[i], DTYPE_F32, 1, { 2 } };
+        entries[i] = (struct st_entry){ names[i], STORAGE_F32, 1, { 2 } };
     }
     const char *path = fuzz_put(file, "", 0);
     CHECK(!st_writer_begin(&w, path, entries, n, 0600, &e));

@@ -1,4 +1,4 @@
-#include "src/data/shapes.h"
+#include "src/data/formats.h"
 
 #include <string.h>
 
@@ -21,14 +21,14 @@ static const enum data_format tried[] = {
 };
 enum { FORMATS_TRIED = sizeof tried / sizeof *tried };
 
-enum data_format shape_detect(const json_t *v)
+enum data_format format_detect(const json_t *v)
 {
     for (size_t i = 0; i < FORMATS_TRIED; i++)
         if (formats[tried[i]].is(v)) return tried[i];
     return FORMAT_AUTO;
 }
 
-int shape_unknown(const json_t *v, const char *where, struct err *e)
+int format_unknown(const json_t *v, const char *where, struct err *e)
 {
     if (!json_is_object(v)) {
         return err_set(e, "%s: found %s, wanted an object", where, json_kind(v));
@@ -105,8 +105,8 @@ static void remark_encoded(struct conversation *c, enum data_format f, const jso
     }
 }
 
-int shape_read(struct conversation *c, enum data_format f, const json_t *v,
-               const struct shape_options *o, const char *where, struct err *e)
+int format_read(struct conversation *c, enum data_format f, const json_t *v,
+                const struct format_options *o, const char *where, struct err *e)
 {
     CHECK(f != FORMAT_AUTO && f < FORMATS);
     static const struct record_columns none = { 0 };

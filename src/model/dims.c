@@ -1,4 +1,4 @@
-#include "src/model/shape.h"
+#include "src/model/dims.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -16,40 +16,40 @@ enum dim_need { OPTIONAL, REQUIRED, DERIVED };
 
 static const struct dim {
     enum dim_type type;
-    size_t field; /* offset within struct shape */
+    size_t field; /* offset within struct dims */
     const char *words, *config, *gguf;
     enum dim_need config_need, gguf_need;
     size_t most;
 } dims[] = {
 #define SIZE(field, words, config, need, gguf, gguf_need, most)                                    \
-    { DIM_SIZE, offsetof(struct shape, field), words, config, gguf, need, gguf_need, most },
+    { DIM_SIZE, offsetof(struct dims, field), words, config, gguf, need, gguf_need, most },
 #define REAL(field, config, need, gguf, gguf_need)                                                 \
-    { DIM_REAL, offsetof(struct shape, field), config, config, gguf, need, gguf_need, 0 },
+    { DIM_REAL, offsetof(struct dims, field), config, config, gguf, need, gguf_need, 0 },
 #define SAME(field, gguf)                                                                          \
-    { DIM_SAME, offsetof(struct shape, field), NULL, NULL, gguf, DERIVED, OPTIONAL, 0 },
+    { DIM_SAME, offsetof(struct dims, field), NULL, NULL, gguf, DERIVED, OPTIONAL, 0 },
 #include "src/model/dims.def"
 };
 enum { DIMS = sizeof dims / sizeof *dims };
 
-static size_t size_in(const struct shape *s, const struct dim *d)
+static size_t size_in(const struct dims *s, const struct dim *d)
 {
     return *(const size_t *)((const char *)s + d->field);
 }
 
-static double real_in(const struct shape *s, const struct dim *d)
+static double real_in(const struct dims *s, const struct dim *d)
 {
     return *(const double *)((const char *)s + d->field);
 }
 
 /* "llama.block_count" */
-static const char *gguf_name(char key[KEY_BYTES], const struct shape *s, const char *name)
+static const char *gguf_name(char key[KEY_BYTES], const struct dims *s, const char *name)
 {
     snprintf(key, KEY_BYTES, "%s.%s", family_table[s->family].gguf, name);
     return key;
 }
 
 /* Sizes that agree and that the kernels can take, whatever file they came from. */
-static int check_shape(const struct shape *s, const char *where, struct err *e)
+static int check_shape(const struct dims *s, const char *where, struct err *e)
 {
     for (const struct dim *d = dims; d < dims + DIMS; d++) {
         if (d->type != DIM_SIZE) continue;
@@ -110,7 +110,7 @@ static int check_rope_members(const json_t *rope, const char *name, const char *
 }
 
 /* What the type says of the other members: which have to be there. */
-static int read_rope_type(struct shape *s, const json_t *rope, const char *name, const char *where,
+static int read_rope_type(struct dims *s, const json_t *rope, const char *name, const char *where,
                           struct err *e)
 {
     const char *old = NULL, *type = NULL;
@@ -198,7 +198,7 @@ static int check_ropes(const json_t *config, const char *where, struct err *e)
 
 /* The rope dictionary: `rope_scaling` of older files, `rope_parameters` of newer ones, which then
  * also holds rope_theta. */
-static int read_rope(struct shape *s, const json_t *config, const char *where, struct err *e)
+static int read_rope(struct dims *s, const json_t *config, const char *where, struct err *e)
 {
     int code;
     bool newer = json_has(config, "rope_parameters");
@@ -293,7 +293,7 @@ static int refuse_relatives(enum family family, const json_t *config, const char
     return 0;
 }
 
-static int refuse_what_differs(struct shape *s, const json_t *config, const char *where,
+static int refuse_what_differs(struct dims *s, const json_t *config, const char *where,
                                struct err *e)
 {
     const char *act = "silu";
@@ -316,7 +316,7 @@ static int refuse_what_differs(struct shape *s, const json_t *config, const char
     return 0;
 }
 
-static int read_dim(struct shape *s, const struct dim *d, const json_t *config, const char *where,
+static int read_dim(struct dims *s, const struct dim *d, const json_t *config, const char *where,
                     struct err *e)
 {
     void *field = (char *)s + d->field;
@@ -327,7 +327,7 @@ static int read_dim(struct shape *s, const struct dim *d, const json_t *config, 
     return err_set(e, "%s: %s is missing", where, d->config);
 }
 
-static int read_config(struct shape *s, const json_t *config, const char *where, struct err *e)
+static int read_config(struct dims *s, const json_t *config, const char *where, struct err *e)
 {
     if (!json_is_object(config)) {
         return err_set(e, "%s: found %s, wanted an object", where, json_kind(config));
@@ -349,10 +349,10 @@ static int read_config(struct shape *s, const json_t *config, const char *where,
     return check_shape(s, where, e);
 }
 
-int shape_from_config(struct shape *s, const char *path, struct err *e)
+int dims_from_config(struct dims *s, const char *path, struct err *e)
 {
     /* the defaults of transformers' LlamaConfig for what a file may leave out */
-    *s = (struct shape){ .context = 2048, .rope_theta = 10000, .factor = 1 };
+    *s = (struct dims){ .context = 2048, .rope_theta = 10000, .factor = 1 };
     json_t *config = json_read(path, CONFIG_BYTES, e);
     if (!config) return e->code;
     int code = read_config(s, config, path, e);
@@ -361,7 +361,7 @@ int shape_from_config(struct shape *s, const char *path, struct err *e)
 }
 
 /* llama.cpp writes llama3 scaling not as numbers but as the tensor rope_freqs.weight. */
-static int read_gguf_rope(struct shape *s, const struct gguf *g, struct err *e)
+static int read_gguf_rope(struct dims *s, const struct gguf *g, struct err *e)
 {
     const char *type = NULL;
     char key[KEY_BYTES], old[KEY_BYTES];
@@ -385,7 +385,7 @@ static int read_gguf_rope(struct shape *s, const struct gguf *g, struct err *e)
     s->scaling = linear ? ROPE_LINEAR : ROPE_PLAIN;
     const struct tensor *freqs = gguf_find(g, "rope_freqs.weight");
     if (!freqs) return 0;
-    if (freqs->type != DTYPE_F32 || freqs->rank != 1 || freqs->dims[0] != s->D / 2) {
+    if (freqs->type != STORAGE_F32 || freqs->rank != 1 || freqs->dims[0] != s->D / 2) {
         return err_set(e, "%s: rope_freqs.weight: wanted %zu values of F32", g->path, s->D / 2);
     }
     if (linear) {
@@ -417,7 +417,7 @@ static bool is_known_key(const char *name)
 
 /* Keys under "llama." that are not read, and that do not leave everything as it is, must be a number
  * or boolean of 0: GGUF's "llama" has variants that compute something else. */
-static int refuse_gguf_relatives(const struct shape *s, const struct gguf *g, struct err *e)
+static int refuse_gguf_relatives(const struct dims *s, const struct gguf *g, struct err *e)
 {
     char prefix[KEY_BYTES];
     size_t n = strlen(gguf_name(prefix, s, ""));
@@ -435,7 +435,7 @@ static int refuse_gguf_relatives(const struct shape *s, const struct gguf *g, st
     return 0;
 }
 
-static int read_gguf_dim(struct shape *s, const struct dim *d, const struct gguf *g, struct err *e)
+static int read_gguf_dim(struct dims *s, const struct dim *d, const struct gguf *g, struct err *e)
 {
     char key[KEY_BYTES];
     void *field = (char *)s + d->field;
@@ -447,7 +447,7 @@ static int read_gguf_dim(struct shape *s, const struct dim *d, const struct gguf
 }
 
 /* A second key of a size says the same as the first, or 0. */
-static int check_same(const struct shape *s, const struct dim *d, const struct gguf *g,
+static int check_same(const struct dims *s, const struct dim *d, const struct gguf *g,
                       struct err *e)
 {
     char key[KEY_BYTES];
@@ -472,9 +472,9 @@ static int check_gguf_family(enum family *family, const struct gguf *g, struct e
     return code;
 }
 
-int shape_from_gguf(struct shape *s, const struct gguf *g, struct err *e)
+int dims_from_gguf(struct dims *s, const struct gguf *g, struct err *e)
 {
-    *s = (struct shape){ .rope_theta = 10000, .factor = 1 };
+    *s = (struct dims){ .rope_theta = 10000, .factor = 1 };
     char key[KEY_BYTES];
     int code = check_gguf_family(&s->family, g, e);
     for (size_t i = 0; !code && i < DIMS; i++) code = read_gguf_dim(s, &dims[i], g, e);
@@ -498,7 +498,7 @@ int shape_from_gguf(struct shape *s, const struct gguf *g, struct err *e)
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-void shape_to_gguf(struct gguf_writer *w, const struct shape *s)
+void dims_to_gguf(struct gguf_writer *w, const struct dims *s)
 {
     char key[KEY_BYTES];
     const char *name = family_table[s->family].gguf;
@@ -549,7 +549,7 @@ static void add_members(struct str *out, struct members *m)
     str_addz(out, "\n}\n");
 }
 
-static void add_rope_scaling(struct str *out, const struct shape *s)
+static void add_rope_scaling(struct str *out, const struct dims *s)
 {
     if (s->scaling == ROPE_PLAIN) {
         str_addz(out, "null");
@@ -568,8 +568,8 @@ static void add_rope_scaling(struct str *out, const struct shape *s)
              s->scaling == ROPE_LINEAR ? "linear" : "llama3");
 }
 
-void shape_to_config(struct str *out, const struct shape *s, const char *dtype, int32_t bos,
-                     int32_t eos)
+void dims_to_config(struct str *out, const struct dims *s, const char *dtype, int32_t bos,
+                    int32_t eos)
 {
     struct members m = { .n = 0 };
     const struct family_info *f = &family_table[s->family];
@@ -595,7 +595,7 @@ void shape_to_config(struct str *out, const struct shape *s, const char *dtype, 
 
 /* Llama 3.1's rule: long wavelengths are slowed by `factor`, short ones kept, those in between
  * interpolated. */
-static double llama3_frequency(const struct shape *s, double f)
+static double llama3_frequency(const struct dims *s, double f)
 {
     double wavelength = 2 * M_PI / f, original = (double)s->original_context;
     if (wavelength < original / s->high_freq_factor) return f;
@@ -605,7 +605,7 @@ static double llama3_frequency(const struct shape *s, double f)
     return (1 - smooth) * f / s->factor + smooth * f;
 }
 
-void shape_rope_frequencies(double *freq, const struct shape *s)
+void dims_rope_frequencies(double *freq, const struct dims *s)
 {
     for (size_t j = 0; j < s->D / 2; j++) {
         double f = pow(s->rope_theta, -2.0 * (double)j / (double)s->D);

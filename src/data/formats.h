@@ -4,8 +4,8 @@
  * Preference data is read for what was chosen: `chosen` in place of the answer, or behind the
  * messages, or as the whole list. Then what stands before it is context. Data of single judgements
  * (label: false) is read and not learnt where the judgement is bad. */
-#ifndef LORAC_DATA_SHAPES_H
-#define LORAC_DATA_SHAPES_H
+#ifndef LORAC_DATA_FORMATS_H
+#define LORAC_DATA_FORMATS_H
 
 #include "src/base/json.h"
 #include "src/base/wordlists.h"
@@ -13,14 +13,14 @@
 #include "src/data/record_format.h"
 
 /* The first format whose keys the value has; FORMAT_AUTO when none. */
-enum data_format shape_detect(const json_t *v);
+enum data_format format_detect(const json_t *v);
 
 /* The error of a value that has no format's keys: names some of its keys and what was wanted. */
-int shape_unknown(const json_t *v, const char *where, struct err *e);
+int format_unknown(const json_t *v, const char *where, struct err *e);
 
 /* Overwrite c with the record v; on failure c->fault says what kind it is. o may be NULL. Errors
  * begin with `where`. What a reader leaves aside, or takes in a way of its own, is in c->remarks. */
-int shape_read(struct conversation *c, enum data_format f, const json_t *v,
-               const struct shape_options *o, const char *where, struct err *e);
+int format_read(struct conversation *c, enum data_format f, const json_t *v,
+                const struct format_options *o, const char *where, struct err *e);
 
 #endif

@@ -1,7 +1,7 @@
 /* A look at the records of files before they are trained on: what is malformed, and what is sound but
  * seldom meant. Counts and line numbers, never the text. */
-#ifndef LORAC_DATA_INSPECT_H
-#define LORAC_DATA_INSPECT_H
+#ifndef LORAC_DATA_INSPECTION_H
+#define LORAC_DATA_INSPECTION_H
 
 #include "src/data/records.h"
 #include "src/data/remarks.h"

@@ -1,4 +1,4 @@
-#include "src/data/inspect.h"
+#include "src/data/inspection.h"
 
 #include <omp.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20 };
 
-struct slot {
+struct inspect_slot {
     struct record_slice slice;
     unsigned found; /* 1u << enum found */
     struct digest *answers;
@@ -151,7 +151,7 @@ static unsigned look_at(const char *text, size_t n)
 
 /* ---- records -------------------------------------------------------------------------------- */
 
-static int add_answer(struct slot *s, const struct turn *t)
+static int add_answer(struct inspect_slot *s, const struct turn *t)
 {
     if (s->n_answers == s->answers_cap) {
         size_t cap = s->answers_cap ? 2 * s->answers_cap : 4;
@@ -163,7 +163,7 @@ static int add_answer(struct slot *s, const struct turn *t)
     return digest_of_bytes(&s->answers[s->n_answers++], t->text, t->n, &s->e);
 }
 
-static void look_at_slot(struct slot *s, struct conversation *c, const struct records *r)
+static void look_at_slot(struct inspect_slot *s, struct conversation *c, const struct records *r)
 {
     s->found = 0;
     s->n_answers = 0;
@@ -196,7 +196,7 @@ static void note(struct inspection *out, enum found f, size_t line)
     x->n++;
 }
 
-static int take(struct inspection *out, struct digests *answers, const struct slot *s,
+static int take(struct inspection *out, struct digests *answers, const struct inspect_slot *s,
                 struct err *e)
 {
     out->records++;
@@ -226,12 +226,12 @@ static int take(struct inspection *out, struct digests *answers, const struct sl
     return 0;
 }
 
-static size_t cut_batch(struct slot *slots, struct records *r)
+static size_t cut_batch(struct inspect_slot *slots, struct records *r)
 {
     size_t n = 0, bytes = 0;
     bool more = true;
     while (n < BATCH_RECORDS && bytes < BATCH_BYTES) {
-        struct slot *s = &slots[n];
+        struct inspect_slot *s = &slots[n];
         s->slice = (struct record_slice){ 0 };
         str_clear(&s->remarks);
         s->code = records_slice(r, &s->slice, &more, &s->e);
@@ -243,7 +243,7 @@ static size_t cut_batch(struct slot *slots, struct records *r)
     return n;
 }
 
-static int read_all(struct inspection *out, struct records *r, struct slot *slots,
+static int read_all(struct inspection *out, struct records *r, struct inspect_slot *slots,
                     struct conversation *threads, struct err *e)
 {
     struct digests answers = { 0 };
@@ -270,7 +270,7 @@ int inspect(struct inspection *out, const char *path, const struct records_optio
     if (code) return code;
     out->format = records_format(r);
     struct conversation *threads = mem_alloc(n_threads, sizeof *threads, e);
-    struct slot *slots = threads ? mem_alloc(BATCH_RECORDS, sizeof *slots, e) : NULL;
+    struct inspect_slot *slots = threads ? mem_alloc(BATCH_RECORDS, sizeof *slots, e) : NULL;
     code = slots ? read_all(out, r, slots, threads, e) : e->code;
     for (size_t i = 0; threads && i < n_threads; i++) conversation_free(&threads[i]);
     for (size_t i = 0; slots && i < BATCH_RECORDS; i++) {

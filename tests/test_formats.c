@@ -52,13 +52,13 @@ static void assert_record(const char *record, enum data_format format, const cha
 
 /* ---- shapes --------------------------------------------------------------------------------- */
 
-struct shape {
+struct dims {
     const char *record;
     enum data_format format;
     const char *want;
 };
 
-static const struct shape shapes[] = {
+static const struct dims shapes[] = {
     { "{\"conversations\":[{\"from\":\"system\",\"value\":\"s\"},{\"from\":\"human\",\"value\":"
       "\"a\"},{\"from\":\"gpt\",\"value\":\"b\"},{\"from\":\"USER\",\"value\":\"c\"},{\"from\":"
       "\"assistant\",\"value\":\"d\",\"train\":false}]}",

@@ -1,7 +1,7 @@
 /* The numbers that make a model (dims.def): read from config.json or a GGUF's metadata, checked, nothing
  * assumed that a file can say. */
-#ifndef LORAC_MODEL_SHAPE_H
-#define LORAC_MODEL_SHAPE_H
+#ifndef LORAC_MODEL_DIMS_H
+#define LORAC_MODEL_DIMS_H
 
 #include "kernels/kernels.h"
 #include "src/base/err.h"
@@ -13,7 +13,7 @@
 enum rope_scaling { ROPE_PLAIN, ROPE_LINEAR, ROPE_LLAMA3, ROPE_DIVISORS };
 
 /* Dimension letters as in kernels/kernels.h. */
-struct shape {
+struct dims {
     enum family family;
     size_t layers, C, F, H, G, D, V;
     size_t context; /* longest sequence the model was made for */
@@ -28,21 +28,21 @@ struct shape {
 /* Hugging Face's config.json. Refused, naming the key: families not in families.def, activations
  * other than silu, other biases than the family's, rope types other than default, linear and llama3, sizes that do not
  * divide. */
-int shape_from_config(struct shape *s, const char *path, struct err *e);
+int dims_from_config(struct dims *s, const char *path, struct err *e);
 
 /* llama.cpp's metadata, of one of the families. Whether the head is tied is for the caller to find
  * out from the tensors. */
-int shape_from_gguf(struct shape *s, const struct gguf *g, struct err *e);
+int dims_from_gguf(struct dims *s, const struct gguf *g, struct err *e);
 
 /* The inverse: a config.json that transformers reads; dtype: float32, float16 or bfloat16.
  * ROPE_DIVISORS cannot be written there and is CHECKed. */
-void shape_to_config(struct str *out, const struct shape *s, const char *dtype, int32_t bos,
-                     int32_t eos);
+void dims_to_config(struct str *out, const struct dims *s, const char *dtype, int32_t bos,
+                    int32_t eos);
 
 /* The same as metadata of a GGUF file, general.architecture first. */
-void shape_to_gguf(struct gguf_writer *w, const struct shape *s);
+void dims_to_gguf(struct gguf_writer *w, const struct dims *s);
 
 /* Frequencies of the D/2 planes after scaling, in double. */
-void shape_rope_frequencies(double *freq, const struct shape *s);
+void dims_rope_frequencies(double *freq, const struct dims *s);
 
 #endif
