@@ -1,5 +1,5 @@
-/* lorac bench: what this machine can do, and what lorac makes of it. Everything is measured in one run
- * and told as a share of what was measured beside it: machines differ, and are shared and noisy. */
+/* lorac bench: what this machine can do, and how much of that lorac reaches. Machines differ, are
+ * shared and noisy, so each result is a share of a limit that the same run measured. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +37,7 @@ static const struct option options[] = {
     { 0 },
 };
 
-/* One row per part; those with tokens run once for each of --tokens. */
+/* One row per part; a part with `with_tokens` runs once for each value of --tokens. */
 static const struct part {
     const char *name;
     int (*with_tokens)(struct bench *, size_t, struct err *);
@@ -116,7 +116,7 @@ static void begin(struct bench *b)
     json_write_text(&b->json, "blas_core", blas_core());
     json_write_count(&b->json, "threads", (uint64_t)b->threads);
     json_write_text(&b->json, "shape", b->dims->name);
-    fflush(b->out); /* what follows takes minutes */
+    fflush(b->out); /* the next part takes minutes */
 }
 
 static int run_part(struct bench *b, const struct part *p, const size_t *tokens, size_t n,
@@ -185,8 +185,8 @@ const struct command command_bench = {
     .max_args = 0,
     .options = options,
     .about =
-        "Synthetic weights are made once. Shares are of what the same run measured: compare them,\n"
-        "not the absolute numbers of two runs.",
+        "Synthetic weights are made once. Shares are of limits that the same run measured: compare\n"
+        "shares, not the absolute numbers of two runs.",
     .examples = "lorac bench\nlorac bench --shape 1.1b --parts steps --examples 1 --length 512\n",
     .run = run,
 };

@@ -1,4 +1,4 @@
-/* lorac data: what the training data are: shown, checked, prepared. */
+/* lorac data: shows, checks or prepares the training data. */
 #include "src/commands/data.h"
 
 #include <stdio.h>

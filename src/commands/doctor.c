@@ -1,5 +1,5 @@
-/* lorac doctor: what this machine gives a run, what is wrong with it, and how to mend that. One function
- * per thing looked at, listed in a table. */
+/* lorac doctor: what this machine offers a run, what is wrong with it, and how to mend that. One
+ * function looks at each thing; a table lists them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +46,7 @@ static void look_cpu(struct patient *p)
     }
 }
 
-/* The best set that was compiled in and that this CPU runs. */
+/* The best kernel set that was compiled in and that this CPU runs. */
 static const char *best_isa(void)
 {
     const struct kernels *k;
@@ -139,7 +139,7 @@ static void look_threads(struct patient *p)
     facts_check(p->f, v, "threads", remedy, "%d (%s)", p->threads, p->threads_why);
 }
 
-/* Others who compute here make every product wait for its slowest thread. */
+/* When other programs compute here, every product waits for its slowest thread. */
 static void look_load(struct patient *p)
 {
     struct load_sample from, to;
@@ -267,12 +267,12 @@ static void look_disk(struct patient *p)
                 writable ? "" : ", which cannot be written");
 }
 
-/* Where the hashes of base models are remembered. */
+/* The directory where the hashes of base models are kept. */
 static void look_cache(struct patient *p)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     const char *dir = base && *base == '/' ? base : home && *home == '/' ? home : NULL;
-    char there[PATH_BYTES] = ""; /* the part of dir that is there: the rest is made when needed */
+    char there[PATH_BYTES] = ""; /* the part of dir that exists: the rest is made when needed */
     if (dir) snprintf(there, sizeof there, "%s", dir);
     while (strrchr(there, '/') && access(there, F_OK) != 0) *strrchr(there, '/') = 0;
     const char *at = *there ? there : "/";

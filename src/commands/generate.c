@@ -44,11 +44,12 @@ static int read_stdin(struct str *text, struct err *e)
         str_add(text, buf, n);
         if (text->n > PROMPT_BYTES) return err_set(e, "stdin: the prompt is larger than 16 MiB");
     }
-    if (text->n && text->p[text->n - 1] == '\n') text->p[--text->n] = 0; /* the shell's line end */
+    if (text->n && text->p[text->n - 1] == '\n') text->p[--text->n] = 0; /* the line end that the shell added */
     return str_error(text, e);
 }
 
-/* What looks like a rendered prompt is not one. */
+/* A prompt that spells special tokens is not read as a rendered one, which may surprise its
+ * author. */
 static void note_spelt(const struct tokenizer *tok, const char *text, size_t n)
 {
     for (size_t i = 0; tok && i < n; i++) {

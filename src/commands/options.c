@@ -23,7 +23,7 @@ static const struct option *by_letter(const struct option *options, char letter)
     return NULL;
 }
 
-/* What llama.cpp, transformers and others call it. */
+/* The names of options in llama.cpp, transformers and other programs. */
 static const struct {
     const char *theirs, *ours;
 } synonyms[] = {
@@ -114,7 +114,7 @@ static bool is_word_of(const char *value, const char *words)
     return false;
 }
 
-/* What others write for such a word. */
+/* The words of other programs for the same values. */
 static const struct {
     const char *theirs, *ours;
 } word_synonyms[] = {
@@ -145,7 +145,8 @@ static const struct {
     { "last", "last_response" },
 };
 
-/* One of `words` for a value that is none of them: "did you mean bf16?", or "". In static storage. */
+/* A suggestion for a value that is not one of `words`: "did you mean bf16?", or "". In static
+ * storage. */
 static const char *suggest_word(const char *value, const char *words)
 {
     static char text[96];
