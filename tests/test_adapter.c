@@ -527,9 +527,8 @@ static void test_init(void **state)
     struct golden g;
     struct adapter a, b;
     struct err e;
-    unsigned all;
+    unsigned all = (1u << MODULES) - 1;
     golden_open(&g, "gqa-tied");
-    OK(adapter_modules(&all, (const char *const[]){ "all-linear" }, 1, &e), e);
     adapter_layout(&a, &g.model.dims, 8, 16, all);
     adapter_layout(&b, &g.model.dims, 8, 16, 1u << DOWN_PROJ | 1u << Q_PROJ);
     OK(adapter_place(&a, &e), e);
@@ -564,18 +563,6 @@ static void test_init(void **state)
     adapter_free(&a);
     adapter_free(&b);
     golden_close(&g);
-}
-
-static void test_targets(void **state)
-{
-    (void)state;
-    struct err e;
-    unsigned bits;
-    OK(adapter_modules(&bits, (const char *const[]){ "v_proj", "o_proj", "v_proj" }, 3, &e), e);
-    assert_int_equal(bits, 1u << V_PROJ | 1u << O_PROJ);
-    assert_int_equal(adapter_modules(&bits, (const char *const[]){ "lm_head" }, 1, &e), ERR_USAGE);
-    assert_non_null(strstr(e.msg, "\"lm_head\" is not a linear layer"));
-    assert_int_equal(adapter_modules(&bits, NULL, 0, &e), ERR_USAGE);
 }
 
 /* ---- merging ---------------------------------------------------------------------------------- */
@@ -742,8 +729,6 @@ int main(void)
         ENTRY(test_not_finite, "adapter: one that holds NaN is neither saved nor loaded"),
         ENTRY(test_init,
               "adapter: B begins as zeros, A as numbers that depend on seed and module alone"),
-        ENTRY(test_targets,
-              "adapter: target_modules are names of linear layers, others are refused"),
         ENTRY(test_merged_values, "merge: every weight is base plus adapter, rounded once"),
         ENTRY(test_merge_refuses,
               "merge: a value that its type cannot hold is refused by the tensor's name"),

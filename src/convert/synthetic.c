@@ -31,11 +31,6 @@ const struct synthetic_shape *synthetic_named(const char *name)
     return NULL;
 }
 
-const char *synthetic_names(void)
-{
-    return "135m 1.1b 7b 13b 70b";
-}
-
 /* ---- writing ---------------------------------------------------------------------------------- */
 
 enum { BLOCK = 1 << 16 };

@@ -12,7 +12,6 @@ struct synthetic_shape {
 
 /* The row of that name ("135m", "1.1b", "7b", "13b", "70b"); NULL when unknown. */
 const struct synthetic_shape *synthetic_named(const char *name);
-const char *synthetic_names(void);
 
 /* Write a Hugging Face directory of bf16 weights with `layers` layers into `dir`, unless it is there
  * complete already. Values are uniform with the variance of usual initialisation. */

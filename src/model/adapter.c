@@ -309,25 +309,3 @@ int adapter_digest(char hex[SHA256_HEX], const struct adapter *a, struct err *e)
     hex_of(hex, digest);
     return 0;
 }
-
-/* ---- names of modules ------------------------------------------------------------------------ */
-
-int adapter_modules(unsigned *modules, const char *const *names, size_t n, struct err *e)
-{
-    *modules = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(names[i], "all-linear") == 0) {
-            *modules |= (1u << MODULES) - 1;
-            continue;
-        }
-        int m = word_index(module_words, names[i]);
-        if (m < 0) {
-            return err_usage(e,
-                             "adapter.target_modules: %s is not a linear layer of a Llama; wanted "
-                             "all-linear or some of " MODULE_WORDS(NAME_TEXT, ", "),
-                             err_quotez(names[i]));
-        }
-        *modules |= 1u << m;
-    }
-    return *modules ? 0 : err_usage(e, "adapter.target_modules: is empty");
-}

@@ -33,7 +33,4 @@ int adapter_save(const struct adapter *a, const char *dir, const char *base_name
  * unrounded. */
 int adapter_digest(char hex[SHA256_HEX], const struct adapter *a, struct err *e);
 
-/* Names -> bit set: "all-linear", or module names; an unknown one is a usage error. */
-int adapter_modules(unsigned *modules, const char *const *names, size_t n, struct err *e);
-
 #endif
