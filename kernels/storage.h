@@ -49,7 +49,7 @@ static inline const char *storage_name(enum storage_type t)
     return storage_of(t)->name;
 }
 
-/* Names for options, each after a space: the types that are written, and those of single numbers. */
+/* Names for options, each after a space: the types that are written, those of single numbers. */
 extern const char storage_words_written[], storage_words_plain[];
 
 /* The type called `name`; STORAGE_OTHER when there is none. */

@@ -134,6 +134,8 @@ is "text: 100 columns, one of them of two bytes, and a ruler as wide" "$status" 
 clean_tree
 printf '/* ---- a %s */\n' "$(printf '%.0s-' {1..86})" >>"$tree/src/config/b.c"
 breaks text "a ruler of 99 columns" "src/config/b.c:8: a ruler of 99 columns, wanted 100"
+printf '/* ---- a %s\n * More. */\n' "$(printf '%.0s-' {1..89})" >>"$tree/src/config/b.c"
+breaks text "a ruler that begins a comment" "src/config/b.c:8: a ruler of 99 columns, wanted 100"
 sed -i 's/_A_H/_B_H/' "$tree/src/base/a.h"
 breaks text "a wrong guard" "the guard is not LORAC_BASE_A_H"
 

@@ -12,7 +12,7 @@ enum { FORMAT_VERSION = 1 };
 
 static const enum h5_type real_type = sizeof(real) == 8 ? H5_TYPE_F64 : H5_TYPE_F32;
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int put_texts(struct h5_writer *w, const struct checkpoint *c, struct err *e)
 {
@@ -104,7 +104,7 @@ uint64_t checkpoint_bytes(const struct adapter *a, uint64_t total_steps)
     return 3 * sizeof(real) * (uint64_t)a->n_params + 8 * total_steps + AROUND;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static int get_u64(uint64_t *v, const struct h5_reader *r, const char *name, struct err *e)
 {

@@ -128,7 +128,7 @@ size_t learner_bytes(const struct learner *l)
     return l->state_bytes + l->net.bytes;
 }
 
-/* ---- what must be a number --------------------------------------------------------------------- */
+/* ---- what must be a number ------------------------------------------------------------------- */
 
 /* Which examples it was, counted from 1: numbers, never their text. */
 static int not_finite(const struct learner *l, uint64_t step, const char *what, size_t first,
@@ -161,7 +161,7 @@ static int check_pass(const struct learner *l, size_t number, uint64_t step, con
     return finite ? 0 : not_finite(l, step, what, first[number], first[number + 1], e);
 }
 
-/* ---- a step ------------------------------------------------------------------------------------ */
+/* ---- a step ---------------------------------------------------------------------------------- */
 
 /* Who wished it is known to the caller alone. */
 static int stopped(struct err *e)

@@ -14,7 +14,7 @@
 enum { MANIFEST_BYTES = 1 << 24, FORMAT_VERSION = 1 };
 static const char format_name[] = "lorac-run";
 
-/* ---- objects under construction --------------------------------------------------------------- */
+/* ---- objects under construction -------------------------------------------------------------- */
 
 static int out_of_memory(struct err *e)
 {
@@ -39,7 +39,7 @@ static const char *now_utc(char out[32])
     return out;
 }
 
-/* ---- the past --------------------------------------------------------------------------------- */
+/* ---- the past -------------------------------------------------------------------------------- */
 
 static json_t *read_old(const struct rundir *dir)
 {
@@ -195,7 +195,7 @@ void manifest_free(struct manifest *m)
     *m = (struct manifest){ 0 };
 }
 
-/* ---- what is made ----------------------------------------------------------------------------- */
+/* ---- what is made ---------------------------------------------------------------------------- */
 
 /* A run that was killed between a checkpoint and its note makes it again: one entry a step. */
 int manifest_checkpoint(struct manifest *m, const char *path, struct err *e)
@@ -280,7 +280,7 @@ int manifest_replacing_config(struct manifest *m, struct err *e)
     return code;
 }
 
-/* ---- the file --------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static void put_program(struct json_members *x)
 {

@@ -10,7 +10,7 @@
 #include "src/config/scalar.h"
 #include "src/model/notices.h"
 
-/* ---- lorac.json ------------------------------------------------------------------------------- */
+/* ---- lorac.json ------------------------------------------------------------------------------ */
 
 static void write_merged(struct json_writer *w, const struct digest_list *l)
 {
@@ -74,7 +74,7 @@ static int copy_string(char **to, const json_t *o, const char *key, const char *
     return *to ? 0 : e->code;
 }
 
-/* ---- digests of adapters ---------------------------------------------------------------------- */
+/* ---- digests of adapters --------------------------------------------------------------------- */
 
 int digest_list_add(struct digest_list *l, const char *hex, struct err *e)
 {
@@ -211,7 +211,7 @@ int base_digest(char out[65], char *const *files, char (*digests)[65], size_t n,
     return code;
 }
 
-/* ---- the model card --------------------------------------------------------------------------- */
+/* ---- the model card -------------------------------------------------------------------------- */
 
 /* A name in Markdown: in its line, and nothing but a name. */
 static void add_words(struct str *out, const char *text)

@@ -8,7 +8,7 @@
 #include "src/base/term.h"
 #include "src/train/publish.h"
 
-/* ---- beginning -------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------- */
 
 /* An adapter follows the umask: only the directory keeps others from it, and one that was there
  * already keeps its mode. */
@@ -137,7 +137,7 @@ int run_finish_leftovers(struct run *r, struct err *e)
     return code ? code : manifest_write(&r->manifest, "finished", NULL, e);
 }
 
-/* ---- adapters and checkpoints ----------------------------------------------------------------- */
+/* ---- adapters and checkpoints ---------------------------------------------------------------- */
 
 /* run.json speaks of what is about to appear before it does: whoever looks at a run that was killed
  * in between finds each file as the record says, of this step or of the one before. */
@@ -188,7 +188,7 @@ int run_save(struct run *r, struct err *e)
     return code;
 }
 
-/* ---- the course ------------------------------------------------------------------------------- */
+/* ---- the course ------------------------------------------------------------------------------ */
 
 int run_step(struct run *r, const struct step_result *s, double rate, double seconds, struct err *e)
 {

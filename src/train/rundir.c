@@ -86,7 +86,7 @@ static int remove_leftovers(const struct rundir *r, struct err *e)
     return 0;
 }
 
-/* ---- who may be here -------------------------------------------------------------------------- */
+/* ---- who may be here ------------------------------------------------------------------------- */
 
 /* What .lock says. */
 static void read_lock(char *who, size_t size, int fd)
@@ -158,7 +158,7 @@ static int take_lock(struct rundir *r, struct err *e)
     return 0;
 }
 
-/* ---- making and leaving it -------------------------------------------------------------------- */
+/* ---- making and leaving it ------------------------------------------------------------------- */
 
 /* The uppermost directory on the way to `path` that is missing, or "". */
 static void find_missing(char out[PATH_BYTES], const char *path)
@@ -211,7 +211,7 @@ void rundir_close(struct rundir *r)
     r->lock = -1;
 }
 
-/* ---- what is there ---------------------------------------------------------------------------- */
+/* ---- what is there --------------------------------------------------------------------------- */
 
 int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, struct err *e)
 {

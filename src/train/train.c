@@ -19,7 +19,7 @@ struct trainer {
     struct report report;
 };
 
-/* ---- what is due after a step ----------------------------------------------------------------- */
+/* ---- what is due after a step ---------------------------------------------------------------- */
 
 static bool eval_due(const struct trainer *t)
 {
@@ -90,7 +90,7 @@ static bool time_is_up(const struct trainer *t)
     return limit > 0 && term_now_s() - t->report.time.start + needed > limit;
 }
 
-/* ---- the loop --------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static int one_step(struct trainer *t, struct err *e)
 {
@@ -126,7 +126,7 @@ static int loop(struct trainer *t, struct err *e)
     }
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------ */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static int open_all(struct trainer *t, struct err *e)
 {
