@@ -1,4 +1,4 @@
-/* Models of the usual shapes with random weights: to measure speed and memory without the real ones. */
+/* Models of the usual shapes with random weights, to measure speed and memory without real ones. */
 #ifndef LORAC_CONVERT_SYNTHETIC_H
 #define LORAC_CONVERT_SYNTHETIC_H
 
@@ -14,8 +14,8 @@ struct synthetic_shape {
 const struct synthetic_shape *synthetic_named(const char *name);
 const char *synthetic_names(void);
 
-/* Write a Hugging Face directory of bf16 weights with `layers` layers into `dir`, unless it is there
- * complete already. Values are uniform with the variance of usual initialisation. */
+/* Write a Hugging Face directory of bf16 weights with `layers` layers into `dir`, unless it is
+ * already complete there. Values are uniform with the variance of usual initialisation. */
 int synthetic_make(const struct synthetic_shape *s, size_t layers, const char *dir, struct err *e);
 
 #endif
