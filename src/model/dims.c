@@ -287,7 +287,7 @@ static int refuse_relatives(enum family family, const json_t *config, const char
                            "AWQ are not supported; use the original weights or a GGUF file",
                            where);
         }
-        return err_set(e, "%s: %s: found %s, wanted nothing: lorac computes plain Llama models",
+        return err_set(e, "%s: %s: found %s, wanted no such key: lorac computes plain Llama models",
                        where, keys[i].key, json_kind(v));
     }
     return 0;
@@ -429,7 +429,7 @@ static int refuse_gguf_relatives(const struct dims *s, const struct gguf *g, str
         while (zeros < kv->raw_bytes && kv->raw[zeros] == 0) zeros++;
         if (is_known_key(kv->key + n) || zeros == kv->raw_bytes) continue;
         return err_set(e,
-                       "%s: key %s: not supported, wanted 0 or nothing: lorac computes plain "
+                       "%s: key %s: not supported, wanted 0 or no such key: lorac computes plain "
                        "Llama models",
                        g->path, err_quotez(kv->key));
     }
