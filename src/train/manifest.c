@@ -108,8 +108,9 @@ static bool has_hash(const json_t *list, int64_t at, const char *hex)
     return sha256 && strcmp(sha256, hex) == 0;
 }
 
-/* A killed run was replacing files: those that are there as they were to become are the outputs now,
- * those that are as they were stay so. Anything else was changed, and stays to be told. */
+/* A killed run was replacing files. One that is already what it was to become is an output now; one
+ * that is still what it was stays as recorded. Any other was changed by somebody, and its record
+ * stays so that this shows. */
 static void settle(struct manifest *m)
 {
     json_t *publishing = m->publishing, *outputs = m->outputs;
@@ -134,7 +135,7 @@ static void settle(struct manifest *m)
     }
 }
 
-/* What the record says of the outputs is true whatever step the run goes on from: they are there. */
+/* What the record says of outputs is true whatever step the run goes on from: they are there. */
 static void take_old(struct manifest *m, bool goes_on)
 {
     json_t *old = goes_on ? read_old(m->about.dir) : NULL;
@@ -276,7 +277,7 @@ int manifest_replacing_config(struct manifest *m, struct err *e)
     if (code || !file_exists(path)) return code;
     code = add_file(m, m->publishing, name, path, e);
     if (!code) code = manifest_write(m, "running", NULL, e);
-    remove_output(m->publishing, name); /* the next record, which is written after it */
+    remove_output(m->publishing, name); /* not in the next record, which is written after it */
     return code;
 }
 

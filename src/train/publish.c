@@ -80,7 +80,7 @@ int digest_list_add(struct digest_list *l, const char *hex, struct err *e)
 {
     enum { MOST = 1024 };
     if (digest_list_has(l, hex)) return 0;
-    if (l->n == MOST) return err_set(e, "a model with more than %d merged adapters", MOST);
+    if (l->n == MOST) return err_set(e, "a model holds more than %d merged adapters", MOST);
     char(*more)[SHA256_HEX] = mem_resize(l->at, l->n + 1, sizeof *more, e);
     if (!more) return e->code;
     l->at = more;
@@ -213,7 +213,7 @@ int base_digest(char out[65], char *const *files, char (*digests)[65], size_t n,
 
 /* ---- the model card -------------------------------------------------------------------------- */
 
-/* A name in Markdown: in its line, and nothing but a name. */
+/* A name in Markdown, written so that it stays in its line and is nothing but a name. */
 static void add_words(struct str *out, const char *text)
 {
     struct str safe = { 0 };

@@ -76,8 +76,9 @@ static int save(struct trainer *t, struct err *e)
     return code;
 }
 
-/* Of --max-hours, as other programs of the field have it; how much longer than the slowest one a step
- * may take; and seconds for a checkpoint, the first of which waits for the base's hashes. */
+/* The share of --max-hours that is used, as in other programs of the field; how much longer than
+ * the slowest step so far a step may take; and seconds for a checkpoint, the first of which waits
+ * for the base's hashes. */
 static const double share_of_hours = 0.99, slower_step = 1.2;
 static const double first_save_s = 10, later_save_s = 5;
 
@@ -142,7 +143,7 @@ static int open_all(struct trainer *t, struct err *e)
     return run_open(t->run, c, &t->work, e);
 }
 
-/* The state of the last completed step, so that nothing is lost. */
+/* Save the state of the last completed step, so that nothing is lost. */
 static int end_stopped(struct trainer *t, struct err *e)
 {
     char why[64];
