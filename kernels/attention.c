@@ -8,16 +8,16 @@
  *     dV += p^T do,   dp = do V^T,   ds = p (dp - delta) scale,   delta = sum(do o)
  *     dQ += ds K,     dK += ds^T Q
  *
- * A tile of scores lies with its queries side by side, a key in each row (s^T). So the softmax runs
- * over vectors of queries, without sums across lanes, and p^T is the right-hand side of o^T = V^T p^T
- * as it is, and read across the left-hand side of dV = p^T do: it is never packed. Keys and values
- * are packed, once per segment and key head, into the strips of matmul.c. Where a tile crosses the
- * diagonal, what no query sees is left out, up to whole strips and vectors.
+ * In a tile of scores the queries lie side by side, and each key has a row (s^T). So the softmax
+ * runs over vectors of queries, without sums across lanes. p^T is never packed: as it is, it is the
+ * right-hand side of o^T = V^T p^T; read across, it is the left-hand side of dV = p^T do. Keys and
+ * values are packed, once per segment and key head, into the strips of matmul.c. Where a tile
+ * crosses the diagonal, scores that no query sees are left out, in whole strips and vectors.
  *
- * Forward: every (segment, query tile, head) is a job of its own. Backward: so it is, but jobs of a
- * tree and head run one after the other, because its keys gather gradients from all its queries;
- * heads that share a key head write to copies of dK and dV that are added in order. So nothing
- * depends on which thread does what. */
+ * Every (segment, query tile, head) is a job of its own. In the backward the jobs of a tree and
+ * head run one after the other, because its keys gather gradients from all its queries; heads that
+ * share a key head write to copies of dK and dV that are added in order. So nothing depends on
+ * which thread does what. */
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -40,7 +40,7 @@ struct attention {
     size_t *key_start;     /* n_seg */
     struct query_tile *tile;
     uint32_t *begin;   /* n_tiles + 1: where the tiles of a turn begin */
-    atomic_uint *done; /* of each (tree, head): tiles */
+    atomic_uint *done; /* tiles done of each (tree, head) */
     real *k, *v;       /* strips of keys: for K q^T and V do^T */
     real *channels;    /* strips of channels: of v for V^T p^T, in the backward of k for K^T ds^T */
     real *dk, *dv;     /* (H, keys_pad, D_cols): gradients per query head */
@@ -48,7 +48,7 @@ struct attention {
     size_t scratch_bytes; /* per thread */
 };
 
-/* What one thread works in. */
+/* The work memory of one thread. */
 struct attention_tile {
     real *s, *dp;       /* (ATTENTION_K, ATTENTION_Q), dp also for ds */
     real *q_t, *dout_t; /* (D, ATTENTION_Q) */
@@ -85,7 +85,8 @@ static struct attention_tile attention_tile_carve(uintptr_t *p, const struct att
     };
 }
 
-/* One description of the workspace, for its size and for its use; keys_pad and n_tiles: at most. */
+/* One description of the workspace, which counts and places it; keys_pad and n_tiles are upper
+ * bounds. */
 static uintptr_t attention_carve(struct attention *a, uintptr_t p, size_t threads)
 {
     a->D_rows = round_up(a->D, TILE_ROWS);
@@ -120,8 +121,8 @@ static size_t attention_work_bytes(size_t T, size_t n_seg, size_t H, size_t G, s
     return attention_carve(&a, 0, (size_t)omp_get_max_threads()) + 256;
 }
 
-/* The tiles, the first of every tree before the second of any: so that as many trees as possible
- * keep threads busy. */
+/* Put the first tile of every tree before the second of any, so that as many trees as possible keep
+ * threads busy. */
 static void order_tiles(struct attention *a)
 {
     memset(a->begin, 0, (a->n_tiles + 1) * sizeof *a->begin);
@@ -237,7 +238,7 @@ static void queries_down(real *out, const struct attention *a, const real *x, si
 }
 
 /* A tile of queries against one of keys: queries [i0, i0 + m) of segment s, keys [k0, k0 + n) of
- * segment c. Key j of the tile is seen by its queries from j + shift on, by one of them at least. */
+ * segment c. Key j of the tile is seen by its queries from j + shift on, and by at least one. */
 struct meeting {
     size_t m, n, vectors; /* of queries */
     size_t c, k0;
@@ -255,8 +256,8 @@ static inline size_t first_vector(const struct meeting *t, size_t key)
     return first_query(t, key) / VL;
 }
 
-/* The ancestors of segment s, root first, then s itself; returns how many. A trie of examples is no
- * deeper than they are many, but a chain is walked, not stored: the n-th is found from below. */
+/* How many segments lead from the root to s, both included. A trie can be as deep as it has
+ * examples, so the chain is walked, not stored: its n-th segment is found from below. */
 static size_t chain_length(const struct segment *seg, size_t s)
 {
     size_t n = 1;
@@ -270,7 +271,7 @@ static size_t chain_member(const struct segment *seg, size_t s, size_t length, s
     return s;
 }
 
-/* The next tile of keys that queries [i0, i0 + m) of segment s meet, after *t; zeros come before the
+/* The tile of keys after *t that queries [i0, i0 + m) of segment s see; *t is zero before the
  * first. False at the end. */
 static bool meet_next(struct meeting *t, const struct attention *a, size_t s, size_t i0, size_t m)
 {
@@ -304,14 +305,14 @@ static void tile_across(real *c, const real *strip, const real *b, size_t K, boo
     tile_vectors(c, ATTENTION_Q, a, b, ATTENTION_Q, K, add, vectors);
 }
 
-/* c += a b, rows of a ATTENTION_Q apart, those of b and c ld. */
+/* c += a b; rows of a are ATTENTION_Q apart, those of b and c ld. */
 static void tile_down(real *c, size_t ld, const real *a, const real *b, size_t K, size_t vectors)
 {
     struct strip s = { .at = a, .row = ATTENTION_Q, .step = 1 };
     tile_vectors(c, ld, s, b, ld, K, true, vectors);
 }
 
-/* st (n, m) = keys (n, D) * x_t (D, m), where queries see keys; up to whole strips and vectors. */
+/* st (n, m) = keys (n, D) * x_t (D, m) where queries see keys, in whole strips and vectors. */
 static void meet(real *st, const struct meeting *t, const real *keys, const real *x_t, size_t D)
 {
     for (size_t j = 0; j < t->n; j += TILE_ROWS)
@@ -366,10 +367,10 @@ static void scale_queries(real *acc, const real *f, size_t D, size_t n)
     }
 }
 
-static const real LOWEST = -1e30f; /* than any score; finite, so that differences are */
+static const real LOWEST = -1e30f; /* below any score; finite, so that differences are, too */
 
-/* Raise the queries' maxima to those of this tile too; what was summed up so far fades. Scores that a
- * query does not see become LOWEST. */
+/* Raise the queries' maxima to those of this tile too, and scale down what was summed up so far.
+ * Scores that a query does not see become LOWEST. */
 static void raise_tops(struct attention_tile *w, const struct meeting *t, size_t D, real scale)
 {
     real top[ATTENTION_Q], fade[ATTENTION_Q];
@@ -398,7 +399,7 @@ static void softmax_tile(struct attention_tile *w, const struct meeting *t, real
     for (size_t j = 0; j < t->n; j++) {
         real *s = w->s + j * ATTENTION_Q;
         size_t from = min_size(first_vector(t, j) * VL,
-                               n); /* never n; told so, gcc is 3 % faster */
+                               n); /* never n; knowing so, gcc's code is 3 % faster */
         memset(s, 0, from * sizeof(real));
 #pragma omp simd
         for (size_t i = from; i < n; i++) {
@@ -462,8 +463,8 @@ static void row_dots(real *delta, const real *dout, const real *o, size_t ld, si
     }
 }
 
-/* p^T = exp(scale s^T - lse) in place of s^T, ds^T = p^T (dp^T - delta) scale in place of dp^T; both
- * zero where a query does not see a key. */
+/* p^T = exp(scale s^T - lse) in place of s^T, ds^T = p^T (dp^T - delta) scale in place of dp^T;
+ * both are zero where a query does not see a key. */
 static void softmax_tile_backward(struct attention_tile *w, const struct meeting *t, real scale)
 {
     size_t n = t->vectors * VL;
@@ -499,7 +500,7 @@ static void backward_tile(const struct attention *a, real *dq, const real *dout,
     memcpy(w.top, lse + h * a->T + row, m * sizeof(real));
     row_dots(w.sum, dout + at, o + at, ld, m, D);
     memset(w.acc, 0, a->D_rows * ATTENTION_Q * sizeof(real));
-    /* nobody before this tile has seen the keys beside it */
+    /* no tile before this one has seen the keys beside it */
     memset(a->dk + own, 0, round_up(m, TILE_ROWS) * a->D_cols * sizeof(real));
     memset(a->dv + own, 0, round_up(m, TILE_ROWS) * a->D_cols * sizeof(real));
     for (struct meeting t = { 0 }; meet_next(&t, a, s, i0, m);) {
@@ -550,7 +551,7 @@ static void attention_backward(real *dq, real *dk, real *dv, const real *dout, c
         const struct query_tile *t = a.tile + job / H;
         size_t h = job % H;
         atomic_uint *done = a.done + t->tree * H + h;
-        /* jobs are begun in order, so the one before is at work */
+        /* jobs are begun in order, so the one before has begun */
         while (atomic_load(done) < t->turn) sched_yield();
         backward_tile(&a, dq, dout, q, o, lse, t->seg, h, t->i0);
         atomic_store(done, t->turn + 1);

@@ -94,7 +94,8 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* B's block (inner [k, k + K), columns [col, col + n)) as an array; frozen weights into `wide`. */
+/* B's block (inner [k, k + K), columns [col, col + n)) as an array; frozen weights are widened into
+ * `wide`. */
 static const real *block_of(const struct term *t, size_t k, size_t K, size_t col, size_t n,
                             real *wide, size_t *ld)
 {

@@ -18,9 +18,9 @@ const char *blas_core(void);
 const char *blas_config(void);
 int blas_threading(void);
 
-/* OpenBLAS knows CPUs by their model numbers and takes kernels of decades ago for one newer than
- * itself. The name of the core (for OPENBLAS_CORETYPE, which it reads when it is loaded) whose
- * kernels use the instruction sets that this CPU has; NULL when those it chose do. */
+/* OpenBLAS knows CPUs by their model numbers and falls back to very old kernels on one that is
+ * newer than itself. The name of the core (for OPENBLAS_CORETYPE, which it reads when it is loaded)
+ * whose kernels use the instruction sets of this CPU; NULL when it chose such kernels itself. */
 const char *blas_better_core(void);
 
 #endif

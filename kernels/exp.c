@@ -1,11 +1,12 @@
-/* exp() that loops can be vectorised over.
+/* An exp() that lets loops vectorise.
  *
  * x = n ln 2 + f with |f| <= ln 2 / 2; exp(x) = 2^n * p(f). p is the Taylor polynomial of degree 7,
  * whose truncation error there (5e-9 relative) is below half a unit in the last place of a float,
  * so that the rounding of the multiply-adds decides: measured over a third of all floats, results
  * are within 0.94 units in the last place with fused multiply-adds and within 1.22 without. Below
- * -87.3, where the result would be subnormal, it is 0; above 88.376, a factor of 1.4 before floats
- * end, infinity. A NaN stays one. The double build, for derivatives, takes the library's. */
+ * -87.3, where it would be subnormal, the result is 0; above 88.376, a factor of 1.4 before floats
+ * end, it is infinity. A NaN stays a NaN. The double build, which checks derivatives, takes the
+ * library's exp(). */
 
 static inline real exp_real(real x)
 {

@@ -29,9 +29,9 @@ static inline float float_of_f16(uint16_t h)
     return float_of_bits(bits | sign);
 }
 
-/* The same of every half, filled in before main() (storage.c). Where a scale comes with each 32
- * weights, looking it up leaves to the weights the port that widens bytes, which conversions and
- * broadcasts from a register need, too. Of the 256 kB a model's scales touch little. */
+/* The float of every half, filled in before main() (storage.c). Looking up the scale of each 32
+ * weights leaves the port that widens bytes to the weights; a conversion or a broadcast from a
+ * register would need it, too. A model's scales touch only a little of the 256 kB. */
 extern float f16_values[1 << 16];
 
 #endif

@@ -36,8 +36,8 @@ struct term {
     bool a_cols, b_rows;
 };
 
-/* One product of a few rows (generation, one token at a time): y (M, N; ldy) = or += x (M, K; ldx) *
- * B^T, B being N rows of K values, a frozen weight (w) or an array of real (b, ldb). */
+/* One product of a few rows (generation, one token at a time): y = or += x * B^T for y (M, N; ldy)
+ * and x (M, K; ldx). B is N rows of K values, a frozen weight (w) or an array of real (b, ldb). */
 struct row_product {
     real *y;
     const real *x;
@@ -88,14 +88,14 @@ struct kernels {
 
     /* c (M, N; ldc) = or += the sum over terms of a * B, in the order of the terms. Each element is
      * summed in an order that depends on the terms' K alone, so a row's bits depend neither on the
-     * other rows nor on threads. (blas: fixed tiles; a row's bits may depend on M.) A weight of a
-     * block type that has b_rows begins at a multiple of SPAN of the sum of the K before. */
+     * other rows nor on threads. (blas: fixed tiles; a row's bits may depend on M.) Where a weight
+     * of a block type has b_rows, the K of the terms before it add up to a multiple of SPAN. */
     void (*matmul)(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
                    size_t N, bool accumulate, void *work);
     size_t (*matmul_work_bytes)(void);
 
-    /* n products of M rows in one go, which must not depend on each other: reads each weight once,
-     * straight from storage, no packing. An element's bits depend on K alone. */
+    /* n products of M rows in one call; none may depend on another. Each weight is read once,
+     * straight from storage, without packing. An element's bits depend on K alone. */
     void (*matvec)(const struct row_product *p, size_t n, size_t M);
 
     /* y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps), over the last axis of x (T, C).
@@ -151,7 +151,7 @@ struct kernels {
     void (*dropout)(real *y, const real *x, const struct dropout *d, const uint32_t *example,
                     const uint32_t *pos, size_t T, size_t n, bool accumulate);
 
-    /* n values to bf16, to the nearest, ties to even, and back; y = what is left of y then. Values are
+    /* n values to bf16 (to nearest, ties to even); back; and rounded to bf16 in place. Values are
      * finite or NaN. */
     void (*to_bf16)(uint16_t *y, const real *x, size_t n);
     void (*from_bf16)(real *y, const uint16_t *x, size_t n);
@@ -169,21 +169,22 @@ struct kernels {
      * the root): p, m, v in place, g is read. */
     void (*adamw)(real *p, real *m, real *v, const real *g, size_t n, const struct adamw *o);
 
-    /* Yardsticks. n rounds of multiply-adds in registers on every thread: the floating-point
-     * operations done. The sum of n values, read by every thread: the memory's read bandwidth. */
+    /* Yardsticks. fma_flops: n rounds of multiply-adds in registers on every thread; returns the
+     * number of floating-point operations. read_sum: the sum of n values, read by all threads,
+     * which measures the memory's read bandwidth. */
     double (*fma_flops)(size_t n);
     double (*read_sum)(const real *x, size_t n);
 };
 
 /* The best set that this CPU runs, or the one named (LORAC_ISA); gemm: NULL, "own" or "blas"
- * (LORAC_GEMM). NULL when the name is unknown or the CPU lacks it: *why then says so. There is one
- * set with blas; asking for another changes it. */
+ * (LORAC_GEMM). NULL when the name is unknown or the CPU lacks it: *why then says so. Only one set
+ * with blas exists: the next call that asks for one changes it. */
 const struct kernels *kernels_choose(const char *isa, const char *gemm, const char **why);
 
-/* The sets compiled in, best last; NULL past the end. `runs`: whether this CPU can. */
+/* The sets compiled in, best last; NULL past the end. `runs`: whether this CPU can run it. */
 const struct kernels *kernels_nth(size_t i, bool *runs);
 
-/* The set that every CPU runs: for what is exact in all of them, such as widening. */
+/* The set that every CPU runs: for work that is exact in all of them, such as widening. */
 const struct kernels *kernels_baseline(void);
 
 #endif

@@ -1,8 +1,8 @@
 /* Storage types to vectors in registers.
  *
  * Compilers widen bytes and halves badly through vector extensions (gcc 12 takes lanes apart one by
- * one: Q8_0 was read at a fifth of the speed), so each instruction set says it in its intrinsics;
- * whoever has none of these, and the double build, is told lane by lane. */
+ * one: Q8_0 was read at a fifth of the speed), so each instruction set has code with its
+ * intrinsics; a set without such code, and the double build, goes lane by lane. */
 
 #include "kernels/f16.h"
 
@@ -22,8 +22,9 @@ typedef uint16_t half_any __attribute__((aligned(1), may_alias));
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Indices of a shuffle of two vectors x, y, from a function of the lane: LANES(UPPER, d) takes of
- * each pair of blocks of d lanes x's first and y's first, LANES(LOWER, d) the second of both. */
+/* Indices of a shuffle of two vectors x, y, from a function of the lane. From each pair of blocks
+ * of d lanes LANES(UPPER, d) takes the first of x and the first of y, LANES(LOWER, d) both second
+ * ones. */
 #define LANES_2(f, d) f(0, d), f(1, d)
 #define LANES_4(f, d) LANES_2(f, d), f(2, d), f(3, d)
 #define LANES_8(f, d) LANES_4(f, d), f(4, d), f(5, d), f(6, d), f(7, d)
@@ -45,7 +46,7 @@ typedef uint16_t half_any __attribute__((aligned(1), may_alias));
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
 typedef uint8_t bytes16_any __attribute__((vector_size(16), aligned(1), may_alias));
 
-/* Four of the 16 signed bytes, from byte `at` on, which is a constant. */
+/* Four of the 16 signed bytes, from byte `at` on; `at` is a constant. */
 ALWAYS_INLINE vec lanes_of_bytes(bytes16 b, const int at)
 {
 #if defined __SSE2__
@@ -79,7 +80,7 @@ ALWAYS_INLINE vec lanes_of_q8(const uint8_t *q, const int j)
 #endif
 }
 
-/* The same of the 16 bytes of a Q4 block: nibbles, 0 to 15. */
+/* The same for the 16 bytes of a Q4 block: nibbles, 0 to 15. */
 ALWAYS_INLINE vec lanes_of_q4(const uint8_t *q, const int j)
 {
     const int at = j * VL % 16;

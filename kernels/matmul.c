@@ -15,8 +15,8 @@
  *           pack B                             (it stays in the second-level cache)
  *           for rows: C += A * B, tile by tile, while what is packed next is fetched
  *
- * It is B that is kept close and used at once because B costs most: its values come from memory and are
- * widened. (Few columns and outer products have ways of their own, below.)
+ * B is kept close and used at once because it costs most: its values come from memory and are
+ * widened. (Products of few columns and outer products have functions of their own, below.)
  *
  * Blocks depend on the terms' K alone and every element of C is one chain of multiply-adds per
  * block, so its bits depend on neither M, N nor the number of threads. */
@@ -25,8 +25,8 @@ enum {
     INNER_MAX = 384,
     ROWS_MAX = 1008, /* whole strips of every TILE_ROWS */
     GROUP_COLS = 192,
-    PACK_DEPTH = 8,        /* so many rows of B are read at a time, */
-    PACK_SLACK = 2 * SPAN, /* with the rest of the spans at both ends */
+    PACK_DEPTH = 8,        /* rows of B that are read at a time */
+    PACK_SLACK = 2 * SPAN, /* the rest of the spans at both ends */
     LINE_BYTES = 64,
 };
 _Static_assert(ROWS_MAX % TILE_ROWS == 0, "strips fill chunks");
@@ -59,8 +59,8 @@ struct strip {
 };
 
 /* c (TILE_ROWS, nv * VL) = or += A (TILE_ROWS, K) * B (K, nv * VL). Row k of B begins at b + k *
- * b_step, where vectors may. nv, which way A lies and, with packed operands, the steps are constants
- * at every call, so that the loops over the tile unroll and s stays in registers. */
+ * b_step, aligned as vectors are. nv, the layout of A and, with packed operands, the steps are
+ * constants at every call, so that the loops over the tile unroll and s stays in registers. */
 static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, struct strip a,
                                                           const real *b, size_t b_step, size_t K,
                                                           bool add, const int nv)
@@ -69,7 +69,7 @@ static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, s
     for (int i = 0; i < TILE_ROWS; i++)
         for (int j = 0; j < nv; j++) {
             s[i][j] = (vec){ 0 };
-            /* for the end of the loop; with `rows` c is a tile on the stack */
+            /* for the end of the loop; with `rows` c is a tile on the stack, which is near */
             if (!a.rows) __builtin_prefetch(c + (size_t)i * ldc + j * VL, 1);
         }
     for (size_t k = 0; k < K; k++) {
@@ -122,7 +122,7 @@ static void tile_full(real *c, size_t ldc, const real *strip, const real *panel,
     tile_vectors(c, ldc, a, panel, vectors * VL, K, add, vectors);
 }
 
-/* Any m <= TILE_ROWS, n <= vectors * VL: at the borders of C through a tile of its own. */
+/* Any m <= TILE_ROWS, n <= vectors * VL: the borders of C go through a tile of their own. */
 static void tile(real *c, size_t ldc, const real *strip, const real *panel, size_t K, bool add,
                  size_t m, size_t n, size_t vectors)
 {
@@ -246,8 +246,8 @@ static void pack_panel_rows(real *panel, const struct term *t, size_t col, size_
 }
 
 /* The same where B's storage has one row per k: a few rows are widened and cut into panels, so that
- * reads run along rows and writes along panels. n <= GROUP_COLS columns from `col`, which become
- * neighbouring panels of `depth` rows each, of which these are rows `at` and on. */
+ * reads run along rows and writes along panels. n <= GROUP_COLS columns from `col` become
+ * neighbouring panels of `depth` rows each; this call fills their rows from `at` on. */
 static void pack_panels_cols(real *panels, size_t depth, size_t at, const struct term *t,
                              size_t col, size_t n, size_t k0, size_t K)
 {
@@ -280,7 +280,7 @@ static void pack_panels_cols(real *panels, size_t depth, size_t at, const struct
 
 /* ---- the product ----------------------------------------------------------------------------- */
 
-/* A block of the joint inner index, [k, k + K), and what of term t lies in it. */
+/* A block of the joint inner index, [k, k + K), and the part of term t that lies in it. */
 struct inner {
     size_t k, K;
 };
@@ -334,8 +334,8 @@ static void pack_columns(real *panels, const struct term *terms, size_t n_terms,
     }
 }
 
-/* What pack_columns() will read of a first term's weight, fetched into the second-level cache line by
- * line while something else is multiplied. All zero: nothing. */
+/* What pack_columns() will read of a first term's weight, to be fetched into the second-level cache
+ * line by line while something else is multiplied. All zero: nothing. */
 struct source {
     const struct matrix *w;
     size_t row, end;     /* rows of it */
@@ -368,7 +368,7 @@ static inline void source_fetch(struct source *s, size_t lines)
     }
 }
 
-/* Strip of row i begins at strips + i * block.K. */
+/* The strip of row i begins at strips + i * block.K. */
 static void pack_strips(real *strips, const struct term *terms, size_t n_terms, size_t row,
                         size_t m, struct inner block)
 {
@@ -447,8 +447,8 @@ struct grid {
     size_t m, n;
 };
 
-/* Of the grids that have a cell for each of so many threads, the one whose cells take the least time;
- * the constants are what packing a value costs, in multiply-adds of a full tile. */
+/* Of all grids with a cell for each thread, the one whose cells take the least time; the constants
+ * are the cost of packing a value, in multiply-adds of a full tile. */
 static struct grid choose_grid(size_t M, size_t N, size_t threads)
 {
     enum { COST_A = 20, COST_B = 50 };
@@ -493,8 +493,8 @@ static void narrow_tile(real *c, size_t ldc, const real *a, size_t lda, size_t m
     const real *row[TILE_ROWS];
     for (size_t i = 0; i < TILE_ROWS; i++) row[i] = i < m ? a + i * lda : zeros;
     struct strip rows = { .rows = row };
-    /* Not by tile_vectors(): gcc 12 needs the steps as constants here, or it keeps a pointer for each
-     * row (AVX-512) or a sum in memory (SSE2). */
+    /* Not by tile_vectors(): gcc 12 needs the steps as constants here, or it keeps a pointer for
+     * each row (AVX-512) or a sum in memory (SSE2). */
     if (vectors == 1) {
         tile_nv(c, ldc, rows, panel, VL, K, add, 1);
     } else if (vectors == 2) {
@@ -504,7 +504,8 @@ static void narrow_tile(real *c, size_t ldc, const real *a, size_t lda, size_t m
     }
 }
 
-/* Rows [row, row + m) of C through a tile of their own, so that C may be narrower than its panel. */
+/* Rows [row, row + m) of C go through a tile of their own, so that C may be narrower than its
+ * panel. */
 static void narrow_rows(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t row,
                         size_t m, size_t N, bool accumulate, const real *panels, size_t step)
 {
@@ -529,7 +530,7 @@ static void narrow_rows(real *c, size_t ldc, const struct term *terms, size_t n_
         }
 }
 
-/* Its packed B must fit into the work memory of one thread: more threads must not mean another way. */
+/* Its packed B must fit into the work memory of one thread: threads must not change the choice. */
 static bool is_narrow(const struct term *terms, size_t n_terms, size_t N)
 {
     if (N > TILE_COLS || joint_inner(terms, n_terms) * round_up(N, VL) > PANELS + STRIPS)
@@ -561,7 +562,8 @@ static void matmul_narrow(real *c, size_t ldc, const struct term *terms, size_t 
 
 /* C (M, N) = or += A^T B with one side of a few columns: dA = du^T x and dB = dy^T u. Rows of both
  * operands lie as the product reads them, so nothing is packed: a block of C that stays in the
- * second-level cache takes OUTER_DEPTH rows of both at a time, each element one chain over all K. */
+ * second-level cache takes OUTER_DEPTH rows of both at a time, and each element is one chain over
+ * all K. */
 enum {
     OUTER_DEPTH = VECTOR_BYTES >= 64 ? 16 : 8,
     OUTER_FEW = 64,
@@ -667,7 +669,7 @@ static bool is_outer(const struct term *t, size_t n_terms, size_t M, size_t N)
     return n_terms == 1 && t->a_cols && !t->b_rows && t->b && min_size(M, N) <= OUTER_FEW;
 }
 
-/* Blocks: as long as fits, as many as there are threads. */
+/* Blocks are as long as the cache allows, and there are as many as threads or more. */
 static void matmul_outer(real *c, size_t ldc, const struct term *t, size_t M, size_t N,
                          bool accumulate)
 {
@@ -693,7 +695,7 @@ static void matmul(real *c, size_t ldc, const struct term *terms, size_t n_terms
                    size_t N, bool accumulate, void *work)
 {
     real *aligned = matmul_aligned(work);
-    if (M == 0) return; /* of a pass whose examples have no targets */
+    if (M == 0) return; /* a pass whose examples have no targets */
     if (is_outer(terms, n_terms, M, N)) {
         matmul_outer(c, ldc, terms, M, N, accumulate);
     } else if (is_narrow(terms, n_terms, N)) {

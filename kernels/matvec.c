@@ -1,13 +1,13 @@
 /* y (M, N) = or += x (M, K) * B^T for few rows of x: one token at a time, generation is bound by
- * reading the weights. Each is read once, straight from storage, widened in registers and multiplied
- * with every row of x; no panel is packed and no buffer written.
+ * reading the weights. Each is read once, straight from storage, widened in registers and
+ * multiplied with every row of x; no panel is packed and no buffer written.
  *
- * ROWS rows of B run side by side, so many chains of multiply-adds. They lie far apart: each is one of
- * a stream of consecutive rows, which prefetchers follow over the rows' ends and over page borders.
- * Every element of y is one chain over K in spans of SPAN values, whatever runs beside it, and then a
- * sum over the lanes in a fixed order; so its bits depend on K alone.
+ * ROWS rows of B run side by side, which makes as many chains of multiply-adds. They lie far apart:
+ * each is one of a stream of consecutive rows, which prefetchers follow over the rows' ends and
+ * over page borders. Every element of y is one chain over K in spans of SPAN values, whatever runs
+ * beside it, and then a sum over the lanes in a fixed order; so its bits depend on K alone.
  *
- * Block types: sum over a block of (d q) x = d * (sum of q x), Q4_1 further + m * (sum of x). */
+ * Block types: sum over a block of (d q) x = d * (sum of q x), and for Q4_1 + m * (sum of x). */
 
 enum {
     ROWS = 4,    /* of B at once */
@@ -15,7 +15,7 @@ enum {
     AHEAD = 512, /* bytes between reading and prefetching */
 };
 
-/* B is no weight but an array of real. */
+/* B is not a weight but an array of real. */
 #define REALS ((enum storage_type)(STORAGE_OTHER + 1))
 
 ALWAYS_INLINE bool is_blocked(enum storage_type type)
@@ -44,7 +44,7 @@ ALWAYS_INLINE size_t values_bytes(enum storage_type type, size_t n)
     return type == REALS ? n * sizeof(real) : storage_bytes(type, n);
 }
 
-/* s[r][m] += VL values of row r, part j at w[r], times those of row m of x; n_r and n_m constants. */
+/* s[r][m] += VL values of row r, part j at w[r], times those of row m of x; n_r, n_m constant. */
 ALWAYS_INLINE void part(vec s[ROWS][X_ROWS], const uint8_t *const *w, const real *const *x, int j,
                         enum storage_type type, const int n_r, const int n_m)
 {
@@ -56,8 +56,8 @@ ALWAYS_INLINE void part(vec s[ROWS][X_ROWS], const uint8_t *const *w, const real
     }
 }
 
-/* The same for a span of quantised blocks. What is added to every q of it goes in as a multiple of the
- * sum of x, which all rows share. */
+/* The same for a span of quantised blocks. What is added to every q of the span goes in as a
+ * multiple of the sum of x, which all rows share. */
 ALWAYS_INLINE void block_span(vec s[ROWS][X_ROWS], const uint8_t *const *w, size_t span,
                               const real *const *x, enum storage_type type, const int n_r,
                               const int n_m)
@@ -98,7 +98,7 @@ static size_t row_bytes(const struct row_product *p)
     return p->w ? storage_bytes(p->w->type, p->K) : p->ldb * sizeof(real);
 }
 
-/* Row n of B; bytes is row_bytes(p), which takes a while. */
+/* Row n of B; bytes is row_bytes(p), which takes a while to compute. */
 static const uint8_t *row_of(const struct row_product *p, size_t n, size_t bytes)
 {
     if (!p->w) return (const void *)(p->b + n * p->ldb);
@@ -110,7 +110,7 @@ static void tail(vec s[ROWS][X_ROWS], const struct row_product *p, const uint8_t
                  const real *x, size_t n, int n_r, int n_m)
 {
     size_t k = p->K - n, at = p->w ? storage_bytes(p->w->type, k) : k * sizeof(real);
-    /* widen() writes whole blocks; of types with blocks there is no tail, which a compiler cannot know */
+    /* widen() writes whole blocks; types with blocks have no tail, but no compiler knows that */
     real wide[SPAN] __attribute__((aligned(64))), padded[VL] __attribute__((aligned(64)));
     for (int r = 0; r < n_r; r++) {
         memset(wide, 0, sizeof wide);
@@ -151,7 +151,7 @@ ALWAYS_INLINE void sum_lanes(real sum[4], const vec s[4])
 #endif
 }
 
-/* out[r][m] = row r times row m of x, for constants type, n_r, n_m. What lies behind a row is read
+/* out[r][m] = row r times row m of x, for constants type, n_r, n_m. The memory after a row is read
  * next. */
 ALWAYS_INLINE void group_of(real out[ROWS][X_ROWS], const struct row_product *p,
                             const uint8_t *const row[ROWS], const int first, const real *x,
@@ -233,7 +233,8 @@ static void group_dots(real out[ROWS][X_ROWS], const struct row_product *p,
     }
 }
 
-/* Rows from to end of B, in ROWS streams: each of consecutive rows, which memory is read fastest in. */
+/* Rows `from` to `end` of B, in ROWS streams of consecutive rows, which is how memory is read
+ * fastest. */
 static void rows(const struct row_product *p, size_t from, size_t end, size_t M)
 {
     size_t n = (end - from + ROWS - 1) / ROWS; /* rows of a stream; the last may have fewer */
@@ -257,7 +258,7 @@ static void rows(const struct row_product *p, size_t from, size_t end, size_t M)
 
 /* ---- sharing out ----------------------------------------------------------------------------- */
 
-/* The first row of p that begins at or behind byte `at`, counted from the product's first. */
+/* The first row of p that begins at or after byte `at`, counted from the product's first. */
 static size_t row_from(const struct row_product *p, size_t at)
 {
     size_t bytes = row_bytes(p);

@@ -1,9 +1,10 @@
-/* What the machine can do at most, for benchmarks to be shares of. */
+/* The most that the machine can do: benchmarks give their results as shares of it. */
 
 enum { PEAK_CHAINS = 12 }; /* more than latency times units of any CPU here */
 
-/* n rounds of PEAK_CHAINS independent multiply-adds on whole vectors, in registers. The chains converge
- * to 1, so nothing overflows or turns subnormal; the sum keeps the compiler from dropping them. */
+/* n rounds of PEAK_CHAINS independent multiply-adds on whole vectors, in registers. The chains
+ * converge to 1, so nothing overflows or turns subnormal; the sum keeps the compiler from dropping
+ * them. */
 static real fma_rounds(size_t n)
 {
     vec x = 0.999f - (vec){ 0 }, y = 0.001f - (vec){ 0 }, s[PEAK_CHAINS];
@@ -28,9 +29,9 @@ static double fma_flops(size_t n)
     return sink > 0 ? threads * (double)n * PEAK_CHAINS * VL * 2 : 0;
 }
 
-/* Sum of n values at x, read by all threads: a yardstick of memory, so nothing but reading may limit
- * it. Each thread reads STREAMS places at once, prefetched (the hardware's prefetchers stop at page
- * borders), into accumulators of whole vectors; their sums are as exact as real is. */
+/* Sum of n values at x, read by all threads: a yardstick of memory, so nothing but reading may
+ * limit it. Each thread reads STREAMS places at once, prefetched (the hardware's prefetchers stop
+ * at page borders), into accumulators of whole vectors; their sums are as exact as real is. */
 enum { STREAMS = 4, STREAM_VECTORS = 4, READ_AHEAD = 2048 };
 
 static double read_streams(const real *x, size_t stream)

@@ -1,5 +1,5 @@
-/* Storage types: what is computed once, not for each instruction set. Writers, tests and benchmarks
- * narrow; loaders look for what is not a number. */
+/* The part of the storage types that is compiled once, not for each instruction set. Writers, tests
+ * and benchmarks narrow values; loaders look for NaN and infinity. */
 #include "kernels/storage.h"
 
 #include <math.h>
@@ -43,7 +43,7 @@ void storage_misaligned(enum storage_type type, size_t start)
     abort();
 }
 
-/* ---- tools of the types ----------------------------------------------------------------------- */
+/* ---- tools of the types ---------------------------------------------------------------------- */
 
 uint16_t storage_bf16(float f)
 {
@@ -75,8 +75,8 @@ static void put16(uint8_t *p, uint16_t v)
 
 enum { F16_EXPONENT = 0x7c00 };
 
-/* Whether one of n numbers of 16 bits, `apart` bytes apart, has all bits of its exponent set: NaN or
- * infinity. */
+/* Whether one of n numbers of 16 bits, `apart` bytes apart, has all bits of its exponent set: NaN
+ * or infinity. */
 static inline bool any_bad16(const uint8_t *p, size_t n, const size_t apart,
                              const uint16_t exponent)
 {
@@ -95,7 +95,7 @@ static inline bool any_bad16(const uint8_t *p, size_t n, const size_t apart,
 
 /* ---- by type --------------------------------------------------------------------------------- */
 
-/* Whether one of n blocks holds what is not a number. */
+/* Whether one of n blocks holds NaN or infinity. */
 static bool any_bad(const uint8_t *p, enum storage_type type, size_t blocks)
 {
     switch (type) {

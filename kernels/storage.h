@@ -1,5 +1,5 @@
-/* How numbers are stored in a model file: one row for each type (storage.def), and where a value of a
- * row lies. What a type computes is in storage_plain.c, storage_blocks.c and storage_k.c. */
+/* How numbers are stored in a model file: one row for each type (storage.def), and where a value of
+ * a row lies. What a type computes is in storage_plain.c, storage_blocks.c and storage_k.c. */
 #ifndef LORAC_KERNELS_STORAGE_H
 #define LORAC_KERNELS_STORAGE_H
 
@@ -15,7 +15,7 @@ enum storage_type {
     STORAGE_OTHER = STORAGES,
 };
 
-/* Products take the values of a row in spans of so many, which every block is made of. */
+/* Products take the values of a row in spans of this length; blocks consist of whole spans. */
 enum { SPAN = 32 };
 
 struct storage {
@@ -29,7 +29,7 @@ struct storage {
     bool written;                    /* storage_narrow() can make it */
 };
 
-/* The row of a type; STORAGE_OTHER has one called "other", of no bytes. */
+/* The row of a type; that of STORAGE_OTHER is called "other" and has no bytes. */
 static inline const struct storage *storage_of(enum storage_type t)
 {
     enum { PLAIN, BLOCK, READ = 0, WRITTEN };
@@ -49,7 +49,7 @@ static inline const char *storage_name(enum storage_type t)
     return storage_of(t)->name;
 }
 
-/* Names for options, a space before each: the types that are written, and those of single numbers. */
+/* Names for options, each after a space: the types that are written, those of single numbers. */
 extern const char storage_words_written[], storage_words_plain[];
 
 /* The type called `name`; STORAGE_OTHER when there is none. */
@@ -83,7 +83,7 @@ struct matrix {
     size_t interleaved; /* 0: rows are in Hugging Face order */
 };
 
-/* Which stored row is row `row`. */
+/* The number under which row `row` is stored. */
 static inline size_t matrix_stored_row(const struct matrix *w, size_t row)
 {
     size_t hd = w->interleaved;
@@ -97,16 +97,16 @@ static inline const uint8_t *matrix_row(const struct matrix *w, size_t row)
     return (const uint8_t *)w->data + matrix_stored_row(w, row) * storage_bytes(w->type, w->cols);
 }
 
-/* Where a value lies: its block, and of a block type the number of its span there. */
+/* Where a value lies: its block and, for block types, the number of its span in the block. */
 struct storage_at {
     const uint8_t *block;
     size_t span;
 };
 
-/* Aborts: a mistake of the caller. */
+/* Aborts: the caller made a mistake. */
 void storage_misaligned(enum storage_type type, size_t start) __attribute__((noreturn, cold));
 
-/* Value `start` of row `row`. Of a block type `start` begins a span; CHECKed. */
+/* Value `start` of row `row`. For block types `start` must begin a span, which is CHECKed. */
 static inline struct storage_at storage_at(const struct matrix *w, size_t row, size_t start)
 {
     size_t values = storage_block_values(w->type), inside = start % values;
@@ -115,12 +115,13 @@ static inline struct storage_at storage_at(const struct matrix *w, size_t row, s
 }
 
 /* n values (a multiple of the type's block) at `data`: true when none is NaN or infinite. Of blocks
- * their scales and minima are looked at, the rest are integers. Runs on all threads at the speed of
- * memory; not for STORAGE_OTHER. */
+ * only scales and minima are looked at, since the rest are integers. Runs on all threads at the
+ * speed of memory; not for STORAGE_OTHER. */
 bool storage_finite(const void *data, enum storage_type type, size_t n);
 
-/* Write n values (a multiple of the type's block) in a type that is written: F16 and BF16 to nearest,
- * ties to even; block types by ggml's reference rules, for finite values. Not for speed. */
+/* Write n values (a multiple of the type's block) in a type that is written: F16 and BF16 to
+ * nearest, ties to even; block types by ggml's reference rules, for finite values. Not made for
+ * speed. */
 void storage_narrow(void *out, enum storage_type type, const float *x, size_t n);
 
 /* Half precision (IEEE 754 binary16) and bf16 of a float, to nearest, ties to even. */

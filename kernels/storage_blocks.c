@@ -16,8 +16,9 @@
  * Source: ggml/src/ggml-common.h (the blocks), ggml-quants.c (the arithmetic). */
 #ifdef ISA
 
-/* Of every block type, for a span (number `span` of its block) of SPAN values x = d * (q - shift) + m:
- *   NAME_q(block, span, j)   q of values j * VL to (j + 1) * VL of the span, whole numbers; j constant
+/* For each block type, and a span of SPAN values x = d * (q - shift) + m of a block, its `span`-th:
+ *   NAME_q(block, span, j)   q of the span's values j * VL to (j + 1) * VL, whole numbers; j is
+ *                            constant
  *   NAME_d(block), NAME_m(block, span)   in every lane
  *   NAME_SHIFT, NAME_MIN     the constant shift; whether there is an m */
 enum { q8_0_SHIFT = 0, q8_0_MIN = 0, q4_0_SHIFT = 8, q4_0_MIN = 0, q4_1_SHIFT = 0, q4_1_MIN = 1 };

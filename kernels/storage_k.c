@@ -2,11 +2,12 @@
  *
  *   Q6_K   128 bytes of low nibbles, 64 of upper pairs of bits, int8 s[16], half d
  *          x = d * s[i / 16] * (q - 32)
- * Each half of a block (128 values) has 64 bytes l and 32 bytes h. Its values 32 g + i, i below 32, are
- * bits 0-3 (g < 2) or 4-7 of l[i + 32 (g % 2)] below bits 2 g and 2 g + 1 of h[i].
+ * Each half of a block (128 values) has 64 bytes l and 32 bytes h. Its values 32 g + i, i below 32,
+ * are bits 0-3 (g < 2) or 4-7 of l[i + 32 (g % 2)] below bits 2 g and 2 g + 1 of h[i].
  *
- * s * (q - 32) is exact, as is d * s, so that x is rounded once in whatever order: the bits of llama.cpp
- * and the gguf package. (A product of floats, for the sign of zeros.)
+ * s * (q - 32) is exact, as is d * s, so that x is rounded once in whatever order: the same bits as
+ * llama.cpp and the gguf package compute. (The product is one of floats so that zeros have the same
+ * sign.)
  * Source: ggml/src/ggml-common.h (block_q6_K), ggml-quants.c (dequantize_row_q6_K). */
 #ifdef ISA
 

@@ -1,11 +1,11 @@
-/* Storage types to real, on this instruction set: what all.c includes of storage_*.c, by type. */
+/* Storage types to real on this instruction set: all.c takes the storage_*.c in from here. */
 #include "kernels/storage_plain.c"
 #include "kernels/storage_blocks.c"
 #include "kernels/storage_k.c"
 
 enum { PARTS = SPAN / VL };
 
-/* ---- of one type, which is a constant wherever these are called ------------------------------- */
+/* ---- of one type, which is a constant wherever these are called ------------------------------ */
 
 /* One case for each block type: `call` of its name. */
 #define EACH_BLOCK_PLAIN(id, call)
@@ -65,7 +65,7 @@ ALWAYS_INLINE bool span_has_min(enum storage_type type)
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-/* The double build rounds where floats do. */
+/* Rounds in the double build as floats round. */
 static inline vec as_floats(vec v)
 {
 #ifdef REAL_DOUBLE

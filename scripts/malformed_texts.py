@@ -842,7 +842,7 @@ def checkpoint(made: Path) -> Kind:
         ("sealed: symbols 65535", sealed(patched(table + 6, b"\xff\xff")), ""),
         ("sealed: symbol table's address", sealed(patched(table + 16, b"\xff" * 8)), ""),
         ("sealed: superblock's end", sealed(patched(40, b"\xff" * 8)), ""),
-        ("sealed: another format", sealed(patched(step, b"other")), "no lorac checkpoint"),
+        ("sealed: another format", sealed(patched(step, b"other")), "not a lorac checkpoint"),
         ("sealed: NaN in the adapter", sealed(patched(numbers, b"\0\0\xc0\x7f")), "holds NaN"),
         ("sealed: half of it", sealed(body[: len(body) // 2]), ""),
     ]

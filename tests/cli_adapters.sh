@@ -123,7 +123,7 @@ measured "such a run, validation in a file" "" "data.validation=$scratch/records
 sed -i 's/validation: 0.5/validation: 0/' "$scratch/run-split/config.yaml"
 measured "a run that kept nothing aside" "$were: it had another data.validation"
 rm "$scratch/run-split/config.yaml"
-measured "a run without its configuration" "data.validation: whether the run kept the same records aside is not known*config.yaml*"
+measured "a run without its configuration" "data.validation: it is not known whether the run kept the same records aside*config.yaml*"
 
 # A run's directory is not its adapter.
 generate --model "$scratch/tiny" --adapter "$scratch/run"
@@ -265,7 +265,7 @@ run "$LORAC" plan "$scratch/run.yaml" "adapter.init_from=$a/adapter_model.safete
 like "init_from a file of an adapter: its directory is named" "$err" "*adapter.init_from: *name the directory that it lies in*"
 run "$LORAC" train "$scratch/run.yaml" --resume auto train.max_steps=4
 is "resumed with more steps: exit code" "$status" 2
-like "resumed with more steps: init_from is named" "$err" "*another train.max_steps; *new run in another output.dir; with adapter.init_from: $checkpoint that one trains further*"
+like "resumed with more steps: init_from is named" "$err" "*another train.max_steps; *new run in another output.dir; with adapter.init_from: $checkpoint it trains that adapter further*"
 run "$LORAC" train "$scratch/run.yaml" --resume auto train.max_steps=4 train.seed=4
 ok "resumed with another seed too: it is not" [ "${err/init_from/}" = "$err" ]
 run "$LORAC" train "$scratch/run.yaml" "output.dir=$scratch/further" --resume "$checkpoint"

@@ -126,6 +126,16 @@ printf 'int t; \n' >>"$tree/src/config/b.c"
 breaks text "a space at the end" "src/config/b.c:8: a space at the end"
 printf 'int t;' >>"$tree/src/config/b.c"
 breaks text "no last line end" "no line end at the end"
+printf '/* %097d */\n' 0 >>"$tree/src/config/b.c"
+breaks text "a line of 103 columns" "src/config/b.c:8: 103 columns, at most 100"
+{ printf '/* é%093d */\n' 0 && printf '/* ---- a %s */\n' "$(printf '%.0s-' {1..87})"; } >>"$tree/src/config/b.c"
+lint text
+is "text: 100 columns, one of them of two bytes, and a ruler as wide" "$status" 0
+clean_tree
+printf '/* ---- a %s */\n' "$(printf '%.0s-' {1..86})" >>"$tree/src/config/b.c"
+breaks text "a ruler of 99 columns" "src/config/b.c:8: a ruler of 99 columns, wanted 100"
+printf '/* ---- a %s\n * More. */\n' "$(printf '%.0s-' {1..89})" >>"$tree/src/config/b.c"
+breaks text "a ruler that begins a comment" "src/config/b.c:8: a ruler of 99 columns, wanted 100"
 sed -i 's/_A_H/_B_H/' "$tree/src/base/a.h"
 breaks text "a wrong guard" "the guard is not LORAC_BASE_A_H"
 

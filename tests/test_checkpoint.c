@@ -149,8 +149,8 @@ static void test_contradictions(void **state)
 {
     (void)state;
     static const struct change rows[] = {
-        { "format", 0, "other", "is no lorac checkpoint" },
-        { "format", 0, "", "is no lorac checkpoint" },
+        { "format", 0, "other", "is not a lorac checkpoint" },
+        { "format", 0, "", "is not a lorac checkpoint" },
         { "format", 0, NULL, "format is missing" },
         { "format_version", 2, NULL, "format version is 2" },
         { "format_version", -1, NULL, "format_version is -1" },

@@ -43,7 +43,7 @@ enum adapter_form adapter_form_of(const char *path)
     return ends(path, ".h5") && file_exists(path) ? ADAPTER_CHECKPOINT : ADAPTER_NONE;
 }
 
-/* A file by itself: of an adapter's directory, that is named. */
+/* Refuse a file by itself; for a part of an adapter's directory the error names the directory. */
 static int refuse_file(const char *path, struct err *e)
 {
     const char *name = path_base(path);

@@ -16,13 +16,13 @@ static void part_name(char out[NAME_BYTES], size_t layer, enum module m, char pa
     snprintf(out, NAME_BYTES, "blk.%zu.%s.weight.lora_%c", layer, module_table[m].gguf, part);
 }
 
-/* The row, in Hugging Face's order, that lies in the file as row `row` (kernels/types.h: interleaved). */
+/* The row, in Hugging Face's order, that is row `row` of the file (see kernels/storage.h). */
 static size_t source_row(const struct dims *s, enum module m, size_t row)
 {
     return module_turned(s, m) ? tensor_turned_row(row, s->D) : row;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static int check_kind(const struct gguf *g, const struct dims *s, struct err *e)
 {
@@ -76,7 +76,7 @@ static int check_part(const struct gguf *g, const struct tensor *t, size_t rows,
                    t->type_name);
 }
 
-/* The first tensor that is no pair on this base. */
+/* The error for the first tensor that does not belong to a pair on this base. */
 static int refuse_rest(const struct gguf *g, const struct dims *s, struct err *e)
 {
     for (size_t i = 0; i < g->n_tensors; i++) {
@@ -95,8 +95,8 @@ static int refuse_rest(const struct gguf *g, const struct dims *s, struct err *e
                            "base has %s",
                            g->path, err_quotez(name), layer, str_count(s->layers, "layer"));
         }
-        return err_set(e, "%s: tensor %s: is no pair on a linear layer of this base", g->path,
-                       err_quotez(name));
+        return err_set(e, "%s: tensor %s: does not belong to a pair on a linear layer of this base",
+                       g->path, err_quotez(name));
     }
     return err_set(e, "%s: holds no adapter", g->path);
 }
@@ -215,11 +215,11 @@ int adapter_gguf_notes(struct adapter_notes *notes, const char *path, struct err
     return code;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void put_notes(struct gguf_writer *w, const struct adapter_notes *notes)
 {
-    struct adapter_notes n = *notes; /* the strings stay whose they are */
+    struct adapter_notes n = *notes; /* the strings stay the caller's */
     const char *key;
     for (size_t i = 0; notes_field(&n, i, &key); i++) {
         const char *text = *notes_field(&n, i, &key);

@@ -64,7 +64,7 @@ static void work_free(struct work *w)
     mem_free(w->product);
 }
 
-/* ---- small dense algebra ---------------------------------------------------------------------- */
+/* ---- small dense algebra --------------------------------------------------------------------- */
 
 /* gram (p, p) = x^T x of x (n, p) */
 static void gram_of(double *gram, const real *x, size_t n, size_t p)
@@ -115,7 +115,7 @@ static void orthonormalise(struct work *w, real *x, size_t n, size_t p)
     }
 }
 
-/* One rotation of Jacobi's in the plane (i, j): a (p, p) symmetric, v's rows turn along. */
+/* One Jacobi rotation in the plane (i, j): a (p, p) is symmetric, v's rows turn along. */
 static void rotate(double *a, double *v, size_t p, size_t i, size_t j)
 {
     double theta = (a[j * p + j] - a[i * p + i]) / (2 * a[i * p + j]);
@@ -167,7 +167,7 @@ static void eigen(double *a, double *v, size_t p)
     }
 }
 
-/* ---- one matrix ------------------------------------------------------------------------------- */
+/* ---- one matrix ------------------------------------------------------------------------------ */
 
 static void widen_all(const struct kernels *k, real *out, const struct matrix *x)
 {
@@ -175,7 +175,7 @@ static void widen_all(const struct kernels *k, real *out, const struct matrix *x
     for (size_t i = 0; i < x->rows; i++) k->widen(out + i * x->cols, x, i, 0, x->cols);
 }
 
-/* Squares of the difference, of which d (rows, cols) is left, and of the base. */
+/* The sum of squares of the difference, which is left in d (rows, cols), and that of the base. */
 static double difference(struct work *w, const struct matrix *tuned, const struct matrix *base,
                          double *base_squares)
 {
@@ -237,7 +237,7 @@ static double factor(struct work *w, real *A, real *B, size_t rows, size_t cols,
     return held;
 }
 
-/* ---- the whole model -------------------------------------------------------------------------- */
+/* ---- the whole model ------------------------------------------------------------------------- */
 
 static void add_norm(double *squares, double *base_squares, const real *x, const real *y, size_t n)
 {

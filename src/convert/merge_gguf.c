@@ -10,9 +10,9 @@
 #include "src/model/notices.h"
 #include "src/train/publish.h"
 
-/* ---- metadata --------------------------------------------------------------------------------- */
+/* ---- metadata -------------------------------------------------------------------------------- */
 
-/* The adapters that are in it: merging one of them again is then noticed. */
+/* Note the adapters that are in it, so that merging one of them again is noticed. */
 static void put_merged(struct gguf_writer *w, const struct digest_list *l)
 {
     if (!l->n) return;
@@ -20,7 +20,7 @@ static void put_merged(struct gguf_writer *w, const struct digest_list *l)
     for (size_t i = 0; i < l->n; i++) gguf_item_string(w, l->at[i], SHA256_HEX - 1);
 }
 
-/* What the adapter was trained with, in the place of what a GGUF base says. */
+/* The template that the adapter was trained with replaces the one that a GGUF base names. */
 static void put_template(struct gguf_writer *w, const struct merge_options *o)
 {
     const char *chat = o->chat_template;
@@ -40,7 +40,7 @@ static bool is_replaced(const char *key, const struct merge_options *o)
            (o->end >= 0 && !strcmp(key, "tokenizer.ggml.eot_token_id"));
 }
 
-/* A GGUF base's metadata goes along, but for what its quantisation was. */
+/* Copy a GGUF base's metadata, except what it says about quantisation. */
 static void copy_metadata(struct gguf_writer *w, const struct gguf *g,
                           const struct merge_options *o)
 {
@@ -56,7 +56,7 @@ static void copy_metadata(struct gguf_writer *w, const struct gguf *g,
     }
 }
 
-/* ---- tensors ---------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 /* llama.cpp keeps llama3 scaling as the factors by which the plain frequencies are divided. */
 static bool has_divisors(const struct dims *s)
@@ -108,7 +108,7 @@ static int put_tokenizer(struct gguf_writer *w, const struct llama *m,
     return gguf_put_tokenizer(w, o->tok, m->dims.V, chat, o->end, o->remarks, e);
 }
 
-/* A GGUF base's own is in its metadata. */
+/* The tokenizer of a GGUF base itself is in the metadata already. */
 static bool puts_tokenizer(const struct llama *m, const struct merge_options *o)
 {
     return !llama_gguf(m) || o->named;
@@ -136,7 +136,7 @@ static int write_file(struct gguf_writer *w, struct weights *list, const struct 
     return code ? code : write_tensors(w, list, &m->dims, e);
 }
 
-/* Nothing is published that lorac itself would refuse. The tokenizer of a GGUF base goes along as it
+/* Nothing is published that lorac itself would refuse. The tokenizer of a GGUF base is copied as it
  * is, and may be one that lorac does not know. */
 static int read_back(const struct gguf_writer *w, const struct llama *m,
                      const struct merge_options *o, struct err *e)
@@ -151,7 +151,7 @@ static int read_back(const struct gguf_writer *w, const struct llama *m,
                 : 0;
 }
 
-/* Beside the file, where others may have files of these names: those stay. */
+/* Into the file's directory, where others may have files of these names: those stay. */
 static int copy_notices(const char *path, const struct merge_options *o, struct err *e)
 {
     char dir[PATH_BYTES];

@@ -12,7 +12,7 @@
 enum { FILE_BYTES = 64 << 20 };
 static const uint64_t shard_bytes = 5000000000; /* what transformers' own writer uses */
 
-/* ---- weights ---------------------------------------------------------------------------------- */
+/* ---- weights --------------------------------------------------------------------------------- */
 
 static int to_safetensors(void *to, const void *bytes, size_t n, struct err *e)
 {
@@ -89,7 +89,7 @@ static int write_weights(struct weights *w, const char *dir, struct err *e)
     return code;
 }
 
-/* ---- everything else -------------------------------------------------------------------------- */
+/* ---- everything else ------------------------------------------------------------------------- */
 
 /* The base's own config.json with the new type: what it says beyond the shape stays. */
 static int adapt_config(struct str *out, const char *base_dir, enum storage_type dtype,
@@ -117,8 +117,8 @@ static int write_config(const struct llama *m, const char *dir, const struct mer
         code = adapt_config(&s, o->base_path, o->dtype, e);
     } else if (m->dims.scaling == ROPE_DIVISORS) {
         code = err_set(e,
-                       "%s: its rope scaling (rope_freqs.weight) has no form in config.json; use "
-                       "--format gguf, or the Hugging Face directory of this model as the base",
+                       "%s: its rope scaling (rope_freqs.weight) cannot be written in config.json; "
+                       "use --format gguf, or the Hugging Face directory of this model as the base",
                        o->base_path);
     } else {
         dims_to_config(&s, &m->dims, storage_of(o->dtype)->torch,
@@ -131,8 +131,8 @@ static int write_config(const struct llama *m, const char *dir, const struct mer
     return code;
 }
 
-/* A Hugging Face base's tokenizer files go along as they are; where another was named, only what says
- * how to generate. */
+/* Copy a Hugging Face base's tokenizer files as they are; where another tokenizer was named, only
+ * the file that says how to generate. */
 static int copy_tokenizer(const char *base_dir, const char *dir, bool named, bool *any,
                           struct err *e)
 {

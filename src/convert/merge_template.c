@@ -31,10 +31,10 @@ static int write_config(const char *path, const json_t *config, struct err *e)
     return code;
 }
 
-/* ---- the template ----------------------------------------------------------------------------- */
+/* ---- the template ---------------------------------------------------------------------------- */
 
-/* transformers gives a program the tokens that the files name; where they leave it to a class or to
- * ids, the program brings its own. */
+/* transformers gives a program (the Jinja template) the tokens that the files name; where they name
+ * only a class or ids, the program defines the tokens itself. */
 static void add_token(struct str *out, const char *name, int32_t id, const json_t *config,
                       const json_t *map, const struct merge_options *o)
 {
@@ -74,7 +74,7 @@ static int write_template(json_t *config, const char *dir, const struct merge_op
     return code;
 }
 
-/* ---- the end of an answer --------------------------------------------------------------------- */
+/* ---- the end of an answer -------------------------------------------------------------------- */
 
 static int add_end(json_t *config, const struct merge_options *o)
 {

@@ -7,8 +7,8 @@
 #define KEY(name)  "tokenizer.ggml." name
 #define META_SPACE "\xe2\x96\x81" /* U+2581 */
 
-/* What a token is called there. llama.cpp looks for user-defined tokens in the text as it came, so
- * their spaces are spaces, as its converter writes them. */
+/* The text of a token in the file. llama.cpp looks for user-defined tokens in the text as it came,
+ * so spaces in them stay spaces, as its converter writes them. */
 static void token_text(struct str *out, const struct tokenizer *t, int32_t id)
 {
     size_t n;
@@ -84,8 +84,8 @@ static int put_merges(struct gguf_writer *w, const struct tokenizer *t, struct e
     return code;
 }
 
-/* eos, then the template's own end, then what else ends generation: there are three places. An id
- * without a row is never said, so nothing is lost with it. */
+/* eos, then the template's own end, then other tokens that end generation: there are three places.
+ * An id without a row is never generated, so it can be left out. */
 static void put_stops(struct gguf_writer *w, const struct tokenizer *t, size_t V, int32_t end,
                       struct str *remarks)
 {
@@ -121,7 +121,7 @@ static void put_ids(struct gguf_writer *w, const struct tokenizer *t, size_t V, 
     gguf_put_bool(w, KEY("add_bos_token"), tokenizer_adds_bos(t));
 }
 
-/* What of the tokenizer has no place in a model of V rows. */
+/* Check whether every token that is in use has a row in a model of V rows. */
 static int check_rows(const struct tokenizer *t, size_t V, struct str *remarks, struct err *e)
 {
     size_t size = tokenizer_size(t), n;
@@ -158,7 +158,7 @@ static void note_prefix(const struct tokenizer *t, struct str *remarks)
         "than in training; serve the Hugging Face directory where that matters\n");
 }
 
-/* llama.cpp normalises no text. */
+/* llama.cpp does not normalise texts. */
 static void note_normalizer(const struct tokenizer *t, struct str *remarks)
 {
     if (!remarks || !tokenizer_normalizes(t)) return;
@@ -175,7 +175,7 @@ int gguf_put_tokenizer(struct gguf_writer *w, const struct tokenizer *t, size_t 
     int code = check_rows(t, V, remarks, e);
     if (!code && spm && !tokenizer_scores_fit(t)) {
         code = err_set(e,
-                       "%s: its merges give other ids than the scores of a GGUF file can say; "
+                       "%s: its merges give ids that the scores of a GGUF file cannot express; "
                        "write a Hugging Face directory instead",
                        tokenizer_path(t));
     }

@@ -8,10 +8,10 @@
 
 enum { BLOCK_BYTES = 16 << 20, F16_MAX = 65504 };
 
-/* ---- the list --------------------------------------------------------------------------------- */
+/* ---- the list -------------------------------------------------------------------------------- */
 
-/* What a matrix of this width is stored as: block types want whole blocks, and embedding and head,
- * where rounding costs most, keep 8 bits (llama.cpp's quantiser gives them more, too). */
+/* The type in which a matrix of this width is stored: block types need whole blocks, and embedding
+ * and head, where rounding costs most, keep 8 bits (llama.cpp's quantiser gives them more, too). */
 static enum storage_type type_for(enum storage_type dtype, size_t cols, bool outer)
 {
     if (!storage_of(dtype)->blocks) return dtype;
@@ -84,7 +84,7 @@ int weights_check_room(const struct weights *w, const char *path, struct err *e)
                       "free some, choose another place, or a smaller --dtype", e);
 }
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* The row, in Hugging Face's order, that is written as row `row`. */
 static size_t source_row(const struct weight *t, size_t head, size_t row)

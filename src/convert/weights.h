@@ -1,5 +1,5 @@
-/* The tensors of a merged model, in the order in which they are written, and their values a few rows at
- * a time. */
+/* The tensors of a merged model, in the order in which they are written, and their values a few
+ * rows at a time. */
 #ifndef LORAC_CONVERT_WEIGHTS_H
 #define LORAC_CONVERT_WEIGHTS_H
 
@@ -46,8 +46,8 @@ int weights_check_room(const struct weights *w, const char *path, struct err *e)
 /* Receives the stored bytes of a tensor piece by piece. */
 typedef int weight_sink(void *to, const void *bytes, size_t n, struct err *e);
 
-/* Merge tensor i and hand over its bytes. An error, naming the tensor, when a value is not finite or does
- * not fit the type. */
+/* Merge tensor i and hand over its bytes. An error, naming the tensor, when a value is not finite
+ * or does not fit the type. */
 int weights_write(struct weights *w, size_t i, weight_sink *sink, void *to, struct err *e);
 
 #endif

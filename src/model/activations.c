@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- the plan ------------------------------------------------------------------------------- */
+/* ---- the plan -------------------------------------------------------------------------------- */
 
 static size_t largest(size_t a, size_t b)
 {
@@ -51,14 +51,15 @@ static void carve_mlp_small(struct network *n, struct arena *a, struct layer_act
     act->u[GROUP_GATE_UP] = reals(a, T * adapter_width(n->adapter, GROUP_GATE_UP));
 }
 
-/* Which layers recompute does not matter; the lowest ones do. */
+/* It does not matter which layers recompute; lorac takes the lowest ones. */
 enum keep network_keep(const struct network *n, size_t layer)
 {
     if (layer < n->keeps[KEEP_INPUT]) return KEEP_INPUT;
     return layer < n->keeps[KEEP_INPUT] + n->keeps[KEEP_NO_MLP] ? KEEP_NO_MLP : KEEP_ALL;
 }
 
-/* What of its own a layer keeps for its backward; the rest is `shared`. */
+/* Place the values that a layer keeps for its backward; those that it does not keep are
+ * `shared`. */
 static void carve_kept(struct network *n, struct arena *a, struct layer_act *own, enum keep keep)
 {
     bool large = !n->limits.bf16;
@@ -129,7 +130,7 @@ static void carve_layers(struct network *n, struct arena *a)
     n->out = train && !bf16 ? reals(a, T * s->C) : shared.h;
 }
 
-/* What a pass needs besides, from its first layer to its last gradient. */
+/* The other values that a pass needs from its first layer to its last gradient. */
 static void carve_pass(struct network *n, struct arena *a)
 {
     const struct dims *s = &n->base->dims;
@@ -145,7 +146,7 @@ static void carve_pass(struct network *n, struct arena *a)
     n->product_work = arena_take(a, n->k->matmul_work_bytes(), 1);
 }
 
-/* What one layer writes before it reads it, and no other looks for. */
+/* Values that a layer writes before it reads them and that no other layer needs. */
 static void carve_scratch(struct network *n, struct arena *a)
 {
     const struct dims *s = &n->base->dims;
@@ -280,7 +281,7 @@ void network_free(struct network *n)
     *n = (struct network){ 0 };
 }
 
-/* ---- kept as bf16 --------------------------------------------------------------------------- */
+/* ---- kept as bf16 ---------------------------------------------------------------------------- */
 
 static real *stored_value(const struct layer_act *a, enum stored v)
 {
@@ -319,7 +320,7 @@ void activations_load(struct network *n, size_t layer, size_t T, size_t after)
     }
 }
 
-/* What was computed again gets the rounding that it would have been kept with. */
+/* Round values that were computed again as if they had been kept. */
 void activations_round(struct network *n, size_t layer, size_t T, size_t after)
 {
     for (enum stored v = STORED_Q; v < STORED_VALUES; v++) {

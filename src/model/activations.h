@@ -29,9 +29,9 @@ struct layer_act {
     real *u[GROUPS];     /* (targets of the group * r): s x A^T */
 };
 
-/* With limits.bf16 blocks share one set of the large values and each keeps them in half the memory;
- * what its backward reads has gone through bf16 whether it was kept or is computed again, and so
- * has the residual stream in front of attention and MLP: the budget still changes no bit. */
+/* With limits.bf16 blocks share one set of the large values and each keeps them in half the memory.
+ * What its backward reads has gone through bf16 whether it was kept or is computed again, and so
+ * has the residual stream before attention and MLP: the budget still does not change a bit. */
 enum stored {
     STORED_H,
     STORED_MID,
@@ -83,8 +83,8 @@ struct network {
     size_t lm_head_rows;
     double *loss; /* (T) of each target of the pass */
     uint8_t *hit; /* (T) whether the target was the largest logit */
-    /* (V) the caller's: set for ids that generation never picks, which beat no target; NULL: none.
-     * The loss is over all V logits all the same, as in training. */
+    /* (V) of the caller: set for ids that generation never picks, so that they beat no target;
+     * NULL: none. The loss still runs over all V logits, as in training. */
     const uint8_t *mute;
     void *product_work, *attention_work;
 

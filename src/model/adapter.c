@@ -8,7 +8,7 @@
 #include "src/formats/peft.h"
 #include "src/model/base_copy.h"
 
-/* ---- PEFT directories ------------------------------------------------------------------------- */
+/* ---- PEFT directories ------------------------------------------------------------------------ */
 
 static void module_path(char out[64], size_t layer, enum module m)
 {
@@ -73,8 +73,8 @@ static int find_pair(struct peft *p, const char *path, unsigned bit, unsigned *m
     return 0;
 }
 
-/* Which modules the file has pairs for, and the largest rank among them. PEFT's rules may single out
- * layers; a module that only some layers have is kept for all, as zeros where it is absent. */
+/* Which modules the file has pairs for, and the largest rank among them. PEFT's rules may single
+ * out layers; a module that only some layers have is kept for all, as zeros where it is absent. */
 static int find_pairs(struct peft *p, const struct adapter_base *base, unsigned *modules, size_t *r,
                       struct err *e)
 {
@@ -152,7 +152,7 @@ static int check_finite(const struct adapter *a, const char *path, struct err *e
     return 0;
 }
 
-/* Whatever of the file is no pair has to be a copy of a weight that this base has just so. */
+/* Every tensor that is not part of a pair must be an exact copy of a weight of this base. */
 static int drop_copies(struct peft *p, const struct adapter_base *base, struct err *e)
 {
     const struct tensor *t, *first = NULL;
@@ -265,7 +265,7 @@ int adapter_save(const struct adapter *a, const char *dir, const char *base_name
     return code;
 }
 
-/* ---- which adapter it is ---------------------------------------------------------------------- */
+/* ---- which adapter it is --------------------------------------------------------------------- */
 
 static void hash_number(struct sha256 *h, uint64_t v, size_t bytes)
 {

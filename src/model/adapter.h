@@ -1,5 +1,5 @@
-/* A LoRA adapter in files: PEFT directories in and out, what its digest is, which modules a name
- * means. Its parameters and its mathematics are in lora.h. */
+/* A LoRA adapter in files: reading and writing PEFT directories, its digest, and the modules that a
+ * name means. Its parameters and its mathematics are in lora.h. */
 #ifndef LORAC_MODEL_ADAPTER_H
 #define LORAC_MODEL_ADAPTER_H
 
@@ -14,12 +14,13 @@ struct adapter_base {
 };
 
 /* Read a PEFT directory for this base: lays out, allocates `params` (freed by adapter_free()) and
- * fills them. Modules of lower rank (rank_pattern) are padded with zeros to the largest; other
- * scales (alpha_pattern, rsLoRA) than the common one are folded into B. `weight` multiplies B.
+ * fills them. Modules of lower rank (rank_pattern) are padded with zeros to the largest; scales
+ * other than the common one (alpha_pattern, rsLoRA) are folded into B. `weight` multiplies B.
  * Tensors that do not fit the base (which is then another one), or are left over, are errors that
- * name them. Noted: modules that the configuration names and the file has nothing for, which stay
- * as they are in the base; copies of the base's own weights, which are dropped when they are
- * unchanged (that takes base->model) and else an error; and what peft_notes() says. */
+ * name them. Notes are made of modules that the configuration names and the file has no tensors
+ * for, which stay as they are in the base; of copies of the base's own weights, which are dropped
+ * when they are unchanged (base->model is needed to tell) and are errors otherwise; and of what
+ * peft_notes() says. */
 int adapter_load(struct adapter *a, const struct adapter_base *base, const char *dir, double weight,
                  struct err *e);
 
@@ -28,9 +29,9 @@ int adapter_save(const struct adapter *a, const char *dir, const char *base_name
                  struct err *e);
 
 /* A digest of what the adapter does: SHA-256 over "lorac-adapter-1\n"; layers, targets and r as
- * 64-bit little-endian integers; scale * r as a float32; then the parameters as float32 in their order.
- * The same adapter has the same in each of its forms (PEFT, GGUF, checkpoint) that hold its numbers
- * unrounded. */
+ * 64-bit little-endian integers; scale * r as a float32; then the parameters as float32 in their
+ * order. All forms of an adapter (PEFT, GGUF, checkpoint) that hold its numbers unrounded have the
+ * same digest. */
 int adapter_digest(char hex[SHA256_HEX], const struct adapter *a, struct err *e);
 
 #endif

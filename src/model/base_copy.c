@@ -29,7 +29,7 @@ static bool find(struct weight *out, const struct llama *m, const char *module)
     return false;
 }
 
-/* Whether row i, rounded to the type of the copy, is the copy's. `row` and `bytes` are room. */
+/* Whether row i, rounded to the type of the copy, is the copy's. `row` and `bytes` are scratch. */
 static bool same_row(const struct weight *w, const struct tensor *t, size_t i, real *row,
                      float *rounded, uint8_t *bytes)
 {
@@ -54,7 +54,7 @@ static int compare(const struct weight *w, const struct tensor *t, const char *p
         if (same_row(w, t, i, row, rounded, bytes)) continue;
         code = err_set(e,
                        "%s: tensor %s: is not the base's own weight (row %zu differs)%s, and lorac "
-                       "uses no weights that were trained whole; %s",
+                       "does not use weights that were trained whole; %s",
                        path, err_quotez(t->name), i,
                        quantised ? " or the base was quantised since" : "", remedy);
     }
@@ -77,8 +77,8 @@ int base_copy_check(const struct llama *m, const struct dims *s, const struct te
     if (!m) {
         return err_set(
             e,
-            "%s: tensor %s: looks like a copy of a weight of the base, and whether it was "
-            "changed only the base's weights tell; name the whole base with --model",
+            "%s: tensor %s: looks like a copy of a weight of the base, but only the base's weights "
+            "can tell whether it was changed; name the whole base with --model",
             path, err_quotez(t->name));
     }
     if (!find(&w, m, module)) {

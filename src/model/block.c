@@ -33,9 +33,9 @@ static void add_bias(real *y, const struct layer_weights *w, enum module m, size
         for (size_t j = 0; j < n; j++) y[i * n + j] += bias[j];
 }
 
-/* ---- fewer rows -------------------------------------------------------------------------------
- * Rows that go on are moved to the front of an array and back to their places without a second one,
- * which their ascending order allows. */
+/* ---- fewer rows ---------------------------------------------------------------------------------
+ * Rows that go on are moved to the front of an array and back to their places without a second
+ * array, which their ascending order allows. */
 
 /* y (rows->n, width) = the rows of x; y may be x */
 static void rows_gather(real *y, const real *x, const struct rows *rows, size_t width)
@@ -55,7 +55,7 @@ static void rows_spread(real *x, const struct rows *rows, size_t T, size_t width
     memset(x, 0, end * width * sizeof(real));
 }
 
-/* The queries of those rows; others are zero and their outputs not read. Overwrites n->x. */
+/* The queries of those rows; others are zero, and their outputs are not read. Overwrites n->x. */
 static void queries_forward(struct network *n, const struct lora *l, const struct block *b,
                             const struct layer_act *a)
 {
@@ -82,15 +82,15 @@ static void queries_backward(struct network *n, const struct lora *l, const stru
         for (size_t c = 0; c < s->C; c++) dx[rows->at[i] * s->C + c] += n->wide[i * s->C + c];
 }
 
-/* ---- the cache ------------------------------------------------------------------------------ */
+/* ---- the cache ------------------------------------------------------------------------------- */
 
-/* Whether the pass has the newest token of each sequence and the cache the ones before. */
+/* Whether the cache holds earlier tokens, so that the pass has only the newest ones. */
 static bool has_earlier(const struct block *b)
 {
     return b->cache && b->cache->length[0] > b->pass->seg[0].len;
 }
 
-/* Keys and values of the pass's rows after those that are there. kv: the width of a row. */
+/* Append keys and values of the pass's rows to the cache. kv: the width of a row. */
 static void cache_append(const struct cache *c, const struct pass *p, const struct layer_act *a,
                          size_t kv)
 {
@@ -102,7 +102,7 @@ static void cache_append(const struct cache *c, const struct pass *p, const stru
     }
 }
 
-/* ---- forward and backward ------------------------------------------------------------------- */
+/* ---- forward and backward -------------------------------------------------------------------- */
 
 void block_forward(struct network *n, const struct block *b, const struct layer_act *a,
                    enum keep from, real *out)
@@ -199,7 +199,7 @@ void block_backward(struct network *n, const struct block *b, const struct layer
     lora_backward(&l, GROUP_DOWN, &down, 1, n->y, a->u[GROUP_DOWN], rows, dy, grad);
     if (!to_gate) return;
 
-    /* y = silu(gate) * up: nobody needs gate and up again, dgate and dup take their places */
+    /* y = silu(gate) * up: gate and up are not needed again, dgate and dup take their places */
     k->swiglu_backward(a->gate, a->up, dy, a->gate, a->up, rows->n * s->F);
 
     /* gate, up = x2 W^T:  dx2 = dgate Wg + dup Wu */

@@ -27,7 +27,7 @@ struct cache {
 struct block {
     size_t layer;
     const struct pass *pass;
-    struct rows rows; /* that go on after attention; what follows it has rows.n rows, not T */
+    struct rows rows; /* that go on after attention; from there on there are rows.n, not T */
     const struct dropout *drop; /* NULL: none */
     const struct cache *cache;  /* NULL: keys and values are those of the pass */
 };

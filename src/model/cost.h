@@ -1,5 +1,5 @@
-/* How much work a pass is: floating-point operations that its result needs, a multiply-add counted as
- * two. Recomputation and padding are nobody's need and are not counted. */
+/* How much work a pass is: the floating-point operations that its result needs, a multiply-add
+ * counted as two. Recomputation and padding are not needed and not counted. */
 #ifndef LORAC_MODEL_COST_H
 #define LORAC_MODEL_COST_H
 
@@ -15,7 +15,7 @@ struct cost {
 
 double cost_total(const struct cost *c);
 
-/* A step over this batch (its passes are built one after the other). adapter NULL: forward alone. */
+/* A step over this batch (its passes are built one after the other). adapter NULL: only forward. */
 struct cost cost_of_batch(const struct dims *s, const struct adapter *a, struct batch *b);
 
 #endif

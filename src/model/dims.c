@@ -84,7 +84,7 @@ static int check_shape(const struct dims *s, const char *where, struct err *e)
     return 0;
 }
 
-/* Members of the rope dictionary; one that is not known would change the positions. */
+/* Members of the rope dictionary; an unknown one might change the positions. */
 static int check_rope_members(const json_t *rope, const char *name, const char *where,
                               struct err *e)
 {
@@ -109,7 +109,7 @@ static int check_rope_members(const json_t *rope, const char *name, const char *
     return 0;
 }
 
-/* What the type says of the other members: which have to be there. */
+/* The type decides which other members must be there. */
 static int read_rope_type(struct dims *s, const json_t *rope, const char *name, const char *where,
                           struct err *e)
 {
@@ -138,8 +138,8 @@ static int read_rope_type(struct dims *s, const json_t *rope, const char *name, 
     return err_set(e, "%s: %s: found the rope_type %s without its factor", where, name, type);
 }
 
-/* A member that both dictionaries have, or one of them and the file itself, has to have one value:
- * which of two is meant depends on the version of transformers that reads the file. */
+/* A member that both dictionaries have, or one of them and the file itself, must have the same
+ * value in both: which one counts depends on the version of transformers that reads the file. */
 static int check_twice(const json_t *a, const char *in_a, const json_t *b, const char *in_b,
                        const char *key, const char *where, struct err *e)
 {
@@ -248,8 +248,8 @@ static int check_architecture(enum family *family, const json_t *config, const c
                    name ? err_quote(name, json_string_length(first)) : json_kind(list), wanted);
 }
 
-/* Keys of relatives of Llama that compute something else, with the value that changes nothing (a
- * null, false or absent key never does). */
+/* Keys of relatives of Llama that compute something else, with the value that changes nothing (nor
+ * does a null, false or absent key). */
 static int refuse_relatives(enum family family, const json_t *config, const char *where,
                             struct err *e)
 {
@@ -287,7 +287,7 @@ static int refuse_relatives(enum family family, const json_t *config, const char
                            "AWQ are not supported; use the original weights or a GGUF file",
                            where);
         }
-        return err_set(e, "%s: %s: found %s, wanted nothing: lorac computes plain Llama models",
+        return err_set(e, "%s: %s: found %s, wanted no such key: lorac computes plain Llama models",
                        where, keys[i].key, json_kind(v));
     }
     return 0;
@@ -376,7 +376,7 @@ static int read_gguf_rope(struct dims *s, const struct gguf *g, struct err *e)
     bool factor = gguf_key(g, key) || gguf_key(g, old);
     bool linear = type ? n == 6 && memcmp(type, "linear", 6) == 0 : s->factor != 1;
     if (type && linear && !factor) {
-        return err_set(e, "%s: %s is missing, wanted it with linear scaling", g->path, key);
+        return err_set(e, "%s: %s is missing, which linear scaling needs", g->path, key);
     }
     if (type && !linear && !(n == 4 && memcmp(type, "none", 4) == 0)) {
         return err_set(e, "%s: %s is %s, which is not supported; none and linear are", g->path,
@@ -389,7 +389,8 @@ static int read_gguf_rope(struct dims *s, const struct gguf *g, struct err *e)
         return err_set(e, "%s: rope_freqs.weight: wanted %zu values of F32", g->path, s->D / 2);
     }
     if (linear) {
-        return err_set(e, "%s: both linear rope scaling and rope_freqs.weight", g->path);
+        return err_set(e, "%s: found linear rope scaling and rope_freqs.weight, wanted one of them",
+                       g->path);
     }
     s->scaling = ROPE_DIVISORS;
     memcpy(s->divisors, freqs->data, s->D / 2 * sizeof(float));
@@ -415,8 +416,8 @@ static bool is_known_key(const char *name)
     return false;
 }
 
-/* Keys under "llama." that are not read, and that do not leave everything as it is, must be a number
- * or boolean of 0: GGUF's "llama" has variants that compute something else. */
+/* A key under "llama." that is not read must be 0 (a number or boolean) unless it changes nothing:
+ * GGUF's "llama" has variants that compute something else. */
 static int refuse_gguf_relatives(const struct dims *s, const struct gguf *g, struct err *e)
 {
     char prefix[KEY_BYTES];
@@ -428,7 +429,7 @@ static int refuse_gguf_relatives(const struct dims *s, const struct gguf *g, str
         while (zeros < kv->raw_bytes && kv->raw[zeros] == 0) zeros++;
         if (is_known_key(kv->key + n) || zeros == kv->raw_bytes) continue;
         return err_set(e,
-                       "%s: key %s: not supported, wanted 0 or nothing: lorac computes plain "
+                       "%s: key %s: not supported, wanted 0 or no such key: lorac computes plain "
                        "Llama models",
                        g->path, err_quotez(kv->key));
     }
@@ -446,7 +447,7 @@ static int read_gguf_dim(struct dims *s, const struct dim *d, const struct gguf 
                                : gguf_get_double(field, g, key, required, e);
 }
 
-/* A second key of a size says the same as the first, or 0. */
+/* A second key of a size must say the same as the first, or 0. */
 static int check_same(const struct dims *s, const struct dim *d, const struct gguf *g,
                       struct err *e)
 {
@@ -496,7 +497,7 @@ int dims_from_gguf(struct dims *s, const struct gguf *g, struct err *e)
     return check_shape(s, g->path, e);
 }
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 void dims_to_gguf(struct gguf_writer *w, const struct dims *s)
 {

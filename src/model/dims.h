@@ -1,5 +1,5 @@
-/* The numbers that make a model (dims.def): read from config.json or a GGUF's metadata, checked, nothing
- * assumed that a file can say. */
+/* The numbers that make a model (dims.def): read from config.json or a GGUF's metadata and checked.
+ * Nothing is assumed that a file can say. */
 #ifndef LORAC_MODEL_DIMS_H
 #define LORAC_MODEL_DIMS_H
 
@@ -26,12 +26,12 @@ struct dims {
 };
 
 /* Hugging Face's config.json. Refused, naming the key: families not in families.def, activations
- * other than silu, other biases than the family's, rope types other than default, linear and llama3, sizes that do not
- * divide. */
+ * other than silu, other biases than the family's, rope types other than default, linear and
+ * llama3, sizes that do not divide. */
 int dims_from_config(struct dims *s, const char *path, struct err *e);
 
-/* llama.cpp's metadata, of one of the families. Whether the head is tied is for the caller to find
- * out from the tensors. */
+/* llama.cpp's metadata, of one of the families. The caller finds out from the tensors whether the
+ * head is tied. */
 int dims_from_gguf(struct dims *s, const struct gguf *g, struct err *e);
 
 /* The inverse: a config.json that transformers reads; dtype: float32, float16 or bfloat16.

@@ -1,4 +1,4 @@
-/* What one family of models does otherwise than another: src/model/families.def. */
+/* How the families of models differ: src/model/families.def. */
 #ifndef LORAC_MODEL_FAMILY_H
 #define LORAC_MODEL_FAMILY_H
 
@@ -24,7 +24,7 @@ static inline bool family_has(enum family f, enum family_trait t)
     return family_table[f].traits & t;
 }
 
-/* The family of that model_type, or of that architecture of a GGUF file (n bytes). False: unknown. */
+/* The family of that model_type, or of that architecture of a GGUF file (n bytes). False: none. */
 bool family_of_type(enum family *f, const char *model_type);
 bool family_of_gguf(enum family *f, const char *architecture, size_t n);
 

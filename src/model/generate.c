@@ -57,7 +57,7 @@ void generator_free(struct generator *g)
     *g = (struct generator){ 0 };
 }
 
-/* ---- passes --------------------------------------------------------------------------------- */
+/* ---- passes ---------------------------------------------------------------------------------- */
 
 /* Segment i of the pass: n tokens that go on with sequence i. */
 static void append(struct generator *g, size_t i, const int32_t *token, size_t n)
@@ -123,7 +123,7 @@ void generator_step(struct generator *g, const int32_t *token)
     waiting_end();
 }
 
-/* ---- more tokens for one sequence ----------------------------------------------------------- */
+/* ---- more tokens for one sequence ------------------------------------------------------------ */
 
 void generator_append(struct generator *g, const int32_t *token, size_t n)
 {
@@ -160,7 +160,7 @@ void generator_take_over(struct generator *g, const struct generator *from)
     g->length[0] = (uint32_t)n;
 }
 
-/* ---- choosing a token ----------------------------------------------------------------------- */
+/* ---- choosing a token ------------------------------------------------------------------------ */
 
 /* Whether token a comes before token b: by weight, the first of equals. */
 static bool before(const real *weight, uint32_t a, uint32_t b)
@@ -168,8 +168,8 @@ static bool before(const real *weight, uint32_t a, uint32_t b)
     return weight[a] != weight[b] ? weight[a] > weight[b] : a < b;
 }
 
-/* A heap of tokens whose root comes before all others: sorting a whole vocabulary takes longer than a
- * small model's step, while only the likeliest few are ever asked for. */
+/* A heap of tokens whose root comes before all others: sorting a whole vocabulary takes longer than
+ * a small model's step, while only the likeliest few are ever asked for. */
 static void sift(uint32_t *heap, size_t n, size_t at, const real *weight)
 {
     uint32_t token = heap[at];
@@ -181,7 +181,7 @@ static void sift(uint32_t *heap, size_t n, size_t at, const real *weight)
     heap[at] = token;
 }
 
-/* Takes the likeliest of the n tokens of the heap away, and leaves it behind their end. */
+/* Take the likeliest of the n tokens out of the heap; it is left at heap[n - 1]. */
 static uint32_t pop(uint32_t *heap, size_t n, const real *weight)
 {
     uint32_t top = heap[0];
@@ -191,7 +191,7 @@ static uint32_t pop(uint32_t *heap, size_t n, const real *weight)
     return top;
 }
 
-/* Probability, but for a common factor. */
+/* Probability, up to a common factor. */
 static double odds(real logit, double top, const struct sampling *s)
 {
     return exp(((double)logit - top) / s->temperature);
@@ -209,7 +209,7 @@ int32_t sample_token(const real *logits, size_t V, const struct sampling *s, uin
     if (s->temperature <= 0) return (int32_t)best;
     for (size_t j = 0; j < V; j++) scratch[j] = (uint32_t)j;
     for (size_t j = V / 2; j-- > 0;) sift(scratch, V, j, logits);
-    /* What is taken piles up behind the heap: number i of the likeliest is scratch[V - 1 - i]. */
+    /* The tokens taken pile up after the heap: number i of the likeliest is scratch[V - 1 - i]. */
     size_t n = s->top_k && s->top_k < V ? s->top_k : V, taken = 0;
     double top = (double)logits[best], sum = 0;
     for (; n < V && taken < n; taken++)

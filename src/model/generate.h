@@ -7,7 +7,8 @@
 
 #include "src/model/network.h"
 
-/* Tokens that generator_append() takes at once: enough to pack weights for, with few scores to keep. */
+/* Tokens that generator_append() takes at once: enough that packing weights pays, few enough that
+ * the scores stay small. */
 enum { GENERATOR_APPEND = 64 };
 
 struct generator {
@@ -33,18 +34,19 @@ void generator_free(struct generator *g);
  * valid. */
 void generator_begin(struct generator *g, const int32_t *const *prompt, const size_t *n);
 
-/* Append token[i] to sequence i; g->logits is then about what follows. */
+/* Append token[i] to sequence i; g->logits is then for the token after it. */
 void generator_step(struct generator *g, const int32_t *token);
 
-/* Append n >= 1 tokens to the only sequence (n_seq = 1), at most prompt_rows and
- * GENERATOR_APPEND of them at once; g->logits is then about what follows the last one. Nothing before them is computed again. The sums run in another order than those of
- * generator_begin(): the same numbers but for their last digits. */
+/* Append n >= 1 tokens to the only sequence (n_seq = 1), at most prompt_rows and GENERATOR_APPEND
+ * of them at once; g->logits is then for the token after the last one. Nothing before them is
+ * computed again. The sums run in another order than those of generator_begin(): the same numbers
+ * but for their last digits. */
 void generator_append(struct generator *g, const int32_t *token, size_t n);
-/* Keep the first n tokens of the only sequence; what logits said is about another text then, until
+/* Keep the first n tokens of the only sequence. g->logits belongs to another text then, until
  * generator_append(). */
 void generator_truncate(struct generator *g, size_t n);
-/* Begin with the tokens of another generator of the same base and adapter, with room for other numbers of
- * them; as after generator_truncate(). */
+/* Begin with the tokens of another generator of the same base and adapter, whose limits may differ;
+ * the state is then that after generator_truncate(). */
 void generator_take_over(struct generator *g, const struct generator *from);
 
 struct sampling {
@@ -54,8 +56,8 @@ struct sampling {
     uint64_t seed;
 };
 
-/* Choose from logits (V). number: of this token, so that a seed gives a text. scratch: V numbers. -1
- * when the logits hold a NaN or have no finite largest. */
+/* Choose from logits (V). number: that of this token, so that a seed always gives the same text.
+ * scratch: V numbers. -1 when the logits hold a NaN or have no finite largest. */
 int32_t sample_token(const real *logits, size_t V, const struct sampling *s, uint32_t sequence,
                      uint64_t number, uint32_t *scratch);
 

@@ -14,13 +14,13 @@ struct llama_files {
     uint8_t *bound; /* per tensor of the file: a weight was bound to it */
 };
 
-enum { VALUE_LEAST = 2 }; /* bytes of a vector's number in a file */
-/* Models up to this size are looked through for NaN and infinity when they are opened; of larger
- * ones vectors alone, as reading them would take longer than everything else before the first step
- * (`lorac inspect --verify` reads all, and a loss that is not finite stops a run). */
+enum { VALUE_LEAST = 2 }; /* bytes of a number of a vector in a file, at least */
+/* Models up to this size are looked through for NaN and infinity when they are opened. Of larger
+ * ones only the vectors are, as reading all would take longer than everything else before the first
+ * step (`lorac inspect --verify` reads all, and a loss that is not finite stops a run). */
 #define FINITE_MOST ((size_t)4 << 30)
 
-/* ---- binding -------------------------------------------------------------------------------- */
+/* ---- binding --------------------------------------------------------------------------------- */
 
 struct binder {
     struct llama *m;
@@ -125,7 +125,7 @@ static void bind_matrix(struct binder *b, const struct tensor_walk *at, const ch
                                                          .interleaved = turned ? b->m->dims.D : 0 };
 }
 
-/* Vectors are small and read by every kernel: widened once. */
+/* Vectors are small and every kernel reads them, so they are widened once. */
 static void bind_vector(struct binder *b, const struct tensor_walk *at, const char *name)
 {
     const struct tensor *t = want(b, name, at->cols, 0);
@@ -136,7 +136,7 @@ static void bind_vector(struct binder *b, const struct tensor_walk *at, const ch
         return;
     }
     check_finite(b, t);
-    CHECK(!(at->turned && b->f->is_gguf)); /* no family has both, and nothing puts rows in order */
+    CHECK(!(at->turned && b->f->is_gguf)); /* no family has both: no code turns a vector's rows */
     const struct kernels *k = kernels_baseline();
     struct matrix row = { .data = t->data, .type = t->type, .rows = 1, .cols = at->cols };
     k->widen(b->next, &row, 0, 0, at->cols);
@@ -144,7 +144,7 @@ static void bind_vector(struct binder *b, const struct tensor_walk *at, const ch
     b->next += at->cols;
 }
 
-/* Tensors that files carry and that are no weights. */
+/* Tensors that files carry and that are not weights. */
 static bool is_ignored(const char *name)
 {
     const char *tail = strstr(name, ".rotary_emb.inv_freq");
@@ -172,8 +172,8 @@ static void check_tied_head(struct binder *b, const char *name)
     bool same = t->type == w->type && bytes == storage_bytes(w->type, w->rows * w->cols);
     if (same && memcmp(t->data, w->data, bytes) == 0) return;
     b->code = err_set(b->e,
-                      "%s: tensor %s: differs from the embedding, with which tie_word_embeddings "
-                      "says it is the same",
+                      "%s: tensor %s: differs from the embedding, although tie_word_embeddings "
+                      "says that they are the same",
                       file_of(b, t), name);
 }
 
@@ -200,7 +200,7 @@ static int bind_all(struct llama *m, struct llama_files *f, const char *path, st
     return b.code;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int add_file(struct llama *m, const char *path, struct err *e)
 {
@@ -262,7 +262,7 @@ static int open_files(struct llama *m, struct llama_files *f, const char *path, 
     return err_set(e, "%s: wanted a directory with config.json, or a .gguf file", path);
 }
 
-/* Before anything is allocated by the configuration's word: its vectors fit into the files. */
+/* Before anything is allocated on the configuration's word, its vectors must fit the files. */
 static int check_room(const struct llama *m, const struct llama_files *f, const char *path,
                       struct err *e)
 {

@@ -7,7 +7,7 @@
 #include "src/base/rng.h"
 #include "src/base/waiting.h"
 
-/* ---- the parameters ------------------------------------------------------------------------- */
+/* ---- the parameters -------------------------------------------------------------------------- */
 
 enum group module_group(enum module m)
 {
@@ -119,7 +119,7 @@ void adapter_free(struct adapter *a)
     *a = (struct adapter){ 0 };
 }
 
-/* ---- the products --------------------------------------------------------------------------- */
+/* ---- the products ---------------------------------------------------------------------------- */
 
 /* y = or += x with dropout. The modules of a group read one input: they share its mask. */
 static void drop(const struct lora *l, enum group g, const struct rows *rows, real *y,

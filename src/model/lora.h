@@ -16,7 +16,7 @@
 
 #include "src/model/llama.h"
 
-/* ---- the parameters ------------------------------------------------------------------------- */
+/* ---- the parameters -------------------------------------------------------------------------- */
 
 enum group { GROUP_QKV, GROUP_O, GROUP_GATE_UP, GROUP_DOWN, GROUPS };
 
@@ -54,8 +54,7 @@ void adapter_layout(struct adapter *a, const struct dims *s, size_t r, double lo
 int adapter_place(struct adapter *a, struct err *e);
 void adapter_free(struct adapter *a);
 
-/* A or B of a module in any array that has the layout of the parameters (weights, gradients, ...).
- */
+/* A or B of a module in any array that has the layout of the parameters, such as gradients. */
 real *adapter_a(const struct adapter *a, real *flat, size_t layer, enum module m);
 real *adapter_b(const struct adapter *a, real *flat, size_t layer, enum module m);
 /* The stacked A of a group: group_targets * r rows. */
@@ -68,9 +67,9 @@ void adapter_init(struct adapter *a, uint64_t seed);
 /* Stack adapters of one base into one whose effect is the sum of theirs (ranks add up). */
 int adapter_combine(struct adapter *out, const struct adapter *parts, size_t n, struct err *e);
 
-/* ---- the products --------------------------------------------------------------------------- */
+/* ---- the products ---------------------------------------------------------------------------- */
 
-/* So few rows read the weights straight from storage; more are worth packing. */
+/* Up to this many rows read the weights straight from storage; for more, packing pays. */
 enum { MATVEC_ROWS = 4 };
 
 /* Rows of a pass. example and pos name a row for dropout's mask; not read without dropout. */
@@ -100,7 +99,7 @@ struct lora_output {
     bool accumulate;
 };
 
-/* dy (rows, module's rows). adapter_only: what flows back through W is the caller's to add. */
+/* dy (rows, module's rows). adapter_only: the caller adds what flows back through W. */
 struct lora_gradient {
     enum module m;
     const real *dy;

@@ -6,7 +6,7 @@
 #include "src/base/waiting.h"
 #include "src/model/block.h"
 
-/* ---- forward -------------------------------------------------------------------------------- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 static void choose_target_rows(struct network *n, const struct pass *p)
 {
@@ -90,13 +90,13 @@ bool network_evaluate(struct network *n, const struct pass *p, size_t from, size
     return run_blocks(n, p, from, to, NULL, stop);
 }
 
-/* ---- the head ---------------------------------------------------------------------------------
+/* ---- the head -----------------------------------------------------------------------------------
  *
  *     x = rmsnorm(out);  z = x W^T;  loss = -log softmax(z)[target]
  *     dz = weight * scale * (softmax(z) - one-hot);  dx = dz W;  dh = rmsnorm's backward of dx
  *
  * For rows with targets only and for some rows at a time, so that the logits of a pass never exist
- * at once. */
+ * all at once. */
 
 /* Which row of the last block's output belongs to entry i of a list of rows: where only rows with a
  * target came so far, entry i of them. */
@@ -206,7 +206,7 @@ void network_next_logits(struct network *n, size_t n_rows, real *logits)
     }
 }
 
-/* ---- backward ------------------------------------------------------------------------------- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 bool network_backward(struct network *n, const struct pass *p, size_t from, size_t to, real *grad,
                       const struct stop *stop)

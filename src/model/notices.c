@@ -132,7 +132,6 @@ const char *notices_warning(const char *model_path)
         if (kind_of(entry->d_name) != NO_NOTICE) look_at(&f, dir, entry->d_name, &ignored);
     closedir(d);
     if (f.agreement || !is_llama2(&f, model_path)) return NULL;
-    return "its name says Llama 2, and there is no LICENSE beside it: whoever hands on the model, "
-           "or "
-           "an adapter made from it, has to add the Llama 2 agreement";
+    return "its name says Llama 2, and there is no LICENSE beside it: anyone who passes on the "
+           "model, or an adapter made from it, must add the Llama 2 agreement";
 }

@@ -142,7 +142,7 @@ static double best_rate(struct products *p)
     return best;
 }
 
-/* Of the MLP's product, whose operands are made here. */
+/* The rate of the MLP's product, whose operands are made here. */
 static int measure(double *out, struct products *p, const struct dims *s, struct err *e)
 {
     add_product(p, at_most(s->F, WIDEST), at_most(s->C, WIDEST), true);

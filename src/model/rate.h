@@ -1,6 +1,6 @@
-/* How fast this machine multiplies just now. Plan divides work (cost.h) by such a rate to foretell a
- * time; train, doctor and bench hold a speed against it. All of them measure it here. A rate is in
- * operations per second, a multiply-add counted as two. */
+/* How fast this machine multiplies just now. plan divides work (cost.h) by such a rate to estimate
+ * a time; train, doctor and bench compare a speed with it. All of them measure it here. A rate is
+ * in operations per second, a multiply-add counted as two. */
 #ifndef LORAC_MODEL_RATE_H
 #define LORAC_MODEL_RATE_H
 
@@ -8,22 +8,22 @@
 
 /* ---- a quick look ---------------------------------------------------------------------------- */
 
-/* Each is the best of three samples, since what disturbs only ever slows down; 0.3 s in all. */
+/* Each is the best of three samples, since disturbances only slow a sample down; 0.3 s in all. */
 
-/* Of multiply-adds in registers: the limit of the processor. */
+/* The rate of multiply-adds in registers: the limit of the processor. */
 double rate_fma(const struct kernels *k);
 
-/* Of one product like the MLP's of this shape: y = x W^T with random numbers in f32, cut down to
- * what takes a few MB (the rate of larger ones is the same). rate_sgemm(): by OpenBLAS's sgemm with
- * `threads` threads of its own. rate_product(): by that of k, which a run uses, on at most `rows`
- * rows. */
+/* The rate of one product like the MLP's of this shape: y = x W^T with random numbers in f32, cut
+ * down to what takes a few MB (the rate of larger ones is the same). rate_sgemm(): by OpenBLAS's
+ * sgemm with `threads` threads of its own. rate_product(): by that of k, which a run uses, on at
+ * most `rows` rows. */
 int rate_sgemm(double *out, const struct dims *s, int threads, struct err *e);
 int rate_product(double *out, const struct kernels *k, const struct dims *s, size_t rows,
                  struct err *e);
 
 /* ---- for those who take samples of their own ------------------------------------------------- */
 
-/* What one sample of rate_fma() runs; its operations. */
+/* Run one sample of rate_fma(); returns its operations. */
 double rate_fma_run(const struct kernels *k);
 
 /* Products with their operands. */
@@ -47,8 +47,8 @@ double products_flops(const struct products *p);
 void products_run(void *products);
 void products_free(struct products *p);
 
-/* Start OpenBLAS's own threads: rate_sgemm() does, others who measure sgemm call this before. Where
- * OpenMP's first thread is bound to a place they would otherwise all be started on that. */
+/* Start OpenBLAS's own threads. rate_sgemm() does so; other callers that measure sgemm call this
+ * first. Where OpenMP's first thread is bound to a place, they would otherwise all start there. */
 void rate_start_sgemm(int threads);
 
 #endif

@@ -30,7 +30,7 @@ static void size_of_row(size_t *rows_out, size_t *cols_out, size_t row, const st
     *cols_out = sizes[row][1];
 }
 
-/* ---- modules -------------------------------------------------------------------------------- */
+/* ---- modules --------------------------------------------------------------------------------- */
 
 const struct module_info module_table[MODULES] = {
 #define MODULE(id, part, name, gguf, rows, cols, order) [id] = { #name, part #name, gguf },
@@ -89,7 +89,7 @@ bool module_turned(const struct dims *s, enum module m)
     return is_turned(&table[row_of_module(m)], s);
 }
 
-/* ---- the walk ------------------------------------------------------------------------------- */
+/* ---- the walk -------------------------------------------------------------------------------- */
 
 struct tensor_walk tensor_walk(const struct dims *s)
 {

@@ -1,13 +1,13 @@
-/* The weights of a model: the structs that hold them, whose fields src/model/tensors.def lists, and a
- * walk over that list. Whoever reads, writes, compares, counts or makes weights walks it, so that a
- * weight is known everywhere or nowhere. Opening a model is in llama.h. */
+/* The weights of a model: the structs that hold them, whose fields src/model/tensors.def lists, and
+ * a walk over that list. All code that reads, writes, compares, counts or makes weights walks it,
+ * so that a weight is known everywhere or nowhere. Opening a model is in llama.h. */
 #ifndef LORAC_MODEL_TENSORS_H
 #define LORAC_MODEL_TENSORS_H
 
 #include "src/base/wordlists.h"
 #include "src/model/dims.h"
 
-/* Of enum module, the linear layers of a block. */
+/* The linear layers of a block, by enum module. */
 struct module_info {
     const char *name; /* q_proj */
     const char *path; /* self_attn.q_proj: within model.layers.N. */
@@ -36,7 +36,7 @@ struct llama {
     struct llama_files *storage;
 };
 
-/* ---- the walk ------------------------------------------------------------------------------- */
+/* ---- the walk -------------------------------------------------------------------------------- */
 
 enum tensor_scope { SCOPE_MODEL, SCOPE_BLOCK };
 enum tensor_kind { KIND_MATRIX, KIND_NORM, KIND_BIAS };
@@ -54,7 +54,8 @@ struct tensor_row {
 };
 
 /* for (struct tensor_walk w = tensor_walk(shape); tensor_next(&w);) ...
- * Model, blocks in the order of their layers, model. Weights that this shape has not are left out. */
+ * Model, blocks in the order of their layers, model. Weights that this shape does not have are left
+ * out. */
 struct tensor_walk {
     const struct dims *dims;
     const struct tensor_row *row; /* the weight: which one, */
@@ -71,8 +72,8 @@ bool tensor_next(struct tensor_walk *w);
 size_t tensor_count(const struct dims *s);
 size_t tensor_vector_values(const struct dims *s);
 
-/* Parameters of the whole model, of the linear layers of all its blocks together, and of the head (the
- * embedding's where it is tied). */
+/* Parameters of the whole model, of the linear layers of all its blocks together, and of the head
+ * (the embedding's where it is tied). */
 size_t model_params(const struct dims *s);
 size_t dims_linear_params(const struct dims *s);
 size_t shape_head_params(const struct dims *s);
@@ -94,7 +95,7 @@ void *tensor_slot(struct llama *m, const struct tensor_walk *w);
 bool module_turned(const struct dims *s, enum module m);
 
 /* The row, in Hugging Face's order, that lies as row `row` where neighbouring pairs of a head of D
- * rows are rotated (kernels/types.h: interleaved). */
+ * rows are rotated (kernels/storage.h: interleaved). */
 size_t tensor_turned_row(size_t row, size_t D);
 
 #endif

@@ -43,8 +43,8 @@ int base_note_other(struct str *notes, const struct llama *m, const char *name,
     }
     if (code || !*hex || strcmp(hex, wanted) == 0) return code;
     str_addf(notes,
-             "%s: was trained on another file than this model%s%s; on the same weights in another "
-             "form it works, on others it answers wrongly\n",
+             "%s: was trained on another file than this model%s%s; it works on the same weights in "
+             "another form, but answers wrongly on others\n",
              name, about->base_path ? ", " : "",
              about->base_path ? err_quotez(about->base_path) : "");
     return str_error(notes, e);

@@ -10,13 +10,13 @@
 enum base_effort { BASE_GLANCE, BASE_READ };
 
 /* Append a line to `notes` where `m` is not the base that the adapter `name` was trained on, as
- * `about` says it: by the hash when it is cached or may be computed, else by the fingerprint.
- * Nothing where `about` says neither, or nothing that can be compared. */
+ * `about` says it: by the hash when it is cached or may be computed, else by the fingerprint. No
+ * line where `about` knows neither, or nothing that can be compared. */
 int base_note_other(struct str *notes, const struct llama *m, const char *name,
                     const struct adapter_notes *about, enum base_effort effort, struct err *e);
 
-/* Where `about` knows its base by the hash alone, as a checkpoint does: give it the fingerprint of `m`
- * if that is the base by its cached hash, else append a line that it gets none. */
+/* Where `about` knows its base by the hash alone, as a checkpoint does: give it the fingerprint of
+ * `m` if that is the base by its cached hash, else append a line that it gets none. */
 int base_add_fingerprint(struct adapter_notes *about, struct str *notes, const struct llama *m,
                          const char *name, struct err *e);
 

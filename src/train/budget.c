@@ -2,16 +2,17 @@
 
 #include "src/base/machine.h"
 
-/* For the program itself, the kernel's page tables and whoever else needs a little. */
+/* For the program itself, the kernel's page tables and other programs that need a little. */
 static const double share_of_free = 0.92;
 
-/* The program, its libraries, buffers of files, the hashing thread, arenas rounded up to huge pages: 22 MiB
- * with a tiny model, 31 with one of 149 MiB, whatever the rank; a thread's stack: 0.2 MiB. A token of a vocabulary: 80 bytes from a GGUF file, and what its
- * file's parsing leaves scattered. */
+/* The program, its libraries, buffers of files, the hashing thread, arenas rounded up to huge
+ * pages: 22 MiB with a tiny model, 31 with one of 149 MiB, whatever the rank; a thread's stack: 0.2
+ * MiB. A token of a vocabulary: 80 bytes from a GGUF file, and what the parsing of its file leaves
+ * scattered. */
 enum { PROGRAM_BYTES = 36 << 20, THREAD_BYTES = 1 << 19, PIECE_BYTES = 200 };
 
-/* Tokens and flags, unless they stay in their file, and for each example where it begins, its line, its
- * place in the epoch. */
+/* Tokens and flags, unless they stay in their file, and for each example where it begins, its line,
+ * its place in the epoch. */
 static size_t data_bytes(const struct examples *x)
 {
     return (x->mapped ? 0 : examples_tokens(x) * 5) + x->n * 16;

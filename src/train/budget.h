@@ -5,8 +5,8 @@
 #include "src/train/learner.h"
 #include "src/train/setup.h"
 
-/* train.memory_budget, or what is free here less a margin, without `other_bytes`, which are taken in
- * any case; at least 1. */
+/* train.memory_budget, or what is free here less a margin, without `other_bytes`, which are needed
+ * in any case; at least 1. */
 size_t budget_bytes(const struct config *c, size_t other_bytes);
 
 /* What a run takes beside the learner: the mapped weights, of which a pass reads all, the examples,

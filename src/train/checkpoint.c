@@ -12,7 +12,7 @@ enum { FORMAT_VERSION = 1 };
 
 static const enum h5_type real_type = sizeof(real) == 8 ? H5_TYPE_F64 : H5_TYPE_F32;
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int put_texts(struct h5_writer *w, const struct checkpoint *c, struct err *e)
 {
@@ -69,7 +69,7 @@ static int put_arrays(struct h5_writer *w, const struct checkpoint *c, struct er
     return code;
 }
 
-/* Nothing that is not a number is ever saved, or gone on from. */
+/* NaN and infinity are never saved, and no run goes on from them. */
 static int check_finite(const struct checkpoint *c, const char *path, const char *remedy,
                         struct err *e)
 {
@@ -104,7 +104,7 @@ uint64_t checkpoint_bytes(const struct adapter *a, uint64_t total_steps)
     return 3 * sizeof(real) * (uint64_t)a->n_params + 8 * total_steps + AROUND;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static int get_u64(uint64_t *v, const struct h5_reader *r, const char *name, struct err *e)
 {
@@ -123,7 +123,7 @@ static int check_format(const struct h5_reader *r, struct err *e)
     uint64_t version = 0;
     int code = h5_get_text(&format, r, "format", e);
     if (!code && (!format.p || strcmp(format.p, format_name) != 0)) {
-        code = err_set(e, "%s: is no lorac checkpoint", r->path);
+        code = err_set(e, "%s: is not a lorac checkpoint", r->path);
     }
     str_free(&format);
     if (!code) code = get_u64(&version, r, "format_version", e);
@@ -149,7 +149,7 @@ int checkpoint_read_start(struct checkpoint_start *h, const char *path, struct e
         code = get_u64(&warmup, &r, "schedule/warmup", e);
         h->warmup = (int64_t)warmup;
     }
-    h->split_rule = 1; /* what wrote no number had the first rule */
+    h->split_rule = 1; /* without a number: the first rule */
     if (!code && h5_has(&r, "split_rule")) code = get_u64(&h->split_rule, &r, "split_rule", e);
     if (!code) code = h5_get_text(&h->config, &r, "config", e);
     if (!code) code = h5_get_text(&h->base_sha256, &r, "base_sha256", e);
@@ -214,7 +214,7 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
     return code;
 }
 
-/* More than any layer has rows: what a damaged file claims is not allocated. */
+/* More rows than any layer has: what a damaged file claims is not allocated. */
 enum { R_MOST = 1 << 16 };
 
 static int get_adapter(struct adapter *a, const struct h5_reader *r, const struct dims *s,
@@ -232,16 +232,16 @@ static int get_adapter(struct adapter *a, const struct h5_reader *r, const struc
         return err_set(e, "%s: the adapter's rank, modules or alpha make no sense", r->path);
     }
     if (layers != s->layers) {
-        return err_set(e, "%s: holds an adapter for another base: for %s, this one has %zu",
-                       r->path, str_count(layers, "layer"), s->layers);
+        return err_set(e, "%s: holds an adapter for another base: found %s, wanted %zu", r->path,
+                       str_count(layers, "layer"), s->layers);
     }
     adapter_layout(a, s, (size_t)lora_r, alpha, (unsigned)modules);
     uint64_t n = a->n_params;
     size_t found = 0;
     code = h5_length(&found, r, "adapter/params", real_type, e);
     if (!code && found != n) {
-        code = err_set(e, "%s: holds an adapter for another base: of %s, on this one it has %zu",
-                       r->path, str_count(found, "parameter"), a->n_params);
+        code = err_set(e, "%s: holds an adapter for another base: found %s, wanted %zu", r->path,
+                       str_count(found, "parameter"), a->n_params);
     }
     if (!code) code = adapter_place(a, e);
     return code ? code : h5_get(a->params, r, "adapter/params", real_type, 1, &n, e);

@@ -1,14 +1,14 @@
 /* The state of a run after a step: all that the next step's bits depend on, in one HDF5 file.
  *
  *   format, format_version, version     "lorac-checkpoint", 1, the program's
- *   step, total_steps, eval_pending     steps done; of how many; whether the evaluation that is due at
- *                                       this step has yet to be made
+ *   step, total_steps, eval_pending     steps done; of how many; whether the evaluation that is due
+ *                                       at this step has yet to be made
  *   schedule/warmup                     warm-up steps; not in those of version 0.1
- *   adapter/params, optimizer/m, optimizer/v    flat, in the order of model/adapter.h
+ *   adapter/params, optimizer/m, optimizer/v    flat, in the order of model/lora.h
  *   adapter/r, adapter/alpha, adapter/targets, adapter/layers    what that order needs
  *   config                              resolved, as YAML
- *   split_rule                          SPLIT_RULE of data/dataset.h: how a fraction was kept aside;
- *                                       absent: 1
+ *   split_rule                          SPLIT_RULE of data/dataset.h: how a fraction was kept
+ *                                       aside; absent: 1
  *   base_sha256, data_sha256            of the files
  *   isa, gemm                           what computed it
  *   history/loss                        of every step so far
@@ -47,8 +47,8 @@ struct checkpoint_start {
 int checkpoint_read_start(struct checkpoint_start *h, const char *path, struct err *e);
 void checkpoint_start_free(struct checkpoint_start *h);
 
-/* Fill step, eval_pending, best_*, params, m, v and loss of c, whose adapter and total_steps say what
- * is wanted. */
+/* Fill step, eval_pending, best_*, params, m, v and loss of c, whose adapter and total_steps say
+ * what is wanted. */
 int checkpoint_load(struct checkpoint *c, const char *path, struct err *e);
 
 /* The adapter alone, for a base of this shape, as adapter_load(). */

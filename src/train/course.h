@@ -16,13 +16,13 @@ struct course {
     uint64_t order_epoch; /* + 1; 0: of none yet */
 };
 
-/* Count the steps of c on the training examples of s. schedule_check() is the caller's: a resumed run
- * may keep an older warm-up. course_free() after failure too. */
+/* Count the steps of c on the training examples of s. The caller calls schedule_check(): a resumed
+ * run may keep an older warm-up. course_free() after failure too. */
 int course_open(struct course *k, const struct setup *s, const struct config *c, struct err *e);
 void course_free(struct course *k);
 
-/* The items of the step after `step` steps, *n of them: a slice of its epoch's permutation, whose last
- * one may be short. Valid until the next call. */
+/* The items of the step after `step` steps, *n of them: a slice of its epoch's permutation, whose
+ * last one may be short. Valid until the next call. */
 const uint32_t *course_batch(struct course *k, uint64_t step, size_t *n);
 
 #endif

@@ -19,8 +19,8 @@ static void count_pass(struct counts *c, const struct network *n, const struct b
     c->exact += (double)batch_count_exact(b, n->hit);
 }
 
-/* This rank's share of the batch's passes. *bad: the first example of a pass whose loss is not finite,
- * as evaluation.bad_example. */
+/* This rank's share of the batch's passes. *bad: the first example of a pass whose loss is not
+ * finite, as evaluation.bad_example. */
 static int run_share(struct losssum *sum, struct counts *c, uint64_t *bad,
                      const struct objective *o, struct network *n, struct batch *b,
                      const struct stop *stop, struct err *e)

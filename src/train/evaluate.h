@@ -1,4 +1,4 @@
-/* What a model makes of examples it does not learn from. */
+/* How good a model is on examples that it does not learn from. */
 #ifndef LORAC_TRAIN_EVALUATE_H
 #define LORAC_TRAIN_EVALUATE_H
 
@@ -7,18 +7,18 @@
 struct evaluation {
     size_t examples, tokens, targets;
     size_t rows; /* computed, after sharing */
-    size_t
-        bad_example; /* the first whose pass had a loss that is not finite, counted from 1; 0: none */
-    double loss;     /* mean over all targets, as the objective has it */
+    /* The first example whose pass had a loss that is not finite, counted from 1; 0: none. */
+    size_t bad_example;
+    double loss;           /* mean over all targets, as the objective has it */
     double token_accuracy; /* targets that are the largest logit given what truly came before */
     double exact_match;    /* examples of which every target is: exactly those that greedy
                               generation reproduces to the last token */
 };
 
-/* Run all examples of `b` (in batches of its size, in order) through n; every rank its share of each
- * batch's passes. Losses are added along the tree over the passes of a batch, and those of the batches
- * along another (gradsum.h). ERR_STOPPED when `stop` (NULL: nothing does) ended it; a loss that is not
- * finite is no error here, and ends what is counted. */
+/* Run all examples of `b` (in batches of its size, in order) through n; every rank runs its share
+ * of each batch's passes. Losses are added along the tree over the passes of a batch, and those of
+ * the batches along another (gradsum.h). ERR_STOPPED when `stop` (NULL: nothing does) ended it; a
+ * loss that is not finite is not an error here, and ends what is counted. */
 int evaluate(struct evaluation *out, const struct objective *o, struct network *n, struct batch *b,
              const struct stop *stop, struct err *e);
 

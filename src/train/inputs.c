@@ -28,7 +28,7 @@ static int add(struct inputs *in, const char *role, const char *path, struct err
     return 0;
 }
 
-/* Those of the names that lie in the directory. */
+/* Add those of the names that exist in the directory. */
 static int add_present(struct inputs *in, const char *role, const char *dir,
                        const char *const *names, size_t n, struct err *e)
 {
@@ -50,7 +50,7 @@ static int add_model(struct inputs *in, const char *path, const struct llama *m,
     return add_present(in, "config", path, beside, sizeof beside / sizeof *beside, e);
 }
 
-/* The file that was read, and what lies beside it and is read with it. */
+/* Add the file that was read, and the files beside it that are read with it. */
 static int add_tokenizer(struct inputs *in, const char *path, struct err *e)
 {
     static const char *const beside[] = { "tokenizer_config.json", "special_tokens_map.json",

@@ -14,8 +14,8 @@ static size_t largest(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* A bound on the passes of a batch: two neighbours together hold more than pass_tokens rows, or they
- * would be one. */
+/* A bound on the passes of a batch: two neighbours together hold more than pass_tokens rows, or
+ * they would be one. */
 static size_t bound_passes(const struct batch *b)
 {
     size_t longest = 0, n = b->examples_max;
@@ -128,9 +128,9 @@ size_t learner_bytes(const struct learner *l)
     return l->state_bytes + l->net.bytes;
 }
 
-/* ---- what must be a number --------------------------------------------------------------------- */
+/* ---- what must be a number ------------------------------------------------------------------- */
 
-/* Which examples it was, counted from 1: numbers, never their text. */
+/* The error names examples by number, counted from 1, and never their text. */
 static int not_finite(const struct learner *l, uint64_t step, const char *what, size_t first,
                       size_t last, struct err *e)
 {
@@ -161,9 +161,9 @@ static int check_pass(const struct learner *l, size_t number, uint64_t step, con
     return finite ? 0 : not_finite(l, step, what, first[number], first[number + 1], e);
 }
 
-/* ---- a step ------------------------------------------------------------------------------------ */
+/* ---- a step ---------------------------------------------------------------------------------- */
 
-/* Who wished it is known to the caller alone. */
+/* Only the caller knows who asked for the stop. */
 static int stopped(struct err *e)
 {
     return err_code(e, ERR_STOPPED, "stopped");

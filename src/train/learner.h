@@ -39,15 +39,15 @@ int learner_plan(struct learner *l, const struct config *c, const struct llama *
 int learner_map(struct learner *l, const struct config *c, const struct adapter *from,
                 struct err *e);
 void learner_free(struct learner *l);
-/* Give back what the network needs: nothing is computed after it. */
+/* Free the network's memory: nothing is computed after it. */
 void learner_release(struct learner *l);
 
 /* Bytes planned in all, without the mapped weights. */
 size_t learner_bytes(const struct learner *l);
 
 /* One optimiser step on the n items numbered in `which`, as step number `step` (from 1), with the
- * rate lr. Returns 0; ERR_STOPPED when a stop was asked for (the step is undone: nothing changed); an
- * error that names step and examples when a loss or a gradient is not finite (nothing changed
+ * rate lr. Returns 0; ERR_STOPPED when a stop was asked for (the step is undone: nothing changed);
+ * an error that names step and examples when a loss or a gradient is not finite (nothing changed
  * either), or when the updated adapter or its moments are not (they are then of no use). */
 int learner_step(struct learner *l, struct step_result *out, const uint32_t *which, size_t n,
                  uint64_t step, double lr, struct err *e);

@@ -14,7 +14,7 @@
 enum { MANIFEST_BYTES = 1 << 24, FORMAT_VERSION = 1 };
 static const char format_name[] = "lorac-run";
 
-/* ---- objects under construction --------------------------------------------------------------- */
+/* ---- objects under construction -------------------------------------------------------------- */
 
 static int out_of_memory(struct err *e)
 {
@@ -39,7 +39,7 @@ static const char *now_utc(char out[32])
     return out;
 }
 
-/* ---- the past --------------------------------------------------------------------------------- */
+/* ---- the past -------------------------------------------------------------------------------- */
 
 static json_t *read_old(const struct rundir *dir)
 {
@@ -108,8 +108,9 @@ static bool has_hash(const json_t *list, int64_t at, const char *hex)
     return sha256 && strcmp(sha256, hex) == 0;
 }
 
-/* A killed run was replacing files: those that are there as they were to become are the outputs now,
- * those that are as they were stay so. Anything else was changed, and stays to be told. */
+/* A killed run was replacing files. One that is already what it was to become is an output now; one
+ * that is still what it was stays as recorded. Any other was changed by somebody, and its record
+ * stays so that this shows. */
 static void settle(struct manifest *m)
 {
     json_t *publishing = m->publishing, *outputs = m->outputs;
@@ -134,7 +135,7 @@ static void settle(struct manifest *m)
     }
 }
 
-/* What the record says of the outputs is true whatever step the run goes on from: they are there. */
+/* What the record says of outputs is true whatever step the run goes on from: they are there. */
 static void take_old(struct manifest *m, bool goes_on)
 {
     json_t *old = goes_on ? read_old(m->about.dir) : NULL;
@@ -195,7 +196,7 @@ void manifest_free(struct manifest *m)
     *m = (struct manifest){ 0 };
 }
 
-/* ---- what is made ----------------------------------------------------------------------------- */
+/* ---- what is made ---------------------------------------------------------------------------- */
 
 /* A run that was killed between a checkpoint and its note makes it again: one entry a step. */
 int manifest_checkpoint(struct manifest *m, const char *path, struct err *e)
@@ -276,11 +277,11 @@ int manifest_replacing_config(struct manifest *m, struct err *e)
     if (code || !file_exists(path)) return code;
     code = add_file(m, m->publishing, name, path, e);
     if (!code) code = manifest_write(m, "running", NULL, e);
-    remove_output(m->publishing, name); /* the next record, which is written after it */
+    remove_output(m->publishing, name); /* not in the next record, which is written after it */
     return code;
 }
 
-/* ---- the file --------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static void put_program(struct json_members *x)
 {

@@ -1,9 +1,9 @@
-/* What a run makes small. An objective is a row of the table in objective.c; step, evaluation and loop
- * know nothing else of it.
+/* What a run minimises. An objective is a row of the table in objective.c; step, evaluation and
+ * loop know nothing else of it.
  *
- * A pass goes forward `sweeps` times. After each sweep head() makes of the last block's output what the
- * objective wants to know; after the last one that is the pass's loss and, in a step, the gradient of
- * its logits, from which the pass goes back. What an earlier sweep found lives on in the pass: a
+ * A pass goes forward `sweeps` times. After each sweep head() computes from the last block's output
+ * what the objective needs; after the last one that is the pass's loss and, in a step, the gradient
+ * of its logits, from which the pass goes back. What an earlier sweep found is kept in the pass: a
  * target's weight is a real number that the objective may set, negative too. */
 #ifndef LORAC_TRAIN_OBJECTIVE_H
 #define LORAC_TRAIN_OBJECTIVE_H
@@ -25,8 +25,8 @@ struct objective {
 /* NULL: there is none of that name. */
 const struct objective *objective_named(const char *name);
 
-/* Take the pass forward, all sweeps. *loss = its loss; with `backward` network_backward() may follow.
- * False when `stop` wished it. */
+/* Take the pass forward, all sweeps. *loss = its loss; with `backward` network_backward() may
+ * follow. False when `stop` said so. */
 bool objective_forward(double *loss, const struct objective *o, struct network *n, struct pass *p,
                        real scale, bool backward, const struct stop *stop);
 

@@ -54,7 +54,7 @@ static int open_validation(struct training *t, struct err *e)
     return x->n ? batch_init(&t->validation, x, b->batch_size, b->pass_tokens, b->share, e) : 0;
 }
 
-/* Before the first step. */
+/* The state before the first step. */
 static int begin_state(struct training *t, struct err *e)
 {
     struct learner *l = &t->learner;

@@ -1,5 +1,5 @@
-/* From a configuration to what it names, opened and laid out: the same steps, checks and messages for
- * train, plan, eval, data show and data check, so that plan refuses what train refuses. */
+/* From a configuration to what it names, opened and laid out: the same steps, checks and messages
+ * for train, plan, eval, data show and data check, so that plan refuses what train refuses. */
 #ifndef LORAC_TRAIN_PREPARE_H
 #define LORAC_TRAIN_PREPARE_H
 

@@ -10,7 +10,7 @@
 #include "src/config/scalar.h"
 #include "src/model/notices.h"
 
-/* ---- lorac.json ------------------------------------------------------------------------------- */
+/* ---- lorac.json ------------------------------------------------------------------------------ */
 
 static void write_merged(struct json_writer *w, const struct digest_list *l)
 {
@@ -74,13 +74,13 @@ static int copy_string(char **to, const json_t *o, const char *key, const char *
     return *to ? 0 : e->code;
 }
 
-/* ---- digests of adapters ---------------------------------------------------------------------- */
+/* ---- digests of adapters --------------------------------------------------------------------- */
 
 int digest_list_add(struct digest_list *l, const char *hex, struct err *e)
 {
     enum { MOST = 1024 };
     if (digest_list_has(l, hex)) return 0;
-    if (l->n == MOST) return err_set(e, "a model with more than %d merged adapters", MOST);
+    if (l->n == MOST) return err_set(e, "a model holds more than %d merged adapters", MOST);
     char(*more)[SHA256_HEX] = mem_resize(l->at, l->n + 1, sizeof *more, e);
     if (!more) return e->code;
     l->at = more;
@@ -211,9 +211,9 @@ int base_digest(char out[65], char *const *files, char (*digests)[65], size_t n,
     return code;
 }
 
-/* ---- the model card --------------------------------------------------------------------------- */
+/* ---- the model card -------------------------------------------------------------------------- */
 
-/* A name in Markdown: in its line, and nothing but a name. */
+/* A name in Markdown, written so that it stays in its line and is nothing but a name. */
 static void add_words(struct str *out, const char *text)
 {
     struct str safe = { 0 };

@@ -14,8 +14,8 @@
 #include "src/train/budget.h"
 #include "src/train/ranks.h"
 
-/* Others that compute here, once, as soon as there was time to see them: before the first step or,
- * where reading was quick, after one. */
+/* Tell once of other programs that compute here, as soon as there was time to see them: before the
+ * first step or, where reading was quick, after one. */
 static void report_load(struct report *r)
 {
     struct load_sample now;
@@ -60,7 +60,7 @@ static void print_memory(const struct report *r)
             keeps[KEEP_INPUT]);
 }
 
-/* On what it computes, and who decided that. */
+/* What it computes on, and who decided that. */
 static void print_compute(const struct kernels *k)
 {
     const char *why;
@@ -190,8 +190,8 @@ static void print_table(const struct report *r, double total)
     }
 }
 
-/* The yardsticks are measured now, beside the run: machines differ, and are shared. Not after a run
- * that was shorter than a few times the measuring. */
+/* The yardsticks are measured now, next to the run, since machines differ and are shared. A run
+ * that was shorter than a few times the measuring goes without. */
 static void print_speed(const struct report *r, double busy)
 {
     enum { WORTH_S = 10 };
@@ -203,7 +203,7 @@ static void print_speed(const struct report *r, double busy)
         return;
     }
     struct err ignored;
-    double fma = rate_fma(r->work->kernels), sgemm = 0; /* where memory is short */
+    double fma = rate_fma(r->work->kernels), sgemm = 0; /* stays 0 where memory is short */
     rate_sgemm(&sgemm, &r->work->setup.model.dims, machine_threads(&why), &ignored);
     fprintf(stderr, ": %.0f %% of the %.0f in registers", 100 * rate / fma, fma * 1e-9);
     if (sgemm > 0) {

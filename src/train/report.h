@@ -1,5 +1,5 @@
-/* What a person sees of a run on stderr: where it runs and on what, how far it is, where the time went.
- * The first rank alone speaks. */
+/* What a person sees of a run on stderr: where it runs and on what, how far it is, where the time
+ * went. Only the first rank prints. */
 #ifndef LORAC_TRAIN_REPORT_H
 #define LORAC_TRAIN_REPORT_H
 
@@ -8,19 +8,19 @@
 #include "src/train/evaluate.h"
 #include "src/train/prepare.h"
 
-/* Where the time went, in seconds. data: cutting batches into passes; before_first: from the start to
- * the first step, reading model and data. */
+/* Where the time went, in seconds. data: cutting batches into passes; before_first: from the start
+ * to the first step, reading model and data. */
 struct timings {
     double forward, backward, update, data, evaluation, checkpoints, start, before_first;
 };
 
-/* The account of this process. Whoever spends time on evaluation or checkpoints adds it to `time`. */
+/* The account of this process. Code that evaluates or saves adds its time to `time`. */
 struct report {
     const struct config *config;
     struct training *work; /* its batch is cut into passes again, to count their work */
     struct progress progress;
     struct timings time;
-    struct load_sample load; /* at the start; time_s 0: told, or cannot be */
+    struct load_sample load; /* at the start; time_s 0: told already, or unknown */
     uint64_t first_step;     /* steps done before this process */
     uint64_t tokens, rows;   /* given; computed */
     double flops;            /* that the steps' results needed */
@@ -36,7 +36,7 @@ void report_header(struct report *r);
 void report_step(struct report *r, const struct step_result *s, double seconds);
 void report_eval(struct report *r, const struct evaluation *v, bool best);
 void report_time(const struct report *r); /* the accounting table; nothing before a first step */
-/* What was written into `dir`, what to type next. */
+/* What was written into `dir`, and what to type next. */
 void report_end(const struct report *r, const char *dir);
 
 #endif

@@ -8,8 +8,8 @@
 
 enum { CHECKPOINTS_MAX = 4096 };
 
-/* A fraction kept aside by another rule is another set of records: what was trained on would be
- * measured on, and the other way round. Before data.split_seed was a key the rule was the first one,
+/* Another rule keeps another set of records aside: the run would be measured on records that it was
+ * trained on, and the other way round. Before data.split_seed was a key the rule was the first one,
  * whatever the checkpoint says. */
 static int check_split(const struct config *old, const struct checkpoint_start *h, const char *path,
                        struct err *e)
@@ -25,8 +25,8 @@ static int check_split(const struct config *old, const struct checkpoint_start *
         path, old->data.validation.fraction, (unsigned long long)rule, SPLIT_RULE);
 }
 
-/* Whether a key says how long a run is. A schedule bends over all its steps: a longer run is another one
- * from its first step on. */
+/* Whether a key says how long a run is. The schedule spans all steps: a longer run is a different
+ * one from its first step on. */
 static bool is_length(const char *name)
 {
     return strcmp(name, "train.num_epochs") == 0 || strcmp(name, "train.max_steps") == 0;
@@ -53,7 +53,8 @@ static int check_config(const struct resume *x, const struct checkpoint_start *h
         str_addf(&list, "%s%s", list.n ? ", " : "", names[i]);
     }
     if (list.n == 0) return str_error(&list, e);
-    if (longer) str_addf(&further, "; with adapter.init_from: %s that one trains further", path);
+    if (longer)
+        str_addf(&further, "; with adapter.init_from: %s it trains that adapter further", path);
     err_usage(e,
               "%s: the run was begun with another %s; a resumed run must agree with it (only "
               "memory_budget, save_* and eval_* may change); give it back its value, or begin a "
@@ -99,8 +100,8 @@ static int check_inputs(const struct resume *x, const struct checkpoint_start *h
     return 0;
 }
 
-/* A run goes on with the warm-up it was begun with. Version 0.1, whose checkpoints do not name theirs,
- * made one step of a warmup_ratio that comes to less than one. */
+/* A run goes on with the warm-up it was begun with. Version 0.1, whose checkpoints do not name
+ * theirs, rounded a warmup_ratio of less than one step up to one step. */
 static void keep_warmup(const struct resume *x, const struct checkpoint_start *h)
 {
     size_t begun = h->warmup >= 0
@@ -122,7 +123,7 @@ static int load(const struct resume *x, const char *path, struct err *e)
     int code = checkpoint_load(&x->work->state, path, e);
     if (code) return code;
     snprintf(x->run->resumed_from, sizeof x->run->resumed_from, "%s", path);
-    /* with an evaluation to make it is saved again, with what comes of it */
+    /* with an evaluation pending it is saved again, with the result */
     if (!x->work->state.eval_pending) x->run->saved_step = x->work->state.step;
     progress_note(x->progress, "going on from %s (step %llu of %llu)", path,
                   (unsigned long long)x->work->state.step,
@@ -147,8 +148,8 @@ static int try_checkpoint(const struct resume *x, const char *path, bool *damage
     return code;
 }
 
-/* The newest checkpoint that can be read. If there are some and none can, that is an error: starting
- * afresh would hide it. */
+/* The newest checkpoint that can be read. If there are some and none can, that is an error:
+ * starting afresh would hide it. */
 static int resume_auto(const struct resume *x, struct err *e)
 {
     static uint64_t steps[CHECKPOINTS_MAX];
@@ -175,8 +176,9 @@ static bool is_own(const struct resume *x, const char *file)
     return path_within(dir, x->run->dir.path) && path_within(x->run->dir.path, dir);
 }
 
-/* From a checkpoint of this run's own directory: back to it, the newer ones go and are made again
- * (with them metrics.jsonl would have a gap). From one elsewhere: a run of its own. */
+/* From a checkpoint of this run's own directory the run goes back to it: the newer ones are removed
+ * and made again (kept, they would leave a gap in metrics.jsonl). From one elsewhere: a run of its
+ * own. */
 static int resume_file(const struct resume *x, const char *file, struct err *e)
 {
     bool damaged = false, own = is_own(x, file), used = false;
@@ -191,8 +193,8 @@ static int resume_file(const struct resume *x, const char *file, struct err *e)
     if (code) return code;
     if (used) {
         err_usage(e,
-                  "%s: holds a run already, and %s is not of it; choose another output.dir "
-                  "or give a checkpoint that lies in this one",
+                  "%s: holds a run already, and %s does not belong to it; choose another "
+                  "output.dir or give a checkpoint that lies in this one",
                   x->run->dir.path, file);
         return config_prefix(e, x->run->config, "output.dir", 0);
     }
@@ -213,7 +215,7 @@ static int resume_file(const struct resume *x, const char *file, struct err *e)
     return code;
 }
 
-/* What the first rank found is where all go on. */
+/* All ranks go on from what the first rank found. */
 static void share(struct training *w)
 {
     struct checkpoint *s = &w->state;
@@ -233,7 +235,7 @@ int resume_from(const struct resume *x, const struct train_options *o, struct er
 {
     int code = 0;
     if (x->run && o->resume == RESUME_NEVER) {
-        code = prepare_fresh(x->run->config, e); /* again: now nobody else can come */
+        code = prepare_fresh(x->run->config, e); /* again: the lock now keeps others out */
         if (code) config_prefix(e, x->run->config, "output.dir", 0);
     }
     if (x->run && o->resume == RESUME_AUTO) code = resume_auto(x, e);

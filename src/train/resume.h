@@ -13,9 +13,9 @@ struct resume {
 };
 
 /* Go on from the newest checkpoint in the run's directory that can be read (AUTO; without any: from
- * the beginning), from o->resume_file (FILE), or refuse a directory that holds a run (NEVER). After it the
- * state is that of the checkpoint, or as it was, and the course has the warm-up that the run was begun
- * with. */
+ * the beginning), from o->resume_file (FILE), or refuse a directory that holds a run (NEVER). After
+ * it the state is that of the checkpoint, or as it was, and the course has the warm-up that the run
+ * was begun with. */
 int resume_from(const struct resume *x, const struct train_options *o, struct err *e);
 
 #endif

@@ -8,10 +8,10 @@
 #include "src/base/term.h"
 #include "src/train/publish.h"
 
-/* ---- beginning -------------------------------------------------------------------------------- */
+/* ---- beginning ------------------------------------------------------------------------------- */
 
-/* An adapter follows the umask: only the directory keeps others from it, and one that was there
- * already keeps its mode. */
+/* The files of an adapter follow the umask: only their directory keeps others out, and one that was
+ * there already keeps its mode. */
 static void note_open_directory(struct run *r)
 {
     struct stat st;
@@ -26,8 +26,8 @@ static void note_open_directory(struct run *r)
         r->dir.path, (unsigned)st.st_mode & 0777);
 }
 
-/* The directory is made and locked after all that it has not to be there for: what is refused until
- * then leaves nothing. */
+/* The directory is made and locked after everything that does not need it: a run that is refused
+ * before that leaves nothing. */
 int run_open(struct run *r, const struct config *c, struct training *w, struct err *e)
 {
     *r = (struct run){
@@ -62,8 +62,8 @@ void run_close(struct run *r)
     rundir_close(&r->dir);
 }
 
-/* How many checkpoints the run makes, the one before its first step included; by time: as many as are
- * sure to be there at once. */
+/* How many checkpoints the run makes, the one before its first step included; when they are made by
+ * time, as many as are certain to exist at once. */
 static uint64_t count_saves(const struct run *r)
 {
     const struct config_interval *every = &r->config->train.save_steps;
@@ -73,8 +73,8 @@ static uint64_t count_saves(const struct run *r)
     return 1 + (k->total + n - 1) / n;
 }
 
-/* Room for what the run will leave, less what is there already: the checkpoints that are kept and the
- * one being written, adapter and best and the one being written. */
+/* Room for what the run will leave, less what is there already: the checkpoints that are kept and
+ * the one being written, adapter and best and the one being written. */
 static int check_room(const struct run *r, struct err *e)
 {
     enum { ADAPTERS = 3 };
@@ -137,7 +137,7 @@ int run_finish_leftovers(struct run *r, struct err *e)
     return code ? code : manifest_write(&r->manifest, "finished", NULL, e);
 }
 
-/* ---- adapters and checkpoints ----------------------------------------------------------------- */
+/* ---- adapters and checkpoints ---------------------------------------------------------------- */
 
 /* run.json speaks of what is about to appear before it does: whoever looks at a run that was killed
  * in between finds each file as the record says, of this step or of the one before. */
@@ -168,8 +168,9 @@ static int publish(struct run *r, const char *name, struct err *e)
     return manifest_published(&r->manifest, name, e);
 }
 
-/* First what goes with the checkpoint, then the checkpoint: a run that is killed in between goes on
- * from an earlier one and makes the same again. After the last one there is no such run. */
+/* First the files that go with the checkpoint are written, then the checkpoint: a run that is
+ * killed in between goes on from an earlier one and makes the same again. After the last checkpoint
+ * there is no such run. */
 int run_save(struct run *r, struct err *e)
 {
     char path[PATH_BYTES];
@@ -188,7 +189,7 @@ int run_save(struct run *r, struct err *e)
     return code;
 }
 
-/* ---- the course ------------------------------------------------------------------------------- */
+/* ---- the course ------------------------------------------------------------------------------ */
 
 int run_step(struct run *r, const struct step_result *s, double rate, double seconds, struct err *e)
 {
@@ -221,7 +222,7 @@ int run_eval(struct run *r, const struct evaluation *v, bool best, struct err *e
     return code ? code : manifest_write(&r->manifest, "running", NULL, e);
 }
 
-/* What failed is worth its hashes, too. */
+/* A run that failed gets its hashes, too. */
 int run_end(struct run *r, const char *status, const char *why, struct err *e)
 {
     if (!r) return 0;

@@ -2,7 +2,7 @@
  * adapters adapter/ (of the last save) and best/.
  *
  * The first rank has one, the others have NULL: with a NULL every function here does nothing and
- * returns 0. What comes of it is agreed on by the caller (ranks_agree()). */
+ * returns 0. The caller makes the ranks agree on the result (ranks_agree()). */
 #ifndef LORAC_TRAIN_RUN_H
 #define LORAC_TRAIN_RUN_H
 
@@ -13,7 +13,7 @@
 #include "src/train/prepare.h"
 #include "src/train/rundir.h"
 
-/* No step: of what was not saved yet. */
+/* The step of a checkpoint that was not saved yet. */
 #define RUN_NEVER UINT64_MAX
 
 struct run {
@@ -31,15 +31,15 @@ struct run {
     double eval_loss;              /* at this step; NaN: it was not measured */
 };
 
-/* Begin to hash the files that the run is made of, then make and lock its directory. Fills in the texts
- * of w->state; c and w must stay. run_close() after failure too. */
+/* Begin to hash the files that the run is made of, then make and lock its directory. Fills in the
+ * texts of w->state; c and w must stay. run_close() after failure too. */
 int run_open(struct run *r, const struct config *c, struct training *w, struct err *e);
-/* Unless run_begin() came so far that there is a run, what run_open() made is removed. */
+/* Removes what run_open() made, unless run_begin() came so far that there is a run. */
 void run_close(struct run *r);
 
-/* Leave the first files of this process. `goes_on`: what run.json says of earlier ones is kept. */
+/* Write the first files of this process. `goes_on`: what run.json says of earlier ones is kept. */
 int run_begin(struct run *r, bool goes_on, struct err *e);
-/* What a run that was killed after its last checkpoint still has to do. */
+/* Do what a run that was killed after its last checkpoint still had to do. */
 int run_finish_leftovers(struct run *r, struct err *e);
 
 /* A step was made at this learning rate, in `seconds`. */

@@ -4,8 +4,8 @@
 
 #include "src/base/mem.h"
 
-/* Keys that decide which examples there are, and with them which ones a fraction keeps aside. That of
- * the files is not among them: their digest says whether they are the same. */
+/* Keys that decide which examples there are, and with them which ones a fraction keeps aside. The
+ * keys that name files are not among them: the files' digest says whether they are the same. */
 static bool decides_split(const char *key)
 {
     static const char *const keys[] = {
@@ -67,7 +67,7 @@ static int note_split(struct str *notes, const struct config *c, const struct se
     if (config_load(&run, path, NULL, 0, &unread)) {
         str_addf(
             notes,
-            "data.validation: whether the run kept the same records aside is not known, and some "
+            "data.validation: it is not known whether the run kept the same records aside; some "
             "of these may have been trained on: %s\n",
             unread.msg);
         return str_error(notes, e);

@@ -5,17 +5,18 @@
 #include "src/train/publish.h"
 #include "src/train/setup.h"
 
-/* Append a line to `notes` for each thing that makes a measurement of the adapter `about`, of the run
- * in c's output.dir, on s's validation examples say something else than it seems to:
- *   the validation is a fraction, and other records are kept aside now than in the run, so that some of
- *   them were trained on: another rule (before data.split_seed was a key), other keys, other data;
+/* Append a line to `notes` for each reason why a measurement of the adapter `about`, of the run in
+ * c's output.dir, on s's validation examples means something else than it seems to:
+ *   the validation is a fraction, and other records are kept aside now than in the run, so that
+ *   some of them were trained on: another rule (before data.split_seed was a key), other keys,
+ *   other data;
  *   the prompt template is another one than that of the adapter, which lies in `dir`.
- * The run's own configuration is output.dir/config.yaml; where it cannot be read, the line says so. */
+ * The run's own configuration is output.dir/config.yaml; if it cannot be read, the line says so. */
 int run_note_other(struct str *notes, const struct config *c, const struct setup *s,
                    const struct adapter_notes *about, const char *dir, struct err *e);
 
-/* Append a line where `used` is not the template `trained` (struct adapter_notes; NULL: not known) of what
- * lies at `where`. */
+/* Append a line where `used` is not the template `trained` (struct adapter_notes; NULL: not known)
+ * of what lies at `where`. */
 int run_note_template(struct str *notes, const char *where, const char *trained,
                       const struct template *used, const struct tokenizer *tok, struct err *e);
 

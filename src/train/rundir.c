@@ -51,7 +51,7 @@ static bool is_temporary(const char *name)
     return false;
 }
 
-/* Where two names cannot be exchanged, a kill between two renames leaves the old directory aside. */
+/* Where names cannot be exchanged, a kill between two renames leaves the old directory aside. */
 static void recover_old(const struct rundir *r, const char *name)
 {
     char path[PATH_BYTES], old[PATH_BYTES + 8];
@@ -62,7 +62,7 @@ static void recover_old(const struct rundir *r, const char *name)
     if (dir_exists(path) || rename(old, path) != 0) remove_directory(old);
 }
 
-/* What a killed run was in the middle of. The lock is held: nobody else is writing here. */
+/* Remove unfinished work of a killed run. The lock is held: nobody else is writing here. */
 static int remove_leftovers(const struct rundir *r, struct err *e)
 {
     DIR *d = opendir(r->path);
@@ -86,7 +86,7 @@ static int remove_leftovers(const struct rundir *r, struct err *e)
     return 0;
 }
 
-/* ---- who may be here -------------------------------------------------------------------------- */
+/* ---- who may be here ------------------------------------------------------------------------- */
 
 /* What .lock says. */
 static void read_lock(char *who, size_t size, int fd)
@@ -118,7 +118,7 @@ bool rundir_busy(char *who, size_t size, const char *path)
     return busy;
 }
 
-/* Whoever asks whether the lock is held has it for a moment: a few tries. */
+/* A process that only asks whether the lock is held takes it for a moment, hence a few tries. */
 static int try_lock(int fd)
 {
     for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; tries++) {
@@ -128,7 +128,7 @@ static int try_lock(int fd)
     return 0;
 }
 
-/* The file is still the one of that name: a run that is refused removes the one it made. */
+/* Whether the file still has that name: a run that is refused removes the file that it made. */
 static bool is_at(int fd, const char *name)
 {
     struct stat held, there;
@@ -158,7 +158,7 @@ static int take_lock(struct rundir *r, struct err *e)
     return 0;
 }
 
-/* ---- making and leaving it -------------------------------------------------------------------- */
+/* ---- making and leaving it ------------------------------------------------------------------- */
 
 /* The uppermost directory on the way to `path` that is missing, or "". */
 static void find_missing(char out[PATH_BYTES], const char *path)
@@ -173,7 +173,7 @@ static void find_missing(char out[PATH_BYTES], const char *path)
     if (access(out, F_OK) == 0) *out = 0;
 }
 
-/* A run that was refused leaves nothing new. Directories in which something is by now stay. */
+/* A run that was refused leaves nothing new. Directories that hold something by now stay. */
 static void remove_made(struct rundir *r)
 {
     char path[PATH_BYTES];
@@ -207,11 +207,11 @@ int rundir_open(struct rundir *r, const char *path, bool is_private, struct err 
 void rundir_close(struct rundir *r)
 {
     if (!r->begun) remove_made(r);
-    if (r->lock >= 0) close(r->lock); /* the kernel lets go of the lock */
+    if (r->lock >= 0) close(r->lock); /* the kernel releases the lock */
     r->lock = -1;
 }
 
-/* ---- what is there ---------------------------------------------------------------------------- */
+/* ---- what is there --------------------------------------------------------------------------- */
 
 int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, struct err *e)
 {
@@ -262,8 +262,8 @@ static bool is_same(const char *path, const char *other)
            a.st_dev == b.st_dev;
 }
 
-/* What may lie where a run begins: logs of the job, what nobody put there on purpose, what a run that
- * was killed at its beginning left. */
+/* Files that may lie where a run begins: logs of the job, files that nobody put there on purpose,
+ * and what a run leaves that was killed at its beginning. */
 static bool may_be_beside(const char *name, const char *path)
 {
     static const char *const tails[] = { ".log", ".out", ".err" };
@@ -276,7 +276,7 @@ static bool may_be_beside(const char *name, const char *path)
     return is_temporary(name) || strncmp(name, ".nfs", 4) == 0;
 }
 
-/* The first thing in a directory that a run does not begin beside. */
+/* The error for the first thing in a directory that a run must not begin beside. */
 static int refuse_strange(const char *dir, const char *config, struct err *e)
 {
     DIR *d = opendir(dir);
@@ -308,7 +308,7 @@ static int refuse_strange(const char *dir, const char *config, struct err *e)
     return code;
 }
 
-/* The directory above that is there has to let one be made. */
+/* The nearest directory above that exists must allow one to be made in it. */
 static int check_above(const char *path, struct err *e)
 {
     char above[PATH_BYTES];

@@ -16,15 +16,15 @@ struct rundir {
     char made[PATH_BYTES]; /* the uppermost directory that rundir_open() made; "": none */
 };
 
-/* Whether a run could be here, before anything is made or read for it: refused are what is not a
- * directory or cannot be made, a directory that another run is writing, and one that is no run's and
- * holds anything but `config` (the configuration's file), *.log, *.out, *.err and what file managers
- * and git leave. Changes nothing. */
+/* Whether a run could be here, before anything is made or read for it. Refused are a path that is
+ * not a directory and cannot become one, a directory that another run is writing, and one that does
+ * not belong to a run and holds anything but `config` (the configuration's file), *.log, *.out,
+ * *.err and what file managers and git leave. Changes nothing. */
 int rundir_look(const char *path, const char *config, struct err *e);
 
 /* Make the directory if it is missing and lock it until rundir_close(): a second run in it is
- * refused, naming host and process of the first. What a killed run left half done is removed. Unless
- * `begun` is set in between, rundir_close() removes what this made. */
+ * refused, naming host and process of the first. The unfinished work of a killed run is removed.
+ * Unless `begun` is set in between, rundir_close() removes what this made. */
 int rundir_open(struct rundir *r, const char *path, bool is_private, struct err *e);
 void rundir_close(struct rundir *r);
 
@@ -52,8 +52,9 @@ int rundir_prune(const struct rundir *r, size_t keep, struct err *e);
 /* Remove those newer than `step`; *n: how many there were. */
 int rundir_prune_after(const struct rundir *r, uint64_t step, size_t *n, struct err *e);
 
-/* Replace the directory `name` by a new one that is filled in between: begin makes an empty one beside it
- * (tmp), commit puts it in place in one step where the file system can, abort removes it. */
+/* Replace the directory `name` by a new one that is filled in between: begin makes an empty one
+ * beside it (tmp), commit puts it in place in one step where the file system can, abort removes
+ * it. */
 int rundir_replace_begin(char tmp[PATH_BYTES], const struct rundir *r, const char *name,
                          struct err *e);
 int rundir_replace_commit(const char *tmp, const struct rundir *r, const char *name, struct err *e);

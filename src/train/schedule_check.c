@@ -26,7 +26,7 @@ int schedule_check(const struct schedule *s, const struct config *c, struct err 
         s->warmup, s->warmup == 1 ? "" : "s", s->total);
 }
 
-/* transformers' constant does not look at it either. */
+/* transformers' constant schedule ignores it, too. */
 static bool ignores_warmup(const struct config *c)
 {
     bool ratio_given = c->line[CONFIG_KEY_train_warmup_ratio] ||

@@ -18,7 +18,7 @@ int setup_kernels(const struct kernels **k, struct err *e)
     return *k ? 0 : err_usage(e, "%s", why);
 }
 
-/* What others call a template, or write where there is none to name. */
+/* Words that other programs use for a template, or for having none. */
 static const char *template_synonym(const char *name)
 {
     static const struct {
@@ -111,7 +111,7 @@ static void note_other(struct setup *s, const struct template *t, const char *ke
     str_free(&line);
 }
 
-/* Of a key of the configuration: the error says which. */
+/* The template that a key of the configuration names: the error says which key. */
 static int named_template(const struct template **t, const char *name, const char *key,
                           const struct config *c, struct setup *s, struct err *e)
 {
@@ -171,7 +171,7 @@ static struct data_source *add_sources(const struct config_sources *from, const 
     return to;
 }
 
-/* Whether any file needs a tokenizer; for token ids alone none has to exist. */
+/* Whether all files hold token ids: then no tokenizer has to exist. */
 static bool all_tokens(const struct config *c)
 {
     const struct config_sources *both[] = { &c->data.train, &c->data.validation.files };
@@ -200,7 +200,7 @@ struct reading_progress {
     bool any;
 };
 
-/* Small data sets are read before anybody wonders. */
+/* Small data sets are read fast enough without a progress line. */
 static void show_records(size_t records, void *context)
 {
     enum { WORTH_A_LINE_S = 3 };
@@ -281,7 +281,7 @@ static int open_all(struct setup *s, const struct config *c,
     if (!code) code = open_data(s, c, e);
     if (code) setup_close(s);
 #ifdef __GLIBC__
-    malloc_trim(0); /* what parsing left free is no part of the plan */
+    malloc_trim(0); /* what parsing left free is not part of the plan */
 #endif
     return code;
 }

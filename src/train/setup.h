@@ -33,15 +33,15 @@ struct records_options setup_records(const struct config *c, const struct config
 int setup_sampler(struct sampler *s, const struct setup *setup, const struct config *c,
                   struct err *e);
 
-/* The chosen kernels by LORAC_ISA and LORAC_GEMM; a usage error when they cannot be had. */
+/* The kernels chosen by LORAC_ISA and LORAC_GEMM; a usage error when they are not available. */
 int setup_kernels(const struct kernels **k, struct err *e);
 
-/* The template called `name` ("model": the tokenizer's own; {...}: a definition, see template_define()),
- * to be released with template_free(). tok may be NULL only for plain. */
+/* The template called `name` ("model": the tokenizer's own; {...}: a definition, see
+ * template_define()), to be released with template_free(). tok may be NULL only for plain. */
 int setup_template(const struct template **t, const char *name, const struct tokenizer *tok,
                    struct err *e);
-/* The same on the model m at `path`: of a merged model "model" is the template that lorac merge noted,
- * which its chat template writes, whether that can be read back or not. */
+/* The same on the model m at `path`: for a merged model "model" is the template that lorac merge
+ * noted, whether the chat template that it wrote can be read back or not. */
 int setup_model_template(const struct template **t, const char *name, const struct llama *m,
                          const char *path, const struct tokenizer *tok, struct err *e);
 

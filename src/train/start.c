@@ -60,7 +60,7 @@ static int note_dead(struct setup *s, const struct adapter *a, const struct conf
     return str_error(&s->notes, e);
 }
 
-/* An adapter keeps the scale that it was trained with: with another one it would be another adapter. */
+/* An adapter keeps the scale that it was trained with: another scale makes another adapter. */
 static int note_alpha(struct setup *s, const struct adapter *a, const struct config *c,
                       struct err *e)
 {

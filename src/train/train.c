@@ -19,7 +19,7 @@ struct trainer {
     struct report report;
 };
 
-/* ---- what is due after a step ----------------------------------------------------------------- */
+/* ---- what is due after a step ---------------------------------------------------------------- */
 
 static bool eval_due(const struct trainer *t)
 {
@@ -76,8 +76,9 @@ static int save(struct trainer *t, struct err *e)
     return code;
 }
 
-/* Of --max-hours, as other programs of the field have it; how much longer than the slowest one a step
- * may take; and seconds for a checkpoint, the first of which waits for the base's hashes. */
+/* The share of --max-hours that is used, as in other programs of the field; how much longer than
+ * the slowest step so far a step may take; and seconds for a checkpoint, the first of which waits
+ * for the base's hashes. */
 static const double share_of_hours = 0.99, slower_step = 1.2;
 static const double first_save_s = 10, later_save_s = 5;
 
@@ -90,7 +91,7 @@ static bool time_is_up(const struct trainer *t)
     return limit > 0 && term_now_s() - t->report.time.start + needed > limit;
 }
 
-/* ---- the loop --------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static int one_step(struct trainer *t, struct err *e)
 {
@@ -126,7 +127,7 @@ static int loop(struct trainer *t, struct err *e)
     }
 }
 
-/* ---- beginning and end ------------------------------------------------------------------------ */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 static int open_all(struct trainer *t, struct err *e)
 {
@@ -142,7 +143,7 @@ static int open_all(struct trainer *t, struct err *e)
     return run_open(t->run, c, &t->work, e);
 }
 
-/* The state of the last completed step, so that nothing is lost. */
+/* Save the state of the last completed step, so that nothing is lost. */
 static int end_stopped(struct trainer *t, struct err *e)
 {
     char why[64];
