@@ -25,11 +25,11 @@ static const struct command *const commands[] = {
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
-/* ---- what the process promises ----------------------------------------------------------------- */
+/* ---- what the process promises --------------------------------------------------------------- */
 
-/* A core holds the training data and the weights: none is written. The limit is 1 and not 0, since
- * the kernel then also leaves out the dump to a handler's pipe, which it does at 0 not. (Not by
- * PR_SET_DUMPABLE: that would also keep MPI ranks on one node from copying between each other.) */
+/* A core dump would hold the training data and the weights, so none is written. The limit is 1 and
+ * not 0, since at 1 the kernel does not write the dump to a handler's pipe either. (PR_SET_DUMPABLE
+ * would also keep MPI ranks on one node from copying between each other.) */
 static void forbid_cores(void)
 {
     struct rlimit limit;
@@ -39,8 +39,8 @@ static void forbid_cores(void)
     setrlimit(RLIMIT_CORE, &limit);
 }
 
-/* A file opened later must not become the stdout that somebody closed. A closed stdout is filled
- * with one that cannot be written, so that results for nobody are an error. */
+/* A file opened later must not take the place of a stdout that the caller closed. That place gets a
+ * file that cannot be written, so that results which nobody can read are an error. */
 static void fill_standard_descriptors(void)
 {
     for (int fd = 0; fd <= 2; fd++) {
@@ -49,7 +49,7 @@ static void fill_standard_descriptors(void)
     }
 }
 
-/* A mapped file that shrinks under us, or a disk that fails under a page. */
+/* The signal comes when a mapped file shrinks, or when the disk under one of its pages fails. */
 static void on_bus_error(int signal_number)
 {
     static const char text[] = "lorac: a file in use was cut short or cannot be read any more "
@@ -63,12 +63,12 @@ static void set_up_process(void)
 {
     fill_standard_descriptors();
     forbid_cores();
-    signal(SIGPIPE, SIG_IGN); /* a reader that left shows as EPIPE; training goes on without one */
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like a full disk */
+    signal(SIGPIPE, SIG_IGN); /* a reader that left shows as EPIPE; training goes on without it */
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file size is an error like a full disk */
     signal(SIGBUS, on_bus_error);
 }
 
-/* Results that did not reach stdout are a failure, whatever the command thought. */
+/* Results that did not reach stdout are a failure, whatever code the command returned. */
 static int flush_results(int code)
 {
     errno = 0;
@@ -80,7 +80,7 @@ static int flush_results(int code)
     return code ? code : ERR_FAIL;
 }
 
-/* ---- help ----------------------------------------------------------------------------------- */
+/* ---- help ------------------------------------------------------------------------------------ */
 
 static int print_text(struct str *text, FILE *to)
 {
@@ -127,7 +127,7 @@ static int print_command_help(const struct command *c)
     return print_text(&s, stdout);
 }
 
-/* The set that runs, which LORAC_ISA may have named, and what else could. */
+/* The kernel set in use, which LORAC_ISA may have named, and the others that this CPU can run. */
 static void add_kernels(struct str *s, const struct kernels *chosen)
 {
     const struct kernels *k;
@@ -166,7 +166,7 @@ static int print_version(void)
     return print_text(&s, stdout);
 }
 
-/* ---- commands ------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static const struct command *command_named(const char *name)
 {
@@ -175,7 +175,7 @@ static const struct command *command_named(const char *name)
     return NULL;
 }
 
-/* What others call it. */
+/* Names of commands in other programs. */
 static const struct {
     const char *theirs, *ours;
 } synonyms[] = {
@@ -189,7 +189,7 @@ static const struct {
     { "talk", "chat" },        { "version", "--version" },
 };
 
-/* What a command is followed by, taken for a command itself. */
+/* Actions of `lorac data` that users take for commands. */
 static const struct {
     const char *action, *whole;
 } actions[] = {
@@ -199,7 +199,7 @@ static const struct {
     { "dataset", "data" },
 };
 
-/* The nearest of all that can stand in a command's place, or NULL. */
+/* The nearest word that can stand in a command's place, or NULL. */
 static const char *nearest_command(const char *name)
 {
     struct str_nearest nearest = { .word = name };
@@ -256,11 +256,11 @@ static int check_count(const struct command *c, int n, char **args, struct err *
         return err_usage(e, "%s is one argument too many; 'lorac %s --help' shows how it is used",
                          err_quotez(args[c->max_args]), c->name);
     if ((size_t)n < c->min_args)
-        return err_usage(e, "wants %s; 'lorac %s --help' shows how it is used", c->args, c->name);
+        return err_usage(e, "needs %s; 'lorac %s --help' shows how it is used", c->args, c->name);
     return 0;
 }
 
-/* argv: what stands behind the command's name. */
+/* argv: the arguments after the command's name. */
 static int run_command(const struct command *c, int argc, char **argv)
 {
     struct err e = { 0 };
@@ -273,7 +273,7 @@ static int run_command(const struct command *c, int argc, char **argv)
         fprintf(stderr, "lorac %s: %s\n", c->name, e.msg);
         return code;
     }
-    machine_threads(&why); /* of all that the command starts, whether or not it says so */
+    machine_threads(&why); /* for every command, whether or not it prints the number */
     code = c->run(n, argv, &e);
     if (code && *e.msg) fprintf(stderr, "lorac: %s\n", e.msg);
     return code;
@@ -293,8 +293,8 @@ static int run(int argc, char **argv)
     return c ? run_command(c, argc - 2, argv + 2) : unknown_command(name);
 }
 
-/* Where OpenBLAS computes, or is what others are measured against, it should use what this CPU has. It
- * chooses while it is loaded, so the program begins again. */
+/* Where OpenBLAS computes, or is the measure for others, it should use all that this CPU offers. It
+ * chooses its kernels while it is loaded, so the program starts itself again. */
 static void choose_blas_core(int argc, char **argv)
 {
     static const char *const measuring[] = { "bench", "train" };
@@ -303,14 +303,14 @@ static void choose_blas_core(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < sizeof measuring / sizeof *measuring; i++)
         used |= strcmp(argv[1], measuring[i]) == 0;
     if (!used || getenv("OPENBLAS_CORETYPE") || !(core = blas_better_core())) return;
-    char path[4096]; /* not by the link itself: the process would be called exe */
+    char path[4096]; /* run through the link itself, the process would be called "exe" */
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
     if (n <= 0) return;
     path[n] = 0;
     setenv("OPENBLAS_CORETYPE", core, 1);
-    struct machine_binding bound; /* else the program would begin on one core, and see no other */
+    struct machine_binding bound; /* else the program would start on one core and see no other */
     machine_unbind(&bound);
-    execv(path, argv); /* where it fails, what was loaded serves, only slower */
+    execv(path, argv); /* if this fails, the loaded kernels do the work, only slower */
     machine_rebind(&bound);
 }
 

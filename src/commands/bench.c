@@ -1,5 +1,5 @@
-/* lorac bench: what this machine can do, and what lorac makes of it. Everything is measured in one run
- * and told as a share of what was measured beside it: machines differ, and are shared and noisy. */
+/* lorac bench: what this machine can do, and how much of that lorac reaches. Machines differ, are
+ * shared and noisy, so each result is a share of a limit that the same run measured. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +37,7 @@ static const struct option options[] = {
     { 0 },
 };
 
-/* One row per part; those with tokens run once for each of --tokens. */
+/* One row per part; a part with `with_tokens` runs once for each value of --tokens. */
 static const struct part {
     const char *name;
     int (*with_tokens)(struct bench *, size_t, struct err *);
@@ -49,7 +49,7 @@ static const struct part {
 };
 enum { PARTS = sizeof part_table / sizeof *part_table, TOKENS_MAX = 16 };
 
-/* ---- lists on the command line ---------------------------------------------------------------- */
+/* ---- lists on the command line --------------------------------------------------------------- */
 
 static int read_parts(bool wanted[PARTS], struct err *e)
 {
@@ -99,7 +99,7 @@ static int read_memory(int64_t *out, struct err *e)
                      err_quotez(memory), *remedy ? "; " : "", remedy);
 }
 
-/* ---- the run ---------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static void begin(struct bench *b)
 {
@@ -116,7 +116,7 @@ static void begin(struct bench *b)
     json_write_text(&b->json, "blas_core", blas_core());
     json_write_count(&b->json, "threads", (uint64_t)b->threads);
     json_write_text(&b->json, "shape", b->dims->name);
-    fflush(b->out); /* what follows takes minutes */
+    fflush(b->out); /* the next part takes minutes */
 }
 
 static int run_part(struct bench *b, const struct part *p, const size_t *tokens, size_t n,

@@ -1,5 +1,6 @@
-/* lorac bench: one file measures (bench_measure.c), others say what: kernels (bench_kernels.c), whole
- * training steps (bench_steps.c), generation (bench_generate.c). Everything is told as a share of what the same run measured. */
+/* lorac bench: one file measures (bench_measure.c), the others say what is measured: kernels
+ * (bench_kernels.c), whole training steps (bench_steps.c), generation (bench_generate.c). Each
+ * result is a share of a limit that the same run measured. */
 #ifndef LORAC_COMMANDS_BENCH_H
 #define LORAC_COMMANDS_BENCH_H
 
@@ -13,21 +14,21 @@
 struct bench {
     const struct kernels *k;
     const struct synthetic_shape *dims;
-    size_t layers;        /* of it that whole steps run through */
+    size_t layers;        /* of the shape, that whole steps run through */
     size_t rows, length;  /* examples of a step, tokens of each */
     size_t rounds, steps; /* of kernels; of whole steps */
     int threads;
-    int64_t memory;        /* bytes that a step may plan for, weights included; or CONFIG_NONE */
+    int64_t memory;        /* bytes that a step may use, weights included; or CONFIG_NONE */
     const char *directory; /* where synthetic weights are kept; NULL: the user's cache */
     FILE *out;             /* for people: stderr when stdout is for JSON */
     double fma, bandwidth; /* operations and bytes per second, all threads */
     size_t samples, disturbed;
-    struct json_writer json; /* an object, open */
+    struct json_writer json; /* an open object */
 };
 
-/* Seconds that `repeats` calls of work(context) take, behind one call that warms up. A sample in which
- * other processes (or the hypervisor) had more than a twentieth of the processors is taken again, a
- * few times; b counts those that stayed disturbed. */
+/* Seconds that `repeats` calls of work(context) take, after one call that warms up. If other
+ * processes (or the hypervisor) had more than a twentieth of the processors during a sample, it is
+ * taken again, a few times; b counts the samples that stayed disturbed. */
 typedef void bench_work(void *context);
 double bench_time(struct bench *b, bench_work *work, void *context, size_t repeats);
 
@@ -43,8 +44,8 @@ void bench_json_number(struct bench *b, const char *key, double v);
 /* Rates of multiply-adds in registers and of reading memory, into b. */
 int bench_limits(struct bench *b, struct err *e);
 
-/* Operations per second of plain sgemm over the products of one layer at `tokens` tokens: one sample.
- * The operands are made at the first call and kept until bench_yardstick_free(). */
+/* Operations per second of plain sgemm over the products of one layer at `tokens` tokens, from one
+ * sample. The operands are made at the first call and kept until bench_yardstick_free(). */
 int bench_yardstick(struct bench *b, size_t tokens, double *rate, struct err *e);
 void bench_yardstick_free(void);
 
@@ -52,7 +53,7 @@ void bench_yardstick_free(void);
 int bench_products(struct bench *b, size_t tokens, struct err *e);
 int bench_attention(struct bench *b, size_t tokens, struct err *e);
 
-/* Whole optimiser steps on synthetic weights; what the adapters cost in them. */
+/* Whole optimiser steps on synthetic weights, and what the adapters cost in them. */
 int bench_steps(struct bench *b, struct err *e);
 int bench_adapters(struct bench *b, struct err *e);
 

@@ -1,5 +1,5 @@
-/* Generation, one token after another: bound by reading the weights, so that its measure is their
- * bytes times tokens per second, as a share of what plain reading of memory reached beside it. */
+/* Generation, one token after another. Its speed is bound by reading the weights, so the measure is
+ * their bytes times tokens per second, as a share of plain reading of memory in the same round. */
 #include <string.h>
 
 #include "src/base/mem.h"
@@ -11,15 +11,15 @@
 enum {
     PROMPT = 32,
     SAMPLE_TOKENS = 6,
-    KEYS = PROMPT + 64, /* a sample is taken up to four times, each behind a warm-up */
-    PATTERN = 16384,    /* random values that repeat through a weight; whole quantised blocks */
+    KEYS = PROMPT + 64, /* a sample is taken up to four times, each after a warm-up */
+    PATTERN = 16384,    /* random values, repeated through a weight; whole quantised blocks */
     READ_BYTES = 512 << 20,
     ROUNDS_MAX = 99,
 };
-/* More than last-level caches hold; a shape whose layers are fewer bytes gets more layers. */
+/* More than last-level caches hold; a shape with fewer bytes gets more layers. */
 static const size_t weights_least = (size_t)1 << 30;
 
-/* A model that lies in memory. */
+/* A model in memory. */
 struct speaker {
     struct llama model;
     struct generator generator;
@@ -42,7 +42,7 @@ static size_t layer_bytes(const struct dims *s, enum storage_type type)
     return bytes;
 }
 
-/* Of the embedding one row is read. */
+/* Only one row of the embedding is read for a token. */
 static size_t token_bytes(const struct dims *s, enum storage_type type)
 {
     return s->layers * layer_bytes(s, type) + s->V * storage_bytes(type, s->C);
@@ -87,7 +87,7 @@ static int speaker_open(struct speaker *s, const struct bench *b, enum storage_t
     fill(s->weights, s->bytes, type);
     for (size_t i = 0; i < ones; i++) s->ones[i] = 1;
     dims->tied =
-        true; /* one matrix for both: the other way, too, one row of the embedding is read */
+        true; /* one matrix serves both; untied, too, only one row of the embedding is read */
     const char *at = s->weights;
     for (struct tensor_walk w = tensor_walk(dims); tensor_next(&w);) {
         void *slot = tensor_slot(m, &w);
@@ -168,7 +168,7 @@ int bench_generation(struct bench *b, struct err *e)
     b->k->scale(r.x, 1, READ_BYTES / sizeof(real));
     fprintf(b->out,
             "\ngeneration, one token at a time: weights read per second, as a share of plain "
-            "reading beside it\nweight layers  weights GB       GB/s      share  tokens/s of all "
+            "reading\nweight layers  weights GB       GB/s      share  tokens/s of all "
             "%zu layers\n",
             b->dims->dims.layers);
     json_write_array(&b->json, "generation", JSON_ONE_LINE);

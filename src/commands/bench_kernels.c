@@ -1,4 +1,4 @@
-/* Products of every storage type and attention, each sample beside one of plain sgemm. */
+/* Products of every storage type, and attention; a sample of plain sgemm goes with each sample. */
 #include <stdlib.h>
 
 #include "kernels/blas.h"
@@ -7,7 +7,7 @@
 #include "src/commands/bench.h"
 #include "src/model/llama.h"
 
-/* Weights are made here, of the types that can be. */
+/* The storage types that lorac can write, whose weights are made here. */
 #define TYPE_WRITTEN(type) type,
 #define TYPE_READ(type)
 #define STORAGE(id, name, kind, ggml, ftype, st, torch, values, bytes, companion, w)               \
@@ -17,7 +17,7 @@ static const enum storage_type types[] = {
 };
 enum { TYPES = sizeof types / sizeof *types, ROUNDS_MAX = 100 };
 
-/* ---- products --------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------- */
 
 /* One product y = x W^T (forward) or dx = dy W of M rows. */
 struct bench_product {
@@ -113,7 +113,7 @@ static void product_free(struct bench_product *p)
     for (size_t i = 0; i < TYPES; i++) mem_free(p->stored[i]);
 }
 
-/* Shapes that differ only by which module has them are measured once. */
+/* A shape that several modules have is measured once. */
 static bool seen_before(const struct dims *s, int m)
 {
     for (int i = 0; i < m; i++) {
@@ -147,7 +147,7 @@ int bench_products(struct bench *b, size_t tokens, struct err *e)
     return code;
 }
 
-/* ---- attention -------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 struct attention_run {
     const struct kernels *k;

@@ -1,4 +1,4 @@
-/* Samples, and the limits of the machine that everything else is a share of. */
+/* How a sample is taken, and the limits of the machine, of which all other results are shares. */
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -11,9 +11,9 @@
 enum { LIMIT_SAMPLES = 7, TRIES = 4 };
 static const double sample_s = 0.12, quick_s = 0.03, foreign_most = 0.05;
 
-/* ---- samples ---------------------------------------------------------------------------------- */
+/* ---- samples --------------------------------------------------------------------------------- */
 
-/* Processor time of everybody (seconds; the hypervisor's theft counts), and of this process. */
+/* Seconds of processor time: of all processes (with what the hypervisor took), and of this one. */
 struct usage {
     double all_s, own_s;
 };
@@ -40,8 +40,9 @@ static struct usage usage_now(void)
     return u;
 }
 
-/* The idle threads of one pool spin for a while and disturb another's measurement: OpenBLAS's for more
- * than 30 ms, which took up to 30 % off whatever followed plain sgemm. A quick look waits less. */
+/* The idle threads of one pool spin for a while and disturb the measurement of another. OpenBLAS's
+ * spin for more than 30 ms, which took up to 30 % off the sample after plain sgemm. A single round
+ * waits less. */
 static void let_pools_sleep(const struct bench *b)
 {
     usleep(b->rounds > 1 ? 100000 : 30000);
@@ -51,7 +52,7 @@ double bench_time(struct bench *b, bench_work *work, void *context, size_t repea
 {
     double best = 0;
     b->samples++;
-    int tries = b->rounds > 1 ? TRIES : 1; /* one round is a quick look */
+    int tries = b->rounds > 1 ? TRIES : 1; /* one round: speed matters more than care */
     for (int i = 0; i < tries; i++) {
         let_pools_sleep(b);
         work(context);
@@ -93,7 +94,7 @@ void bench_json_number(struct bench *b, const char *key, double v)
     json_write_digits(&b->json, key, v, 12);
 }
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 enum { READ_BYTES = 512 << 20 };
 
@@ -140,7 +141,7 @@ int bench_limits(struct bench *b, struct err *e)
     return 0;
 }
 
-/* ---- plain sgemm ------------------------------------------------------------------------------ */
+/* ---- plain sgemm ----------------------------------------------------------------------------- */
 
 static struct products plain;
 static const struct dims *plain_of;

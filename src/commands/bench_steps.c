@@ -1,5 +1,6 @@
-/* Whole optimiser steps on synthetic weights, each beside a sample of plain sgemm: the share of the
- * wall is the useful work of a step, done at sgemm's rate, over the time it took. */
+/* Whole optimiser steps on synthetic weights, each with a sample of plain sgemm. The share of the
+ * wall is the time that the useful work of a step would take at sgemm's rate, over the time it
+ * took. */
 #include <stdlib.h>
 
 #include "src/base/file.h"
@@ -14,7 +15,7 @@
 
 enum { STEPS_MAX = 1000, EXAMPLES_MAX = 4096 };
 
-/* A model, examples and what learns. */
+/* A model, examples and the adapter that learns. */
 struct stand {
     struct llama model;
     struct examples examples;
@@ -45,7 +46,7 @@ static int model_directory(char out[PATH_BYTES], const struct bench *b, struct e
     return code;
 }
 
-/* Random tokens, all of them targets but the first of each example; nothing is shared. */
+/* Random tokens; all but the first of each example are targets, and nothing is shared. */
 static int random_examples(struct examples *x, size_t n, size_t tokens, size_t V, struct err *e)
 {
     *x = (struct examples){ .n = n };
@@ -113,7 +114,7 @@ static double step_flops(struct stand *s)
     return cost_total(&c);
 }
 
-/* ---- whole steps ------------------------------------------------------------------------------ */
+/* ---- whole steps ----------------------------------------------------------------------------- */
 
 static void report_step(struct bench *b, struct stand *s, double seconds, double share,
                         double memory)
@@ -162,7 +163,7 @@ int bench_steps(struct bench *b, struct err *e)
     if (!s) return e->code;
     double seconds[STEPS_MAX], share[STEPS_MAX], plain;
     int code = stand_open(s, b, (1u << MODULES) - 1, e);
-    bench_yardstick_free(); /* of an earlier part: the peak is to be that of a step */
+    bench_yardstick_free(); /* of an earlier part: the peak must be that of a step */
     if (!code) run_step(s); /* touches weights and workspace */
     double memory = (double)machine_memory_peak();
     for (size_t i = 0; !code && !s->failed && i < b->steps; i++) {
@@ -182,10 +183,10 @@ int bench_steps(struct bench *b, struct err *e)
     return code;
 }
 
-/* ---- what adapters cost ----------------------------------------------------------------------- */
+/* ---- what adapters cost ---------------------------------------------------------------------- */
 
-/* Steps with adapters on all seven modules against steps with one on q alone, in turn: both run every
- * frozen product, so that the difference is the other six. */
+/* Steps with adapters on all seven modules alternate with steps with one on q only. Both run every
+ * frozen product, so the difference is the other six adapters. */
 int bench_adapters(struct bench *b, struct err *e)
 {
     struct stand *s = mem_alloc(2, sizeof *s, e);
@@ -208,7 +209,7 @@ int bench_adapters(struct bench *b, struct err *e)
         double time = bench_median(more, b->steps),
                work = step_flops(&s[1]) / step_flops(&s[0]) - 1;
         fprintf(b->out,
-                "\nadapters of r 16 on k, v, o, gate, up, down beside q: %.1f%% more time for "
+                "\nadapters of r 16 on k, v, o, gate, up, down besides q: %.1f%% more time for "
                 "%.1f%% more work, a factor of %.2f\n",
                 100 * time, 100 * work, time / work);
         json_write_object(&b->json, "adapters", JSON_ONE_LINE);

@@ -1,4 +1,4 @@
-/* lorac chat: a conversation on the terminal. Nothing of it is stored anywhere. */
+/* lorac chat: a conversation on the terminal. It is not stored anywhere. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -39,12 +39,13 @@ static const struct option options[] = {
 
 enum { LINE_BYTES = 1 << 20 };
 
-/* ---- Ctrl-C ----------------------------------------------------------------------------------- */
+/* ---- Ctrl-C ---------------------------------------------------------------------------------- */
 
 static volatile bool interrupted;
-static int wake[2] = { -1, -1 }; /* a pipe: holds a byte when interrupted, so that poll() sees it */
+static int wake[2] = { -1, -1 }; /* a pipe: holds a byte after an interrupt, for poll() to see */
 
-/* Once stops the answer, or clears the line; once more before that has happened ends the program. */
+/* The first signal stops the answer, or clears the line; a second one before that has happened ends
+ * the program. */
 static void on_interrupt(int sig)
 {
     int before = errno;
@@ -53,7 +54,7 @@ static void on_interrupt(int sig)
     errno = before;
 }
 
-/* With SA_RESTART: an answer that is being written when the signal comes is written to its end. */
+/* With SA_RESTART, a write of an answer that the signal interrupts is completed. */
 static int install(struct err *e)
 {
     struct sigaction sa = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART };
@@ -63,7 +64,7 @@ static int install(struct err *e)
     return 0;
 }
 
-/* Whether there was an interrupt; it is then dealt with. */
+/* Whether there was an interrupt, which is reset. */
 static bool take_interrupt(void)
 {
     char byte;
@@ -73,7 +74,7 @@ static bool take_interrupt(void)
     return true;
 }
 
-/* ---- the conversation so far ------------------------------------------------------------------- */
+/* ---- the conversation so far ----------------------------------------------------------------- */
 
 struct talk {
     struct session session;
@@ -115,7 +116,7 @@ static int reply(struct talk *t, struct err *e)
     return code;
 }
 
-/* ---- what the person types --------------------------------------------------------------------- */
+/* ---- what the person types ------------------------------------------------------------------- */
 
 enum input { INPUT_TEXT, INPUT_AGAIN, INPUT_END };
 

@@ -5,11 +5,10 @@
 #include "src/base/err.h"
 #include "src/commands/options.h"
 
-/* A sub-command. run() gets what stands on the command line besides options, which are stored
- * where c->options point before it is called; between min_args and max_args of them. It prints
- * results on stdout, everything else on stderr, and returns the exit code: 0, or one of the ERR_*
- * codes with the message in e, which main() prints. A failing write to stdout needs no check:
- * main() finds it. */
+/* A sub-command. run() gets the arguments that are not options, between min_args and max_args of
+ * them; options are stored where c->options point before it is called. It prints results on stdout,
+ * everything else on stderr, and returns the exit code: 0, or one of the ERR_* codes with the
+ * message in e, which main() prints. A failing write to stdout needs no check: main() finds it. */
 struct command {
     const char *name, *summary; /* "text to token ids" */
     const char *args;           /* "TEXT|-", as --help shows it */

@@ -43,7 +43,7 @@ static bool wants_gguf(void)
     return n > 5 && strcmp(out + n - 5, ".gguf") == 0;
 }
 
-/* ---- adapters --------------------------------------------------------------------------------- */
+/* ---- adapters -------------------------------------------------------------------------------- */
 
 static int find_base(struct dims *s, const struct adapter_notes *notes, const char *path,
                      struct err *e)
@@ -61,7 +61,7 @@ static int find_base(struct dims *s, const struct adapter_notes *notes, const ch
     return llama_read_shape(s, base, e);
 }
 
-/* "model" is no template of its own: which one it is, the base's tokenizer says. */
+/* "model" is not a template of its own: the base's tokenizer says which one it is. */
 static int resolve_template(struct adapter_notes *notes, struct err *e)
 {
     struct tokenizer *t;
@@ -116,7 +116,7 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
     }
     if (!code) {
         if (model) notes->base_path = (char *)(uintptr_t)model;
-        /* licence files are copied from beside the base, which may be a mere name */
+        /* licence files are copied from the base's directory, but the base may be a mere name */
         if (notes->base_path && !dir_exists(notes->base_path) && !file_exists(notes->base_path))
             notes->base_path = NULL;
         code = write_peft(a, dropout, notes, e);
@@ -125,7 +125,7 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
     return code;
 }
 
-/* Its weights are looked at only where they are there: a shape is enough for most adapters. */
+/* The base's weights are read only where they exist: its shape is enough for most adapters. */
 static int open_for_base(struct adapter *a, struct adapter_notes *notes, const char *path,
                          struct err *e)
 {
@@ -171,7 +171,7 @@ static int convert_adapter(const char *path, struct err *e)
     return code;
 }
 
-/* ---- models ----------------------------------------------------------------------------------- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 static enum storage_type choose_storage(const struct llama *m)
 {
@@ -219,14 +219,15 @@ static int convert_model(const char *path, struct err *e)
     return code;
 }
 
-/* ---- the difference of two models ------------------------------------------------------------- */
+/* ---- the difference of two models ------------------------------------------------------------ */
 
 static void show_progress(void *to, size_t done, size_t all)
 {
     progress_update(to, "matrix %zu/%zu", done, all);
 }
 
-/* What lorac.json of the difference says: the template that the model was merged with, and the base. */
+/* The content of the difference's lorac.json: the template that the model was merged with, and the
+ * base. */
 static int notes_of_difference(struct adapter_notes *n, const struct llama *tuned, const char *path,
                                const struct llama *base, struct err *e)
 {

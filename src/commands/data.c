@@ -1,4 +1,4 @@
-/* lorac data: what the training data are: shown, checked, prepared. */
+/* lorac data: shows, checks or prepares the training data. */
 #include "src/commands/data.h"
 
 #include <stdio.h>
@@ -95,7 +95,7 @@ static int run(int n, char **args, struct err *e)
                          nearest.best ? "; did you mean " : "", nearest.best ? nearest.best : "",
                          nearest.best ? "?" : "");
     }
-    if (n < 2) return err_usage(e, "data %s wants CONFIG.yaml", actions[i].name);
+    if (n < 2) return err_usage(e, "data %s needs CONFIG.yaml", actions[i].name);
     struct config c;
     int code = config_load(&c, args[1], args + 2, (size_t)n - 2, e);
     if (code) return code;

@@ -1,4 +1,5 @@
-/* lorac data check: everything that can be wrong with the data of a run, before it is queued. */
+/* lorac data check: finds everything that can be wrong with the data of a run before it is
+ * queued. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@ struct check {
     struct plan plan;
     size_t without_eos; /* training examples whose last target does not end an answer */
     uint32_t percentile[5];
-    size_t findings; /* records with something that is seldom meant */
+    size_t findings; /* records with something that is unlikely to be meant */
 };
 
 static const int percents[] = { 0, 50, 90, 99, 100 };
@@ -26,9 +27,9 @@ enum { PERCENTS = sizeof percents / sizeof *percents };
 _Static_assert(PERCENTS == sizeof((struct check *)0)->percentile / sizeof(uint32_t),
                "one for each");
 
-/* ---- collecting ------------------------------------------------------------------------------- */
+/* ---- collecting ------------------------------------------------------------------------------ */
 
-/* A file can be read as records but for these. */
+/* The records of a file that cannot be read; the others can. */
 static void print_malformed(const struct inspection *x, const char *path)
 {
     for (size_t i = 0; i < x->bad && i < MALFORMED_SHOWN; i++)
@@ -71,7 +72,7 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The p-th percentile is the least length that so many percent of the examples do not exceed. */
+/* The p-th percentile is the least length that p percent of the examples do not exceed. */
 static int measure_lengths(struct check *k, struct err *e)
 {
     const struct examples *x = &k->plan.training.setup.data.train;
@@ -116,7 +117,7 @@ static int count_without_eos(struct check *k, struct err *e)
     return 0;
 }
 
-/* ---- the table -------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void print_counts(const struct check *k)
 {
@@ -197,7 +198,7 @@ static void print_findings(const struct check *k)
         print_lines(k, (enum found)f);
     }
     if (k->without_eos) {
-        printf("%8zu  training examples whose last target is no end-of-answer token%s\n",
+        printf("%8zu  training examples whose last target is not an end-of-answer token%s\n",
                k->without_eos,
                k->c->data.train_on_eos ? ""
                                        : " (data.train_on_eos is false: the model does not "
@@ -229,7 +230,7 @@ static void print_people(const struct check *k)
            human_duration(a, s * epochs), human_duration(b, s));
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void write_side(struct json_writer *w, const char *name, const struct data_counts *c,
                        size_t examples)
@@ -310,7 +311,7 @@ static int print_json(const struct check *k, struct err *e)
     return json_print(&s, e);
 }
 
-/* ---- the command ------------------------------------------------------------------------------ */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int check(struct check *k, struct err *e)
 {

@@ -8,7 +8,8 @@
 #include "src/commands/data.h"
 #include "src/train/prepare.h"
 
-/* How targets and the lines about them are marked: by colour, or by signs that texts seldom hold. */
+/* How targets and the lines about them are marked: by colour, or by signs that texts rarely
+ * hold. */
 struct marks {
     const char *target, *context, *about, *end;
 };
@@ -22,10 +23,10 @@ struct show {
     struct training training;
     uint32_t *path; /* segments from an example's last one to its root */
     struct str text;
-    bool newline; /* the text printed last ended a line */
+    bool newline; /* the last printed text ended a line */
 };
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static void print_safely(struct show *s, const char *text, size_t n)
 {
@@ -78,9 +79,10 @@ static void print_ids(struct show *s, const struct examples *x, size_t i)
     }
 }
 
-/* ---- where an example falls ------------------------------------------------------------------- */
+/* ---- where an example falls ------------------------------------------------------------------ */
 
-/* The pass of the batch that example i is in, built; its place among the pass's examples. */
+/* The pass of the batch that example i is in, which is built here; *place is its place in the
+ * pass. */
 static const struct pass *pass_of(struct batch *b, size_t i, size_t *place)
 {
     for (size_t p = 0; p < b->n_passes; p++)
@@ -100,7 +102,7 @@ static uint32_t segment_of(const struct pass *p, uint32_t row)
     return s;
 }
 
-/* Examples of the pass whose way leads through segment s. */
+/* The number of examples of the pass whose path leads through segment s. */
 static size_t through(const struct batch *b, const struct pass *p, uint32_t s)
 {
     size_t n = 0, first = b->first[b->pass_number], last = b->first[b->pass_number + 1];
@@ -135,7 +137,8 @@ static void print_segments(struct show *s, const struct batch *b, const struct p
     if (from < n) print_tokens(s, x, i, from, n);
 }
 
-/* The path of a validation example's file: its own, or a training file of which a part is kept. */
+/* The path of a validation example's file: a validation file, or a training file of which a part is
+ * held out. */
 static const char *held_out_path(const struct show *s, size_t source)
 {
     const struct config_sources *own = &s->c->data.validation.files;
@@ -154,7 +157,7 @@ static void print_head(const struct show *s, const char *what, const struct exam
     printf("%s\n", s->marks == &plain ? "" : s->marks->end);
 }
 
-/* An example that is kept for validation: it falls into no step. */
+/* An example that is held out for validation does not fall into a step. */
 static void print_held_out(struct show *s, size_t i)
 {
     const struct dataset *d = &s->training.setup.data;
@@ -197,10 +200,10 @@ static void print_example(struct show *s, size_t i)
     putchar('\n');
 }
 
-/* ---- which ------------------------------------------------------------------------------------ */
+/* ---- which ----------------------------------------------------------------------------------- */
 
-/* A record that is asked for: of file number `file` (training, then validation files; SIZE_MAX: any),
- * on this line. */
+/* The record to show: it begins on this line of file number `file` (training, then validation
+ * files; SIZE_MAX: any). */
 struct wanted {
     size_t file, line;
 };
@@ -240,7 +243,7 @@ static int parse_record(struct wanted *w, const struct show *s, struct err *e)
     return 0;
 }
 
-/* Print the examples of a side that come from the record; how many. */
+/* Print the examples of a side that come from the record, and return how many there are. */
 static size_t show_side(struct show *s, const struct wanted *w, bool held_out)
 {
     const struct dataset *d = &s->training.setup.data;
@@ -262,8 +265,8 @@ static size_t show_side(struct show *s, const struct wanted *w, bool held_out)
     return found;
 }
 
-/* Append what there is of a file: "data.jsonl has 12 records, on lines 1 to 12"; *begins when one
- * begins on the line. */
+/* Append what a file has: "data.jsonl has 12 records, on lines 1 to 12". *begins is set when a
+ * record begins on the line. */
 static int describe_file(struct str *out, bool *begins, const struct show *s, size_t i, size_t line,
                          struct err *e)
 {
@@ -317,7 +320,8 @@ static int show_record(struct show *s, struct err *e)
     return found ? 0 : no_such_record(s, &w, e);
 }
 
-/* Which records are kept for validation: the lines of the first ones, and the first few examples. */
+/* Print which records are held out for validation: the lines of the first ones, and a few
+ * examples. */
 static void list_held_out(struct show *s)
 {
     enum { LISTED = 20 };
@@ -341,7 +345,7 @@ static int show(struct show *s, struct err *e)
     notes_print(&s->training.setup.notes);
     s->path = mem_alloc(s->training.learner.batch.seg_max, sizeof *s->path, e);
     if (!s->path) return e->code;
-    course_batch(&s->training.course, 0, &n); /* fills the first epoch's order */
+    course_batch(&s->training.course, 0, &n); /* this fills the order of the first epoch */
     if (s->marks == &plain) {
         printf("targets stand between %s and %s\n\n", plain.target, plain.end);
     } else {

@@ -1,5 +1,5 @@
-/* lorac doctor: what this machine gives a run, what is wrong with it, and how to mend that. One function
- * per thing looked at, listed in a table. */
+/* lorac doctor: what this machine offers a run, what is wrong with it, and how to mend that. One
+ * function looks at each thing; a table lists them. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ struct patient {
     const char *threads_why;
 };
 
-/* ---- the processor ---------------------------------------------------------------------------- */
+/* ---- the processor --------------------------------------------------------------------------- */
 
 static void look_cpu(struct patient *p)
 {
@@ -46,7 +46,7 @@ static void look_cpu(struct patient *p)
     }
 }
 
-/* The best set that was compiled in and that this CPU runs. */
+/* The best kernel set that was compiled in and that this CPU runs. */
 static const char *best_isa(void)
 {
     const struct kernels *k;
@@ -88,7 +88,7 @@ static void look_blas(struct patient *p)
     int threading = blas_threading();
     char text[160];
     if (strcmp(core, "unknown") == 0) {
-        remedy = "link OpenBLAS: lorac's own products do without, LORAC_GEMM=blas wants it";
+        remedy = "link OpenBLAS: LORAC_GEMM=blas needs it, lorac's own products do not";
     } else if (better) {
         snprintf(
             text, sizeof text,
@@ -139,7 +139,7 @@ static void look_threads(struct patient *p)
     facts_check(p->f, v, "threads", remedy, "%d (%s)", p->threads, p->threads_why);
 }
 
-/* Others who compute here make every product wait for its slowest thread. */
+/* When other programs compute here, every product waits for its slowest thread. */
 static void look_load(struct patient *p)
 {
     struct load_sample from, to;
@@ -176,7 +176,7 @@ static void look_speed(struct patient *p)
                 fma, sgemm);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void look_memory(struct patient *p)
 {
@@ -185,8 +185,8 @@ static void look_memory(struct patient *p)
     size_t left = machine_memory_available(&why), total = machine_memory_total();
     bool little = left < (size_t)2 << 30;
     facts_check(p->f, little ? VERDICT_NOTE : VERDICT_OK, "memory",
-                little ? "7B wants 20 GB or more; smaller models, or a 4-bit .gguf, less" : NULL,
-                "%s of %s to be had (%s)", human_bytes(a, (double)left),
+                little ? "7B needs 20 GB or more; smaller models, or a 4-bit .gguf, less" : NULL,
+                "%s of %s available (%s)", human_bytes(a, (double)left),
                 human_bytes(b, (double)total), why);
     size_t swap = machine_swap_used();
     if (swap > (size_t)1 << 30) {
@@ -206,7 +206,7 @@ static void look_huge_pages(struct patient *p)
                 "%s", text);
 }
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void look_limits(struct patient *p)
 {
@@ -252,7 +252,7 @@ static void look_slurm(struct patient *p)
                 tasks ? tasks : "1", many ? "s" : "");
 }
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void look_disk(struct patient *p)
 {
@@ -267,12 +267,12 @@ static void look_disk(struct patient *p)
                 writable ? "" : ", which cannot be written");
 }
 
-/* Where the hashes of base models are remembered. */
+/* The directory where the hashes of base models are kept. */
 static void look_cache(struct patient *p)
 {
     const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     const char *dir = base && *base == '/' ? base : home && *home == '/' ? home : NULL;
-    char there[PATH_BYTES] = ""; /* the part of dir that is there: the rest is made when needed */
+    char there[PATH_BYTES] = ""; /* the part of dir that exists: the rest is made when needed */
     if (dir) snprintf(there, sizeof there, "%s", dir);
     while (strrchr(there, '/') && access(there, F_OK) != 0) *strrchr(there, '/') = 0;
     const char *at = *there ? there : "/";

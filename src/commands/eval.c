@@ -1,4 +1,4 @@
-/* lorac eval: what a model, with or without an adapter, makes of held-out records. */
+/* lorac eval: how well a model, with or without an adapter, predicts held-out records. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -97,7 +97,7 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
     return code;
 }
 
-/* Records that were not meant for training are evaluated whole: nothing is split off. */
+/* These records are all for evaluation: no part is split off for training. */
 static int run_data(struct err *e)
 {
     struct session x;
@@ -108,7 +108,7 @@ static int run_data(struct err *e)
     if (format && strcmp(format, "auto") != 0 &&
         !data_format_named(&source.records.format, format)) {
         const char *near = str_nearest_word(format, data_format_names());
-        return err_usage(e, "--format %s: unknown; %s%s%sthere are auto %s", err_quotez(format),
+        return err_usage(e, "--format %s: unknown; %s%s%sthere are %s", err_quotez(format),
                          near ? "did you mean " : "", near ? near : "", near ? "? " : "",
                          data_format_names());
     }
@@ -141,8 +141,8 @@ static int run_data(struct err *e)
     return code;
 }
 
-/* The adapter of a run, held against the base, the data and the template that the configuration names
- * now. */
+/* Load the best adapter of a run, and check it against the base, the data and the template that the
+ * configuration names now. */
 static int load_best(struct adapter *a, const struct config *c, const struct setup *s,
                      const char *dir, struct err *e)
 {
@@ -163,7 +163,8 @@ static int load_best(struct adapter *a, const struct config *c, const struct set
     return code;
 }
 
-/* With a configuration: the validation side of its data, with the best adapter of its run. */
+/* With a configuration, the validation side of its data is evaluated with the best adapter of its
+ * run. */
 static int run_config(const char *path, char *const *overrides, size_t n, struct err *e)
 {
     struct config c;

@@ -67,7 +67,7 @@ void facts_add(struct facts *f, const char *key, json_t *value, const char *fmt,
     json_set(&f->root, key, value);
 }
 
-/* In quotation marks where it is not shown as it is. */
+/* The text is in quotation marks where it is not shown as it is. */
 void facts_text(struct facts *f, const char *key, const char *text)
 {
     if (!text) return;

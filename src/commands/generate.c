@@ -48,7 +48,8 @@ static int read_stdin(struct str *text, struct err *e)
     return str_error(text, e);
 }
 
-/* What looks like a rendered prompt is not one. */
+/* A prompt that spells special tokens is not read as a rendered one, which may surprise its
+ * author. */
 static void note_spelt(const struct tokenizer *tok, const char *text, size_t n)
 {
     for (size_t i = 0; tok && i < n; i++) {

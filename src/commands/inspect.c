@@ -1,5 +1,5 @@
-/* lorac inspect: what a path is and what is in it, from headers; with --verify also whether it still is
- * what was written down about it. */
+/* lorac inspect: what a path is and what it holds, read from headers; with --verify also whether
+ * its content is still what the records about it say. */
 #include "src/commands/inspect.h"
 
 #include <math.h>
@@ -31,7 +31,7 @@ static const struct option options[] = {
 
 enum { JSON_BYTES = 1 << 24 };
 
-/* ---- models ----------------------------------------------------------------------------------- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 int model_digest(char hex[SHA256_HEX], const struct llama *m, struct err *e)
 {
@@ -86,7 +86,7 @@ void inspect_add_shape(struct facts *f, const struct dims *s)
     facts_add(f, "tied_head", json_boolean(s->tied), NULL);
 }
 
-/* The adapters that are in it. */
+/* The adapters that are merged into the model. */
 static int add_merged(struct facts *f, const struct llama *m, const char *path, struct err *e)
 {
     struct digest_list l = { 0 };
@@ -121,7 +121,7 @@ static int inspect_model(struct facts *f, const char *path, struct err *e)
     return code;
 }
 
-/* ---- adapters --------------------------------------------------------------------------------- */
+/* ---- adapters -------------------------------------------------------------------------------- */
 
 static void add_number(struct facts *f, const char *key, double v)
 {
@@ -153,7 +153,7 @@ static int add_notes(struct facts *f, const char *dir, const char *base, struct 
     return code;
 }
 
-/* One row of text for a setting of many values. */
+/* One row of text for a setting with many values. */
 static void add_patterns(struct facts *f, const char *key, const struct peft_pattern *p, size_t n,
                          bool values)
 {
@@ -196,7 +196,7 @@ void inspect_add_peft(struct facts *f, const struct peft_config *c)
     add_patterns(f, "alpha_pattern", c->alpha_pattern, c->n_alpha, true);
 }
 
-/* What of it is passed over, a check for each line. */
+/* The parts of the adapter that are ignored: a check for each line of the notes. */
 static void add_peft_notes(struct facts *f, const struct peft *p)
 {
     struct str notes = { 0 };
@@ -284,13 +284,13 @@ int inspect_gguf(struct facts *f, const char *path, struct err *e)
         inspect_add_tokenizer(f, path);
     } else if (!code && !known) {
         facts_text(f, "architecture", err_quote(architecture, length));
-        inspect_unusable(f, "model of another family (GGUF)", "lorac computes Llama models alone");
+        inspect_unusable(f, "model of another family (GGUF)", "lorac runs only Llama models");
     }
     gguf_close(&g);
     return code || adapter || vocabulary || !known ? code : inspect_model(f, path, e);
 }
 
-/* ---- runs and what they leave ----------------------------------------------------------------- */
+/* ---- runs and what they leave ---------------------------------------------------------------- */
 
 static const char *text_of(const json_t *o, const char *key)
 {
@@ -307,7 +307,7 @@ static void add_counts(struct facts *f, const char *key, const json_t *counts)
               str_count((uint64_t)v[0], "example"), str_count((uint64_t)v[1], "token"), v[2]);
 }
 
-/* What run.json says last; a killed run could not say that it ended. */
+/* The last status in run.json; a killed run could not write that it ended. */
 static void add_status(struct facts *f, const char *status, const char *dir)
 {
     char who[128];
@@ -390,7 +390,8 @@ static int add_checkpoint(struct facts *f, const char *path, struct err *e)
     return code;
 }
 
-/* Another HDF5 file of lorac's: what it says about itself. */
+/* A prepared data set, the other kind of HDF5 file that lorac writes: the facts that it holds about
+ * itself. */
 static int add_prepared(struct facts *f, const char *path, struct err *e)
 {
     struct h5_reader r;
@@ -431,7 +432,7 @@ int inspect_h5(struct facts *f, const char *path, struct err *e)
     return checkpoint ? add_checkpoint(f, path, e) : add_prepared(f, path, e);
 }
 
-/* ---- what it is ------------------------------------------------------------------------------- */
+/* ---- what it is ------------------------------------------------------------------------------ */
 
 static bool holds(const char *dir, const char *name)
 {
@@ -483,8 +484,8 @@ const struct command command_inspect = {
     .max_args = 1,
     .options = options,
     .about =
-        "Without --verify it reads headers only, whatever the size. With it, exit code 1 when\n"
-        "anything is not what was written down about it. A single file is named by its content; "
+        "Without --verify it reads only headers, whatever the size. With it, the exit code is 1\n"
+        "when anything is not as its records say. A single file is recognised by its content; "
         "one\n"
         "that lorac cannot use is exit code 1, with what to do instead.",
     .examples = "lorac inspect models/Llama-2-7b-hf\n"

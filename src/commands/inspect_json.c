@@ -1,4 +1,4 @@
-/* inspect of JSON: one document, or a record on each line. */
+/* inspect for JSON: one document, or a record on each line. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@ enum { JSON_BYTES = 1 << 24 };
 static const char records_remedy[] =
     "name it in data.train; see its records with lorac data show CONFIG.yaml";
 
-/* ---- documents, by the keys they have --------------------------------------------------------- */
+/* ---- documents, by the keys they have -------------------------------------------------------- */
 
 static int add_peft(struct facts *f, const json_t *o, const char *path, struct err *e)
 {
@@ -26,7 +26,7 @@ static int add_peft(struct facts *f, const json_t *o, const char *path, struct e
     if (inspect_beside(path, "adapter_model.safetensors")) {
         inspect_add_use(f, path, "the adapter is its directory");
     } else {
-        facts_check(f, VERDICT_NOTE, "use", "lay its adapter_model.safetensors beside it",
+        facts_check(f, VERDICT_NOTE, "use", "put its adapter_model.safetensors beside it",
                     "the weights are not here");
     }
     return 0;
@@ -121,7 +121,7 @@ static int add_trainer(struct facts *f, const json_t *o, const char *path, struc
     return 0;
 }
 
-/* The first row whose key is there. */
+/* The first row whose key the document has decides. */
 static const struct {
     const char *key;
     int (*add)(struct facts *f, const json_t *o, const char *path, struct err *e);
@@ -162,7 +162,7 @@ static int add_document(struct facts *f, const json_t *o, const char *path, stru
     return 0;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------ */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static int add_metrics(struct facts *f, const char *path, struct err *e)
 {
@@ -195,7 +195,7 @@ static int add_metrics(struct facts *f, const char *path, struct err *e)
     return code;
 }
 
-/* The first line is an object of its own. */
+/* The first line is a whole object: each line is one. */
 static int add_lines(struct facts *f, const char *path, const json_t *first, struct err *e)
 {
     if (json_object_get(first, "step") && json_object_get(first, "tokens_computed"))
@@ -204,7 +204,7 @@ static int add_lines(struct facts *f, const char *path, const json_t *first, str
     return 0;
 }
 
-/* A tokenizer.json is large, and its own reader knows its limits. */
+/* A tokenizer.json is left to its own reader: it is large, and that reader knows its limits. */
 static bool is_tokenizer(const char *head, size_t n, const char *path)
 {
     char text[4096];

@@ -51,11 +51,11 @@ static bool wants_gguf(void)
     return n > 5 && strcmp(out + n - 5, ".gguf") == 0;
 }
 
-/* ---- --verify --------------------------------------------------------------------------------- */
+/* ---- --verify -------------------------------------------------------------------------------- */
 
 enum { PROBE_TOKENS = 96 };
 
-/* Logits after each token of a fixed random text. */
+/* The logits after each token of a fixed random text. */
 static int probe(real *logits, const struct llama *m, const struct adapter *a,
                  const struct kernels *k, struct err *e)
 {
@@ -89,8 +89,9 @@ static size_t likeliest(const real *z, size_t V)
     return best;
 }
 
-/* What rounding the weights to the type may do to the logits, relative to their size: about the square
- * root of the number of roundings times half a unit in the last place, seen to be well below these. */
+/* How much rounding the weights to the type may change the logits, relative to their size. Theory
+ * says about the square root of the number of roundings times half a unit in the last place;
+ * measured changes are well below these values. */
 static double allowed_error(enum storage_type t)
 {
     return t == STORAGE_F32 ? 1e-4 : t == STORAGE_F16 ? 0.02 : 0.1;
@@ -138,7 +139,7 @@ static int verify_result(const struct session *x, enum storage_type t, struct er
     return code;
 }
 
-/* ---- the prompt template ---------------------------------------------------------------------- */
+/* ---- the prompt template --------------------------------------------------------------------- */
 
 static bool same_template(const struct template *a, const struct template *b)
 {
@@ -148,7 +149,7 @@ static bool same_template(const struct template *a, const struct template *b)
            !memcmp(x, y, sizeof x);
 }
 
-/* As messages name it: a definition is long. */
+/* The template's name in messages: its definition would be too long. */
 static const char *short_name(const struct adapter_notes *notes)
 {
     return *notes->template == '{' ? "its own, in its lorac.json" : notes->template;
@@ -177,14 +178,14 @@ static void note_written(const struct adapter_notes *notes, const struct templat
         err_quote(t->input, n));
 }
 
-/* The token that ends an answer, where the model's files do not name it; -1: they do. */
+/* The token that ends an answer, if the model's files do not name it; -1: they do. */
 static int32_t new_end(const struct template *t, const struct tokenizer *tok)
 {
     int32_t id = template_end(t, tok);
     return id < 0 || tokenizer_is_eos(tok, id) ? -1 : id;
 }
 
-/* What the adapter's template is as Jinja, unless the base's own already does the same. */
+/* Write the adapter's template as Jinja, unless the base's own template already does the same. */
 static int choose_template(struct merge_options *o, struct str *jinja, const struct tokenizer *tok,
                            struct err *e)
 {
@@ -214,7 +215,7 @@ static int choose_template(struct merge_options *o, struct str *jinja, const str
     return code;
 }
 
-/* Of several adapters the first one's counts, as in generate. */
+/* The notes of the first adapter count, as in generate. */
 static int read_notes(struct adapter_notes *notes, const struct adapter_list *list,
                       const struct llama *m, struct err *e)
 {
@@ -234,7 +235,7 @@ static int read_notes(struct adapter_notes *notes, const struct adapter_list *li
         adapter_notes_free(&other);
     }
     if (code || notes->template) return code;
-    struct adapter_notes base; /* a base that was merged itself keeps what it had */
+    struct adapter_notes base; /* a base that is itself a merged model keeps its own notes */
     code = merged_notes_of(&base, m, model, e);
     if (!code) notes->template = base.template;
     if (!code) base.template = NULL;
@@ -242,7 +243,7 @@ static int read_notes(struct adapter_notes *notes, const struct adapter_list *li
     return code;
 }
 
-/* ---- the command ------------------------------------------------------------------------------ */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int check_output(struct err *e)
 {
@@ -272,7 +273,7 @@ static int merge(struct session *x, const struct adapter_list *list, struct err 
     if (!code) code = choose_template(&o, &jinja, x->tok, e);
     char *base = notes.base_path;
     notes.base_path = (char *)(uintptr_t)model;
-    notes.merged = x->merged; /* lent, as the path is */
+    notes.merged = x->merged; /* borrowed, as the path is */
     if (!code && wants_gguf()) {
         code = merge_write_gguf(&x->model, session_adapter(x), x->k, out, &o, e);
     } else if (!code) {
@@ -291,7 +292,7 @@ static int merge(struct session *x, const struct adapter_list *list, struct err 
     return code;
 }
 
-/* The session's notes come before all that is said of the merge. */
+/* The session's notes are printed before everything about the merge. */
 static int open_all(struct session *x, struct adapter_list *list, struct err *e)
 {
     struct str notes = { 0 };

@@ -19,7 +19,8 @@ static int split_weight(char path[PATH_BYTES], double *weight, const char *text,
         char *end;
         *weight = strtod(equals + 1, &end);
         if (end == equals + 1 || *end || !isfinite(*weight)) {
-            return err_usage(e, "--adapter %s: the weight behind = is no number", err_quotez(text));
+            return err_usage(e, "--adapter %s: the weight after = is not a number",
+                             err_quotez(text));
         }
         n = (size_t)(equals - text);
     }
@@ -59,7 +60,7 @@ int model_open(struct session *s, struct session_options *o, const struct option
     return code;
 }
 
-/* A tokenizer that takes the place of the base's own takes that of its chat template too. */
+/* A tokenizer that replaces the base's own replaces its chat template too. */
 static int open_named(struct tokenizer **t, const struct llama *m, const char *model,
                       const char *named, struct err *e)
 {

@@ -23,7 +23,7 @@ static const struct option *by_letter(const struct option *options, char letter)
     return NULL;
 }
 
-/* What llama.cpp, transformers and others call it. */
+/* The names of options in llama.cpp, transformers and other programs. */
 static const struct {
     const char *theirs, *ours;
 } synonyms[] = {
@@ -89,7 +89,7 @@ static int unknown_option(const struct option *options, const char *arg, struct 
     for (const struct option *o = options; o && o->name; o++) str_nearest_try(&nearest, o->name);
     if (arg[1] == '-' && nearest.best)
         return err_usage(e, "unknown option --%s; did you mean --%s?", name, nearest.best);
-    return err_usage(e, "unknown option %s; an argument that begins with - goes behind --",
+    return err_usage(e, "unknown option %s; an argument that begins with - goes after --",
                      err_quotez(arg));
 }
 
@@ -114,7 +114,7 @@ static bool is_word_of(const char *value, const char *words)
     return false;
 }
 
-/* What others write for such a word. */
+/* The words of other programs for the same values. */
 static const struct {
     const char *theirs, *ours;
 } word_synonyms[] = {
@@ -145,7 +145,8 @@ static const struct {
     { "last", "last_response" },
 };
 
-/* One of `words` for a value that is none of them: "did you mean bf16?", or "". In static storage. */
+/* A suggestion for a value that is not one of `words`: "did you mean bf16?", or "". In static
+ * storage. */
 static const char *suggest_word(const char *value, const char *words)
 {
     static char text[96];
@@ -199,10 +200,10 @@ static int parse_option(const struct option *options, int argc, char **argv, int
     if (o->flag && value) return err_usage(e, "--%s: takes no value", o->name);
     if (!o->flag && !value) {
         const char *next = *at + 1 < argc ? argv[*at + 1] : NULL;
-        if (!next) return err_usage(e, "--%s: wants %s behind it", o->name, o->value);
+        if (!next) return err_usage(e, "--%s: needs %s after it", o->name, o->value);
         if (!strncmp(next, "--", 2)) {
             return err_usage(e,
-                             "--%s: wants %s behind it, found %s; if that is meant, write --%s=%s",
+                             "--%s: needs %s after it, found %s; if that is meant, write --%s=%s",
                              o->name, o->value, err_quotez(next), o->name, err_quotez(next));
         }
         value = next;

@@ -23,8 +23,8 @@ struct option {
     char letter;       /* 'o' for -o, or 0 */
     const char *value; /* what --help calls the value: "M"; NULL for a flag */
     const char *help;
-    const char *allowed; /* of a number: "[0, 1]"; of a text: its words, "never auto"; or NULL */
-    /* One of these; what it points at holds the default until the option is given. */
+    const char *allowed; /* for a number "[0, 1]"; for a text its words, "never auto"; or NULL */
+    /* One of these is set; its target holds the default until the option is given. */
     bool *flag;
     const char **text;
     int64_t *integer;
@@ -32,9 +32,9 @@ struct option {
     struct option_list *list;
 };
 
-/* Read argv[0 .. argc): options are stored, the rest is moved to the front of argv and *n_args says
- * how many there are. `options` may be NULL. ERR_USAGE names the option, what was found and what
- * was wanted. */
+/* Read argv[0 .. argc): options are stored, the other arguments are moved to the front of argv and
+ * *n_args is their number. `options` may be NULL. The message of ERR_USAGE names the option, what
+ * was found and what was wanted. */
 int options_parse(const struct option *options, int argc, char **argv, int *n_args, struct err *e);
 
 /* Append a table of the options: spelling and help, wrapped at 80 columns. */

@@ -1,5 +1,6 @@
-/* lorac plan: what a run would need, before it is queued. The memory is exact, as it is counted by the code
- * that carves it; the time follows from the work and from how fast this machine multiplies now. */
+/* lorac plan: what a run would need, before it is queued. The memory is exact, as the code that
+ * carves it also counts it; the time follows from the work and from how fast this machine
+ * multiplies now. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +23,8 @@ static const struct option options[] = {
     { 0 },
 };
 
-/* The first epoch. Which examples meet in a batch differs from epoch to epoch, their number does not. */
+/* The first epoch stands for all: which examples share a batch differs between epochs, their number
+ * does not. */
 static void count_epoch(struct plan *p)
 {
     struct batch *b = &p->training.learner.batch;
@@ -49,8 +51,9 @@ static int measure_rate(struct plan *p, struct err *e)
     return code;
 }
 
-/* What of the products' rate a whole step keeps; the rest goes into attention, norms, packing of short
- * passes and waiting. Measured by `lorac bench` on shapes from 135M to 7B: kernels/SPEED.md. */
+/* The share of the products' rate that a whole step keeps; the rest is lost to attention, norms,
+ * packing of short passes and waiting. Measured by `lorac bench` on shapes from 135M to 7B:
+ * kernels/SPEED.md. */
 static const double step_share = 0.75;
 
 double plan_epoch_seconds(const struct plan *p)
@@ -70,7 +73,7 @@ static void print_people(const struct plan *p, size_t available, const char *why
     size_t layers = p->training.setup.model.dims.layers;
     double epochs = (double)p->training.course.total / (double)p->training.course.steps_per_epoch,
            s = plan_epoch_seconds(p);
-    printf("memory     %s at most; %s to be had here (%s)\n", human_bytes(a, peak_bytes(p)),
+    printf("memory     %s at most; %s available here (%s)\n", human_bytes(a, peak_bytes(p)),
            human_bytes(b, (double)available), why);
     printf("  weights      %12s  mapped; the kernel may drop and read them again\n",
            human_bytes(a, (double)p->training.setup.model.weight_bytes));

@@ -1,4 +1,4 @@
-/* What a run would need, for those commands that say so. */
+/* What a run would need, for the commands that print it. */
 #ifndef LORAC_COMMANDS_PLAN_H
 #define LORAC_COMMANDS_PLAN_H
 
@@ -6,14 +6,14 @@
 #include "src/train/prepare.h"
 
 struct plan {
-    struct training training;             /* laid out, not mapped */
+    struct training training;             /* its memory is laid out, not mapped */
     double tokens, rows, targets, passes; /* of an epoch */
     struct cost work;                     /* of an epoch */
     double gflops;                        /* this machine's rate on a layer's product */
 };
 
-/* Open what the configuration names, lay the run out, count an epoch's work and measure how fast this
- * machine multiplies. *p is zeroed before; free it whatever became of it. */
+/* Open the files that the configuration names, lay the run out, count an epoch's work and measure
+ * how fast this machine multiplies. *p must be zeroed before; free it even after an error. */
 int plan_make(struct plan *p, const struct config *c, struct err *e);
 double plan_epoch_seconds(const struct plan *p);
 void plan_free(struct plan *p);

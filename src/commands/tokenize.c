@@ -20,7 +20,7 @@ static const struct option options[] = {
     { 0 },
 };
 
-/* A tokenizer, and what encoding one text after the other needs. */
+/* A tokenizer, and the buffers to encode one text after the other. */
 struct job {
     struct tokenizer *tok;
     struct tokens ids;
@@ -63,7 +63,7 @@ static int tokenize(struct job *j, const char *text, size_t n, const char *where
     return code;
 }
 
-/* Read up to a line end, which is not kept; false at the end of the input. */
+/* Read one line without its line end; false at the end of the input. */
 static bool next_line(struct str *line, FILE *in)
 {
     int c;
@@ -95,7 +95,7 @@ static int run(int n, char **args, struct err *e)
     (void)n;
     struct job j = { 0 };
     if (!model && !tokenizer)
-        return err_usage(e, "wants --model M: a model, or a tokenizer.model or tokenizer.json");
+        return err_usage(e, "needs --model M: a model, or a tokenizer.model or tokenizer.json");
     int code = tokenizer_find(&j.tok, model ? model : tokenizer, tokenizer, e);
     if (!code && bos && tokenizer_bos(j.tok) < 0)
         code = err_set(e, "%s: its tokenizer has no beginning-of-sequence token; leave out --bos",

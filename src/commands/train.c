@@ -1,4 +1,4 @@
-/* lorac train: a configuration to an adapter. */
+/* lorac train: makes an adapter from a configuration. */
 #include <stdio.h>
 #include <string.h>
 
@@ -19,7 +19,7 @@ static const struct option options[] = {
     { 0 },
 };
 
-/* auto and never with a slip of the finger are no files. */
+/* A misspelt "auto" or "never" is not taken for a file. */
 static int check_resume(struct err *e)
 {
     static const char words[] = "never auto";
@@ -58,7 +58,7 @@ const struct command command_train = {
     .max_args = 256,
     .options = options,
     .about =
-        "Keys of the configuration can be given behind it, as section.key=value; `lorac help "
+        "Keys of the configuration can be given after it, as section.key=value; `lorac help "
         "keys`\n"
         "lists them. Exit code 85: stopped by a signal or by --max-hours with a checkpoint\n"
         "written; the same command with --resume auto goes on and ends with the same bits.\n"

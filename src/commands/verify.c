@@ -1,4 +1,4 @@
-/* inspect --verify: hashes and values held against what was written down about them. */
+/* inspect --verify: checks hashes and values against the records about them. */
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -34,7 +34,7 @@ void verify_file(struct facts *f, const char *name, const char *path, const char
     }
 }
 
-/* Values of a tensor, 0 of a type that has none of ours. */
+/* The number of values of a tensor; 0 for a type that lorac does not have. */
 static size_t count_values(const struct tensor *t)
 {
     return t->type == STORAGE_OTHER
@@ -42,7 +42,7 @@ static size_t count_values(const struct tensor *t)
                : t->bytes / storage_block_bytes(t->type) * storage_block_values(t->type);
 }
 
-/* How many numbers are not finite; of blocks all 32 of each whose scale is not. */
+/* How many numbers are not finite; in a block whose scale is not finite, all 32 count. */
 static size_t count_bad_values(const struct tensor *t)
 {
     enum { PIECE = 1 << 16 }; /* values, a multiple of every block */
@@ -67,7 +67,7 @@ void verify_tensors(struct facts *f, const struct tensor *t, size_t n)
     }
     if (others) {
         facts_check(f, VERDICT_NOTE, "types", NULL,
-                    "%zu tensor%s of a type that lorac does not compute with and not looked at",
+                    "%zu tensor%s of a type that lorac does not compute with, and not checked",
                     others, others == 1 ? " is" : "s are");
     }
     facts_check(f, bad ? VERDICT_PROBLEM : VERDICT_OK, "values", bad ? "get the file again" : NULL,
@@ -85,7 +85,7 @@ int verify_checkpoint(struct facts *f, const char *path, struct err *e)
     return 0;
 }
 
-/* How many values of w are not finite; row: room for a row of each thread. */
+/* How many values of w are not finite; `row` has room for one row per thread. */
 static size_t count_bad(const struct matrix *w, const struct kernels *k, real *row)
 {
     size_t bad = 0;
@@ -150,14 +150,14 @@ int verify_base(struct facts *f, const char *base_path, const char *sha256, stru
     return 0;
 }
 
-/* ---- a run ------------------------------------------------------------------------------------ */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
-/* What the files of a run are held against: its record, and how many of them are not as it says. */
+/* The record that the files of a run are checked against, and how many files are not as it says. */
 struct audit {
     struct facts *facts;
     const struct rundir *dir;
     const json_t *run;
-    bool interrupted; /* a file is as the record says it was about to become */
+    bool interrupted; /* a file is as the record says it was going to become */
 };
 
 /* The digest that run.json gives the file in a list of {path, sha256}, or NULL. */
@@ -172,8 +172,8 @@ static const char *digest_in(const json_t *list, const char *name)
     return NULL;
 }
 
-/* A file of the run, which may be as recorded, or as it was about to become when the run was killed.
- * On a file system that cannot exchange two names it may stand aside, as NAME.old. */
+/* Check a file of the run. It may be as recorded, or as it was going to become when the run was
+ * killed. On a file system that cannot exchange two names it may still be called NAME.old. */
 static int verify_output(struct audit *a, const char *name, const char *sha256, struct err *e)
 {
     char path[PATH_BYTES], aside[PATH_BYTES], hex[SHA256_HEX];
@@ -188,7 +188,7 @@ static int verify_output(struct audit *a, const char *name, const char *sha256, 
         code = rundir_path(path, a->dir, aside, e);
         if (code) return code;
         a->interrupted = true;
-        if (!file_exists(path)) return 0; /* it was the first of its name */
+        if (!file_exists(path)) return 0; /* it was the first file of this name */
     }
     if (next && !sha256_file(digest, path, NULL, &why)) {
         hex_of(hex, digest);
@@ -231,7 +231,7 @@ static void verify_inputs(struct audit *a)
     }
 }
 
-/* Those that are not there any more were pruned: no problem. */
+/* Checkpoints that are missing were pruned, which is not a problem. */
 static int verify_checkpoints(struct audit *a, struct err *e)
 {
     const json_t *list = json_object_get(a->run, "checkpoints");
@@ -256,7 +256,7 @@ static int verify_checkpoints(struct audit *a, struct err *e)
     return code;
 }
 
-/* The seal of each checkpoint, whatever run.json knows. */
+/* Check the seal of each checkpoint, whether or not run.json names it. */
 static int verify_seals(struct audit *a, struct err *e)
 {
     enum { MOST = 4096 };
@@ -270,7 +270,7 @@ static int verify_seals(struct audit *a, struct err *e)
         code = rundir_checkpoint(path, a->dir, steps[i], e);
         if (code) break;
         if (h5_open(&r, path, &why)) {
-            if (!file_exists(path)) continue; /* pruned just now */
+            if (!file_exists(path)) continue; /* it was pruned just now */
             facts_check(a->facts, VERDICT_PROBLEM, path_base(path),
                         "remove it; --resume auto takes the one before", "%s", why.msg);
         } else {
@@ -309,8 +309,8 @@ static json_t *read_record(const struct rundir *dir, struct err *e)
     return json_read(path, MANIFEST_MOST, e);
 }
 
-/* A run that is going on replaces files while they are read: what differs from a record that is not
- * the newest any more is looked at again. */
+/* A run that is still writing replaces files while they are read: when a file differs from the
+ * record and a newer record exists, the files are checked again. */
 int verify_run(struct facts *f, const json_t *run, const struct rundir *dir, struct err *e)
 {
     enum { TRIES = 10 };
