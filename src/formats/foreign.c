@@ -18,7 +18,8 @@ static const char fuse[] =
 const struct foreign foreign_mlx = { "lora_parameters", mlx, fuse };
 
 /* Sources: mlx-lm tuner/lora.py, torchtune modules/peft/lora.py, kohya-ss/sd-scripts lora.py,
- * diffusers loaders/lora_base.py, LyCORIS, peft tuners' parameter names. The first that fits. */
+ * diffusers loaders/lora_base.py, LyCORIS, peft tuners' parameter names. The first row that fits
+ * counts. */
 static const struct foreign tensors[] = {
     { "lora_unet_", "a LoRA for an image model (kohya)", "it does not belong to a language model" },
     { "lora_te", "a LoRA for an image model's text encoder (kohya)",
