@@ -75,7 +75,7 @@ quantize x|lorac: unknown command "quantize": write convert
 generate --temp 1|lorac generate: unknown option --temp: write --temperature
 generate --max_new_tokens=3|lorac generate: unknown option --max_new_tokens: write --max-new-tokens
 generate --lora x|lorac generate: unknown option --lora: write --adapter
-train --config run.yaml|lorac train: unknown option --config: the configuration's file stands by itself
+train --config run.yaml|lorac train: unknown option --config: name the configuration's file without it
 train run.yaml --train.seed=1|lorac train: unknown option --train.seed: keys*write train.seed=VALUE
 plan configs/demo.yaml lora_r=8|lorac: override: unknown key "lora_r": write adapter.r
 plan configs/demo.yaml train.lr=1|lorac: override: unknown key "train.lr": write train.learning_rate

@@ -25,7 +25,7 @@ static const struct option options[] = {
       .text = &template },
     { "system", 's', "TEXT", "a system text", .text = &system_text },
     { "tokenizer", 0, "FILE", "the model's tokenizer, if it is elsewhere", .text = &tokenizer },
-    { "max-new-tokens", 'n', "N", "of one answer", .allowed = "[1, 1048576]",
+    { "max-new-tokens", 'n', "N", "at most N tokens in an answer", .allowed = "[1, 1048576]",
       .integer = &max_new_tokens },
     { "temperature", 0, "T", "0: always the likeliest token; left out: 0.7", .allowed = "[0, 100]",
       .real = &temperature },
@@ -174,7 +174,7 @@ static void print_commands(void)
 {
     fprintf(stderr,
             "/reset  forget what was said\n/quit   end (or Ctrl-D)\nCtrl-C  stop an answer\n"
-            "A line that ends in \\ goes on in the next one.\n");
+            "A line that ends in \\ continues in the next one.\n");
 }
 
 /* Lines that begin with / are for us. */

@@ -23,7 +23,7 @@ static const struct option options[] = {
     { "output", 'o', "OUT", "a name that ends in .gguf: a GGUF file; any other: a directory",
       .text = &out },
     { "model", 'm', "M",
-      "of an adapter: its base, if that is not where it says; the config.json of "
+      "of an adapter: its base, if it is not where the adapter says; the config.json of "
       "a directory, or a .gguf, is enough",
       .text = &model },
     { "quantize", 'q', "TYPE", "of a model: what its matrices are stored as; left out: as they are",
@@ -106,11 +106,10 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
     if (!code && wants_gguf()) {
         code = adapter_gguf_write(a, notes, out, e);
         if (!code && notes->template) {
-            term_print(
-                stderr,
-                "note: a GGUF adapter has no place for its prompt template, %s; whoever serves "
-                "it has to use that\n",
-                notes->template);
+            term_print(stderr,
+                       "note: a GGUF adapter has no place for its prompt template, %s: use "
+                       "that where the adapter is served\n",
+                       notes->template);
         }
         return code;
     }

@@ -15,8 +15,8 @@ static struct show_options show = { .n = 3 };
 static bool as_json, purge;
 
 static const struct option options[] = {
-    { "n", 'n', "N", "show: so many examples, and so many held out for validation",
-      .allowed = "[1, 1000000]", .integer = &show.n },
+    { "n", 'n', "N", "show: N examples, and N held out for validation", .allowed = "[1, 1000000]",
+      .integer = &show.n },
     { "record", 0, "LINE",
       "show: the record that begins on this line, or on FILE:LINE of a mixture",
       .text = &show.record },

@@ -226,7 +226,7 @@ static void print_people(const struct check *k)
            str_count(p->training.course.steps_per_epoch, "step"), p->tokens,
            100 - 100 * p->rows / p->tokens);
     print_findings(k);
-    printf("\nexpected time: %s, %s an epoch (lorac plan says how it is reckoned)\n",
+    printf("\nexpected time: %s, %s an epoch (lorac plan says how it is estimated)\n",
            human_duration(a, s * epochs), human_duration(b, s));
 }
 

@@ -1,4 +1,4 @@
-/* lorac doctor: what this machine offers a run, what is wrong with it, and how to mend that. One
+/* lorac doctor: what this machine offers a run, what is wrong with it, and how to fix it. One
  * function looks at each thing; a table lists them. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,7 +190,7 @@ static void look_memory(struct patient *p)
                 human_bytes(b, (double)total), why);
     size_t swap = machine_swap_used();
     if (swap > (size_t)1 << 30) {
-        facts_check(p->f, VERDICT_NOTE, "swap", "close what is large before a run",
+        facts_check(p->f, VERDICT_NOTE, "swap", "close large programs before a run",
                     "%s are in use: something here is short of memory",
                     human_bytes(a, (double)swap));
     }
@@ -299,7 +299,7 @@ static int run(int n, char **args, struct err *e)
     for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) looks[i](&p);
     int code = facts_print(&f, as_json, e);
     if (!code && f.problems) {
-        code = err_set(e, "%zu thing%s to mend, marked above", f.problems,
+        code = err_set(e, "%zu thing%s to fix, marked above", f.problems,
                        f.problems == 1 ? "" : "s");
     }
     facts_free(&f);
@@ -308,13 +308,13 @@ static int run(int n, char **args, struct err *e)
 
 const struct command command_doctor = {
     .name = "doctor",
-    .summary = "what this machine gives a run, what is wrong, how to mend it",
+    .summary = "what this machine offers a run, what is wrong, how to fix it",
     .args = "",
     .min_args = 0,
     .max_args = 0,
     .options = options,
     .about = "Run it where the work will run: inside the job, not on the login node. Exit code 1\n"
-             "when something has to be mended; notes are suggestions.",
+             "when something has to be fixed; notes are suggestions.",
     .examples = "lorac doctor\n"
                 "srun --cpus-per-task=32 lorac doctor\n"
                 "lorac doctor --json\n",

@@ -157,11 +157,10 @@ static const char *short_name(const struct adapter_notes *notes)
 
 static void note_not_written(const struct adapter_notes *notes, const char *why)
 {
-    fprintf(
-        stderr,
-        "note: the merged model has no place for the adapter's prompt template, %s: %s; whoever "
-        "serves it has to use that\n",
-        short_name(notes), why);
+    fprintf(stderr,
+            "note: the merged model has no place for the adapter's prompt template, %s: %s; use "
+            "that template where the model is served\n",
+            short_name(notes), why);
 }
 
 static void note_written(const struct adapter_notes *notes, const struct template *t,

@@ -77,7 +77,7 @@ static int unknown_option(const struct option *options, const char *arg, struct 
         return err_usage(e, "unknown option --%s: write --%s", name, synonym_of(options, name));
     }
     if (arg[1] == '-' && !strcmp(name, "config")) {
-        return err_usage(e, "unknown option --config: the configuration's file stands by itself");
+        return err_usage(e, "unknown option --config: name the configuration's file without it");
     }
     if (arg[1] == '-' && strchr(name, '.')) {
         return err_usage(e,

@@ -132,7 +132,7 @@ static int note_unknown(struct str *notes, const char *model, const struct token
     const char *row = chat_template_nearest(&marker, jinja, tok);
     str_add_line(notes,
                  "%s: its chat template, %s, is not one that lorac knows, and is not used: the "
-                 "text is taken as it stands (plain), and answers may be poor. ",
+                 "text is taken as it is (plain), and answers may be poor. ",
                  model, err_quotez(jinja));
     const char *other = chat_template_model(jinja);
     if (other) {
