@@ -339,7 +339,7 @@ static int by_content(struct facts *f, const char *path, bool verify, const char
     int code = inspect_json(f, path, head, n, &handled, e);
     if (handled || code) return code;
     if (add_magic(f, head, n)) return 0;
-    /* a tokenizer.model has no magic: only the tag of its first piece, so it is read as one */
+    /* a tokenizer.model has no magic, only the tag of its first piece: reading it decides */
     if (has_suffix(path, ".model") || (head[0] == '\n' && inspect_tokenizer(f, path, &none) == 0))
         return has_suffix(path, ".model") ? inspect_tokenizer(f, path, e) : 0;
     add_text(f, path, head, n);
