@@ -103,7 +103,7 @@ def st_raw_cases() -> dict[str, tuple[object, str]]:
             ),
             "begins at byte 1",
         ),
-        "bytes behind the last tensor": (whole + b"PK\x05\x06", "4 bytes behind"),
+        "bytes after the last tensor": (whole + b"PK\x05\x06", "4 bytes after"),
         "last byte missing": (whole[:-1], "cut off"),
         "half of it": (whole[: len(whole) // 2], "cut off"),
         "odd place of an F16": (
@@ -284,7 +284,7 @@ def gguf_raw_cases() -> dict[str, tuple[object, str]]:
         "tensors 2^64-1": (gguf_one([], n_tensors=HUGE), "tensors"),
         "tensors times size wraps": (gguf_one([], n_tensors=2**58 + 1), "tensors"),
         "one key too many": (m.gguf_model(n_kv=len(m.KEYS) + 1), ""),
-        "one tensor too few": (m.gguf_model(n_tensors=10), "behind the last tensor"),
+        "one tensor too few": (m.gguf_model(n_tensors=10), "after the last tensor"),
         "string of 2^64-1 bytes": (
             gguf_one([m.gguf_kv("k", STRING, m.gguf_string("", HUGE))]),
             '"k" at byte',
@@ -350,7 +350,7 @@ def gguf_raw_cases() -> dict[str, tuple[object, str]]:
         ),
         "offset 2^64-32": (gguf_one([], [m.gguf_info("a", [4], 0, 2**64 - 32)], bytes(16)), "found offset"),
         "offset that leaves a hole": (gguf_one([], [m.gguf_info("a", [4], 0, 32)], bytes(48)), "found offset 32"),
-        "bytes behind the last tensor": (whole + bytes(64), "behind the last tensor"),
+        "bytes after the last tensor": (whole + bytes(64), "after the last tensor"),
         "last tensor cut": (whole[:-8], "cut off"),
         "cut in the keys": (whole[:300], ""),
         "cut in the tensor list": (whole[: whole.index(b"ffn_up")], "cut off"),

@@ -25,7 +25,7 @@ static const struct command *const commands[] = {
 };
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
-/* ---- what the process promises ----------------------------------------------------------------- */
+/* ---- what the process promises --------------------------------------------------------------- */
 
 /* A core dump would hold the training data and the weights, so none is written. The limit is 1 and
  * not 0, since at 1 the kernel does not write the dump to a handler's pipe either. (PR_SET_DUMPABLE
@@ -63,7 +63,7 @@ static void set_up_process(void)
 {
     fill_standard_descriptors();
     forbid_cores();
-    signal(SIGPIPE, SIG_IGN); /* a reader that has gone shows as EPIPE; training goes on without it */
+    signal(SIGPIPE, SIG_IGN); /* a reader that left shows as EPIPE; training goes on without it */
     signal(SIGXFSZ, SIG_IGN); /* a limit on file size is an error like a full disk */
     signal(SIGBUS, on_bus_error);
 }
@@ -80,7 +80,7 @@ static int flush_results(int code)
     return code ? code : ERR_FAIL;
 }
 
-/* ---- help ----------------------------------------------------------------------------------- */
+/* ---- help ------------------------------------------------------------------------------------ */
 
 static int print_text(struct str *text, FILE *to)
 {
@@ -166,7 +166,7 @@ static int print_version(void)
     return print_text(&s, stdout);
 }
 
-/* ---- commands ------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
 static const struct command *command_named(const char *name)
 {
@@ -308,7 +308,7 @@ static void choose_blas_core(int argc, char **argv)
     if (n <= 0) return;
     path[n] = 0;
     setenv("OPENBLAS_CORETYPE", core, 1);
-    struct machine_binding bound; /* else the new program would start on one core and see no other */
+    struct machine_binding bound; /* else the program would start on one core and see no other */
     machine_unbind(&bound);
     execv(path, argv); /* if this fails, the loaded kernels do the work, only slower */
     machine_rebind(&bound);

@@ -121,7 +121,7 @@ while IFS='|' read -r path code kind also; do
     is "${path##*/}: --verify" "$status" "$code"
 done <<END
 $scratch/tiny/model.safetensors|0|weights of a model (Hugging Face)|lorac inspect $scratch/tiny
-$scratch/model-00001-of-00002.safetensors|0|one shard of a model (Hugging Face)|lay its config.json beside it
+$scratch/model-00001-of-00002.safetensors|0|one shard of a model (Hugging Face)|put its config.json beside it
 $scratch/no-name|0|weights of a model (Hugging Face)|config.json
 $scratch/run/adapter/adapter_model.safetensors|0|weights of an adapter (PEFT)|lorac inspect $scratch/run/adapter
 $scratch/alone.safetensors|0|weights of an adapter (PEFT)|adapter_config.json

@@ -75,7 +75,7 @@ quantize x|lorac: unknown command "quantize": write convert
 generate --temp 1|lorac generate: unknown option --temp: write --temperature
 generate --max_new_tokens=3|lorac generate: unknown option --max_new_tokens: write --max-new-tokens
 generate --lora x|lorac generate: unknown option --lora: write --adapter
-train --config run.yaml|lorac train: unknown option --config: the configuration's file stands by itself
+train --config run.yaml|lorac train: unknown option --config: name the configuration's file without it
 train run.yaml --train.seed=1|lorac train: unknown option --train.seed: keys*write train.seed=VALUE
 plan configs/demo.yaml lora_r=8|lorac: override: unknown key "lora_r": write adapter.r
 plan configs/demo.yaml train.lr=1|lorac: override: unknown key "train.lr": write train.learning_rate
@@ -101,6 +101,7 @@ convert m -o o --quantize Q4_0|*did you mean q4_0?
 bench --shape 7|lorac bench: --shape: found "7"*did you mean 7b?
 bench --parts step|*did you mean steps?
 eval --model m --data d --format alpca|*did you mean alpaca?*
+eval --model m --data d --format zzzz|*unknown; there are auto tokens segments *
 eval --model m --data d --train-on response|*did you mean responses?
 train run.yaml --resume atuo|lorac: --resume: found "atuo"*did you mean auto?
 plan configs/demo.yaml seed|lorac: found "seed", wanted key=value
@@ -108,7 +109,7 @@ END
 
 run "$LORAC" tokenize --model x
 is "too few arguments: exit code" "$status" 2
-like "too few arguments: message" "$err" "lorac tokenize: wants TEXT|-*"
+like "too few arguments: message" "$err" "lorac tokenize: needs TEXT|-*"
 run "$LORAC" tokenize --model x a b
 is "too many arguments: exit code" "$status" 2
 like "too many arguments: message" "$err" 'lorac tokenize: "b" is one argument too many*'

@@ -529,8 +529,8 @@ static const struct spec hostile[] = {
       .want = "tensor \"a\" is there twice" },
     { "file too short", .tensors = { T("a", 1, 0, 0, 8) }, .data = 31, .want = "tensor \"a\"" },
     { "file too long", .tensors = { T("a", 1, 0, 0, 8) }, .data = 33,
-      .want = "behind the last tensor" },
-    { "data without tensors", .data = 1, .want = "behind the last tensor" },
+      .want = "after the last tensor" },
+    { "data without tensors", .data = 1, .want = "after the last tensor" },
     { "control characters", .kv = { { "\x1b[2J\n", 0, 77, RAW("\0\0\0\0") } },
       .want = "\\x1b[2J\\x0a" },
 };

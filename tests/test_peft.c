@@ -613,7 +613,7 @@ static void test_broken_adapters(void **state)
     struct peft p;
     struct err e;
     const char *dir = with_tensors("broken", "{}", 1);
-    assert_refused(peft_open(&p, dir, &e), &e, dir, "tensors", "behind the last tensor");
+    assert_refused(peft_open(&p, dir, &e), &e, dir, "tensors", "after the last tensor");
     dir = make_dir("old");
     put_text("old/adapter_config.json", "{\"peft_type\":\"LORA\"}");
     assert_refused(peft_open(&p, dir, &e), &e, dir, "none", "No such file");

@@ -259,8 +259,8 @@ static const struct {
     { "range larger than the shape", A("[1]", "[0,8]"), 8, "wanted the 4 of its shape" },
     { "range smaller than the shape", A("[2]", "[0,4]"), 4, "wanted the 8 of its shape" },
     { "hole in front", A("[1]", "[4,8]") "  ", 8, "begins at byte 4 of the data, wanted 0" },
-    { "bytes behind", A("[1]", "[0,4]") "  ", 5, "1 bytes behind the last tensor" },
-    { "bytes without tensors", "{}", 1, "1 bytes behind" },
+    { "bytes behind", A("[1]", "[0,4]") "  ", 5, "1 bytes after the last tensor" },
+    { "bytes without tensors", "{}", 1, "1 bytes after" },
     { "overlap",
       "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]},"
       "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[2,4]}}",

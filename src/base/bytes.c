@@ -60,7 +60,7 @@ double reader_f64(struct reader *r)
 uint64_t reader_varint(struct reader *r)
 {
     uint64_t v = 0;
-    for (unsigned shift = 0;; shift += 7) { /* the tenth byte ends it, whatever it is */
+    for (unsigned shift = 0;; shift += 7) { /* the tenth byte ends the number, whatever it is */
         uint8_t byte = reader_u8(r);
         if (shift == 63 && byte > 1) break;
         v |= (uint64_t)(byte & 0x7f) << shift;

@@ -1,7 +1,7 @@
-/* A bounded reader over bytes that nobody vouches for.
+/* A bounded reader over untrusted bytes.
  *
- * Every binary parser reads through it. A read beyond the end fails once and for all (`short_read`
- * stays set, later reads give zeros), so a parser may read a record and check once. Nothing is ever
+ * Every binary parser reads through it. A read beyond the end fails for good (`short_read` stays
+ * set, later reads give zeros), so a parser may read a record and check once. Nothing is ever
  * allocated from a count before reader_need() has shown that the bytes are there. */
 #ifndef LORAC_BASE_BYTES_H
 #define LORAC_BASE_BYTES_H
@@ -40,7 +40,7 @@ uint64_t reader_u64(struct reader *r);
 float reader_f32(struct reader *r);
 double reader_f64(struct reader *r);
 
-/* Protobuf's base-128 integer of at most ten bytes; fails like a short read when longer. */
+/* Protobuf's base-128 integer of at most ten bytes; a longer one fails like a short read. */
 uint64_t reader_varint(struct reader *r);
 
 #endif

@@ -8,11 +8,11 @@
 
 #include "src/base/safe.h"
 
-/* A message with two of the longest paths is whole before it is made to fit. */
+/* A message with two of the longest paths fits in here before it is cut. */
 enum { RAW_BYTES = 10000, MSG = sizeof((struct err *)0)->msg };
 
-/* The one door of all messages: whatever brought a line break or an escape sequence, a name, a path, a
- * library, it is one safe line from here on. */
+/* All messages pass here and become one safe line, since a name, a path or a library's text may
+ * bring a line break or an escape sequence. */
 static int settle(struct err *e, int code, const char *raw)
 {
     e->code = code;
@@ -60,7 +60,7 @@ int err_exit_status(int code)
     return code == ERR_MEMORY || code == ERR_BUDGET ? ERR_FAIL : code;
 }
 
-/* ": " and more after what is in raw. */
+/* Append ": " and `more` to the text in raw. */
 static void add_after(char raw[RAW_BYTES + MSG + 2], const char *more)
 {
     size_t n = strlen(raw);

@@ -64,7 +64,7 @@ void pages_release(const void *p, size_t n)
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p, to = from + n;
     from = (from + page - 1) / page * page;
     to = to / page * page;
-    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); /* a wish */
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); /* may fail */
 }
 
 bool is_lfs_pointer(const void *bytes, size_t n)
@@ -118,7 +118,7 @@ bool file_exists(const char *path)
 {
     struct stat st;
     if (stat(path, &st) == 0) return S_ISREG(st.st_mode);
-    return errno != ENOENT && errno != ENOTDIR; /* opening it tells what is wrong */
+    return errno != ENOENT && errno != ENOTDIR; /* opening the file will say why */
 }
 
 bool dir_exists(const char *path)
@@ -177,7 +177,8 @@ int dir_make(const char *path, mode_t mode, struct err *e)
     return S_ISDIR(st.st_mode) ? 0 : err_set(e, "%s: is a file, wanted a directory", path);
 }
 
-/* out = the path, symbolic links resolved, or that of the nearest directory above it that exists. */
+/* out = the path with symbolic links resolved; if it does not exist, that of the nearest directory
+ * above it that does. */
 static bool resolve_existing(char out[PATH_MAX], const char *path)
 {
     char part[PATH_BYTES];
@@ -288,7 +289,7 @@ void save_claim(const char *path, int fd)
     char dir[PATH_BYTES];
     const char *base = path_base(path);
     int n = (int)(base - path);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) return; /* nobody's life can be told then */
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) return; /* dead owners are not known */
     snprintf(dir, sizeof dir, "%.*s", n ? n : 1, n ? path : ".");
     DIR *d = opendir(dir);
     if (!d) return;
@@ -303,7 +304,7 @@ int save_begin(struct save *s, const char *path, mode_t mode, struct err *e)
     int n = snprintf(s->path, sizeof s->path, "%s", path);
     if (n <= 0 || n >= PATH_BYTES) return err_set(e, "%s: path too long", err_quotez(path));
     snprintf(s->tmp, sizeof s->tmp, "%s.tmp.%ld", path, (long)getpid());
-    unlink(s->tmp); /* a leftover has another mode, and a link leads elsewhere */
+    unlink(s->tmp); /* a leftover may have another mode, and a link leads elsewhere */
     s->fd = open(s->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (s->fd < 0) return err_errno(e, "%s: cannot write", path);
     save_claim(path, s->fd);

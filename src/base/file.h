@@ -1,8 +1,8 @@
 /* Files: reading through maps, writing by replacement.
  *
- * Whatever lorac publishes goes through struct save: a temporary file beside the target, written,
- * fsynced, renamed over it, the directory fsynced. A kill or an error at any point leaves the old
- * file or the new one, never a piece. A failed fsync is a failed save. */
+ * Every file that lorac publishes goes through struct save: a temporary file beside the target is
+ * written, fsynced and renamed over it, and the directory is fsynced. A kill or an error at any
+ * point leaves the old file or the new one, never a part. A failed fsync is a failed save. */
 #ifndef LORAC_BASE_FILE_H
 #define LORAC_BASE_FILE_H
 
@@ -26,31 +26,33 @@ struct map {
 int map_open(struct map *m, const char *path, struct err *e);
 void map_close(struct map *m);
 
-/* The n bytes at p of a file mapped read-only are not needed for now: their whole pages no longer count
- * as this process's memory, and are there again when they are looked at. */
+/* The n bytes at p of a file mapped read-only are not needed for now: their whole pages no longer
+ * count as this process's memory; they are read again at the next access. */
 void pages_release(const void *p, size_t n);
 
-/* True for the text that git leaves in the place of a large file whose content was not fetched
- * (Git LFS): a frequent outcome of cloning a model without git-lfs. */
+/* True for the text that git leaves in the place of a large file whose content was not fetched (Git
+ * LFS), which is frequent when a model was cloned without git-lfs. */
 bool is_lfs_pointer(const void *bytes, size_t n);
 int lfs_refuse(const char *path, struct err *e);
 
-/* The whole of a regular file of at most `most` bytes appended to out. */
+/* Append the whole of a regular file of at most `most` bytes to out. */
 int file_read(struct str *out, const char *path, size_t most, struct err *e);
 
-/* What is at a path, symbolic links followed; an error only where that cannot be told. */
+/* The kind of what is at a path, symbolic links followed; an error only if it cannot be found
+ * out. */
 enum path_kind { PATH_NOTHING, PATH_FILE, PATH_DIRECTORY, PATH_OTHER };
 int path_look(enum path_kind *kind, const char *path, struct err *e);
 
-/* A regular file, symbolic links followed. True also where that cannot be told (an I/O error, a
- * directory that may not be searched): opening it then says why. */
+/* Whether there is a regular file, symbolic links followed. True also if that cannot be found out
+ * (an I/O error, a directory that may not be searched): opening it then says why. */
 bool file_exists(const char *path);
 bool dir_exists(const char *path);
 
-/* 0 when there is nothing of that name; else an error that says so, or why it cannot be told. */
+/* 0 if nothing has that name; else an error that says so, or why it cannot be found out. */
 int path_must_be_free(const char *path, const char *remedy, struct err *e);
 
-/* The next entry of a directory, NULL at the end: readdir() with its errors told from the end. */
+/* The next entry of a directory, NULL at the end: readdir() that distinguishes errors from the
+ * end. */
 int dir_next(const struct dirent **entry, DIR *d, const char *path, struct err *e);
 
 /* out = dir/name; an error when it does not fit PATH_BYTES. */
@@ -58,16 +60,18 @@ int path_join(char out[PATH_BYTES], const char *dir, const char *name, struct er
 /* The part after the last slash. */
 const char *path_base(const char *path);
 
-/* Make a directory, and those above it that are missing, which follow the umask alone. */
+/* Make a directory, and the missing ones above it, whose modes follow only the umask. */
 int dir_make(const char *path, mode_t mode, struct err *e);
 
-/* Keep others that ask from writing into a directory, until dir_unlock() or the end of the process. An
- * error when somebody has it; none, and *fd -1, where the file system knows no locks. */
+/* Lock a directory against other writers that lock it, until dir_unlock() or the end of the
+ * process. An error if another process holds the lock; none, and *fd -1, if the file system has no
+ * locks. */
 int dir_lock(int *fd, const char *path, struct err *e);
 void dir_unlock(int fd);
 
-/* An error unless the file system of `path`, which exists or will be made, has room for so many more
- * bytes: "PATH: 1.2 GiB are free, WHAT 3.4 GiB; REMEDY". What cannot be asked is no error. */
+/* An error unless the file system of `path`, which exists or will be made, has room for `bytes`
+ * more bytes: "PATH: 1.2 GiB are free, WHAT 3.4 GiB; REMEDY". If it cannot be asked, that is not an
+ * error. */
 int space_need(const char *path, uint64_t bytes, const char *what, const char *remedy,
                struct err *e);
 /* out = NAME in lorac's cache directory: $XDG_CACHE_HOME/lorac, or ~/.cache/lorac. An error when
@@ -75,7 +79,7 @@ int space_need(const char *path, uint64_t bytes, const char *what, const char *r
 int cache_path(char out[PATH_BYTES], const char *name, struct err *e);
 
 /* True when path `inner` is `outer` or lies below it, symbolic links resolved. `outer` must exist;
- * of `inner` the nearest directory above that does stands for it. */
+ * if `inner` does not, the nearest directory above it that does is taken. */
 bool path_within(const char *inner, const char *outer);
 
 struct save {
@@ -85,8 +89,8 @@ struct save {
     uint64_t written;
 };
 
-/* Hold the temporary file `fd` of this process as its own, and remove those that dead processes left
- * behind for the same `path` (PATH.tmp.NUMBER, whose locks are gone). */
+/* Lock the temporary file `fd` of this process, and remove those that dead processes left behind
+ * for the same `path` (PATH.tmp.NUMBER without a lock). */
 void save_claim(const char *path, int fd);
 
 /* Begin replacing `path`. mode 0600 stays private; any other mode is masked by the umask. */
@@ -97,7 +101,7 @@ int save_commit(struct save *s, struct err *e);
 /* Give up: remove the temporary file. Harmless after save_commit(). */
 void save_abort(struct save *s);
 
-/* save_begin + write + commit for content that is in memory. */
+/* save_begin(), write and save_commit() for content that is in memory. */
 int file_replace(const char *path, const void *bytes, size_t n, mode_t mode, struct err *e);
 
 /* Publish a finished temporary file that a library wrote: fsync it, rename it to `path`, fsync the

@@ -30,7 +30,7 @@ static int open_part(struct part *p, const char *path, struct err *e)
     return 0;
 }
 
-/* The n bytes at `at` of one file, which has them. */
+/* Add the n bytes at `at` of one file, which must have them. */
 static int add_bytes(struct sha256 *h, const struct part *p, uint64_t at, size_t n,
                      const char *path, struct err *e)
 {
@@ -46,7 +46,7 @@ static int add_bytes(struct sha256 *h, const struct part *p, uint64_t at, size_t
     return 0;
 }
 
-/* The n bytes at `at` of all files put end to end. */
+/* Add the n bytes at `at` of the stream of all files. */
 static int add_stream(struct sha256 *h, const struct part *parts, char *const *files, size_t count,
                       uint64_t at, size_t n, struct err *e)
 {

@@ -1,8 +1,9 @@
-/* A fingerprint of files that are too large to be read for it.
+/* A fingerprint of files that are too large to be read as a whole.
  *
  * It tells one base model from another without reading 13 GB: two files that differ in their
- * header, their size or in what training touches everywhere have different ones. It is no hash:
- * a change that lies between the places looked at goes unseen, so equal fingerprints prove nothing.
+ * header, their size or in what training touches everywhere have different ones. It is not a hash
+ * of the content: a change between the places that are read goes unseen, so equal fingerprints
+ * prove nothing.
  *
  * Definition. The files, in the order given, are one stream of S bytes. The fingerprint is the
  * SHA-256 of, one after the other,
@@ -12,7 +13,7 @@
  *         of them where it has fewer)
  *     for i = 0 .. 63: the 4096 bytes of the stream that begin at floor(i * (S - 4096) / 63); where
  *         S < 4096, the whole stream once instead
- * as 64 hexadecimal digits. Names, dates and places of the files do not enter. The files of a base
+ * as 64 hexadecimal digits. Names, dates and places of the files do not count. The files of a base
  * are those that base_digest() hashes, in the same order: the shards of a Hugging Face directory
  * sorted by name, its one model.safetensors, or the .gguf. */
 #ifndef LORAC_BASE_FINGERPRINT_H

@@ -9,7 +9,8 @@
 
 #include "src/base/mem.h"
 
-/* libcrypto crashes when memory fails while it begins; so it begins when there is some. */
+/* libcrypto crashes when memory is short while it starts, so it is started only when there is
+ * enough. */
 static int libcrypto_init(struct err *e)
 {
     enum { INIT_BYTES = 1 << 20 };

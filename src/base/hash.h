@@ -17,8 +17,8 @@ int sha256_begin(struct sha256 *h, struct err *e);
 void sha256_add(struct sha256 *h, const void *bytes, size_t n);
 void sha256_end(struct sha256 *h, uint8_t digest[SHA256_BYTES]);
 
-/* Of bytes in memory, and of a file read in pieces. When *stop becomes true (NULL: never), the file
- * is given up with an error. */
+/* The digest of bytes in memory, and of a file, which is read in pieces. When *stop becomes true
+ * (NULL: never), reading the file ends with an error. */
 int sha256_of(uint8_t digest[SHA256_BYTES], const void *bytes, size_t n, struct err *e);
 int sha256_file(uint8_t digest[SHA256_BYTES], const char *path, const volatile bool *stop,
                 struct err *e);

@@ -30,7 +30,7 @@ static bool identity(char *out, size_t size, const char *path)
     return true;
 }
 
-/* The cache's file; `make`: and its directory. */
+/* The path of the cache's file; with `make`, its directory is made. */
 static bool cache_file(char out[PATH_BYTES], bool make)
 {
     char dir[PATH_BYTES];
@@ -40,7 +40,7 @@ static bool cache_file(char out[PATH_BYTES], bool make)
     return !make || dir_make(dir, 0700, &ignored) == 0;
 }
 
-/* The line that begins so, or NULL. */
+/* The line of the text that starts with `begin`, or NULL. */
 static const char *find_line(const char *text, const char *begin)
 {
     const char *at = strstr(text, begin);
@@ -72,7 +72,7 @@ bool hash_cached(char digest[SHA256_HEX], const char *path)
     return identity(id, sizeof id, path) && cache_find(digest, id);
 }
 
-/* The new line in front, the newest others behind it. */
+/* The new line goes first, the newest others after it. */
 static void cache_add(const char *id, const char *digest)
 {
     char path[PATH_BYTES];
@@ -90,7 +90,7 @@ static void cache_add(const char *id, const char *digest)
     str_free(&text);
 }
 
-/* As sha256_file(), but stops when abandoned and notices a file that changes meanwhile. */
+/* As sha256_file(), but it stops when abandoned and detects a file that changes meanwhile. */
 static int hash_one(struct hash_job *job, size_t i)
 {
     char before[128], after[128];

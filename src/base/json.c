@@ -9,9 +9,9 @@
 #include "src/base/safe.h"
 #include "src/base/utf8.h"
 
-/* jansson's parser goes on without a character for which its buffer could not grow, and then reads and
- * writes past what it has (2.14, measured). So memory for all that a text can need is set aside before
- * it is parsed; when an allocation fails, that is used up, and what was read is thrown away. */
+/* When jansson's buffer cannot grow for a character, its parser goes on, and then reads and writes
+ * past the buffer (2.14, measured). So memory for all that a text can need is reserved before it is
+ * parsed. If an allocation fails, the reserve serves it, and the result is thrown away. */
 static _Thread_local struct {
     char *p;
     size_t n, used;
@@ -40,9 +40,9 @@ static __attribute__((constructor)) void watch_memory(void)
     json_set_alloc_funcs(allocate, release);
 }
 
-/* What jansson 2.14 and malloc take for each value on a 64-bit machine, rounded up: an array with
- * its first eight places, an object with its first table, a member's entry, a string without its
- * text, a number with the place it has in an array. */
+/* The bytes that jansson 2.14 and malloc take for each value on a 64-bit machine, rounded up: an
+ * array with its first eight places, an object with its first table, a member's entry, a string
+ * without its text, a number with its place in an array. */
 enum {
     ARRAY_BYTES = 144,
     OBJECT_BYTES = 288,
@@ -51,8 +51,9 @@ enum {
     ITEM_BYTES = 48
 };
 
-/* jansson recurses and allocates; a scan beforehand keeps hostile nesting and hostile numbers of
- * values from it. *bytes: at least what the tree will take. False when it is nested too deep. */
+/* jansson recurses and allocates, so a scan comes first that finds hostile nesting and hostile
+ * numbers of values. *bytes: at least what the tree will take. False if the text is nested too
+ * deep. */
 static bool measure(size_t *bytes, const char *text, size_t n)
 {
     int depth = 0;
@@ -94,8 +95,8 @@ static int check_size(size_t *bytes, const char *text, size_t n, size_t times, c
                    where, n, *bytes >> 20);
 }
 
-/* The bytes of the integer literal at the start of the n bytes at text when it does not fit 64
- * bits, else 0. */
+/* The length of the integer literal at the start of the n bytes at text if it does not fit 64 bits,
+ * else 0. */
 static size_t huge_integer(const char *text, size_t n)
 {
     static const char largest[] = "9223372036854775807";
@@ -108,8 +109,8 @@ static size_t huge_integer(const char *text, size_t n)
 }
 
 /* jansson refuses integers beyond 64 bits, but transformers writes 10^30 for "no limit" into nearly
- * every tokenizer_config.json. Such literals become reals: copies the text with ".0" behind them.
- * False when there are none, and `out` is untouched. */
+ * every tokenizer_config.json. Such literals become reals: the text is copied with ".0" after them.
+ * False if there are none; `out` is then untouched. */
 static bool huge_as_real(struct str *out, const char *text, size_t n)
 {
     bool quoted = false;
@@ -134,12 +135,12 @@ static bool huge_as_real(struct str *out, const char *text, size_t n)
     return done > 0;
 }
 
-/* `bytes`: what the tree takes. */
+/* `bytes`: the memory that the tree takes. */
 static json_t *load(const char *text, size_t n, size_t bytes, size_t flags, const char *where,
                     struct err *e)
 {
     json_error_t je;
-    size_t room = bytes + 4 * n + 1024; /* the parser's buffer of one token doubles */
+    size_t room = bytes + 4 * n + 1024; /* the parser doubles its buffer of one token */
     reserve.needed = false;
     reserve.p = malloc(room);
     reserve.n = reserve.p ? room : 0;
@@ -228,9 +229,9 @@ const char *json_kind(const json_t *v)
     return "something else";
 }
 
-/* ---- numbers as they are written ------------------------------------------------------------ */
+/* ---- numbers as they are written ------------------------------------------------------------- */
 
-/* Count the numbers of a tree up to v, in the order in which they stand in its text; true at v. */
+/* Count the numbers of a tree before v, in the order of its text; true when v is found. */
 static bool count_numbers(size_t *before, const json_t *at, const json_t *v)
 {
     const char *key;
@@ -370,7 +371,7 @@ void json_add_double(struct str *out, double v)
         return;
     }
     char buf[40];
-    for (int digits = 1; digits <= 17; digits++) { /* the shortest that reads back the same */
+    for (int digits = 1; digits <= 17; digits++) { /* the shortest text that reads back the same */
         snprintf(buf, sizeof buf, "%.*g", digits, v);
         if (strtod(buf, NULL) == v) break;
     }
@@ -382,7 +383,7 @@ static void begin_line(struct json_writer *w)
     str_addf(w->out, "\n%*s", 2 * (int)w->depth, "");
 }
 
-/* All that stands before a value. */
+/* Write the comma, line end, indentation and key before a value. */
 static void begin_value(struct json_writer *w, const char *key)
 {
     if (w->depth) {
@@ -464,7 +465,7 @@ void json_write_real(struct json_writer *w, const char *key, double v)
     json_add_double(w->out, v);
 }
 
-/* Whether there are digits to follow. */
+/* False: the number is not finite, null was written, and digits must not follow. */
 static bool begin_number(struct json_writer *w, const char *key, double v)
 {
     begin_value(w, key);
@@ -482,7 +483,8 @@ void json_write_digits(struct json_writer *w, const char *key, double v, int dig
     if (begin_number(w, key, v)) str_addf(w->out, "%.*g", digits, v);
 }
 
-/* Outside of strings JSON is ASCII with line ends, so whatever else is unsafe is in one. */
+/* Outside of strings JSON is ASCII with line ends, so everything else that is unsafe is in a
+ * string. */
 void json_make_safe(struct str *out, size_t from)
 {
     struct str in = { 0 };

@@ -1,13 +1,13 @@
-/* JSON from strangers: jansson behind limits; and JSON for others, by one writer.
+/* Reading untrusted JSON: jansson with limits in front of it; and writing JSON, by one writer.
  *
  * json_parse() refuses what parsers disagree on: invalid UTF-8, lone surrogates, NaN, trailing
- * text, nesting deeper than JSON_DEPTH, and, where asked, duplicate keys. An integer beyond 64 bits
- * is read as a real number, so that it serves nothing that asks for an integer. The tree is
- * jansson's json_t, to be released with json_decref(). The getters below name file and key in their
- * errors.
+ * text, nesting deeper than JSON_DEPTH and, if asked to, duplicate keys. An integer beyond 64 bits
+ * is read as a real number, so nobody who asks for an integer gets it. The tree is jansson's
+ * json_t, to be released with json_decref(). The getters below name file and key in their errors.
  *
  * A tree takes many times the memory of its text (an empty array 60 times), so its size is counted
- * before it is made: at most JSON_ROOM and once the text, or else the text is refused. */
+ * before it is made. A text whose tree would take more than JSON_ROOM plus the size of the text is
+ * refused. */
 #ifndef LORAC_BASE_JSON_H
 #define LORAC_BASE_JSON_H
 
@@ -27,7 +27,7 @@ json_t *json_parse(const char *text, size_t n, enum json_dup dup, const char *wh
 /* Read and parse a file of at most `most` bytes (a byte order mark in front is skipped). */
 json_t *json_read(const char *path, size_t most, struct err *e);
 /* The same for files that are nearly all small values, such as vocabularies: the tree may take
- * JSON_ROOM and `times` the text. */
+ * JSON_ROOM plus `times` the size of the text. */
 json_t *json_read_dense(const char *path, size_t most, size_t times, struct err *e);
 
 /* Members of an object. Each returns 0, or an error "where: key: found ..., wanted ...".
@@ -53,9 +53,9 @@ bool json_number_text(const char **out, size_t *out_n, const char *text, size_t 
 /* ---- writing --------------------------------------------------------------------------------- */
 
 /* A document is written in the order of the calls; the writer puts the commas, the line ends and
- * the escapes. All that lorac says in JSON goes through it, except for two kinds: trees that are
- * changed or sorted before they are written (below), and config.json, tokenizer.json and the header
- * of safetensors, which have layouts of their own.
+ * the escapes. lorac writes all JSON with it, except for two kinds: trees that are changed or
+ * sorted before they are written (below), and config.json, tokenizer.json and the header of
+ * safetensors, which have layouts of their own.
  *
  * `key` names a member; it is NULL for an item of an array and for the document itself. A number
  * that is not finite becomes null. When memory is short, `out` is marked as str_add() does it. */
@@ -87,44 +87,44 @@ void json_write_bool(struct json_writer *w, const char *key, bool v);
 void json_write_count(struct json_writer *w, const char *key, uint64_t v);
 /* The shortest digits that read back as the same bits. */
 void json_write_real(struct json_writer *w, const char *key, double v);
-/* So many decimals, as %.*f; so many digits, as %.*g. */
+/* A number with `decimals` decimals, as %.*f; with `digits` digits, as %.*g. */
 void json_write_decimals(struct json_writer *w, const char *key, double v, int decimals);
 void json_write_digits(struct json_writer *w, const char *key, double v, int digits);
 
-/* The values by themselves, for texts that are not written by the writer: a string with its quotes,
- * and json_write_real()'s number. */
+/* Single values, for texts that are not written by the writer: a string with its quotes, and a
+ * number as json_write_real() writes it. */
 void json_add_string(struct str *out, const char *text, size_t n);
 void json_add_double(struct str *out, double v);
 
-/* The document and a line end on stdout, which may be a terminal (see json_make_safe()). Frees
- * `out`. */
+/* Print the document and a line end to stdout, which may be a terminal (see json_make_safe()).
+ * Frees `out`. */
 int json_print(struct str *out, struct err *e);
 
-/* JSON for stdout: the text of `out` from there on says the same with no character in it that is
- * unsafe on a terminal (safe.h): \u202e and the like. */
+/* Make JSON safe for stdout: in the text of `out` from `from` on, characters that are unsafe on a
+ * terminal (safe.h) become escapes such as \u202e, which mean the same. */
 void json_make_safe(struct str *out, size_t from);
 
 /* ---- trees to be written --------------------------------------------------------------------- */
 
-/* jansson writes what is a tree already. It spells \b, \f and other control characters differently
- * from json_add_string(), and numbers with 17 digits. Both spellings are in training texts (calls
- * of tools), so that neither may change. */
+/* jansson writes documents that are trees. It spells \b, \f and other control characters
+ * differently from json_add_string(), and numbers with 17 digits. Both spellings are in training
+ * texts (calls of tools), so neither may change. */
 
-/* An object under construction. jansson's setters refuse what could not be made, and `failed`
- * tells: one check at the end is enough. */
+/* An object under construction. jansson's setters refuse a value that could not be made, and
+ * `failed` records it: one check at the end is enough. */
 struct json_members {
     json_t *o;
     bool failed;
 };
 struct json_members json_members_new(void);
-/* Takes the value. */
+/* Takes the value over. */
 void json_set(struct json_members *m, const char *key, json_t *value);
-/* An empty text is none: null, as NULL is. */
+/* An empty text is written as null, and so is NULL. */
 void json_set_text(struct json_members *m, const char *key, const char *text);
 void json_set_count(struct json_members *m, const char *key, uint64_t n);
 void json_set_number(struct json_members *m, const char *key, double v);
 
-/* A string of a tree: text that is not UTF-8, which JSON cannot hold, in the form of messages
+/* A string for a tree. JSON cannot hold text that is not UTF-8; it is written as in messages
  * (safe.h). */
 json_t *json_text(const char *text);
 

@@ -15,7 +15,7 @@ static double seconds_of(clockid_t clock)
     return clock_gettime(clock, &t) == 0 ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
 }
 
-/* The ticks of a line "cpu3 user nice system idle iowait irq softirq ..." in which programs, or
+/* Of a line "cpu3 user nice system idle iowait irq softirq ...", the ticks in which programs, or
  * the kernel for them, computed. */
 static double busy_ticks(const char *numbers)
 {
@@ -60,7 +60,7 @@ double load_others(const struct load_sample *from, const struct load_sample *to)
 
 bool load_remedy(char *out, size_t size, double others, int cpus, int threads, double quota)
 {
-    static const double enough = 0.5; /* of a processor: a daemon or two are everywhere */
+    static const double enough = 0.5; /* of a processor: every machine runs a few daemons */
     double wanted = threads < cpus ? threads : cpus;
     if (quota > 0 && quota < wanted) wanted = quota;
     double left = cpus > others ? cpus - others : 0;

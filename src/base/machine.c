@@ -51,7 +51,7 @@ static size_t proc_kib(const char *path, const char *key)
     return proc_field(text, sizeof text, path, key) ? (size_t)strtoull(text, NULL, 10) * 1024 : 0;
 }
 
-/* A number alone in a file; SIZE_MAX for "max" or when it cannot be read. */
+/* The number that a file consists of; SIZE_MAX for "max" or if it cannot be read. */
 static size_t file_number(const char *path)
 {
     FILE *f = fopen(path, "re");
@@ -67,8 +67,8 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* What one control group leaves. Its page cache of files can be dropped, so it does not count as
- * used. */
+/* The memory that one control group leaves. Its page cache of files can be dropped, so that does
+ * not count as used. */
 static size_t group_left(const char *dir, const char *limit, const char *usage, const char *cache)
 {
     char path[1200];
@@ -145,7 +145,7 @@ size_t machine_memory_available(const char **why)
     size_t left = proc_kib("/proc/meminfo", "MemAvailable"), group = cgroup_left(),
            job = slurm_left();
     *why = "free memory";
-    if (left == 0) left = (size_t)-1; /* not told */
+    if (left == 0) left = (size_t)-1; /* unknown */
     if (group < left) left = group, *why = "the control group's limit";
     if (job < left) left = job, *why = "the Slurm allocation";
     return left;
@@ -179,7 +179,7 @@ int machine_threads(const char **why)
     return omp_get_max_threads();
 }
 
-/* ---- what doctor asks ------------------------------------------------------------------------ */
+/* ---- for doctor ------------------------------------------------------------------------------ */
 
 bool machine_line(char *out, size_t size, const char *path)
 {
@@ -208,7 +208,7 @@ static bool places_union(cpu_set_t *set)
 }
 
 /* The mask that the process was started with, read before libgomp's constructor binds its first
- * thread. (No sanitizer is up at that time.) */
+ * thread. (Sanitizers have not started at that time.) */
 static cpu_set_t started_with;
 static bool started_with_known;
 
@@ -218,8 +218,8 @@ __attribute__((no_sanitize("address", "undefined", "thread"))) static void read_
 }
 __attribute__((section(".preinit_array"), used)) static void (*const before_all)(void) = read_mask;
 
-/* Places may name processors that the mask leaves out (GOMP_CPU_AFFINITY); they do not count, unless
- * no others are named. */
+/* Places may name processors that are not in the mask (GOMP_CPU_AFFINITY); they count only if no
+ * others are named. */
 bool machine_mask(cpu_set_t *set)
 {
     cpu_set_t both;
@@ -231,7 +231,7 @@ bool machine_mask(cpu_set_t *set)
     return true;
 }
 
-/* The places first: libomp binds this thread when it is first asked anything. */
+/* The places are read first, since libomp binds this thread at the first call. */
 void machine_unbind(struct machine_binding *was)
 {
     cpu_set_t all;
@@ -250,7 +250,7 @@ int machine_cpus(void)
     return machine_mask(&set) ? CPU_COUNT(&set) : omp_get_num_procs();
 }
 
-/* A core is known by the first of the processors that are it: its siblings' list begins so. */
+/* A core is identified by its first processor, with which the list of siblings begins. */
 int machine_cores(void)
 {
     cpu_set_t set, seen;

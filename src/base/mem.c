@@ -80,7 +80,7 @@ int arena_map(struct arena *a, struct err *e)
                          "data.max_length, or use a machine with more memory",
                          (double)size / (1 << 20));
     }
-    madvise(p, size, MADV_HUGEPAGE); /* a wish: without it everything works, a little slower */
+    madvise(p, size, MADV_HUGEPAGE); /* may fail: then everything works, a little slower */
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < size; i += 4096) p[i] = 0;
     *a = (struct arena){ .base = p, .size = size };

@@ -1,9 +1,9 @@
-/* Memory: checked allocation for the small things, one arena for the large ones.
+/* Memory: checked allocation for small things, one arena for large ones.
  *
- * Outside src/base nobody calls malloc or free. What mem_* returns is freed with mem_free().
- * The tensors of a run live in one arena that is planned by running the carving function once on
- * an empty arena (it counts) and once on a mapped one (it places): the plan is exact because it is
- * the same code. */
+ * malloc and free are not called outside src/base. Memory from mem_* is freed with mem_free(). The
+ * tensors of a run live in one arena that is planned by running the carving function once on an
+ * empty arena (it counts) and once on a mapped one (it places): the plan is exact because it is the
+ * same code. */
 #ifndef LORAC_BASE_MEM_H
 #define LORAC_BASE_MEM_H
 
@@ -20,7 +20,7 @@ void *mem_alloc(size_t n, size_t size, struct err *e);
  * returned and the old block stays valid. */
 void *mem_resize(void *p, size_t n, size_t size, struct err *e);
 
-/* A copy of the n bytes at s with a NUL behind them. */
+/* A copy of the n bytes at s with a NUL after them. */
 char *mem_strndup(const char *s, size_t n, struct err *e);
 char *mem_strdup(const char *s, struct err *e);
 

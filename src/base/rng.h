@@ -1,13 +1,13 @@
-/* Randomness without state: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as
- * 1, 2, 3", SC 2011). A number is a function of (seed, purpose, counter), so nothing has to be
- * saved, restored or advanced, and threads, ranks and resumed runs draw the same ones. */
+/* Randomness without state: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1,
+ * 2, 3", SC 2011). A number is a function of (seed, purpose, counter), so there is no state to
+ * save, restore or advance, and threads, ranks and resumed runs draw the same numbers. */
 #ifndef LORAC_BASE_RNG_H
 #define LORAC_BASE_RNG_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a number is for. The values are part of the file format of a run: never renumber. */
+/* What a number is for. The values are part of the file format of a run: never renumber them. */
 enum rng_purpose {
     RNG_INIT_A = 1,  /* counter: {parameter index} */
     RNG_SHUFFLE = 2, /* counter: {epoch, position} */

@@ -6,8 +6,9 @@
 
 #include "src/base/utf8.h"
 
-/* What does something to a terminal or a reader and shows nothing: controls, marks of direction, letters
- * without width. Sorted. Variation selectors are not among them: they only choose a glyph. */
+/* Characters that affect a terminal or a reader without being visible: controls, marks of
+ * direction, letters without width. Sorted. Variation selectors are not among them: they only
+ * choose a glyph. */
 static const struct {
     uint32_t first, last;
 } unsafe[] = {
@@ -30,8 +31,8 @@ size_t safe_step(bool *safe, const char *s, size_t n, enum safe_kind kind)
     return len;
 }
 
-/* The next character of a line, as it is shown, to *out where that is not NULL. Adds to *shown the bytes
- * of that, returns those of the character. */
+/* Write the next character of a line, as it is shown, to `out` unless that is NULL. Adds the number
+ * of shown bytes to *shown and returns the number of bytes of the character. */
 static size_t put(char *out, size_t *shown, const char *s, size_t n)
 {
     bool safe;

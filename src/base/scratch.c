@@ -10,7 +10,7 @@
 
 enum { PENDING_BYTES = 256 << 10 };
 
-/* O_TMPFILE where the file system has it, else a file that loses its name at once. */
+/* Open with O_TMPFILE if the file system has it, else make a file and remove its name at once. */
 static int open_unnamed(const char *dir)
 {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);

@@ -1,5 +1,5 @@
-/* A temporary file without a name: what is appended can be read back, and is gone when it is closed or
- * when the process ends, however it ends. Readable by its owner alone. */
+/* A temporary file without a name: appended bytes can be read back, and are gone when it is closed
+ * or when the process ends in any way. Only its owner can read it. */
 #ifndef LORAC_BASE_SCRATCH_H
 #define LORAC_BASE_SCRATCH_H
 
@@ -15,7 +15,7 @@ struct scratch {
     const char *dir;    /* for messages */
 };
 
-/* In a directory that exists; `dir` must live as long. */
+/* Open it in a directory that exists; the string `dir` must live as long. */
 int scratch_open(struct scratch *s, const char *dir, struct err *e);
 int scratch_add(struct scratch *s, const void *bytes, size_t n, struct err *e);
 /* Copy n bytes from offset `at` on; they must have been appended. */

@@ -12,8 +12,8 @@ static struct timespec asked_at;
 static bool on_terminal;
 
 enum { TIME_LIMIT = -1 };
-/* timeout(1), mpirun and other launchers send a signal to a process and then to its group: what comes
- * this soon after the first is the same request. A hand takes longer for a second Ctrl-C. */
+/* timeout(1), mpirun and other launchers send a signal to a process and then to its group: a second
+ * one this soon after the first is the same request. A person takes longer for a second Ctrl-C. */
 enum { SAME_INT_MS = 250, SAME_TERM_MS = 1000 };
 
 static bool is_second(int sig)
@@ -56,7 +56,7 @@ void stop_install(void)
     sigemptyset(&sa.sa_mask);
     const int signals[] = { SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU };
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        sigaddset(&sa.sa_mask, signals[i]); /* one at a time */
+        sigaddset(&sa.sa_mask, signals[i]); /* handle one signal at a time */
     }
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &sa, NULL);
     signal(SIGHUP, SIG_IGN);

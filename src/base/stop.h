@@ -1,8 +1,8 @@
-/* Being asked to stop: SIGINT, SIGTERM, SIGUSR1 and SIGXCPU set a flag that the work looks at between
- * blocks. A second SIGINT at least a quarter of a second after the first ends the process at once, and
- * so does a second SIGTERM after a second: sooner, a launcher said the same thing twice. SIGUSR1, a
- * batch system's early warning, may come before either. SIGUSR2 asks for a checkpoint. SIGHUP is
- * ignored: a terminal that goes away takes no work with it. */
+/* Requests to stop: SIGINT, SIGTERM, SIGUSR1 and SIGXCPU set a flag that is checked between blocks
+ * of work. A second SIGINT at least a quarter of a second after the first ends the process at once,
+ * and so does a second SIGTERM after at least a second; sooner, it is a launcher that sent one
+ * request twice. SIGUSR1, a batch system's early warning, may come before either. SIGUSR2 asks for
+ * a checkpoint. SIGHUP is ignored: work goes on when its terminal is closed. */
 #ifndef LORAC_BASE_STOP_H
 #define LORAC_BASE_STOP_H
 
@@ -12,7 +12,7 @@
 /* Install the handlers (training only: other commands die of signals as usual). */
 void stop_install(void);
 
-/* How work that takes long asks whether to stop, without knowing who wishes it. A NULL never stops. */
+/* How long work asks whether to stop, without knowing who wants that. NULL: it never stops. */
 struct stop {
     bool (*asked)(void *context);
     void *context;
@@ -22,13 +22,13 @@ static inline bool stop_asked(const struct stop *s)
     return s && s->asked(s->context);
 }
 
-/* Asks for the wish of whoever sent the signal. */
+/* This one asks whether a signal, or stop_for_time(), has requested it. */
 extern const struct stop stop_by_signal;
 
 bool stop_requested(void);
 /* The name of the signal that asked, or "the time limit". */
 const char *stop_reason(void);
-/* Ask without a signal (--max-hours). */
+/* Request a stop without a signal (--max-hours). */
 void stop_for_time(void);
 
 /* True once after each SIGUSR2. */

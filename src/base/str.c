@@ -113,7 +113,8 @@ void str_add_line(struct str *s, const char *fmt, ...)
     str_free(&raw);
 }
 
-/* In $'...', with three octal digits: they end where they end, hexadecimal ones may go on. */
+/* Written in $'...' with three octal digits, since hexadecimal escapes may take in the next
+ * letter. */
 static void add_escaped_word(struct str *s, const char *word)
 {
     bool safe;
@@ -127,7 +128,7 @@ static void add_escaped_word(struct str *s, const char *word)
     str_addc(s, '\'');
 }
 
-/* Whether nothing of it needs an escape. */
+/* Whether the word needs no escapes. */
 static bool is_safe(const char *word)
 {
     bool safe = true;
@@ -175,7 +176,7 @@ int str_error(const struct str *s, struct err *e)
     return s->failed ? err_code(e, ERR_MEMORY, "out of memory: a text of %zu bytes", s->n) : 0;
 }
 
-/* Capitals are no slip worth counting. */
+/* A capital in the place of a small letter does not count as a mistake. */
 static bool same_letter(char a, char b)
 {
     return tolower((unsigned char)a) == tolower((unsigned char)b);
@@ -208,7 +209,7 @@ size_t str_distance(const char *a, const char *b)
 void str_nearest_try(struct str_nearest *s, const char *candidate)
 {
     size_t longest = strlen(s->word), n = strlen(candidate);
-    size_t apart = n > longest ? n - longest : longest - n; /* at least that many letters */
+    size_t apart = n > longest ? n - longest : longest - n; /* the distance is at least this */
     if (n > longest) longest = n;
     if (apart * 3 > longest) return;
     size_t d = str_distance(s->word, candidate);

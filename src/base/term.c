@@ -90,12 +90,12 @@ void progress_init(struct progress *p, double plain_every_s)
     p->every_s = p->live ? redraw_s : plain_every_s;
 }
 
-/* The text over whatever stood there, cut one column short: a full last column makes some terminals
- * wrap. The cursor goes back to the first column: when the terminal is made narrower than the line,
- * those that fold it keep the cursor on its first row, those that cut it have one row, and the next
- * drawing, which clears all that is below, is right on both. The terminal is told not to wrap (DECAWM)
- * meanwhile: it may be made narrower before it has read what was cut for its old width. `before` goes
- * out in the same write. */
+/* Draw the text over the old one, cut one column short, since a full last column makes some
+ * terminals wrap. The cursor goes back to the first column. If the terminal is made narrower than
+ * the line, some fold it and keep the cursor on its first row, some cut it and have one row; the
+ * next drawing, which clears everything below, is right on both. Wrapping (DECAWM) is off
+ * meanwhile, since the terminal may become narrower before it has read a line that was cut for the
+ * old width. `before` goes out in the same write. */
 static void draw(struct progress *p, const char *before)
 {
     int width = p->width ? p->width : term_width(p->out);
@@ -158,7 +158,7 @@ void progress_end(struct progress *p)
 
 const char *human_duration(char buf[HUMAN_BYTES], double seconds)
 {
-    if (!(seconds >= 0 && seconds < 1e9)) { /* unknown yet: no rate, or nothing done */
+    if (!(seconds >= 0 && seconds < 1e9)) { /* not known yet: no rate, or no work is done */
         snprintf(buf, HUMAN_BYTES, "?");
         return buf;
     }

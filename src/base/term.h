@@ -1,6 +1,7 @@
 /* The terminal: what stderr is, a progress line on it, and numbers as people read them.
  *
- * Progress goes to stderr only. A closed or broken stderr loses the lines and stops nothing. */
+ * Progress goes only to stderr. If stderr is closed or broken, the lines are lost and the work goes
+ * on. */
 #ifndef LORAC_BASE_TERM_H
 #define LORAC_BASE_TERM_H
 
@@ -11,29 +12,29 @@
 
 /* Whether lines on `f` can be overwritten: a terminal, and not TERM=dumb. */
 bool term_is_live(FILE *f);
-/* Columns of the terminal behind `f`, 80 where it does not tell. */
+/* Columns of the terminal that `f` writes to; 80 if it does not report them. */
 int term_width(FILE *f);
 /* Whether `f` may be coloured: live, and NO_COLOR is unset or empty. */
 bool term_has_color(FILE *f);
 
-/* Print a line for people, or a part of one: printf() whose arguments cannot command the terminal or
- * forge a line (safe.h). Line ends stand only at the beginning and the end of fmt, and stay; of what
- * is beyond 10,000 bytes the middle goes. */
+/* Print a line for people, or a part of one: printf() whose arguments cannot control the terminal
+ * or forge a line (safe.h). Line ends may be only at the beginning and the end of fmt, and are
+ * kept; a line of more than 10,000 bytes loses its middle. */
 void term_print(FILE *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* A text of several lines that may hold text of others: line breaks and tabs stay, what is unsafe is
- * written as \xNN, or as `instead` where that is not NULL. */
+/* Print an untrusted text of several lines: line breaks and tabs stay, unsafe characters are
+ * written as \xNN, or as `instead` unless that is NULL. */
 void term_text(FILE *f, const char *text, size_t n, const char *instead);
 
-/* Print each line of the text, which is what a user should know, to stderr as "note: ...". */
+/* Print each line of the text to stderr as "note: ...". */
 void notes_print(const struct str *notes);
 
 /* Seconds of the monotonic clock. */
 double term_now_s(void);
 
-/* One line that tells how far a long job is. On a terminal it is redrawn in place, at most ten
+/* One line that shows how far a long job is. On a terminal it is redrawn in place, at most ten
  * times a second, and cut to the width so that it never wraps; elsewhere a plain line is written
- * every `plain_every_s` seconds. The text is ASCII and holds no line end
- * (names in it are made safe all the same). */
+ * every `plain_every_s` seconds. The text is ASCII without line ends (names in it are made safe all
+ * the same). */
 struct progress {
     FILE *out;
     bool live;
@@ -41,18 +42,18 @@ struct progress {
     double every_s;
     double (*now_s)(void);
     double last_s;   /* when a line was last written */
-    bool any, drawn; /* whether any was; whether one stands on the terminal now */
+    bool any, drawn; /* whether any was; whether one is on the terminal now */
     char text[256];  /* the latest text, drawn or not */
 };
 
 /* On stderr, with the clock; tests change the fields afterwards. */
 void progress_init(struct progress *p, double plain_every_s);
-/* There is news; it is shown if it is time for it. */
+/* Set a new text; it is shown if enough time has passed. */
 void progress_update(struct progress *p, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-/* An ordinary line above the progress line. No line end in fmt. */
+/* Print an ordinary line above the progress line. fmt has no line end. */
 void progress_note(struct progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* The job is over: the latest text stays as an ordinary line, if it was not written already. */
+/* End the job: the latest text stays as an ordinary line, if it was not written already. */
 void progress_end(struct progress *p);
 
 /* Numbers for people. Each writes into buf and returns it. */

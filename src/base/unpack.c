@@ -14,8 +14,8 @@
 #include "src/base/mem.h"
 
 enum { PIECE = 1 << 20 };
-/* Text packs 3 to 30 times, 250 when it repeats itself all the time. What unpacks to more is made to
- * fill a disk (gzip can do 1,000 times, Zstandard far more). */
+/* Compression makes text 3 to 30 times smaller, 250 times if it repeats itself all the time. A file
+ * that unpacks to more is made to fill a disk (gzip can do 1,000 times, Zstandard far more). */
 enum { ROOM = 64 << 20, TIMES = 250 };
 enum { WINDOW_LOG = 27 };
 
@@ -33,7 +33,7 @@ static int sink_open(struct sink *s, const char *path, struct err *e)
     *s = (struct sink){ .fd = -1, .path = path };
     snprintf(s->dir, sizeof s->dir, "%s", dir && *dir ? dir : "/tmp");
     s->fd = open(s->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (s->fd < 0) { /* not every file system can */
+    if (s->fd < 0) { /* not every file system has O_TMPFILE */
         char name[PATH_BYTES + 32];
         snprintf(name, sizeof name, "%s/lorac-unpack-XXXXXX", s->dir);
         s->fd = mkostemp(name, O_CLOEXEC);
@@ -76,7 +76,7 @@ static int sink_map(struct map *m, const struct sink *s, struct err *e)
     return 0;
 }
 
-/* ---- gzip ----------------------------------------------------------------------------------- */
+/* ---- gzip ------------------------------------------------------------------------------------ */
 
 static int damaged(struct err *e, const char *path, size_t at, const char *why)
 {
@@ -125,7 +125,7 @@ static int unpack_gzip(struct sink *s, const struct map *packed, struct err *e)
     return code;
 }
 
-/* ---- Zstandard ------------------------------------------------------------------------------ */
+/* ---- Zstandard ------------------------------------------------------------------------------- */
 
 static int zstd_refuse(struct err *e, const char *path, size_t at, size_t result)
 {
@@ -155,7 +155,7 @@ static int unpack_zstd(struct sink *s, const struct map *packed, struct err *e)
         } else {
             code = sink_write(s, bytes, out.pos, e);
         }
-        full = out.pos == out.size; /* there may be more inside the decoder */
+        full = out.pos == out.size; /* the decoder may hold more */
     }
     if (!code && hint != 0) {
         code = err_set(e, "%s: the compressed data ends early: the file is cut short", s->path);
@@ -165,7 +165,7 @@ static int unpack_zstd(struct sink *s, const struct map *packed, struct err *e)
     return code;
 }
 
-/* ---- by kind -------------------------------------------------------------------------------- */
+/* ---- by kind --------------------------------------------------------------------------------- */
 
 static const struct {
     const char *bytes;

@@ -1,11 +1,10 @@
-/* Compressed files: gzip (.gz) and Zstandard (.zst), told by their first bytes.
+/* Compressed files: gzip (.gz) and Zstandard (.zst), recognised by their first bytes.
  *
- * The text goes into a file without a name, readable by its owner alone, in TMPDIR (or /tmp), so
- * that a data set larger than memory can be mapped like any other; it is gone when unmapped.
- * Text of more than 64 MB and 250 times its packed size is refused: such files fill disks.
- * A Zstandard frame may want 128 MB of memory, what its own tool allows without being asked.
- * Checksums are verified; several compressed parts behind each other are one text, as the tools of
- * both formats have it. */
+ * The text goes into a file without a name in TMPDIR (or /tmp), which only its owner can read, so
+ * that a data set larger than memory can be mapped like any other; it is gone when unmapped. Text
+ * of more than 64 MB and 250 times its packed size is refused: such files fill disks. A Zstandard
+ * frame may need 128 MB of memory, the default limit of its own tool. Checksums are verified;
+ * several compressed parts in a row are one text, as in the tools of both formats. */
 #ifndef LORAC_BASE_UNPACK_H
 #define LORAC_BASE_UNPACK_H
 

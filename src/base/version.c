@@ -5,19 +5,19 @@
 #include <string.h>
 
 /* The libraries are asked by name through dlsym(): some lack the function (another BLAS than
- * OpenBLAS), and this floor does not include their headers. Copied through memcpy(), since C has no
- * conversion from an object pointer to a function pointer. */
+ * OpenBLAS), and this folder does not include their headers. The pointer is copied with memcpy(),
+ * since C has no conversion from an object pointer to a function pointer. */
 #define ASK(function, symbol)                                                                      \
     void *function##_at = dlsym(RTLD_DEFAULT, symbol);                                             \
     memcpy(&(function), &function##_at, sizeof function##_at)
 
-/* One line; none for a library that is not in the program. */
+/* Add one line; none for a library that is not in the program. */
 static void add_text(struct str *out, const char *indent, const char *name, const char *version)
 {
     if (version) str_addf(out, "%s%s %s\n", indent, name, version);
 }
 
-/* Without a first word that repeats the library's name. */
+/* The text without a first word that repeats the library's name. */
 static const char *after(const char *text, const char *name)
 {
     size_t n = strlen(name);

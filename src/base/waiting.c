@@ -17,8 +17,8 @@ static void *symbol(const char *name)
     return dlsym(RTLD_DEFAULT, name);
 }
 
-/* libomp is asked. Its unit is the millisecond: one is enough for nearly all waits of a run that is
- * alone. */
+/* libomp has a function for it. Its unit is the millisecond: one is enough for nearly all waits of
+ * a run that is alone. */
 static void libomp_sleep(bool sleep)
 {
     union {
@@ -28,10 +28,10 @@ static void libomp_sleep(bool sleep)
     blocktime.set(sleep ? 0 : 1);
 }
 
-/* libgomp cannot be asked while it runs, but where more of its threads exist than the process has
- * processors it spins for as many turns as it was told for that case: 100, some microseconds, or
- * none where OMP_WAIT_POLICY is passive (its manual, GOMP_SPINCOUNT). So there come to be more: they
- * belong to a thread that does nothing, and sleep until that ends. */
+/* libgomp has none. But when it has more threads than the process has processors, it spins only for
+ * the number of turns that is set for that case: 100, some microseconds, or none if OMP_WAIT_POLICY
+ * is passive (its manual, GOMP_SPINCOUNT). So we make it have more: they belong to a thread that
+ * does nothing, and sleep until it ends. */
 static sem_t here, enough;
 
 static void *crowd(void *arg)
@@ -39,7 +39,7 @@ static void *crowd(void *arg)
     int extra = omp_get_num_procs() - *(const int *)arg + 1;
 #pragma omp parallel num_threads(extra > 0 ? extra + 1 : 2)
     {
-        __asm__ volatile("" ::: "memory"); /* a region without anything in it is left out */
+        __asm__ volatile("" ::: "memory"); /* the compiler would remove an empty region */
     }
     sem_post(&here);
     while (sem_wait(&enough) != 0) continue;
@@ -65,26 +65,27 @@ static void libgomp_sleep(bool sleep)
     crowded = true;
 }
 
-/* The 100 turns are too many: beside two loops on two cores threads then no longer sleep so early that
- * the kernel lets them go first. And 300,000 turns before it sleeps, where nobody told it anything,
- * are several turns on a core, lost until lorac has seen the others. So libgomp is told before it looks:
- * passive where its threads are too many, and 30,000 turns, some 0.3 to 1.5 ms, where they are not.
+/* The 100 turns are too many: with two other loops on two cores, threads then no longer sleep so
+ * early that the kernel lets them go first. And libgomp's default of 300,000 turns before it sleeps
+ * takes several time slices of a core, which are lost until lorac has detected the others. So
+ * libgomp is given other settings before it reads them: passive if its threads are too many, and
+ * 30,000 turns, some 0.3 to 1.5 ms, if they are not.
  *
- * It looks in its constructor, which runs before any code of the program but the functions in
- * .preinit_array. There the C library has no environment yet that setenv() could add to: it will take
- * the array that the kernel passed. That one cannot grow, so ours take the places of variables that no
- * library's constructor looks for, and give them back before main(). Where there are none libgomp's
- * own numbers remain. */
+ * It reads them in its constructor, before any code of the program except the functions in
+ * .preinit_array. There the C library has no environment yet that setenv() could add to: it will
+ * use the array that the kernel passed. That array cannot grow, so our settings take the places of
+ * variables that no library's constructor reads, and give them back before main(). If there are no
+ * such variables, libgomp's own numbers remain. */
 #ifndef __clang__
 enum { TOLD = 2 };
 static char *const told[TOLD] = { (char *)"OMP_WAIT_POLICY=passive",
                                   (char *)"GOMP_SPINCOUNT=30000" };
-static char **lent[TOLD], *lender[TOLD]; /* the places, and what belongs there */
+static char **lent[TOLD], *lender[TOLD]; /* the places, and the variables that belong there */
 
-/* No sanitizer is up at that time. */
+/* Sanitizers have not started at that time. */
 #define BEFORE_ALL __attribute__((no_sanitize("address", "undefined", "thread")))
 
-/* "PATH=/bin" is named PATH, and PATH=anything. */
+/* "PATH=/bin" is named "PATH", and also "PATH=anything". */
 BEFORE_ALL static bool is_named(const char *entry, const char *name)
 {
     while (*name && *name != '=' && *entry == *name) entry++, name++;
@@ -117,7 +118,7 @@ BEFORE_ALL static void tell_libgomp(int argc, char **argv, char **env)
 __attribute__((section(".preinit_array"),
                used)) static void (*const before_all)(int, char **, char **) = tell_libgomp;
 
-/* After the constructors of all libraries. */
+/* This runs after the constructors of all libraries. */
 __attribute__((constructor)) static void give_back(void)
 {
     for (size_t i = 0; i < TOLD; i++)
@@ -125,17 +126,18 @@ __attribute__((constructor)) static void give_back(void)
 }
 #endif
 
-/* Known by a function that it has; libomp has those of libgomp too. */
+/* A runtime is recognised by a function that it has; libomp, the first row, has those of libgomp
+ * too. */
 static const struct runtime {
     const char *has;
     void (*sleep)(bool);
-    const char *decided_by[4]; /* variables with which a user decides */
+    const char *decided_by[4]; /* variables with which the user decides */
 } runtimes[] = {
     { "kmp_set_blocktime", libomp_sleep, { "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "KMP_LIBRARY" } },
     { "GOMP_parallel", libgomp_sleep, { "OMP_WAIT_POLICY", "GOMP_SPINCOUNT" } },
 };
 
-/* NULL: neither, or the user decided, by *variable. */
+/* NULL: neither runtime is there, or the user decided, by *variable. */
 static const struct runtime *find_runtime(const char **variable)
 {
     *variable = NULL;
@@ -164,7 +166,7 @@ void waiting_describe(char *out, size_t size)
                         : "as OpenMP's runtime does by itself");
 }
 
-/* ---- when ---------------------------------------------------------------------------------------- */
+/* ---- choosing a way -------------------------------------------------------------------------- */
 
 static enum waiting begin_sleep(struct waiting_rule *r)
 {
@@ -176,7 +178,8 @@ static enum waiting begin_sleep(struct waiting_rule *r)
     return WAITING_SLEEP;
 }
 
-/* Of threads that sleep all processor time is work, so the way that gets more of it does more. */
+/* Threads that sleep spend all their processor time on work, so the way that gets more time does
+ * more. */
 static enum waiting choose_way(const struct waiting_rule *r)
 {
     static const double trial_s = 0.1;
@@ -186,11 +189,12 @@ static enum waiting choose_way(const struct waiting_rule *r)
                                                                      : WAITING_SLEEP;
 }
 
-/* Threads that spin lose their core only to others: alone a few times a second for what the kernel
- * does, beside others at the end of every turn, a hundred to five hundred times in a second of
- * their own time. Of threads that sleep it tells nothing: they may go before a turn ends, and take
- * cores from each other as they wake. So they sleep for a while, then spinning is tried again, and
- * for longer each time that the try finds others, or that they are there to be seen. */
+/* Threads that spin lose their core only to other programs: if they are alone, a few times a
+ * second, to the kernel; else at the end of every time slice, a hundred to five hundred times in a
+ * second of their own time. For threads that sleep, the count says nothing: they may leave before a
+ * slice ends, and take cores from each other as they wake. So they sleep for a while, and then
+ * spinning is tried again. The next sleep is longer each time that the trial finds other programs,
+ * or that they are visible. */
 enum waiting waiting_decide(struct waiting_rule *r, double seconds, double cpu_s, long taken,
                             bool crowded)
 {
@@ -208,7 +212,7 @@ enum waiting waiting_decide(struct waiting_rule *r, double seconds, double cpu_s
     return r->now = crowded ? begin_sleep(r) : WAITING_SPIN;
 }
 
-/* ---- now --------------------------------------------------------------------------------------- */
+/* ---- observing and changing ------------------------------------------------------------------ */
 
 static double seconds_of(clockid_t clock)
 {
@@ -216,8 +220,8 @@ static double seconds_of(clockid_t clock)
     return clock_gettime(clock, &t) == 0 ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
 }
 
-/* What has been used up so far. Of processor time the program's own part: the kernel's, which is more the
- * oftener threads sleep, is not work. */
+/* The time used so far. Only the program's own part of processor time counts: the kernel's part,
+ * which grows the more often threads sleep, is not work. */
 struct time_usage {
     double time_s, cpu_s;
     long taken;
@@ -232,8 +236,8 @@ static struct time_usage usage_now(void)
                                 u.ru_nivcsw };
 }
 
-/* Whether more threads want to compute than the machine has processors: "0.20 0.18 0.12 RUNNING/ALL ...".
- * Ours that spin are among them. */
+/* Whether more threads are ready to compute than the machine has processors: "0.20 0.18 0.12
+ * RUNNING/ALL ...". Our spinning threads are among them. */
 static bool is_crowded(void)
 {
     FILE *f = fopen("/proc/loadavg", "re");
@@ -248,7 +252,7 @@ static struct {
     const struct runtime *runtime;
     struct time_usage last;
     struct waiting_rule rule;
-    int threads; /* in a piece of work: how many there are in all; else 0 */
+    int threads; /* in a piece of work: the number of all threads; else 0 */
     int depth;
     bool begun;
 } self;
@@ -272,7 +276,7 @@ void waiting_end(void)
     self.threads = 0;
 }
 
-/* Where others compute already, nobody has to spin to find them. */
+/* If other programs compute already, threads need not spin to detect them. */
 static void begin_adapting(void)
 {
     const char *variable;

@@ -14,8 +14,8 @@ const char *const module_words[] = { MODULE_WORDS(MODULE, ) NULL };
 #define COLUMN(name) #name,
 const char *const record_column_words[] = { RECORD_COLUMNS(COLUMN) NULL };
 
-/* Each number once: two formats with the same one are a warning (-Woverride-init), a number that is
- * left out makes another one too large. */
+/* Each number must occur once: two formats with the same one are a warning (-Woverride-init), and a
+ * missing number makes another one too large. */
 #define FORMAT(id, name, number, keys) [FORMAT_##id] = #name,
 const char *const data_format_words[] = {
     [FORMAT_AUTO] = "auto", [FORMATS] = NULL, DATA_FORMATS(FORMAT)

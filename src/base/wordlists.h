@@ -1,7 +1,7 @@
-/* Words that users write and that more than one floor knows, each list once. From a list come an
- * enumeration, the names of its values, what a key of the configuration accepts
- * (src/config/keys.def), what an option of a command accepts, and what messages name. Lists that
- * the configuration alone knows are in src/config/settings.h.
+/* Words that users write and that more than one folder needs; each list is here once. A list makes
+ * an enumeration, the names of its values, the values that a key of the configuration accepts
+ * (src/config/keys.def), those that an option of a command accepts, and those that messages name.
+ * Lists that only the configuration needs are in src/config/settings.h.
  *
  *   NAME_WORDS(W, THEN)   W(id, word) for each word, in the order in which messages name them; THEN
  *                         stands between two of them: nothing, or a separator such as ", " */
@@ -39,7 +39,7 @@
  *
  *   number  its place among the words of the key, in messages and in configs/README.md; a new
  *           format takes the next one
- *   keys    by which a record is known, for messages */
+ *   keys    by which a record is recognised, for messages */
 #define DATA_FORMATS(F)                                                                            \
     F(TOKENS, tokens, 9, "input_ids")                                                              \
     F(SEGMENTS, segments, 7, "segments")                                                           \

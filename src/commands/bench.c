@@ -22,13 +22,13 @@ static const struct option options[] = {
     { "parts", 0, "P,...", "products, attention, steps, adapters, generation, or all",
       .text = &parts },
     { "tokens", 0, "M,...", "rows of the products, length of attention", .text = &token_list },
-    { "rounds", 0, "N", "samples of each kernel; 1: a short one, disturbed or not",
+    { "rounds", 0, "N", "samples of each kernel; 1: a short one, even if disturbed",
       .allowed = "[1, 99]", .integer = &rounds },
     { "examples", 0, "N", "examples in a step", .allowed = "[1, 4096]", .integer = &rows },
     { "length", 0, "T", "tokens of each", .allowed = "[2, 65536]", .integer = &length },
     { "steps", 0, "N", "steps to measure", .allowed = "[1, 1000]", .integer = &steps },
-    { "layers", 0, "L", "make only so many layers, and say what all would take",
-      .allowed = "[1, 1024]", .integer = &layers },
+    { "layers", 0, "L", "make only L layers, and say what all would take", .allowed = "[1, 1024]",
+      .integer = &layers },
     { "memory-budget", 0, "SIZE", "what a step may use, weights included; left out: what is free",
       .text = &memory },
     { "directory", 0, "DIR", "where the synthetic weights are kept; left out: ~/.cache/lorac/bench",
@@ -49,7 +49,7 @@ static const struct part {
 };
 enum { PARTS = sizeof part_table / sizeof *part_table, TOKENS_MAX = 16 };
 
-/* ---- lists on the command line ---------------------------------------------------------------- */
+/* ---- lists on the command line --------------------------------------------------------------- */
 
 static int read_parts(bool wanted[PARTS], struct err *e)
 {
@@ -99,7 +99,7 @@ static int read_memory(int64_t *out, struct err *e)
                      err_quotez(memory), *remedy ? "; " : "", remedy);
 }
 
-/* ---- the run ---------------------------------------------------------------------------------- */
+/* ---- the run --------------------------------------------------------------------------------- */
 
 static void begin(struct bench *b)
 {

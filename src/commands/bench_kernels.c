@@ -17,7 +17,7 @@ static const enum storage_type types[] = {
 };
 enum { TYPES = sizeof types / sizeof *types, ROUNDS_MAX = 100 };
 
-/* ---- products --------------------------------------------------------------------------------- */
+/* ---- products -------------------------------------------------------------------------------- */
 
 /* One product y = x W^T (forward) or dx = dy W of M rows. */
 struct bench_product {
@@ -147,7 +147,7 @@ int bench_products(struct bench *b, size_t tokens, struct err *e)
     return code;
 }
 
-/* ---- attention -------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 struct attention_run {
     const struct kernels *k;

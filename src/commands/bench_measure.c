@@ -11,7 +11,7 @@
 enum { LIMIT_SAMPLES = 7, TRIES = 4 };
 static const double sample_s = 0.12, quick_s = 0.03, foreign_most = 0.05;
 
-/* ---- samples ---------------------------------------------------------------------------------- */
+/* ---- samples --------------------------------------------------------------------------------- */
 
 /* Seconds of processor time: of all processes (with what the hypervisor took), and of this one. */
 struct usage {
@@ -94,7 +94,7 @@ void bench_json_number(struct bench *b, const char *key, double v)
     json_write_digits(&b->json, key, v, 12);
 }
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 enum { READ_BYTES = 512 << 20 };
 
@@ -141,7 +141,7 @@ int bench_limits(struct bench *b, struct err *e)
     return 0;
 }
 
-/* ---- plain sgemm ------------------------------------------------------------------------------ */
+/* ---- plain sgemm ----------------------------------------------------------------------------- */
 
 static struct products plain;
 static const struct dims *plain_of;

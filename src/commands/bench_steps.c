@@ -114,7 +114,7 @@ static double step_flops(struct stand *s)
     return cost_total(&c);
 }
 
-/* ---- whole steps ------------------------------------------------------------------------------ */
+/* ---- whole steps ----------------------------------------------------------------------------- */
 
 static void report_step(struct bench *b, struct stand *s, double seconds, double share,
                         double memory)
@@ -183,7 +183,7 @@ int bench_steps(struct bench *b, struct err *e)
     return code;
 }
 
-/* ---- what adapters cost ----------------------------------------------------------------------- */
+/* ---- what adapters cost ---------------------------------------------------------------------- */
 
 /* Steps with adapters on all seven modules alternate with steps with one on q only. Both run every
  * frozen product, so the difference is the other six adapters. */

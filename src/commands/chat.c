@@ -25,7 +25,7 @@ static const struct option options[] = {
       .text = &template },
     { "system", 's', "TEXT", "a system text", .text = &system_text },
     { "tokenizer", 0, "FILE", "the model's tokenizer, if it is elsewhere", .text = &tokenizer },
-    { "max-new-tokens", 'n', "N", "of one answer", .allowed = "[1, 1048576]",
+    { "max-new-tokens", 'n', "N", "at most N tokens in an answer", .allowed = "[1, 1048576]",
       .integer = &max_new_tokens },
     { "temperature", 0, "T", "0: always the likeliest token; left out: 0.7", .allowed = "[0, 100]",
       .real = &temperature },
@@ -39,10 +39,10 @@ static const struct option options[] = {
 
 enum { LINE_BYTES = 1 << 20 };
 
-/* ---- Ctrl-C ----------------------------------------------------------------------------------- */
+/* ---- Ctrl-C ---------------------------------------------------------------------------------- */
 
 static volatile bool interrupted;
-static int wake[2] = { -1, -1 }; /* a pipe that holds a byte after an interrupt, so that poll() sees it */
+static int wake[2] = { -1, -1 }; /* a pipe: holds a byte after an interrupt, for poll() to see */
 
 /* The first signal stops the answer, or clears the line; a second one before that has happened ends
  * the program. */
@@ -74,7 +74,7 @@ static bool take_interrupt(void)
     return true;
 }
 
-/* ---- the conversation so far ------------------------------------------------------------------- */
+/* ---- the conversation so far ----------------------------------------------------------------- */
 
 struct talk {
     struct session session;
@@ -116,7 +116,7 @@ static int reply(struct talk *t, struct err *e)
     return code;
 }
 
-/* ---- what the person types --------------------------------------------------------------------- */
+/* ---- what the person types ------------------------------------------------------------------- */
 
 enum input { INPUT_TEXT, INPUT_AGAIN, INPUT_END };
 
@@ -174,7 +174,7 @@ static void print_commands(void)
 {
     fprintf(stderr,
             "/reset  forget what was said\n/quit   end (or Ctrl-D)\nCtrl-C  stop an answer\n"
-            "A line that ends in \\ goes on in the next one.\n");
+            "A line that ends in \\ continues in the next one.\n");
 }
 
 /* Lines that begin with / are for us. */

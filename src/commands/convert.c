@@ -23,7 +23,7 @@ static const struct option options[] = {
     { "output", 'o', "OUT", "a name that ends in .gguf: a GGUF file; any other: a directory",
       .text = &out },
     { "model", 'm', "M",
-      "of an adapter: its base, if that is not where it says; the config.json of "
+      "of an adapter: its base, if it is not where the adapter says; the config.json of "
       "a directory, or a .gguf, is enough",
       .text = &model },
     { "quantize", 'q', "TYPE", "of a model: what its matrices are stored as; left out: as they are",
@@ -43,7 +43,7 @@ static bool wants_gguf(void)
     return n > 5 && strcmp(out + n - 5, ".gguf") == 0;
 }
 
-/* ---- adapters --------------------------------------------------------------------------------- */
+/* ---- adapters -------------------------------------------------------------------------------- */
 
 static int find_base(struct dims *s, const struct adapter_notes *notes, const char *path,
                      struct err *e)
@@ -106,11 +106,10 @@ static int write_adapter(const struct adapter *a, double dropout, struct adapter
     if (!code && wants_gguf()) {
         code = adapter_gguf_write(a, notes, out, e);
         if (!code && notes->template) {
-            term_print(
-                stderr,
-                "note: a GGUF adapter has no place for its prompt template, %s; whoever serves "
-                "it has to use that\n",
-                notes->template);
+            term_print(stderr,
+                       "note: a GGUF adapter has no place for its prompt template, %s: use "
+                       "that where the adapter is served\n",
+                       notes->template);
         }
         return code;
     }
@@ -171,7 +170,7 @@ static int convert_adapter(const char *path, struct err *e)
     return code;
 }
 
-/* ---- models ----------------------------------------------------------------------------------- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 static enum storage_type choose_storage(const struct llama *m)
 {
@@ -219,7 +218,7 @@ static int convert_model(const char *path, struct err *e)
     return code;
 }
 
-/* ---- the difference of two models ------------------------------------------------------------- */
+/* ---- the difference of two models ------------------------------------------------------------ */
 
 static void show_progress(void *to, size_t done, size_t all)
 {

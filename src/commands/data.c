@@ -15,8 +15,8 @@ static struct show_options show = { .n = 3 };
 static bool as_json, purge;
 
 static const struct option options[] = {
-    { "n", 'n', "N", "show: so many examples, and so many held out for validation",
-      .allowed = "[1, 1000000]", .integer = &show.n },
+    { "n", 'n', "N", "show: N examples, and N held out for validation", .allowed = "[1, 1000000]",
+      .integer = &show.n },
     { "record", 0, "LINE",
       "show: the record that begins on this line, or on FILE:LINE of a mixture",
       .text = &show.record },
@@ -95,7 +95,7 @@ static int run(int n, char **args, struct err *e)
                          nearest.best ? "; did you mean " : "", nearest.best ? nearest.best : "",
                          nearest.best ? "?" : "");
     }
-    if (n < 2) return err_usage(e, "data %s wants CONFIG.yaml", actions[i].name);
+    if (n < 2) return err_usage(e, "data %s needs CONFIG.yaml", actions[i].name);
     struct config c;
     int code = config_load(&c, args[1], args + 2, (size_t)n - 2, e);
     if (code) return code;

@@ -27,7 +27,7 @@ enum { PERCENTS = sizeof percents / sizeof *percents };
 _Static_assert(PERCENTS == sizeof((struct check *)0)->percentile / sizeof(uint32_t),
                "one for each");
 
-/* ---- collecting ------------------------------------------------------------------------------- */
+/* ---- collecting ------------------------------------------------------------------------------ */
 
 /* The records of a file that cannot be read; the others can. */
 static void print_malformed(const struct inspection *x, const char *path)
@@ -117,7 +117,7 @@ static int count_without_eos(struct check *k, struct err *e)
     return 0;
 }
 
-/* ---- the table -------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 static void print_counts(const struct check *k)
 {
@@ -198,7 +198,7 @@ static void print_findings(const struct check *k)
         print_lines(k, (enum found)f);
     }
     if (k->without_eos) {
-        printf("%8zu  training examples whose last target is no end-of-answer token%s\n",
+        printf("%8zu  training examples whose last target is not an end-of-answer token%s\n",
                k->without_eos,
                k->c->data.train_on_eos ? ""
                                        : " (data.train_on_eos is false: the model does not "
@@ -226,11 +226,11 @@ static void print_people(const struct check *k)
            str_count(p->training.course.steps_per_epoch, "step"), p->tokens,
            100 - 100 * p->rows / p->tokens);
     print_findings(k);
-    printf("\nexpected time: %s, %s an epoch (lorac plan says how it is reckoned)\n",
+    printf("\nexpected time: %s, %s an epoch (lorac plan says how it is estimated)\n",
            human_duration(a, s * epochs), human_duration(b, s));
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void write_side(struct json_writer *w, const char *name, const struct data_counts *c,
                        size_t examples)
@@ -311,7 +311,7 @@ static int print_json(const struct check *k, struct err *e)
     return json_print(&s, e);
 }
 
-/* ---- the command ------------------------------------------------------------------------------ */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int check(struct check *k, struct err *e)
 {

@@ -26,7 +26,7 @@ struct show {
     bool newline; /* the last printed text ended a line */
 };
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 static void print_safely(struct show *s, const char *text, size_t n)
 {
@@ -79,7 +79,7 @@ static void print_ids(struct show *s, const struct examples *x, size_t i)
     }
 }
 
-/* ---- where an example falls ------------------------------------------------------------------- */
+/* ---- where an example falls ------------------------------------------------------------------ */
 
 /* The pass of the batch that example i is in, which is built here; *place is its place in the
  * pass. */
@@ -200,7 +200,7 @@ static void print_example(struct show *s, size_t i)
     putchar('\n');
 }
 
-/* ---- which ------------------------------------------------------------------------------------ */
+/* ---- which ----------------------------------------------------------------------------------- */
 
 /* The record to show: it begins on this line of file number `file` (training, then validation
  * files; SIZE_MAX: any). */

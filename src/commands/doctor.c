@@ -1,4 +1,4 @@
-/* lorac doctor: what this machine offers a run, what is wrong with it, and how to mend that. One
+/* lorac doctor: what this machine offers a run, what is wrong with it, and how to fix it. One
  * function looks at each thing; a table lists them. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ struct patient {
     const char *threads_why;
 };
 
-/* ---- the processor ---------------------------------------------------------------------------- */
+/* ---- the processor --------------------------------------------------------------------------- */
 
 static void look_cpu(struct patient *p)
 {
@@ -88,7 +88,7 @@ static void look_blas(struct patient *p)
     int threading = blas_threading();
     char text[160];
     if (strcmp(core, "unknown") == 0) {
-        remedy = "link OpenBLAS: lorac's own products do without, LORAC_GEMM=blas wants it";
+        remedy = "link OpenBLAS: LORAC_GEMM=blas needs it, lorac's own products do not";
     } else if (better) {
         snprintf(
             text, sizeof text,
@@ -176,7 +176,7 @@ static void look_speed(struct patient *p)
                 fma, sgemm);
 }
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void look_memory(struct patient *p)
 {
@@ -185,12 +185,12 @@ static void look_memory(struct patient *p)
     size_t left = machine_memory_available(&why), total = machine_memory_total();
     bool little = left < (size_t)2 << 30;
     facts_check(p->f, little ? VERDICT_NOTE : VERDICT_OK, "memory",
-                little ? "7B wants 20 GB or more; smaller models, or a 4-bit .gguf, less" : NULL,
-                "%s of %s to be had (%s)", human_bytes(a, (double)left),
+                little ? "7B needs 20 GB or more; smaller models, or a 4-bit .gguf, less" : NULL,
+                "%s of %s available (%s)", human_bytes(a, (double)left),
                 human_bytes(b, (double)total), why);
     size_t swap = machine_swap_used();
     if (swap > (size_t)1 << 30) {
-        facts_check(p->f, VERDICT_NOTE, "swap", "close what is large before a run",
+        facts_check(p->f, VERDICT_NOTE, "swap", "close large programs before a run",
                     "%s are in use: something here is short of memory",
                     human_bytes(a, (double)swap));
     }
@@ -206,7 +206,7 @@ static void look_huge_pages(struct patient *p)
                 "%s", text);
 }
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static void look_limits(struct patient *p)
 {
@@ -252,7 +252,7 @@ static void look_slurm(struct patient *p)
                 tasks ? tasks : "1", many ? "s" : "");
 }
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void look_disk(struct patient *p)
 {
@@ -299,7 +299,7 @@ static int run(int n, char **args, struct err *e)
     for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) looks[i](&p);
     int code = facts_print(&f, as_json, e);
     if (!code && f.problems) {
-        code = err_set(e, "%zu thing%s to mend, marked above", f.problems,
+        code = err_set(e, "%zu thing%s to fix, marked above", f.problems,
                        f.problems == 1 ? "" : "s");
     }
     facts_free(&f);
@@ -308,13 +308,13 @@ static int run(int n, char **args, struct err *e)
 
 const struct command command_doctor = {
     .name = "doctor",
-    .summary = "what this machine gives a run, what is wrong, how to mend it",
+    .summary = "what this machine offers a run, what is wrong, how to fix it",
     .args = "",
     .min_args = 0,
     .max_args = 0,
     .options = options,
     .about = "Run it where the work will run: inside the job, not on the login node. Exit code 1\n"
-             "when something has to be mended; notes are suggestions.",
+             "when something has to be fixed; notes are suggestions.",
     .examples = "lorac doctor\n"
                 "srun --cpus-per-task=32 lorac doctor\n"
                 "lorac doctor --json\n",

@@ -214,10 +214,9 @@ const struct command command_eval = {
     .min_args = 0,
     .max_args = 256,
     .options = options,
-    .about =
-        "With a configuration: its validation records, with the best adapter of its run.\n"
-        "exact match: the examples of which every target token is the likeliest one, which are\n"
-        "those that greedy generation reproduces to the last token.",
+    .about = "With a configuration: its validation records, with the best adapter of its run.\n"
+             "exact match: the examples in which every target token is the likeliest one, so that\n"
+             "greedy generation reproduces them to the last token.",
     .examples =
         "lorac eval --model models/base --adapter checkpoints/runs/demo/best --data held.jsonl\n"
         "lorac eval --model model.gguf --data held.jsonl --template chatml --json\n"

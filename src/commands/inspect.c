@@ -31,7 +31,7 @@ static const struct option options[] = {
 
 enum { JSON_BYTES = 1 << 24 };
 
-/* ---- models ----------------------------------------------------------------------------------- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 int model_digest(char hex[SHA256_HEX], const struct llama *m, struct err *e)
 {
@@ -121,7 +121,7 @@ static int inspect_model(struct facts *f, const char *path, struct err *e)
     return code;
 }
 
-/* ---- adapters --------------------------------------------------------------------------------- */
+/* ---- adapters -------------------------------------------------------------------------------- */
 
 static void add_number(struct facts *f, const char *key, double v)
 {
@@ -284,13 +284,13 @@ int inspect_gguf(struct facts *f, const char *path, struct err *e)
         inspect_add_tokenizer(f, path);
     } else if (!code && !known) {
         facts_text(f, "architecture", err_quote(architecture, length));
-        inspect_unusable(f, "model of another family (GGUF)", "lorac computes Llama models alone");
+        inspect_unusable(f, "model of another family (GGUF)", "lorac runs only Llama models");
     }
     gguf_close(&g);
     return code || adapter || vocabulary || !known ? code : inspect_model(f, path, e);
 }
 
-/* ---- runs and what they leave ----------------------------------------------------------------- */
+/* ---- runs and what they leave ---------------------------------------------------------------- */
 
 static const char *text_of(const json_t *o, const char *key)
 {
@@ -432,7 +432,7 @@ int inspect_h5(struct facts *f, const char *path, struct err *e)
     return checkpoint ? add_checkpoint(f, path, e) : add_prepared(f, path, e);
 }
 
-/* ---- what it is ------------------------------------------------------------------------------- */
+/* ---- what it is ------------------------------------------------------------------------------ */
 
 static bool holds(const char *dir, const char *name)
 {

@@ -50,7 +50,7 @@ void inspect_add_use(struct facts *f, const char *path, const char *what)
     str_free(&s);
 }
 
-/* ---- kinds that the first bytes tell ---------------------------------------------------------- */
+/* ---- kinds that the first bytes tell --------------------------------------------------------- */
 
 static const char torch_remedy[] =
     "it may hold programs; in Python: load the model it belongs to with transformers and "
@@ -133,7 +133,7 @@ static bool add_magic(struct facts *f, const char *head, size_t n)
     return false;
 }
 
-/* ---- safetensors ------------------------------------------------------------------------------ */
+/* ---- safetensors ----------------------------------------------------------------------------- */
 
 static bool is_safetensors(const char *head, size_t n, uint64_t size)
 {
@@ -160,7 +160,7 @@ static void add_tensor_kind(struct facts *f, const struct safetensors *st, const
         if (inspect_beside(path, "adapter_config.json")) {
             inspect_add_use(f, path, "the adapter is its directory");
         } else {
-            facts_check(f, VERDICT_NOTE, "use", "lay its adapter_config.json beside it",
+            facts_check(f, VERDICT_NOTE, "use", "put its adapter_config.json beside it",
                         "without that nothing says its scale");
         }
     } else if (is && strncmp(is->what, "weights of a model (Hugging", 27) == 0) {
@@ -170,7 +170,7 @@ static void add_tensor_kind(struct facts *f, const struct safetensors *st, const
         if (inspect_beside(path, "config.json")) {
             inspect_add_use(f, path, "the model is its directory");
         } else {
-            facts_check(f, VERDICT_NOTE, "use", "lay its config.json beside it",
+            facts_check(f, VERDICT_NOTE, "use", "put its config.json beside it",
                         "without that nothing says its shape");
         }
     } else if (is) {
@@ -224,7 +224,7 @@ static int inspect_safetensors(struct facts *f, const char *path, bool verify, s
     return 0;
 }
 
-/* ---- tokenizers, configurations, text --------------------------------------------------------- */
+/* ---- tokenizers, configurations, text -------------------------------------------------------- */
 
 int inspect_tokenizer(struct facts *f, const char *path, struct err *e)
 {
@@ -280,7 +280,7 @@ static void add_text(struct facts *f, const char *path, const char *head, size_t
     }
 }
 
-/* ---- what it is ------------------------------------------------------------------------------- */
+/* ---- what it is ------------------------------------------------------------------------------ */
 
 static int read_head(char *head, size_t *n, uint64_t *size, const char *path, struct err *e)
 {
@@ -305,7 +305,7 @@ static bool is_hdf5(const char *head, size_t n, size_t at)
 static void note_name(struct facts *f, const char *path, const char *ending)
 {
     if (has_suffix(path, ending)) return;
-    facts_check(f, VERDICT_NOTE, "name", "rename it, or make a link of such a name",
+    facts_check(f, VERDICT_NOTE, "name", "rename it, or make a link with such a name",
                 "does not end in %s, by which commands recognise it", ending);
 }
 
@@ -339,7 +339,7 @@ static int by_content(struct facts *f, const char *path, bool verify, const char
     int code = inspect_json(f, path, head, n, &handled, e);
     if (handled || code) return code;
     if (add_magic(f, head, n)) return 0;
-    /* a tokenizer.model has no magic: only the tag of its first piece, so it is read as one */
+    /* a tokenizer.model has no magic, only the tag of its first piece: reading it decides */
     if (has_suffix(path, ".model") || (head[0] == '\n' && inspect_tokenizer(f, path, &none) == 0))
         return has_suffix(path, ".model") ? inspect_tokenizer(f, path, e) : 0;
     add_text(f, path, head, n);

@@ -11,7 +11,7 @@ enum { JSON_BYTES = 1 << 24 };
 static const char records_remedy[] =
     "name it in data.train; see its records with lorac data show CONFIG.yaml";
 
-/* ---- documents, by the keys they have --------------------------------------------------------- */
+/* ---- documents, by the keys they have -------------------------------------------------------- */
 
 static int add_peft(struct facts *f, const json_t *o, const char *path, struct err *e)
 {
@@ -26,7 +26,7 @@ static int add_peft(struct facts *f, const json_t *o, const char *path, struct e
     if (inspect_beside(path, "adapter_model.safetensors")) {
         inspect_add_use(f, path, "the adapter is its directory");
     } else {
-        facts_check(f, VERDICT_NOTE, "use", "lay its adapter_model.safetensors beside it",
+        facts_check(f, VERDICT_NOTE, "use", "put its adapter_model.safetensors beside it",
                     "the weights are not here");
     }
     return 0;
@@ -162,7 +162,7 @@ static int add_document(struct facts *f, const json_t *o, const char *path, stru
     return 0;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------ */
+/* ---- lines ----------------------------------------------------------------------------------- */
 
 static int add_metrics(struct facts *f, const char *path, struct err *e)
 {

@@ -51,7 +51,7 @@ static bool wants_gguf(void)
     return n > 5 && strcmp(out + n - 5, ".gguf") == 0;
 }
 
-/* ---- --verify --------------------------------------------------------------------------------- */
+/* ---- --verify -------------------------------------------------------------------------------- */
 
 enum { PROBE_TOKENS = 96 };
 
@@ -139,7 +139,7 @@ static int verify_result(const struct session *x, enum storage_type t, struct er
     return code;
 }
 
-/* ---- the prompt template ---------------------------------------------------------------------- */
+/* ---- the prompt template --------------------------------------------------------------------- */
 
 static bool same_template(const struct template *a, const struct template *b)
 {
@@ -157,11 +157,10 @@ static const char *short_name(const struct adapter_notes *notes)
 
 static void note_not_written(const struct adapter_notes *notes, const char *why)
 {
-    fprintf(
-        stderr,
-        "note: the merged model has no place for the adapter's prompt template, %s: %s; whoever "
-        "serves it has to use that\n",
-        short_name(notes), why);
+    fprintf(stderr,
+            "note: the merged model has no place for the adapter's prompt template, %s: %s; use "
+            "that template where the model is served\n",
+            short_name(notes), why);
 }
 
 static void note_written(const struct adapter_notes *notes, const struct template *t,
@@ -243,7 +242,7 @@ static int read_notes(struct adapter_notes *notes, const struct adapter_list *li
     return code;
 }
 
-/* ---- the command ------------------------------------------------------------------------------ */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int check_output(struct err *e)
 {

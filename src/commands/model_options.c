@@ -19,7 +19,8 @@ static int split_weight(char path[PATH_BYTES], double *weight, const char *text,
         char *end;
         *weight = strtod(equals + 1, &end);
         if (end == equals + 1 || *end || !isfinite(*weight)) {
-            return err_usage(e, "--adapter %s: the weight after = is not a number", err_quotez(text));
+            return err_usage(e, "--adapter %s: the weight after = is not a number",
+                             err_quotez(text));
         }
         n = (size_t)(equals - text);
     }

@@ -14,8 +14,8 @@ struct adapter_list {
 };
 int adapter_list_read(struct adapter_list *out, const struct option_list *adapters, struct err *e);
 
-/* session_open() of o->model, which may be NULL (an error), with the adapters of the list. Its notes go to
- * stderr. */
+/* session_open() of o->model, which may be NULL (an error), with the adapters of the list. Its
+ * notes go to stderr. */
 int model_open(struct session *s, struct session_options *o, const struct option_list *adapters,
                struct err *e);
 

@@ -77,7 +77,7 @@ static int unknown_option(const struct option *options, const char *arg, struct 
         return err_usage(e, "unknown option --%s: write --%s", name, synonym_of(options, name));
     }
     if (arg[1] == '-' && !strcmp(name, "config")) {
-        return err_usage(e, "unknown option --config: the configuration's file stands by itself");
+        return err_usage(e, "unknown option --config: name the configuration's file without it");
     }
     if (arg[1] == '-' && strchr(name, '.')) {
         return err_usage(e,
@@ -89,7 +89,7 @@ static int unknown_option(const struct option *options, const char *arg, struct 
     for (const struct option *o = options; o && o->name; o++) str_nearest_try(&nearest, o->name);
     if (arg[1] == '-' && nearest.best)
         return err_usage(e, "unknown option --%s; did you mean --%s?", name, nearest.best);
-    return err_usage(e, "unknown option %s; an argument that begins with - goes behind --",
+    return err_usage(e, "unknown option %s; an argument that begins with - goes after --",
                      err_quotez(arg));
 }
 
@@ -200,10 +200,10 @@ static int parse_option(const struct option *options, int argc, char **argv, int
     if (o->flag && value) return err_usage(e, "--%s: takes no value", o->name);
     if (!o->flag && !value) {
         const char *next = *at + 1 < argc ? argv[*at + 1] : NULL;
-        if (!next) return err_usage(e, "--%s: wants %s behind it", o->name, o->value);
+        if (!next) return err_usage(e, "--%s: needs %s after it", o->name, o->value);
         if (!strncmp(next, "--", 2)) {
             return err_usage(e,
-                             "--%s: wants %s behind it, found %s; if that is meant, write --%s=%s",
+                             "--%s: needs %s after it, found %s; if that is meant, write --%s=%s",
                              o->name, o->value, err_quotez(next), o->name, err_quotez(next));
         }
         value = next;

@@ -73,7 +73,7 @@ static void print_people(const struct plan *p, size_t available, const char *why
     size_t layers = p->training.setup.model.dims.layers;
     double epochs = (double)p->training.course.total / (double)p->training.course.steps_per_epoch,
            s = plan_epoch_seconds(p);
-    printf("memory     %s at most; %s to be had here (%s)\n", human_bytes(a, peak_bytes(p)),
+    printf("memory     %s at most; %s available here (%s)\n", human_bytes(a, peak_bytes(p)),
            human_bytes(b, (double)available), why);
     printf("  weights      %12s  mapped; the kernel may drop and read them again\n",
            human_bytes(a, (double)p->training.setup.model.weight_bytes));

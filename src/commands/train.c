@@ -14,7 +14,7 @@ static const struct option options[] = {
       "never: refuse a directory that holds a run; auto: go on from its newest "
       "valid checkpoint, or start; or a checkpoint's file",
       .text = &resume },
-    { "max-hours", 0, "H", "stop early enough to be done, checkpoint written, within H hours",
+    { "max-hours", 0, "H", "stop early enough that the checkpoint is written within H hours",
       .allowed = "[0, 1e6]", .real = &max_hours },
     { 0 },
 };

@@ -150,7 +150,7 @@ int verify_base(struct facts *f, const char *base_path, const char *sha256, stru
     return 0;
 }
 
-/* ---- a run ------------------------------------------------------------------------------------ */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 /* The record that the files of a run are checked against, and how many files are not as it says. */
 struct audit {

@@ -28,7 +28,7 @@ bool csv_is_built_in(void)
     return true;
 }
 
-/* What libcsv's callbacks work on. */
+/* The context of libcsv's callbacks. */
 struct csv_reading {
     struct csv_row *row;
     size_t most, rows;
@@ -63,14 +63,14 @@ static void end_row(int c, void *context)
     ((struct csv_reading *)context)->rows++;
 }
 
-/* White space is not taken off a field. */
+/* No character counts as white space, so libcsv does not strip any from a field. */
 static int is_space(unsigned char c)
 {
     (void)c;
     return 0;
 }
 
-/* What libcsv says is wrong, at the byte that it could not read. */
+/* Turn libcsv's error, at the byte that it could not read, into a message. */
 static int refuse(struct csv_parser *p, size_t at, struct err *e)
 {
     if (csv_error(p) == CSV_ENOMEM || csv_error(p) == CSV_ETOOBIG)
@@ -110,7 +110,7 @@ int csv_read(struct csv_row *row, const char *text, size_t n, char separator, si
         return err_code(e, ERR_MEMORY, "out of memory: a CSV reader");
     csv_set_delim(&p, (unsigned char)separator);
     csv_set_space_func(&p, is_space);
-    csv_set_blk_size(&p, n + 1); /* it grows by blocks: one is enough for any field */
+    csv_set_blk_size(&p, n + 1); /* it grows by blocks, and one is enough for any field */
     int code = parse(&r, &p, text, n);
     csv_free(&p);
     return code;

@@ -5,7 +5,7 @@
 
 static const char merge[] = "let PEFT merge it (merge_and_unload, save_pretrained) and use the "
                             "result as the model";
-static const char plain[] = "lorac reads plain LoRA alone: train one, or let PEFT merge this one "
+static const char plain[] = "lorac reads only plain LoRA: train one, or let PEFT merge this one "
                             "(merge_and_unload) and use the result as the model";
 static const char use_model[] = "use its directory, with its config.json, as the model";
 static const char export_peft[] = "save it in PEFT's form (torchtune: "
@@ -18,7 +18,8 @@ static const char fuse[] =
 const struct foreign foreign_mlx = { "lora_parameters", mlx, fuse };
 
 /* Sources: mlx-lm tuner/lora.py, torchtune modules/peft/lora.py, kohya-ss/sd-scripts lora.py,
- * diffusers loaders/lora_base.py, LyCORIS, peft tuners' parameter names. The first that fits. */
+ * diffusers loaders/lora_base.py, LyCORIS, peft tuners' parameter names. The first row that fits
+ * counts. */
 static const struct foreign tensors[] = {
     { "lora_unet_", "a LoRA for an image model (kohya)", "it does not belong to a language model" },
     { "lora_te", "a LoRA for an image model's text encoder (kohya)",
@@ -76,7 +77,7 @@ static const struct foreign whole[] = {
     { "model.embed_tokens.", "weights of a model (Hugging Face)", use_model },
     { "lm_head.", "weights of a model (Hugging Face)", use_model },
     { "transformer.h.", "weights of a model of the GPT-2 family",
-      "it is not a Llama, which is all that lorac computes" },
+      "it is not a Llama; lorac runs only Llama models" },
 };
 
 static const struct foreign types[] = {

@@ -10,10 +10,10 @@
 
 enum {
     NAME_MOST = 64,     /* bytes of a tensor's name, by the specification */
-    COUNT_MOST = 65536, /* keys, and tensors: far above any model, small enough to allocate */
+    COUNT_MOST = 65536, /* keys, and tensors: far above any model's, small enough to allocate */
     RANK_MOST = 4,
     ALIGN_DEFAULT = 32,
-    ALIGN_LEAST = 8,                /* the specification's, and what a mapped 64-bit number needs */
+    ALIGN_LEAST = 8, /* the specification's limit, and the need of a mapped 64-bit number */
     KV_LEAST = 8 + 1 + 4 + 1,       /* bytes of the shortest key with its value */
     INFO_LEAST = 8 + 1 + 4 + 4 + 8, /* bytes of the shortest tensor description */
 };
@@ -45,7 +45,7 @@ struct scan {
     struct gguf *g;
     struct reader r;
     uint64_t alignment;
-    uint64_t next; /* where the next tensor has to begin, counted from the start of the data */
+    uint64_t next; /* where the next tensor must begin, counted from the start of the data */
 };
 
 static uint64_t pad_up(uint64_t n, uint64_t alignment)
@@ -73,7 +73,7 @@ static int read_magic(struct scan *s, struct err *e)
 
 static int check_version(const struct scan *s, uint32_t version, struct err *e)
 {
-    /* 2 differs from 3 in allowing no big-endian files. */
+    /* Version 2 differs from 3 only in that files are never big-endian. */
     if (version == 2 || version == 3) return 0;
     if ((version & 0xffff) == 0) {
         return err_set(e,
@@ -115,7 +115,7 @@ static int read_counts(struct scan *s, struct err *e)
     return 0;
 }
 
-/* Step over an array of strings, so that every length in it is known to stay inside the file. */
+/* Step over an array of strings and check that every length in it stays inside the file. */
 static bool strings_valid(struct reader *r, uint64_t n)
 {
     for (uint64_t i = 0; i < n && !r->short_read; i++) reader_take(r, reader_u64(r));
@@ -193,7 +193,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* An error when one of the n texts (sorted here) is there twice. */
+/* An error when one of the n texts (sorted here) occurs twice. */
 static int refuse_twins(const struct gguf *g, const char **texts, size_t n, const char *what,
                         struct err *e)
 {
@@ -344,7 +344,7 @@ static int read_info(struct scan *s, size_t i, struct err *e)
     return 0;
 }
 
-/* Point every tensor at its bytes and hold the sum against the size of the file. */
+/* Point every tensor at its bytes and compare the sum with the size of the file. */
 static int place_tensors(struct scan *s, struct err *e)
 {
     struct gguf *g = s->g;
@@ -363,7 +363,7 @@ static int place_tensors(struct scan *s, struct err *e)
     }
     if (g->map.size > pad_up(end, s->alignment)) {
         return err_set(e,
-                       "%s: found %zu bytes, wanted %" PRIu64 ": there is something behind the "
+                       "%s: found %zu bytes, wanted %" PRIu64 ": there is something after the "
                        "last tensor",
                        g->path, g->map.size, end);
     }
@@ -454,7 +454,7 @@ static const char *kind(enum gguf_type t)
     }
 }
 
-/* *kv is the entry, or NULL when it is absent and need not be there. */
+/* *kv is the entry, or NULL when it is absent and not required. */
 static int look_up(const struct gguf_kv **kv, const struct gguf *g, const char *key, bool required,
                    const char *wanted, struct err *e)
 {
@@ -462,7 +462,7 @@ static int look_up(const struct gguf_kv **kv, const struct gguf *g, const char *
     return *kv || !required ? 0 : key_wanted(g, key, "nothing", wanted, e);
 }
 
-/* False when the value is no integer; negative numbers come as their two's complement, with
+/* False when the value is not an integer; a negative number is given as its two's complement, with
  * *negative set. */
 static bool integer_of(uint64_t *v, bool *negative, const struct gguf_kv *kv)
 {

@@ -20,15 +20,15 @@ enum {
     BLOCK = 512,
     NAME_MOST = 256,
     REASON_BYTES = 160,
-    H5_ALIGN = 64,           /* of every array, so that a mapped file can be used as it is */
-    INIT_BYTES = 4 << 20,    /* more than libhdf5 takes to begin */
+    H5_ALIGN = 64,        /* alignment of every array, so that a mapped file can be used as it is */
+    INIT_BYTES = 4 << 20, /* more than libhdf5 needs to start */
     METADATA_ROOM = 1 << 20, /* bytes that the disk must have for libhdf5's own structures */
 };
 static const char magic[] = "LORACH5\n", version[] = "version 1\n";
 
-/* ---- what libhdf5 says ----------------------------------------------------------------------- */
+/* ---- errors of libhdf5 ----------------------------------------------------------------------- */
 
-/* Keep the innermost reason; of an I/O error only the system's message. */
+/* Keep the innermost reason; for an I/O error, only the system's message. */
 static herr_t take_reason(unsigned n, const H5E_error2_t *entry, void *out)
 {
     static const char mark[] = "error message = '";
@@ -41,8 +41,8 @@ static herr_t take_reason(unsigned n, const H5E_error2_t *entry, void *out)
     return 0;
 }
 
-/* Passes on the result of a call; where it failed, `why` says why. The library forgets that with
- * the next call, so the note is taken at once. */
+/* Passes on the result of a call; if it failed, `why` says why. The library forgets the reason with
+ * the next call, so it is copied at once. */
 static hid_t noted(char why[REASON_BYTES], hid_t result)
 {
     if (result >= 0) return result;
@@ -72,8 +72,8 @@ int h5_init(struct err *e)
     return 0;
 }
 
-/* Said at every door: nothing of its own on stderr (a setting of each thread), and no clean-up at
- * exit, which crashes when a file could not be closed. */
+/* Called at every entry: the library must print nothing to stderr (a setting of each thread), and
+ * must not clean up at exit, which crashes when a file could not be closed. */
 static void quiet(void)
 {
     H5dont_atexit();
@@ -116,14 +116,14 @@ static hid_t memory_type(enum h5_type t)
     return -1;
 }
 
-/* Access to a file that a rename protects: no locks, which some file systems do not have. */
+/* Open files without locks, which some file systems do not have: a rename protects the files. */
 static hid_t access_list(char why[REASON_BYTES])
 {
     hid_t fapl = noted(why, H5Pcreate(H5P_FILE_ACCESS));
     if (fapl < 0) return fapl;
     bool good = noted(why, H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG)) >= 0 &&
                 noted(why, H5Pset_alignment(fapl, 1, H5_ALIGN)) >= 0;
-    good = good && /* the structures that h5_check.c knows, whatever the library's default is */
+    good = good && /* only structures that h5_check.c knows, whatever the library's default is */
            noted(why, H5Pset_libver_bounds(fapl, H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST)) >= 0;
 #if HAS_FILE_LOCKING
     good = good && noted(why, H5Pset_file_locking(fapl, 0, 1)) >= 0;
@@ -140,14 +140,14 @@ static void render_block(char block[BLOCK], uint64_t bytes, const char *hex)
     memset(block, 0, BLOCK);
     snprintf(block, BLOCK, "%s%sbytes %020" PRIu64 "\nsha256 %s\n", magic, version, bytes, hex);
 }
-/* Where the parts are: they have a fixed width. */
+/* The places of the parts, which have a fixed width. */
 enum {
     VERSION_AT = sizeof magic - 1,
     BYTES_AT = VERSION_AT + sizeof version - 1,
     HEX_AT = BYTES_AT + 6 + 20 + 1 + 7,
 };
 
-/* Piece by piece, and gone from memory again: a data set may be larger than that. */
+/* Piece by piece, each released at once: a data set may be larger than memory. */
 static int hash_behind_block(char hex[SHA256_HEX], const struct map *m, struct err *e)
 {
     enum { PIECE = 8 << 20 };
@@ -213,17 +213,17 @@ static int seal(const struct h5_writer *w, struct err *e)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* A library that fails to close a file is left in disorder. So it never writes more than its own
- * structures, for which there is room when we begin; the numbers we write, into the places that it
- * assigns. */
+/* If libhdf5 fails to close a file, its state is broken. So it writes only its own structures, for
+ * which room is reserved first; we write the numbers ourselves, into the places that it assigns. */
 
-/* Make the temporary file ourselves: libhdf5 knows no modes. A leftover may have another mode. */
+/* Make the temporary file ourselves, since libhdf5 cannot set a mode. A leftover may have another
+ * mode. */
 static int make_tmp(struct h5_writer *w, mode_t mode, struct err *e)
 {
     unlink(w->tmp);
     w->fd = open(w->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (w->fd < 0) return err_errno(e, "%s: cannot write", w->path);
-#if HAS_FILE_LOCKING /* others lock the file for themselves and would meet our lock */
+#if HAS_FILE_LOCKING /* an older libhdf5 locks the file itself and would fail at our lock */
     save_claim(w->path, w->fd);
 #endif
     errno = posix_fallocate(w->fd, 0, METADATA_ROOM);
@@ -294,7 +294,7 @@ static int write_at(const struct h5_writer *w, uint64_t offset, const char *p, s
     return 0;
 }
 
-/* Create a data set of n bytes; takes `space`. *at is where they belong in the file. */
+/* Create a data set of n bytes; takes `space`. *at is their place in the file. */
 static int place(struct h5_writer *w, uint64_t *at, const char *name, hid_t type, hid_t space,
                  size_t n, struct err *e)
 {
@@ -379,7 +379,7 @@ int h5_put_text(struct h5_writer *w, const char *name, const char *text, size_t 
     char why[REASON_BYTES];
     hid_t type = text_type(n ? n : 1, why);
     if (type < 0) return failed(w->path, "cannot write", name, why, e);
-    /* HDF5 knows no string of length 0: the empty text is a string without a value. */
+    /* HDF5 has no strings of length 0, so the empty text is a string without a value. */
     int code = put(w, name, type, H5Screate(n ? H5S_SCALAR : H5S_NULL), text, n, e);
     H5Tclose(type);
     return code;
@@ -408,7 +408,7 @@ void h5_abort(struct h5_writer *w)
 {
     quiet();
     if (w->file >= 0) {
-        /* On a full disk libhdf5 could not write its structures: give back what is taken. */
+        /* On a full disk libhdf5 could not write its structures: free the file's space first. */
         if (ftruncate(w->fd, 0) != 0) errno = 0;
         H5Fclose(w->file);
     }
@@ -430,7 +430,7 @@ static hid_t open_file(const char *path, char why[REASON_BYTES])
     return file;
 }
 
-/* The file that was checked is the one that libhdf5 opened by name. */
+/* Check that libhdf5, which opens by name, opened the file that was checked. */
 static int check_same(const struct stat *checked, const char *path, struct err *e)
 {
     struct stat st;
@@ -470,7 +470,7 @@ void h5_close(struct h5_reader *r)
     r->file = -1;
 }
 
-/* Whether every step of the name is there: 1, 0, or -1 when that cannot be told. */
+/* Whether every step of the name exists: 1, 0, or -1 if that cannot be found out. */
 static int has_path(hid_t file, const char *name, char why[REASON_BYTES])
 {
     char part[NAME_MOST + 1];
@@ -514,7 +514,7 @@ static bool has_type(hid_t set, hid_t wanted)
     return same;
 }
 
-/* -1 when it is no array of at most H5_RANK dimensions. */
+/* -1 when it is not an array of at most H5_RANK dimensions. */
 static int shape_of(hsize_t dims[H5_RANK], hid_t set)
 {
     hid_t space = H5Dget_space(set);

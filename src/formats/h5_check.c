@@ -8,7 +8,7 @@
 enum {
     NAME_MOST = 256,
     DEPTH_MOST = 8,
-    OBJECTS_MOST = 4096, /* far above ours: a walk that meets more goes in circles */
+    OBJECTS_MOST = 4096, /* far above ours: a walk that finds more goes in circles */
     LEAF_K = 4, /* libhdf5's defaults, as in the superblock: twice as many entries at most */
     INTERNAL_K = 16,
     ENTRY_BYTES = 40, /* of a symbol table */
@@ -20,7 +20,7 @@ static const uint64_t NOWHERE = UINT64_MAX;
 
 struct h5_walk {
     const char *path;
-    const uint8_t *data; /* behind the block: what addresses count from */
+    const uint8_t *data; /* after the block; addresses count from here */
     uint64_t bytes;
     size_t block, objects;
     struct err *e;
@@ -59,7 +59,7 @@ static bool read_shape(struct h5_array *d, struct reader *r)
 {
     uint8_t version = reader_u8(r), rank = reader_u8(r), flags = reader_u8(r), kind = reader_u8(r);
     d->values = 1;
-    if (version == 2) { /* of an empty text: no value at all */
+    if (version == 2) { /* an empty text, which has no value */
         d->values = 0;
         return rank == 0 && flags == 0 && kind == 2;
     }
@@ -99,7 +99,7 @@ static bool read_type(struct h5_array *d, struct reader *r)
     return d->item_bytes > 0;
 }
 
-/* The value of what was never written: none is given. */
+/* The fill value for bytes that were never written: the file must give none. */
 static bool read_fill(struct reader *r)
 {
     uint8_t version = reader_u8(r), alloc = reader_u8(r), when = reader_u8(r), given = reader_u8(r);
@@ -107,7 +107,7 @@ static bool read_fill(struct reader *r)
            !r->short_read;
 }
 
-/* Where the bytes are; what they must add up to is known when all messages are. */
+/* The place of the bytes; their right number is known only after all messages. */
 static bool read_layout(uint64_t *at, uint64_t *bytes, struct reader *r)
 {
     if (!TOOK(r, "\3\1")) return false; /* contiguous */
@@ -174,7 +174,7 @@ static bool read_message(struct h5_object *o, unsigned type, struct reader *r)
     default:
         return false;
     }
-    if (*seen) return false; /* a second one */
+    if (*seen) return false; /* the same message again */
     *seen = true;
     return fine;
 }
@@ -250,7 +250,8 @@ static const char *heap_name(const struct heap *h, uint64_t at)
 
 static int walk_group(struct h5_walk *w, uint64_t tree, uint64_t heap, unsigned depth);
 
-/* An entry's note on what it leads to: nothing of a data set, of a group its tree and heap. */
+/* Walk the object of an entry. The entry also holds the tree and heap of a group, which must agree
+ * with it. */
 static int walk_entry(struct h5_walk *w, struct reader *r, const struct heap *h,
                       const char **before, unsigned depth, uint64_t table)
 {
@@ -301,7 +302,7 @@ static int walk_group(struct h5_walk *w, uint64_t tree, uint64_t heap, unsigned 
         uint64_t table = reader_u64(&r);
         if (!key) return strange(w, tree, "a tree of names");
         code = walk_table(w, table, &h, &before, depth);
-        /* A key is the last name in front of it; libhdf5 searches by them. */
+        /* A key is the last name before it; libhdf5 searches by keys. */
         struct reader ahead = r;
         key = heap_name(&h, reader_u64(&ahead));
         if (!code && (!key || strcmp(key, before) != 0)) {

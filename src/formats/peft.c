@@ -1,4 +1,4 @@
-/* adapter_model.safetensors: whose tensor is whose; and both files written. */
+/* adapter_model.safetensors: finds out what each tensor is; and writes both files. */
 #include "src/formats/peft.h"
 
 #include <math.h>
@@ -35,8 +35,8 @@ static bool is_step(const struct steps *s, size_t i, const char *text)
     return i < s->n && strcmp(s->at[i], text) == 0;
 }
 
-/* The steps without those that torch.compile, FSDP, checkpointing and DDP put in, and without
- * PEFT's prefix; false where a name has too many. */
+/* Cut a name into its steps, without those that torch.compile, FSDP, checkpointing and DDP insert,
+ * and without PEFT's prefix; false if a name has too many. */
 static bool cut(struct steps *s, const char *name)
 {
     static const char *const wrappers[] = { "_orig_mod", "_fsdp_wrapped_module",
@@ -78,8 +78,8 @@ static void part_name(char out[NAME_BYTES], const char *module, enum peft_part p
     CHECK(n > 0 && n < NAME_BYTES);
 }
 
-/* MODULE.lora_A.weight, or with the adapter's name MODULE.lora_A.default.weight: the steps of
- * MODULE; 0: neither. */
+/* The number of steps of MODULE in MODULE.lora_A.weight, or with the adapter's name in
+ * MODULE.lora_A.default.weight; 0: the name is neither. */
 static size_t pair_steps(enum peft_part *part, const struct steps *s)
 {
     for (size_t back = 2; back <= 3 && back < s->n; back++) {
@@ -92,7 +92,7 @@ static size_t pair_steps(enum peft_part *part, const struct steps *s)
     return 0;
 }
 
-/* A weight of the base: MODULE.weight, as it is or as PEFT wraps it. */
+/* The same for a weight of the base: MODULE.weight, as it is or as PEFT wraps it. */
 static size_t copy_steps(const struct steps *s)
 {
     size_t n = s->n - 1;
@@ -131,7 +131,7 @@ static int by_module(const void *a, const void *b)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-/* A file with two adapters in it, or with two spellings of one, has no one meaning. */
+/* A file with two adapters in it, or with two spellings of one, is ambiguous. */
 static int refuse_doubles(const struct peft *p, struct err *e)
 {
     for (size_t i = 0; i + 1 < p->file.n; i++) {
@@ -146,7 +146,7 @@ static int refuse_doubles(const struct peft *p, struct err *e)
     return 0;
 }
 
-/* Which pairs are adapted, and which patterns match one of those. */
+/* Find out which pairs are adapted, and which patterns match any of those. */
 static int choose_modules(struct peft *p, struct err *e)
 {
     struct peft_config *c = &p->config;
@@ -165,7 +165,7 @@ static int choose_modules(struct peft *p, struct err *e)
                 if (!lists[k].at[j].used)
                     code = peft_pattern_match(&lists[k].at[j].used, NULL, &lists[k].at[j],
                                               t->module, c->path, e);
-        t->read = !is; /* nobody asks for what is ignored */
+        t->read = !is; /* ignored pairs are never asked for */
     }
     for (size_t i = 0; !code && i < p->file.n; i++) {
         struct peft_entry *t = &p->entries[i];
@@ -183,7 +183,7 @@ static int left_by_layers(bool *is, const struct peft_config *c, const char *mod
     return c->n_layers ? peft_targets(is, &all, module, e) : 0;
 }
 
-/* Nothing to load: what is there instead. */
+/* If there is nothing to load, say what the file holds instead. */
 static int refuse_empty(const struct peft *p, struct err *e)
 {
     const struct foreign *is = foreign_file(&p->file);
@@ -196,7 +196,7 @@ static int refuse_empty(const struct peft *p, struct err *e)
         return err_set(e, "%s: holds no LoRA of PEFT's form (tensor %s): it is %s; %s", p->path,
                        err_quotez(p->file.tensors[0].name), is->what, is->remedy);
     }
-    if (!ignored) return 0; /* whoever loads it says what is missing */
+    if (!ignored) return 0; /* the loader says what is missing */
     bool by_layers;
     int code = left_by_layers(&by_layers, &p->config, ignored->module, e);
     if (code) return code;
@@ -217,7 +217,7 @@ static int refuse_empty(const struct peft *p, struct err *e)
         p->path, err_quotez(ignored->module), config_name);
 }
 
-/* modules_to_save promises trained weights: without them the result would not be the adapter's. */
+/* modules_to_save promises trained weights; without them the result would be wrong. */
 static int refuse_unsaved(const struct peft *p, struct err *e)
 {
     const struct peft_config *c = &p->config;
@@ -255,7 +255,7 @@ static int read_names(struct peft *p, struct err *e)
     return code ? code : refuse_unsaved(p, e);
 }
 
-/* The tensors' file is not there: another one may be. */
+/* The file of the tensors is missing, but there may be another one. */
 static int refuse_missing(const char *dir, struct err *e)
 {
     char other[PATH_BYTES];
@@ -306,14 +306,14 @@ void peft_close(struct peft *p)
 
 /* ---- asking for tensors ---------------------------------------------------------------------- */
 
-/* The pairs that are adapted lie first but for those ignored, which no search asks for. */
+/* The pairs are sorted first, with the ignored ones among them, for which nobody searches. */
 static struct peft_entry *find(const struct peft *p, const char *module, enum peft_part part)
 {
     size_t low = 0, high = p->file.n;
     while (low < high) {
         size_t i = (low + high) / 2;
         struct peft_entry *t = &p->entries[i];
-        int order = -1; /* what is no pair comes after all pairs */
+        int order = -1; /* other tensors come after all pairs */
         if (t->kind == PEFT_PAIR || t->kind == PEFT_IGNORED) order = strcmp(module, t->module);
         if (!order) order = (part > t->part) - (part < t->part);
         if (!order) return t->kind == PEFT_PAIR ? t : NULL;
@@ -331,7 +331,7 @@ bool peft_has(const struct peft *p, const char *module)
     return find(p, module, PEFT_A) || find(p, module, PEFT_B);
 }
 
-/* A shape that is not wanted. The sides of a pair that are not its rank are the base's. */
+/* The shape is wrong. The sides of a pair that are not its rank come from the base. */
 static int refuse_shape(const struct peft *p, const struct tensor *t, const char *name,
                         enum peft_part part, size_t rows, size_t cols, struct err *e)
 {
@@ -387,7 +387,7 @@ int peft_check_all_read(const struct peft *p, struct err *e)
         if (p->entries[i].read) continue;
         const char *name = p->file.tensors[p->entries[i].tensor].name;
         const struct foreign *is = foreign_tensor(name);
-        bool usual = strncmp(name, prefix, skip) == 0; /* quotes hold too little for it all */
+        bool usual = strncmp(name, prefix, skip) == 0; /* a quotation cannot hold the whole name */
         return err_set(
             e, "%s: tensor %s%s: does not belong to a LoRA adapter of this model%s%s%s%s", p->path,
             usual ? prefix : "", err_quotez(usual ? name + skip : name), is ? ": it is " : "",
@@ -396,7 +396,7 @@ int peft_check_all_read(const struct peft *p, struct err *e)
     return 0;
 }
 
-/* ---- what was passed over -------------------------------------------------------------------- */
+/* ---- what was ignored ------------------------------------------------------------------------ */
 
 static void note_tensors(struct str *notes, const struct peft *p)
 {
@@ -457,7 +457,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A number as Python's json writes it: 16, 0.05; `point` keeps it in 0.0. */
+/* Write a number as Python's json does: 16, 0.05; with `point`, 0 is written 0.0. */
 static void write_number(struct json_writer *w, const char *key, double v, bool point)
 {
     if (v == floor(v) && fabs(v) < 1e15)

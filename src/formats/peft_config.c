@@ -1,5 +1,5 @@
-/* adapter_config.json: what is read of it, what is refused, what is passed over, and which modules it
- * adapts with which rank and scale. */
+/* adapter_config.json: which settings are read, refused or ignored, and which modules it adapts
+ * with which rank and scale. */
 #include "src/formats/peft.h"
 
 #include <math.h>
@@ -23,9 +23,9 @@ enum {
 
 static const char config_name[] = "adapter_config.json";
 
-/* What PEFT takes for Llama when target_modules is absent. */
+/* PEFT's choice for Llama when target_modules is absent. */
 static const char *const llama_default[] = { "q_proj", "v_proj" };
-/* What a path's layer is found by where layers_pattern says nothing. */
+/* How the layer of a path is found if layers_pattern is absent. */
 static const char default_layers_pattern[] = "[^.]*";
 
 /* ---- the configuration ----------------------------------------------------------------------- */
@@ -71,11 +71,11 @@ static const char *const known_keys[] = {
     "parent_library",      /* the same */
 };
 
-/* Initialisations that leave the base model alone. The others (pissa, olora, corda, loftq, lora_ga)
- * move a part of it into the adapter, and PEFT's loader repeats that. */
+/* Initialisations that do not change the base model. The others (pissa, olora, corda, loftq,
+ * lora_ga) move a part of it into the adapter, and PEFT's loader repeats that. */
 static const char *const plain_inits[] = { "gaussian", "eva", "orthogonal", "mica" };
 
-/* A value as it may be shown in a message. */
+/* A value in a form that a message may show. */
 static const char *shown(const json_t *v)
 {
     char text[80];
@@ -122,7 +122,7 @@ static int wanted(const json_t *v, const char *key, const char *what, const char
     return err_set(e, "%s: %s: found %s, wanted %s", where, key, v ? shown(v) : "nothing", what);
 }
 
-/* An absent key is as good as the value. */
+/* The key must be absent or have the value. */
 static int check_text(const json_t *root, const char *key, const char *value, const char *where,
                       struct err *e)
 {
@@ -178,7 +178,7 @@ static int read_names(const char ***to, size_t *count, const json_t *v, const ch
     return code;
 }
 
-/* A JSON text as a regular expression; one with a NUL inside is none. */
+/* Compile a JSON text as a regular expression; it must not have a NUL inside. */
 static int read_regex(struct peft_pattern *p, const json_t *v, enum peft_anchor anchor,
                       const char *key, const char *where, struct err *e)
 {
@@ -256,7 +256,7 @@ static int read_layers(struct peft_config *c, const json_t *root, const char *wh
     }
     if (!c->all_linear && !c->target_regex.key) return 0;
     return wanted(v, key,
-                  "nothing beside a target_modules that is one text: PEFT does not load "
+                  "nothing with a target_modules that is one text: PEFT does not load "
                   "that either",
                   where, e);
 }
@@ -330,7 +330,7 @@ static int read_base(struct peft_config *c, const json_t *root, const char *wher
     return c->base_model ? 0 : e->code;
 }
 
-/* LoRA by peft_type, or by ms-swift's swift_type; or else what it is instead. */
+/* It must be LoRA by peft_type, or by ms-swift's swift_type; else the error says what it is. */
 static int check_type(const json_t *root, const char *where, struct err *e)
 {
     const char *key = json_has(root, "peft_type") || !json_has(root, "swift_type") ? "peft_type"
@@ -399,7 +399,7 @@ int peft_config_read_file(struct peft_config *c, const char *path, struct err *e
     return code;
 }
 
-/* A directory that holds adapters in others, as a run's does: the one to name. */
+/* If the directory holds adapters in subdirectories, as a run's does, say which one to name. */
 static int no_config(const char *dir, struct err *e)
 {
     static const char *const inner[] = { "best", "adapter" };
@@ -456,7 +456,7 @@ void peft_config_free(struct peft_config *c)
 
 /* ---- which modules --------------------------------------------------------------------------- */
 
-/* PEFT's rule: `end` is the path or what follows one of its dots. */
+/* PEFT's rule: `end` is the whole path, or the part after one of its dots. */
 static bool path_ends(const char *path, const char *end)
 {
     size_t n = strlen(path), m = strlen(end);
@@ -500,7 +500,7 @@ static int is_excluded(bool *is, const struct peft_config *c, const char *module
     return code;
 }
 
-/* layers_to_transform names the module's layer. */
+/* *is = whether layers_to_transform names the module's layer. */
 static int in_layers(bool *is, const struct peft_config *c, const char *module, struct err *e)
 {
     int64_t layer = -1;
@@ -524,14 +524,14 @@ int peft_targets(bool *is, const struct peft_config *c, const char *module, stru
         return 0;
     }
     *is = any_ends(module, c->target_modules, c->n_targets);
-    /* a module that is named by its whole path is one in any layer */
+    /* a module that is named by its whole path is adapted in any layer */
     if (!*is || !c->n_layers || any_equals(module, c->target_modules, c->n_targets)) return 0;
     return in_layers(is, c, module, e);
 }
 
 /* ---- which rank, which scale ----------------------------------------------------------------- */
 
-/* *value = that of the first pattern that matches. */
+/* *value = the value of the first pattern that matches. */
 static int match(double *value, const struct peft_config *c, const struct peft_pattern *patterns,
                  size_t n, const char *module, struct err *e)
 {

@@ -11,11 +11,11 @@
 #include "src/base/wordlists.h"
 
 enum {
-    /* Bytes of a regular expression; unsloth's for all modules have 500. */
+    /* Bytes of a regular expression; unsloth's for all modules has 500. */
     LONGEST = 4096,
     PATTERN_MOST = 1000,
-    /* Steps of one match. One text that chooses all modules is long and matched once for each;
-     * patterns of single modules are short, and there may be thousands. */
+    /* Steps of one match. One text that chooses all modules is long and is matched once for each;
+     * patterns of single modules are short, and there may be thousands of them. */
     CHOICE_MOST = 200000,
     MATCH_MOST = 10000,
 };
@@ -62,7 +62,7 @@ void peft_pattern_free(struct peft_pattern *p)
     *p = (struct peft_pattern){ 0 };
 }
 
-/* The digits of the group "idx"; -1 where there are too many for a layer. */
+/* The number in the group "idx"; -1 if it has too many digits for a layer. */
 static int64_t group_number(pcre2_match_data *data)
 {
     PCRE2_UCHAR *text;

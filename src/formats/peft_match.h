@@ -1,5 +1,5 @@
-/* Regular expressions of an adapter's configuration. Python's re and PCRE2 agree on what such settings
- * are made of; a match is bounded, so that no pattern hangs us. */
+/* Regular expressions of an adapter's configuration. Python's re and PCRE2 agree on the syntax that
+ * such settings use; a match is bounded, so no pattern can hang lorac. */
 #ifndef LORAC_FORMATS_PEFT_MATCH_H
 #define LORAC_FORMATS_PEFT_MATCH_H
 
@@ -8,7 +8,7 @@
 
 #include "src/base/err.h"
 
-/* Where in a text a pattern has to lie. */
+/* Where in a text a pattern must match. */
 enum peft_anchor {
     PEFT_WHOLE, /* re.fullmatch(KEY): target_modules, exclude_modules */
     PEFT_TAIL,  /* (.*\.)?(KEY)$: rank_pattern, alpha_pattern */
@@ -30,7 +30,7 @@ struct peft_pattern {
 int peft_pattern_compile(struct peft_pattern *p, const char *text, enum peft_anchor anchor,
                          const char *key, const char *where, struct err *e);
 
-/* *is = whether it matches; *group, where not NULL, the number in its first group. */
+/* *is = whether it matches; *group, unless NULL, = the number in its first group. */
 int peft_pattern_match(bool *is, int64_t *group, const struct peft_pattern *p, const char *module,
                        const char *path, struct err *e);
 void peft_pattern_free(struct peft_pattern *p);

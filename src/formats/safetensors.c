@@ -11,7 +11,7 @@
 
 enum { HEADER_MOST = 100000000, HEADER_ALIGN = 8 };
 
-/* The types of the specification. A block type has no name there. */
+/* The types of the specification, which has no name for block types. */
 static const struct st_type {
     const char *name;
     unsigned bits;
@@ -30,7 +30,7 @@ struct header {
     const char *path;
     const char *text;
     size_t bytes;
-    const uint8_t *data; /* what follows the header */
+    const uint8_t *data; /* the bytes after the header */
     size_t data_bytes;
 };
 
@@ -96,7 +96,7 @@ static bool read_count(uint64_t *out, const json_t *v)
     return true;
 }
 
-/* Sets dims, rank and the number of bytes that they ask for. */
+/* Sets dims, rank and the number of bytes that they need. */
 static int read_shape(struct tensor *t, unsigned bits, const json_t *v, const struct header *h,
                       struct err *e)
 {
@@ -143,7 +143,8 @@ static int read_range(struct tensor *t, const json_t *v, const struct header *h,
     return 0;
 }
 
-/* Numbers that we compute with are read in place and have to lie on their own size. */
+/* Numbers that lorac computes with are read in place, so their address must be a multiple of their
+ * size. */
 static int check_alignment(const struct tensor *t, const struct header *h, struct err *e)
 {
     size_t size = storage_block_bytes(t->type);
@@ -264,7 +265,7 @@ static int check_cover(struct safetensors *f, const struct header *h, struct err
     }
     size_t covered = (size_t)(next - h->data);
     if (covered != h->data_bytes) {
-        return err_set(e, "%s: found %zu bytes behind the last tensor, wanted none", h->path,
+        return err_set(e, "%s: found %zu bytes after the last tensor, wanted none", h->path,
                        h->data_bytes - covered);
     }
     if (f->n) qsort(f->tensors, f->n, sizeof *f->tensors, by_name);

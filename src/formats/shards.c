@@ -10,7 +10,7 @@
 enum { INDEX_MOST = 64 << 20 };
 static const char single[] = "model.safetensors", index_name[] = "model.safetensors.index.json";
 
-/* What a directory without our files holds, so that the error can name the remedy. */
+/* What a directory without our files holds instead, so that the error can name the remedy. */
 struct leftovers {
     bool bin, shard;
 };
@@ -61,7 +61,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* The different file names of the weight map, sorted. They point into the map. */
+/* The distinct file names of the weight map, sorted. They point into the map. */
 static int shard_names(const char ***names, size_t *n, json_t *map, const char *where,
                        struct err *e)
 {
@@ -118,7 +118,8 @@ static int open_files(struct shards *s, const char *dir, const char *const *name
     return 0;
 }
 
-/* Every tensor of the shards is where the map says, and every one of the map is in its shard. */
+/* Check that every tensor of the shards is where the map says, and that every tensor of the map is
+ * in its shard. */
 static int check_map(const struct shards *s, json_t *map, const char *where, struct err *e)
 {
     size_t seen = 0;

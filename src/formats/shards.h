@@ -1,17 +1,17 @@
 /* The weights of a Hugging Face model directory: model.safetensors, or else the shards that
  * model.safetensors.index.json lists. Source: transformers, modeling_utils.py.
  *
- * The index is held against the shards: names are plain file names ending in .safetensors, every
- * tensor it lists is in the shard it names, every tensor of a shard is listed, and there once.
- * Nothing outside the directory is opened, symbolic links apart (the Hub's cache is made of them).
- * Directories with pytorch_model*.bin only are refused with the way to convert them. */
+ * The index is checked against the shards: names are plain file names ending in .safetensors, every
+ * tensor that it lists is in the shard that it names, and every tensor of a shard is listed once.
+ * Nothing outside the directory is opened, except through symbolic links (the Hub's cache is made
+ * of them). Directories with only pytorch_model*.bin are refused with the way to convert them. */
 #ifndef LORAC_FORMATS_SHARDS_H
 #define LORAC_FORMATS_SHARDS_H
 
 #include "src/formats/safetensors.h"
 
 struct shards {
-    char **paths;              /* of the files, sorted: what a hash of the model covers */
+    char **paths;              /* of the files, sorted; a hash of the model covers these */
     struct safetensors *files; /* the same files, open */
     size_t n_files;
     const struct tensor **tensors; /* of all files, sorted by name; names are unique */

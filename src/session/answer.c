@@ -32,9 +32,9 @@ void answerer_free(struct answerer *a)
     *a = (struct answerer){ 0 };
 }
 
-/* ---- the prompt ------------------------------------------------------------------------------- */
+/* ---- the prompt ------------------------------------------------------------------------------ */
 
-/* A generator with room for that many tokens, and the place for their ids. */
+/* A generator with room for `most` tokens, and memory for their ids. */
 static int make_room(struct generator *g, int32_t **ids, const struct session *s, size_t rows,
                      size_t most, struct err *e)
 {
@@ -48,7 +48,7 @@ static int make_room(struct generator *g, int32_t **ids, const struct session *s
     return code;
 }
 
-/* The whole prompt at once. `most`: tokens of prompt and answer together. */
+/* Compute the whole prompt at once. `most`: tokens of prompt and answer together. */
 static int begin(struct answerer *a, const int32_t *prompt, size_t n, size_t most, struct err *e)
 {
     size_t rows = n > GENERATOR_APPEND ? n : GENERATOR_APPEND;
@@ -62,8 +62,8 @@ static int begin(struct answerer *a, const int32_t *prompt, size_t n, size_t mos
     return 0;
 }
 
-/* A quarter more room than is asked for: a chat asks for more with each message. Rows for a whole prompt
- * are not needed again. */
+/* Make a quarter more room than is asked for, since a chat asks for more with each message. Rows
+ * for a whole prompt are not needed again. */
 static int grow(struct answerer *a, size_t most, struct err *e)
 {
     size_t context = a->session->model.dims.context, more = most + most / 4;
@@ -81,7 +81,8 @@ static int grow(struct answerer *a, size_t most, struct err *e)
     return 0;
 }
 
-/* How many tokens of the prompt need not be computed: not the last one, whose logits are wanted. */
+/* How many tokens of the prompt are computed already. The last one never counts: its logits are
+ * needed. */
 static size_t known(const struct answerer *a, const int32_t *prompt, size_t n)
 {
     size_t same = 0, have = a->begun ? a->g.length[0] : 0;
@@ -96,7 +97,7 @@ static void append(struct answerer *a, const int32_t *ids, size_t n)
     a->computed += n;
 }
 
-/* The prompt into the generator, whose logits are then about the answer's first token. */
+/* Read the prompt into the generator, whose logits are then about the answer's first token. */
 static int read_prompt(struct answerer *a, const int32_t *prompt, size_t n, size_t most,
                        struct err *e)
 {
@@ -108,17 +109,17 @@ static int read_prompt(struct answerer *a, const int32_t *prompt, size_t n, size
     return code;
 }
 
-/* ---- the answer ------------------------------------------------------------------------------- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
-/* Ids that have no piece are never said. */
+/* Ids that have no piece must never be generated. */
 static void silence(real *logits, const uint8_t *mute, size_t V)
 {
     for (size_t i = 0; mute && i < V; i++)
         if (mute[i]) logits[i] = -(real)INFINITY;
 }
 
-/* Hand out what is whole UTF-8 after the first *sent bytes; characters whose last bytes are still to come
- * wait, unless `all`. False: the sink has enough. */
+/* Hand out the complete UTF-8 characters after the first *sent bytes; a character whose last bytes
+ * are still to come waits, unless `all`. False: the sink wants no more. */
 static bool hand_out(size_t *sent, const struct str *text, bool all, const struct answer_options *o)
 {
     size_t at = 0, n = text->n - *sent;

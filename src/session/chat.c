@@ -78,7 +78,8 @@ int chat_make_prompt(size_t *forgot, struct chat *c, struct err *e)
     return code;
 }
 
-/* An answer that was stopped inside a character, or a model that makes no sense. */
+/* Text may be invalid if the answer was stopped inside a character, or if the model makes no
+ * sense. */
 static void make_valid(struct str *out, const char *text, size_t n)
 {
     size_t at;

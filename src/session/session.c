@@ -9,9 +9,10 @@
 #include "src/train/run_match.h"
 #include "src/train/setup.h"
 
-/* ---- adapters --------------------------------------------------------------------------------- */
+/* ---- adapters -------------------------------------------------------------------------------- */
 
-/* An adapter that is in the model already would count twice, as one that is named twice. */
+/* An adapter that is in the model already would count twice, and so would one that is named
+ * twice. */
 static int check_merged(struct session *s, const struct adapter *a, const char *path,
                         const struct session_options *o, struct str *notes, bool *is, struct err *e)
 {
@@ -91,7 +92,7 @@ static int open_adapters(struct session *s, const struct session_options *o, str
     return code;
 }
 
-/* ---- the template ----------------------------------------------------------------------------- */
+/* ---- the template ---------------------------------------------------------------------------- */
 
 /* The template that the first adapter was trained with, if it says. */
 static int template_of_adapter(struct session *s, const struct session_options *o, struct err *e)
@@ -123,7 +124,7 @@ static int template_of_merged(struct session *s, const char *model, struct err *
     return code;
 }
 
-/* A chat template that is not known is not guessed at: the model is asked as if it had none. */
+/* An unknown chat template is not guessed: the model is used as if it had none. */
 static int note_unknown(struct str *notes, const char *model, const struct tokenizer *tok,
                         struct err *e)
 {
@@ -131,7 +132,7 @@ static int note_unknown(struct str *notes, const char *model, const struct token
     const char *row = chat_template_nearest(&marker, jinja, tok);
     str_add_line(notes,
                  "%s: its chat template, %s, is not one that lorac knows, and is not used: the "
-                 "text is taken as it stands (plain), and answers may be poor. ",
+                 "text is taken as it is (plain), and answers may be poor. ",
                  model, err_quotez(jinja));
     const char *other = chat_template_model(jinja);
     if (other) {
@@ -159,8 +160,8 @@ static int find_template(struct session *s, const struct session_options *o, str
     return s->template ? 0 : note_unknown(notes, o->model, s->tok, e);
 }
 
-/* Adapters, or a merged model, that were trained with another template than they are asked with: one
- * was given, or they differ among each other. */
+/* Note adapters, or a merged model, that were trained with another template than the one in use:
+ * the user named one, or the adapters differ. */
 static int note_templates(const struct session *s, const struct session_options *o,
                           struct str *notes, struct err *e)
 {
@@ -182,7 +183,7 @@ static int note_templates(const struct session *s, const struct session_options 
     return code;
 }
 
-/* ---- all of it -------------------------------------------------------------------------------- */
+/* ---- opening a session ----------------------------------------------------------------------- */
 
 static int open_text(struct session *s, const struct session_options *o, struct str *notes,
                      struct err *e)
