@@ -1,6 +1,6 @@
-# lorac: LoRA fine-tuning of Llama models on CPUs.  `make help` lists the targets.
+# lorac: LoRA fine-tuning of Llama and Qwen2 models on CPUs.  `make help` lists the targets.
 #
-# CC CFLAGS CPPFLAGS LDFLAGS LDLIBS PREFIX DESTDIR are yours. SAN=address,undefined builds with
+# CC CFLAGS CPPFLAGS LDFLAGS LDLIBS PREFIX DESTDIR are yours to set. SAN=address,undefined builds with
 # sanitizers, V=1 shows the commands, BUILD=dir puts everything elsewhere.
 
 VERSION  = 0.1.0
@@ -34,7 +34,7 @@ ZLIB_CFLAGS     ?= $(call probe,--cflags,zlib)
 ZLIB_LIBS       ?= $(call probe,--libs,zlib)
 ZSTD_CFLAGS     ?= $(call probe,--cflags,libzstd)
 ZSTD_LIBS       ?= $(call probe,--libs,libzstd)
-# libcsv has no .pc file: it is there when its header is. Without it (CSV_LIBS=) there is no CSV.
+# libcsv has no .pc file, so look for its header. Without libcsv (CSV_LIBS=) lorac reads no CSV.
 CSV_LIBS        ?= $(shell echo '\#include <csv.h>' | $(CC) $(CPPFLAGS) $(CSV_CFLAGS) -E - >/dev/null 2>&1 && echo -lcsv)
 CMOCKA_LIBS     ?= -lcmocka
 
@@ -49,7 +49,7 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wp
 STD  = -std=gnu11 -ffp-contract=fast -fopenmp -pthread
 ifdef SAN
 SANFLAGS = -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
-# An allocation that cannot be is an error of ours to report, with tests, not one of the program's.
+# A failed allocation must come back as an error that we report and test, not end the program.
 export ASAN_OPTIONS ?= allocator_may_return_null=1
 WARN += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
 endif
@@ -209,8 +209,8 @@ fuzz-build: $(FUZZ_BINS)
 tests-run: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
 	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run $(TEST_BINS) $(TEST_SH)
 
-# Without those that take a third of the time and hardly depend on compiler or sanitizer: for .ci/run,
-# which runs all of them once.
+# For .ci/run, which runs all tests once: leave out those that take a third of the time and hardly
+# depend on compiler or sanitizer.
 LONG = f64_network f64_stories f64_attention test_kill test_torture cli_bench cli_demo cli_plan
 tests-quick: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
 	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run \
@@ -221,7 +221,8 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@LORAC=$(BUILD)/lorac scripts/demo
 
-# Takes a quarter of an hour, and 5 GB in the user's cache for synthetic weights; with PyTorch an hour.
+# This takes a quarter of an hour (with PyTorch an hour), and 5 GB of synthetic weights in the user's
+# cache.
 bench: all
 	@$(BUILD)/lorac bench
 	@$(BUILD)/lorac bench --shape 1.1b --parts steps --examples 1
@@ -232,14 +233,14 @@ bench: all
 interop: all
 	@LORAC=$(BUILD)/lorac scripts/interop
 
-# Cross-built, under emulation, in $(BUILD)-aarch64.
+# Cross-build in $(BUILD)-aarch64 and run the tests in an emulator.
 test-aarch64:
 	@BUILD=$(BUILD)-aarch64 scripts/test-aarch64
 # FUZZ_SECONDS for each parser; FUZZ_TARGETS='gguf spm' chooses.
 fuzz:
 	@scripts/fuzz $(FUZZ_TARGETS)
 
-# Which lines and branches of the parsers the tests reach; GAPS=1 lists the branches that none takes.
+# Show the lines and branches of the parsers that tests reach; GAPS=1 lists those that none takes.
 COVERAGE = BUILD=build-cov CC=gcc ISAS=base CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
            KERNEL_OPT='-O3 -fno-profile-arcs -fno-test-coverage'
 COVER    = safetensors gguf peft h5 checkpoint base file config options records shapes dataset prepared \
@@ -255,17 +256,17 @@ coverage:
 lint:
 	@scripts/lint
 
-# git asks the hooks of this repository from then on: messages of commits are held to the rules.
+# From then on git calls the hooks of this repository, which check messages against the rules.
 hooks:
 	@git config core.hooksPath scripts/hooks && echo '✓ commit messages are checked by scripts/hooks/commit-msg'
 
-# Every call that can fail fails once, and is the last once; `make test` tries a part of them.
+# Let every call that can fail do so once, and be the process's last once. `make test` tries some.
 TORTURE = $(BUILD)/tests/test_torture $(BUILD)/tests/test_kill
 torture: $(TORTURE)
 	@LORAC_TEST_STRIDE=1 tests/run $(TORTURE)
 
-# Memory errors and leaks as valgrind sees them: tests that are neither long nor about processes.
-# No AVX-512 there: valgrind knows none.
+# Look for memory errors and leaks with valgrind, in tests that are neither long nor about processes.
+# valgrind does not know AVX-512.
 VALGRIND_TESTS ?= base config options term records template dataset pass safetensors gguf peft h5 \
                   tokenizer_files tokenizer_spm learner generate numbers manifest
 VALGRIND_BINS = $(VALGRIND_TESTS:%=$(BUILD)/tests/test_%)
