@@ -12,7 +12,7 @@ SHELL    = /bin/bash
 .DEFAULT_GOAL = all
 MAKEFLAGS += --no-builtin-rules
 
-# ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ----------------------------
+# ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ------------------------------
 PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libutf8proc libcrypto zlib libzstd
 probe    = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 HDF5_PC := $(shell for p in hdf5 hdf5-serial; do $(PKG_CONFIG) --exists $$p 2>/dev/null && echo $$p && break; done)
@@ -43,7 +43,7 @@ DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) 
 DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) \
              $(UTF8PROC_LIBS) $(CRYPTO_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) $(CSV_LIBS)
 
-# ---- flags -------------------------------------------------------------------------------------
+# ---- flags ---------------------------------------------------------------------------------------
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
        -Wwrite-strings -Wformat=2 -Wundef
 STD  = -std=gnu11 -ffp-contract=fast -fopenmp -pthread
@@ -59,7 +59,7 @@ ALL_CFLAGS   = $(STD) $(WARN) $(CFLAGS) $(SANFLAGS)
 ALL_LDFLAGS  = -fopenmp -pthread $(SANFLAGS) $(LDFLAGS)
 ALL_LIBS     = $(DEP_LIBS) -lm -ldl $(LDLIBS)
 
-# ---- instruction sets: kernels/all.c is compiled once for each ---------------------------------
+# ---- instruction sets: kernels/all.c is compiled once for each -----------------------------------
 ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 ifneq ($(filter x86_64 amd64,$(ARCH)),)
 ISAS = base avx2 avx512
@@ -74,7 +74,7 @@ ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16
 ISA_FLAGS_neon   = -DKERNELS_NEON
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
-# ---- files -------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 KERNEL_GLUE = isa blas storage
 SOURCES   = $(sort $(wildcard src/*/*.c))
 OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(KERNEL_GLUE:%=$(BUILD)/f32/kernels/%.o)
@@ -118,7 +118,7 @@ check-deps:
 deps:
 	@scripts/install-deps && echo '✓ everything that lorac is built from is here'
 
-# ---- rules -------------------------------------------------------------------------------------
+# ---- rules ---------------------------------------------------------------------------------------
 # The stamp changes when compiler or flags do; every object depends on it.
 STAMP = $(BUILD)/flags
 FLAGS_NOW = $(CC) | $(ALL_CPPFLAGS) | $(ALL_CFLAGS) | $(ALL_LDFLAGS) | $(ALL_LIBS)
@@ -198,7 +198,7 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_MORE) tests/fuzz/fuzz.h tests/f
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-# ---- what people type --------------------------------------------------------------------------
+# ---- what people type ----------------------------------------------------------------------------
 test:
 	@scripts/install-deps --for test
 	@$(MAKE) --no-print-directory all tests-run
