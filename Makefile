@@ -1,6 +1,6 @@
-# lorac: LoRA fine-tuning of Llama models on CPUs.  `make help` lists the targets.
+# lorac: LoRA fine-tuning of Llama and Qwen2 models on CPUs.  `make help` lists the targets.
 #
-# CC CFLAGS CPPFLAGS LDFLAGS LDLIBS PREFIX DESTDIR are yours. SAN=address,undefined builds with
+# CC CFLAGS CPPFLAGS LDFLAGS LDLIBS PREFIX DESTDIR are yours to set. SAN=address,undefined builds with
 # sanitizers, V=1 shows the commands, BUILD=dir puts everything elsewhere.
 
 VERSION  = 0.1.0
@@ -12,7 +12,7 @@ SHELL    = /bin/bash
 .DEFAULT_GOAL = all
 MAKEFLAGS += --no-builtin-rules
 
-# ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ----------------------------
+# ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ------------------------------
 PACKAGES = openblas hdf5 yaml-0.1 jansson libpcre2-8 libutf8proc libcrypto zlib libzstd
 probe    = $(shell $(PKG_CONFIG) $(1) $(2) 2>/dev/null)
 HDF5_PC := $(shell for p in hdf5 hdf5-serial; do $(PKG_CONFIG) --exists $$p 2>/dev/null && echo $$p && break; done)
@@ -34,7 +34,7 @@ ZLIB_CFLAGS     ?= $(call probe,--cflags,zlib)
 ZLIB_LIBS       ?= $(call probe,--libs,zlib)
 ZSTD_CFLAGS     ?= $(call probe,--cflags,libzstd)
 ZSTD_LIBS       ?= $(call probe,--libs,libzstd)
-# libcsv has no .pc file: it is there when its header is. Without it (CSV_LIBS=) there is no CSV.
+# libcsv has no .pc file, so look for its header. Without libcsv (CSV_LIBS=) lorac reads no CSV.
 CSV_LIBS        ?= $(shell echo '\#include <csv.h>' | $(CC) $(CPPFLAGS) $(CSV_CFLAGS) -E - >/dev/null 2>&1 && echo -lcsv)
 CMOCKA_LIBS     ?= -lcmocka
 
@@ -43,13 +43,13 @@ DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) 
 DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) \
              $(UTF8PROC_LIBS) $(CRYPTO_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) $(CSV_LIBS)
 
-# ---- flags -------------------------------------------------------------------------------------
+# ---- flags ---------------------------------------------------------------------------------------
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
        -Wwrite-strings -Wformat=2 -Wundef
 STD  = -std=gnu11 -ffp-contract=fast -fopenmp -pthread
 ifdef SAN
 SANFLAGS = -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
-# An allocation that cannot be is an error of ours to report, with tests, not one of the program's.
+# A failed allocation must come back as an error that we report and test, not end the program.
 export ASAN_OPTIONS ?= allocator_may_return_null=1
 WARN += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
 endif
@@ -59,7 +59,7 @@ ALL_CFLAGS   = $(STD) $(WARN) $(CFLAGS) $(SANFLAGS)
 ALL_LDFLAGS  = -fopenmp -pthread $(SANFLAGS) $(LDFLAGS)
 ALL_LIBS     = $(DEP_LIBS) -lm -ldl $(LDLIBS)
 
-# ---- instruction sets: kernels/all.c is compiled once for each ---------------------------------
+# ---- instruction sets: kernels/all.c is compiled once for each -----------------------------------
 ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 ifneq ($(filter x86_64 amd64,$(ARCH)),)
 ISAS = base avx2 avx512
@@ -74,7 +74,7 @@ ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16
 ISA_FLAGS_neon   = -DKERNELS_NEON
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
-# ---- files -------------------------------------------------------------------------------------
+# ---- files ---------------------------------------------------------------------------------------
 KERNEL_GLUE = isa blas storage
 SOURCES   = $(sort $(wildcard src/*/*.c))
 OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(KERNEL_GLUE:%=$(BUILD)/f32/kernels/%.o)
@@ -118,7 +118,7 @@ check-deps:
 deps:
 	@scripts/install-deps && echo '✓ everything that lorac is built from is here'
 
-# ---- rules -------------------------------------------------------------------------------------
+# ---- rules ---------------------------------------------------------------------------------------
 # The stamp changes when compiler or flags do; every object depends on it.
 STAMP = $(BUILD)/flags
 FLAGS_NOW = $(CC) | $(ALL_CPPFLAGS) | $(ALL_CFLAGS) | $(ALL_LDFLAGS) | $(ALL_LIBS)
@@ -198,7 +198,7 @@ $(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_MORE) tests/fuzz/fuzz.h tests/f
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-# ---- what people type --------------------------------------------------------------------------
+# ---- what people type ----------------------------------------------------------------------------
 test:
 	@scripts/install-deps --for test
 	@$(MAKE) --no-print-directory all tests-run
@@ -209,8 +209,8 @@ fuzz-build: $(FUZZ_BINS)
 tests-run: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
 	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run $(TEST_BINS) $(TEST_SH)
 
-# Without those that take a third of the time and hardly depend on compiler or sanitizer: for .ci/run,
-# which runs all of them once.
+# For .ci/run, which runs all tests once: leave out those that take a third of the time and hardly
+# depend on compiler or sanitizer.
 LONG = f64_network f64_stories f64_attention test_kill test_torture cli_bench cli_demo cli_plan
 tests-quick: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
 	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run \
@@ -221,7 +221,8 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@LORAC=$(BUILD)/lorac scripts/demo
 
-# Takes a quarter of an hour, and 5 GB in the user's cache for synthetic weights; with PyTorch an hour.
+# This takes a quarter of an hour (with PyTorch an hour), and 5 GB of synthetic weights in the user's
+# cache.
 bench: all
 	@$(BUILD)/lorac bench
 	@$(BUILD)/lorac bench --shape 1.1b --parts steps --examples 1
@@ -232,14 +233,14 @@ bench: all
 interop: all
 	@LORAC=$(BUILD)/lorac scripts/interop
 
-# Cross-built, under emulation, in $(BUILD)-aarch64.
+# Cross-build in $(BUILD)-aarch64 and run the tests in an emulator.
 test-aarch64:
 	@BUILD=$(BUILD)-aarch64 scripts/test-aarch64
 # FUZZ_SECONDS for each parser; FUZZ_TARGETS='gguf spm' chooses.
 fuzz:
 	@scripts/fuzz $(FUZZ_TARGETS)
 
-# Which lines and branches of the parsers the tests reach; GAPS=1 lists the branches that none takes.
+# Show the lines and branches of the parsers that tests reach; GAPS=1 lists those that none takes.
 COVERAGE = BUILD=build-cov CC=gcc ISAS=base CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
            KERNEL_OPT='-O3 -fno-profile-arcs -fno-test-coverage'
 COVER    = safetensors gguf peft h5 checkpoint base file config options records shapes dataset prepared \
@@ -255,17 +256,17 @@ coverage:
 lint:
 	@scripts/lint
 
-# git asks the hooks of this repository from then on: messages of commits are held to the rules.
+# From then on git calls the hooks of this repository, which check messages against the rules.
 hooks:
 	@git config core.hooksPath scripts/hooks && echo '✓ commit messages are checked by scripts/hooks/commit-msg'
 
-# Every call that can fail fails once, and is the last once; `make test` tries a part of them.
+# Let every call that can fail do so once, and be the process's last once. `make test` tries some.
 TORTURE = $(BUILD)/tests/test_torture $(BUILD)/tests/test_kill
 torture: $(TORTURE)
 	@LORAC_TEST_STRIDE=1 tests/run $(TORTURE)
 
-# Memory errors and leaks as valgrind sees them: tests that are neither long nor about processes.
-# No AVX-512 there: valgrind knows none.
+# Look for memory errors and leaks with valgrind, in tests that are neither long nor about processes.
+# valgrind does not know AVX-512.
 VALGRIND_TESTS ?= base config options term records template dataset pass safetensors gguf peft h5 \
                   tokenizer_files tokenizer_spm learner generate numbers manifest
 VALGRIND_BINS = $(VALGRIND_TESTS:%=$(BUILD)/tests/test_%)

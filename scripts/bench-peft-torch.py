@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The PyTorch side of scripts/bench-peft: one measurement in one process.
 
-A job is read from stdin as JSON, its result printed as the last line of stdout. Everything that
-belongs to the process (threads, allocator) is in the environment that the caller chose.
+It reads a job from stdin as JSON and prints the result as the last line of stdout. The caller sets
+everything that belongs to the process (threads, allocator) in the environment.
 """
 
 import json

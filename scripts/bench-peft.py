@@ -10,10 +10,10 @@ Sections:
 Both sides get the same weights, the same token ids and labels, rank, targets and batches. Every
 measurement is a process of its own; they take turns, round by round. PyTorch runs as pip installs
 it, and tuned (TUNED below). An epoch is measured on a sample of its steps and scaled up by the
-tokens that each side runs through the model: for PyTorch padded ones, for lorac those given.
+tokens that each side runs through the model: padded ones for PyTorch, the given ones for lorac.
 
-The last column says how many cores other programs kept busy meanwhile: above a tenth or so the
-figure is disturbed.
+The last column says how many cores other programs kept busy at the same time. Above about a tenth
+the figure is disturbed.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def plain_environment(threads: int) -> dict[str, str]:
 
 def allocator() -> dict[str, str]:
     """An allocator that keeps its memory: tcmalloc where it is installed (Debian:
-    libtcmalloc-minimal4), else glibc's told to."""
+    libtcmalloc-minimal4), else glibc's with options that make it do so."""
     for directory in LIBRARIES:
         library = Path(directory) / "libtcmalloc_minimal.so.4"
         if library.exists():
@@ -73,7 +73,7 @@ def allocator() -> dict[str, str]:
 
 
 def tuned_settings(threads: int) -> dict[str, str]:
-    """Threads that stay on their cores, huge pages, and the allocator."""
+    """Threads bound to cores, huge pages, and the allocator."""
     cores = threads or len(os.sched_getaffinity(0))
     pool = {"OMP_NUM_THREADS": str(cores), "OMP_PROC_BIND": "true"}
     return pool | {"THP_MEM_ALLOC_ENABLE": "1"} | allocator()
@@ -111,7 +111,7 @@ class Finished:
 
 
 def busy_s() -> float:
-    """CPU time of the whole machine since its start, waiting left out."""
+    """CPU time of the whole machine since its start, without waiting."""
     user, nice, system, _, _, irq, softirq, steal = map(
         int, Path("/proc/stat").read_text().split()[1:9]
     )
@@ -140,7 +140,7 @@ def finish(command: list[str], stdin: str = "", env: dict[str, str] | None = Non
 
 @dataclass
 class Side:
-    """What one side made of a job; times of the warming first step are left out."""
+    """What one side measured in a job, without the times of the first step, which warms up."""
 
     seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
@@ -162,7 +162,7 @@ class Bench:
         self.runs = 0
 
     def limits(self) -> None:
-        """The speed of sgemm in this run, to hold the steps against."""
+        """The speed of sgemm in this run, to compare the steps with."""
         parts = ("--parts", "products", "--tokens", "512", "--rounds", "1", "--json")
         done = finish([*self.options.prefix, LORAC, "bench", *parts])
         if done.code:
@@ -238,7 +238,7 @@ class Bench:
         return self.tell("lorac", side)
 
     def tell(self, name: str, side: Side) -> Side:
-        """A measurement as it comes, on stderr."""
+        """Print a measurement on stderr as soon as it is there."""
         told = side.failed or " ".join(f"{s:.2f}" for s in side.seconds) + " s"
         cpu = " ".join(f"{s:.2f}" for s in side.cpu_seconds)
         told += f" ({cpu} s of CPU); peak {side.peak_bytes * 1e-9:.2f} GB"
@@ -424,7 +424,7 @@ class Instructions:
         return [[b[i : i + MICRO] for i in range(0, BATCH, MICRO)] for b in batches]
 
     def sample(self, steps: list[list[list[int]]], n: int) -> list[list[list[int]]]:
-        """n steps evenly spread over the sizes, and one of middling size before them to warm up."""
+        """n steps evenly spread over the sizes, and before them one of medium size to warm up."""
         by_size = sorted(steps, key=lambda s: sum(map(self.padded, s)))
         picked = [by_size[(2 * i + 1) * len(by_size) // (2 * n)] for i in range(n)]
         random.Random(1).shuffle(picked)

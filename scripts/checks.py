@@ -1,4 +1,4 @@
-"""What the interop scripts share: running lorac, and reporting checks one line each.
+"""Shared by the interop scripts: running lorac, and reporting checks, one line for each.
 
 A line begins with ✓, ✗ or - (skipped); scripts/interop counts them.
 """

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Adapters between lorac and PEFT, on the models of tests/golden. Called by scripts/interop.
 
-Each way once: PEFT's adapter in lorac, the same training in both, lorac's adapter in PEFT, the
-merged model in transformers. Then every way to describe a plain LoRA that PEFT reads.
+It checks PEFT's adapter in lorac, the same training in both, lorac's adapter in PEFT, and the
+merged model in transformers; then every way to describe a plain LoRA that PEFT reads.
 """
 
 import json
@@ -130,7 +130,7 @@ FORMS: dict[str, dict] = {
     "an unchanged head": {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
     "an unchanged embedding": {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
 }
-# How tensors are called that were not saved by save_pretrained.
+# The names of tensors that were not saved by save_pretrained.
 NAMES = {
     "an adapter's name": lambda n: n.replace(".weight", ".default.weight"),
     "no prefix": lambda n: n.removeprefix("base_model.model."),

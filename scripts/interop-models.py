@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Whole models with their tokenizers and templates between lorac and transformers.
 
-Called by scripts/interop. checkpoints/tiny-base always, SmolLM2-135M-Instruct when
-$LORAC_SMOLLM2_GGUF names its file: loss, template and mask, greedy text, an adapter, the merged
-Hugging Face directory, the merged GGUF.
+Called by scripts/interop. The models are checkpoints/tiny-base, and SmolLM2-135M-Instruct when
+$LORAC_SMOLLM2_GGUF names its file. Compared are loss, template and mask, greedy text, an adapter,
+the merged Hugging Face directory and the merged GGUF.
 """
 
 import json
@@ -84,7 +84,7 @@ def smollm2(path: Path) -> Subject:
 
 
 def greedy(subject: Subject, model: torch.nn.Module, question: str, n: int) -> str:
-    """What the model answers, up to its end or n tokens."""
+    """The model's answer, up to its end or n tokens."""
     ids = subject.prompt(question)
     end = subject.answer("")[-1]
     out = []

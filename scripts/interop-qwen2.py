@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A tiny random Qwen2 between lorac and transformers, and its GGUF by the `gguf` package.
+"""Compare a tiny random Qwen2 in lorac and in transformers, and its GGUF by the `gguf` package.
 
-Called by scripts/interop. Biases on q, k and v are large, so that one that is lost or in another
-order shows. Loss of single targets is the logits' log softmax, held to LOSS.
+Called by scripts/interop. The biases on q, k and v are large, so that a bias that is lost or in
+another order shows. The loss of single targets is the logits' log softmax, with LOSS as tolerance.
 """
 
 import tempfile

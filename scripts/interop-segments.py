@@ -13,9 +13,9 @@ vocabulary:
     ids                of the text; with "bos" one is put in front, which is not in the text
     by                 which tokenizers gave these ids: 4 slow, 4 fast, 5
 
---write under transformers 4 begins the file, under 5 adds to `by`. Without it the ids are made
-again and held against the file. Where versions differ (a text that begins with a space), the ids
-are those of most; lorac gives those.
+--write under transformers 4 begins the file; under 5 it adds to `by`. Without --write the ids are
+made again and compared with the file. Where versions differ (a text that begins with a space), the
+file has the ids that most of them give, and lorac gives these.
 """
 
 import json

@@ -2,15 +2,15 @@
 """lorac's templates and masks against transformers' chat templates and FastChat's conversations.
 
 Called by scripts/interop. Each template renders the same conversations: the published Jinja
-programs run in transformers' own environment, FastChat's rules in its own module, and what is
-neither is written down here from its training script. The renderings are cut into texts and special
-tokens with what is learnt, and held against
+programs run in transformers' own environment, FastChat's rules in its own module, and the others
+are written down here from their training scripts. The renderings are cut into texts and special
+tokens, marked with what is learnt, and compared with
 
   tests/golden/templates.jsonl       the committed renderings, which the tests in C read
   build/tests/test_template_golden   lorac's ids and targets, against SentencePiece and tokenizers
                                      run over the same pieces
 
-  scripts/interop-templates.py [--write]      --write: make tests/golden/templates.jsonl anew
+  scripts/interop-templates.py [--write]      --write: make tests/golden/templates.jsonl again
 """
 
 import contextlib
@@ -38,7 +38,7 @@ GOLDEN = Path("tests/golden/templates.jsonl")
 CHAT_GOLDEN = Path("tests/golden/chat_templates.jsonl")
 FASTCHAT = "fschat==0.2.36"
 
-# Special tokens are characters of a private plane while rendering, so that text that spells one
+# While rendering, special tokens are characters of a private plane, so that text that spells one
 # stays text.
 BOS, EOS = "\ue000", "\ue001"
 NAMED = {
@@ -387,7 +387,7 @@ def fastchat_module(folder: str) -> ModuleType | None:
 
 
 def fastchat(module: ModuleType, name: str, v0: bool = False) -> Render:
-    """v0 had no EOS: here one stands behind each answer, and the last separator is left away."""
+    """v0 had no EOS: here each answer ends with one, and the last separator is left out."""
 
     def render(messages: list[Message], prompt: bool) -> str:
         c = module.get_conv_template(name)
@@ -530,7 +530,7 @@ def cut(s: Subject, messages: list[Message]) -> list[Piece]:
     for start, end in answer_spans(s, messages, text):
         learnt[start:end] = [True] * (end - start)
     pieces: list[Piece] = []
-    # nothing is behind the last EOS but what would come before another turn
+    # after the last EOS comes only what would come before another turn
     text = text.rstrip(" ") if s.name == "mistral_v0.1" else text
     for i, c in enumerate(text):
         kind = ("learnt " if learnt[i] else "") + "special" if c in MARKS else "text"

@@ -3,8 +3,8 @@
 
 Every oracle and `lorac tokenize --jsonl` get the same few thousand strings (random Unicode, code,
 emoji, CJK, runs of spaces, digits, contractions, text that spells special tokens, lines of real
-data); every id has to agree. What the folder of fixtures would give is skipped without it; made-up
-vocabularies are always compared.
+data); every id has to agree. Without the folder of fixtures its strings and tokenizers are skipped;
+made-up vocabularies are always compared.
 
   scripts/interop-tokenizer.py [--lorac build/lorac] [--data ../shared/data] [--smollm2 GGUF]
       [--qwen2 DIRECTORY] [--export PROGRAM] [--strings 2000] [--models 60] [--seed 0]
@@ -246,8 +246,8 @@ FALLBACK = [f"<0x{b:02X}>" for b in range(256)]
 
 
 def random_model(rng: random.Random) -> sentencepiece_model_pb2.ModelProto:
-    """A small SentencePiece model with ties, unused and user-defined pieces, characters that are no
-    pieces, and any mix of the switches that we honour."""
+    """A small SentencePiece model with ties, unused and user-defined pieces, characters that are
+    not pieces, and any mix of the switches that we support."""
     proto = sentencepiece_model_pb2.ModelProto()
     fallback = rng.random() < 0.7
     for piece, kind in [("<unk>", 2), ("<s>", 3), ("</s>", 3)] + [(b, 6) for b in FALLBACK]:
@@ -505,7 +505,7 @@ def check_export(
     check.report.line(theirs("a")["input_ids"] == bos + ours["a"], f"{label}: export, BOS {bos}")
 
     # Hugging Face's Metaspace puts no space in front of a text that begins with one, and its
-    # Prepend puts one behind each added token in a text: no tokenizer.model can say either.
+    # Prepend puts one after each added token in a text: a tokenizer.model can say neither.
     def known(text: str) -> bool:
         if "Metaspace" in label:
             return text[:1] in (" ", SPACE)

@@ -5,7 +5,7 @@
 
 The numbers are float64, from the stored (float32, bfloat16, float16) weights widened exactly. The
 same training runs are repeated in float32, as transformers and PEFT compute them unpatched; `drift`
-in each golden.json is how far that went from float64, and is what a tolerance may be judged by.
+in each golden.json is their distance from float64, from which a tolerance can be chosen.
 tests/golden/README.md says what is in the files.
 """
 

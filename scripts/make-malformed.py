@@ -4,9 +4,10 @@
     scripts/make-malformed.py check [KIND...]      $LORAC (build/lorac) on every case
     scripts/make-malformed.py seeds DIR            the same files as seeds for the fuzz targets
 
-A refused case ends with its exit code and one line on stderr that names the file and holds the
-table's text, within TIME, with at most 64 MB + twice the files' size of memory, and leaves nothing
-behind. An accepted one ends with 0. Tables: malformed_models.py, malformed_texts.py.
+A case that must be refused ends with its exit code and one line on stderr that names the file and
+holds the table's text, within TIME, with at most 64 MB + twice the files' size of memory, and
+leaves no files. One that must be accepted ends with 0. Tables: malformed_models.py,
+malformed_texts.py.
 """
 
 import json
@@ -55,7 +56,7 @@ output: {{dir: {base}/run}}
 
 
 def write_base(base: Path) -> None:
-    """A sound model with its tokenizer, data, and what the cases' arguments name."""
+    """A valid model with its tokenizer, data, and what the cases' arguments name."""
     good = b'{"instruction": "say he", "output": "he"}\n'
     write(
         base,
@@ -78,7 +79,7 @@ class Outcome:
 
 
 def run(args: list[str], errors: Path) -> tuple[int, int]:
-    """Run lorac, stdout thrown away; its status and the resident memory that the kernel counted."""
+    """Run lorac without its stdout; returns its status and the kernel's count of its memory."""
     with errors.open("wb") as err, open(os.devnull, "r+b") as null:
         files = [(os.POSIX_SPAWN_DUP2, null.fileno(), 0), (os.POSIX_SPAWN_DUP2, null.fileno(), 1)]
         files.append((os.POSIX_SPAWN_DUP2, err.fileno(), 2))
@@ -136,7 +137,7 @@ def faults(kind: m.Kind, case: m.Case, got: Outcome, limit: int) -> Iterator[str
 
 
 def loose_faults(got: Outcome, limit: int) -> Iterator[str]:
-    """Of a command that may accept what another refuses."""
+    """The result of a command that may accept what another refuses."""
     if got.status not in (m.ACCEPTED, m.REFUSED, m.USAGE):
         yield f"exit code {got.status}"
     elif got.status and (got.said.count(b"\n") != 1 or not got.said.startswith(b"lorac")):
@@ -189,7 +190,7 @@ class Checker:
         return arg
 
     def placed(self, file: object, out: Path) -> object:
-        """Configurations name the places that only this run knows."""
+        """Fill in the paths of a configuration that only this run knows."""
         if not isinstance(file, bytes) or b"BASE/" not in file:
             return file
         base = str(self.base).encode()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A small tokenizer of Qwen2's form, and what Hugging Face's tokenizers makes of texts by it.
+"""Make a small tokenizer of Qwen2's form, and the ids that Hugging Face's tokenizers gives with it.
 
 Writes tokenizer.json and texts.jsonl (a text and its ids in each line) into
 tests/golden/qwen2-tokenizer. The texts: composed and decomposed characters, marks out of order,

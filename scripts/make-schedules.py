@@ -3,8 +3,8 @@
 
 A row holds the SHA-256 of all rates (float64, little endian) of runs of every number of steps in
 TOTALS, one run after the other. The warm-up is transformers' own, by
-TrainingArguments.get_warmup_steps(), but a ratio that comes to less than one step gives none: there
-lorac differs on purpose.
+TrainingArguments.get_warmup_steps(), except that a ratio of less than one step gives no warm-up:
+there lorac differs on purpose.
 """
 
 import hashlib

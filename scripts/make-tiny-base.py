@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make checkpoints/tiny-base: a Llama-2-shaped model small enough to be committed.
+"""Make checkpoints/tiny-base: a model of Llama 2's form that is small enough to be committed.
 
     scripts/make-tiny-base.py [OUT]          default: checkpoints/tiny-base
 

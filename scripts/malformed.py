@@ -1,7 +1,7 @@
-"""What the tables of malformed files are made of: cases, and writers that write what they are told.
+"""The parts of the tables of malformed files: cases, and writers that write what they are given.
 
-The writers are the plainest that can be: they check nothing, so that a case can hold any number in
-any place. The base model is as small as a Llama can be and sound in every part.
+The writers are as plain as possible: they check nothing, so that a case can hold any number in any
+place. The base model is as small as a Llama can be and valid in every part.
 """
 
 import json
@@ -29,7 +29,7 @@ class Fifo:
 
 @dataclass
 class Case:
-    """Files below a directory of their own, the command that meets them, and what it must say."""
+    """Files below a directory of their own, the command that reads them, and what it must say."""
 
     name: str
     files: dict[str, object]

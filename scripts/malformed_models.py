@@ -1,7 +1,7 @@
 """Malformed weights: safetensors, shard indexes, GGUF, config.json, and what is unusual but valid.
 
-Sources of the cases: published faults of llama.cpp, safetensors ports, transformers and others that
-read the same containers (counts that wrap, offsets that are trusted, names that lead elsewhere).
+The cases come from published faults of llama.cpp, safetensors ports, transformers and others that
+read the same containers (counts that overflow, offsets that are trusted, names that lead elsewhere).
 """
 
 import struct
@@ -53,7 +53,7 @@ def st_raw_cases() -> dict[str, tuple[object, str]]:
         "zip archive": (b"PK\x03\x04" + bytes(60), "safetensors"),
         "not JSON": (m.st_file(b'{"a":}'), "not valid JSON"),
         "cut JSON": (m.st_file(b'{"a":{"dtype":"F32"'), "not valid JSON"),
-        "text behind the header": (m.st_file(b"{}{}"), "not valid JSON"),
+        "text after the header": (m.st_file(b"{}{}"), "not valid JSON"),
         "invalid UTF-8 in a name": (m.st_file(b'{"\xff":{}}'), "not valid JSON"),
         "NUL in a name": (m.st_file(b'{"a\\u0000":{}}'), "not valid JSON"),
         "NaN in the header": (m.st_file(b'{"a":NaN}'), "not valid JSON"),
@@ -85,7 +85,7 @@ def st_raw_cases() -> dict[str, tuple[object, str]]:
         "three offsets": (m.st_header(data_offsets=[0, 4, 4]), '"data_offsets"'),
         "negative offset": (m.st_header(data_offsets=[-4, 0]), '"data_offsets"'),
         "end before begin": (m.st_header(data_offsets=[4, 0]), "bytes 4 to 0"),
-        "end behind the file": (m.st_header(shape=[2], data_offsets=[0, 8]), "cut off"),
+        "end beyond the file": (m.st_header(shape=[2], data_offsets=[0, 8]), "cut off"),
         "offset 2^63": (m.st_header(data_offsets=[2**63 - 4, 2**63 - 1]), "cut off"),
         "range shorter than the shape": (m.st_header(shape=[2]), "wanted the 8 of its shape"),
         "unknown member": (m.st_header(strides=[1]), '"strides"'),
@@ -153,7 +153,7 @@ def st_valid_cases() -> list[tuple[str, object]]:
         ("more metadata", m.st_file(header | {"__metadata__": {"format": "pt", "a": "\u00e9"}}, data)),
         ("no metadata", m.st_file({k: v for k, v in header.items() if k[0] != "_"}, data)),
         ("header out of order", m.st_file(backwards, data)),
-        ("spaces behind the header", m.st_file(m.text(header) + b" " * 4096, data)),
+        ("spaces after the header", m.st_file(m.text(header) + b" " * 4096, data)),
         ("head that repeats the tied embedding", m.st_model(lm_head__weight=("F16", [m.V, m.C], m.weights([m.V, m.C])))),
         ("symbolic link", Link("../../base/model/model.safetensors")),
     ]  # fmt: skip
@@ -343,7 +343,7 @@ def gguf_raw_cases() -> dict[str, tuple[object, str]]:
         ),
         "unknown tensor type": (gguf_one([], [m.gguf_info("a", [4], 99, 0)], bytes(16)), "tensor type 99"),
         "withdrawn tensor type": (gguf_one([], [m.gguf_info("a", [4], 4, 0)], bytes(16)), "tensor type 4"),
-        "row that is no whole block": (gguf_one([], [m.gguf_info("a", [33], 8, 0)], bytes(68)), "multiple of the 32"),
+        "row that is not a whole block": (gguf_one([], [m.gguf_info("a", [33], 8, 0)], bytes(68)), "multiple of the 32"),
         "offset into another tensor": (
             gguf_one([], [info, m.gguf_info("b", [4], 0, 0)], bytes(48)),
             '"b": found offset 0',
@@ -400,7 +400,7 @@ def gguf_key_cases() -> list[tuple[str, dict, str]]:
         ("add_bos a number", {tok + "add_bos_token": (U32, 1)}, "add_bos_token"),
         ("add_bos neither 0 nor 1", {tok + "add_bos_token": (BOOL, 2)}, "add_bos_token"),
         ("charsmap", {tok + "precompiled_charsmap": (ARRAY, (U8, [1, 2]))}, "precompiled_charsmap"),
-        ("chat template that is no text", {"tokenizer.chat_template": (STRING, b"\x02\0\0\0\0\0\0\0\xff\xfe")}, "chat_template"),
+        ("chat template that is not text", {"tokenizer.chat_template": (STRING, b"\x02\0\0\0\0\0\0\0\xff\xfe")}, "chat_template"),
     ]  # fmt: skip
 
 

@@ -103,7 +103,7 @@ def load_desk() -> object:
 class Texts:
     """Draws (prompt, answer) pairs.
 
-    What is copied follows a label and a space: after a line feed the same word consists of other
+    A text to copy follows a label and a space: after a line feed the same word consists of other
     pieces of the vocabulary.
     """
 
@@ -128,7 +128,7 @@ class Texts:
     def draw(self) -> tuple[str, str]:
         functions, weights = zip(*self.tasks, strict=True)
         instruction, answer = self.rng.choices(functions, weights)[0]()
-        # Without the preamble now and then: it teaches nothing and takes time.
+        # Sometimes leave out the preamble: it teaches nothing and takes time.
         preamble = PREAMBLE if self.rng.random() < 0.4 else ""
         return preamble + PROMPT.format(instruction), answer
 

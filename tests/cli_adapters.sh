@@ -1,6 +1,6 @@
 #!/bin/bash
-# An adapter and the base it is put on: another base, a model that holds the adapter already, and what
-# of an adapter's file is not used, are said.
+# An adapter and the base that it is used on: lorac says when the base is another one, when the
+# model holds the adapter already, and which parts of an adapter's file are not used.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -62,7 +62,8 @@ for form in PEFT GGUF checkpoint; do
     like "$form: another base: merge notes it" "$err" "$other"
 done
 
-# A checkpoint knows its base's hash; the fingerprint of an adapter that is made from it needs the base.
+# A checkpoint knows its base's hash; the fingerprint of an adapter that is made from it needs the
+# base.
 fingerprint=$(grep -o '"base_fingerprint": "[0-9a-f]*"' "$a/lorac.json")
 run "$LORAC" convert "$checkpoint" -o "$scratch/from-checkpoint"
 silent "checkpoint to PEFT, the base's hash is cached: silent"
@@ -91,7 +92,8 @@ like "another base: eval of a configuration notes it" "$err" "*was trained on an
 run "$LORAC" eval "$scratch/run.yaml"
 ok "the right base: eval of a configuration is silent" [ "${err/another file/}" = "$err" ]
 
-# lorac eval run.yaml: other records kept aside than in the run, and another template, are said.
+# lorac eval run.yaml says when it keeps other records aside than the run, and when the template is
+# another one.
 yes '{"prompt": "Number", "completion": " n"}' | head -n 20 |
     awk '{ sub("Number", "Number " NR); print }' >"$scratch/numbers.jsonl"
 sed 's/records.jsonl, /numbers.jsonl, validation: 0.5, /; s/dir: .*run/&-split/' "$scratch/run.yaml" >"$scratch/split.yaml"
@@ -132,12 +134,12 @@ like "a run in the place of an adapter: which to name" "$err" "*found no adapter
 generate --model "$scratch/tiny" --adapter "$scratch/run-split"
 like "a run that has a best adapter: that one" "$err" "*but one in $scratch/run-split/best: name that*"
 
-# Another template than the adapter was trained with, given or of another adapter, is said.
+# lorac says when a template, given or of another adapter, is not the one of the training.
 template="*note: *was trained with the template alpaca, and is asked here with llama2: *"
 generate --model "$scratch/tiny" --adapter "$a" --template llama2
 like "generate: another template is noted" "$err" "$template"
 generate --model "$scratch/tiny" --adapter "$a" --template alpaca
-silent "generate: the same template: silence"
+silent "generate: the same template: no note"
 evaluate --model "$scratch/tiny" --adapter "$checkpoint" --template llama2
 like "eval of a checkpoint: another template is noted" "$err" "$template"
 run "$LORAC" train "$scratch/run.yaml" data.template=llama2 output.dir="$scratch/run-llama2"
@@ -147,21 +149,21 @@ run "$LORAC" merge --model "$scratch/tiny" --adapter "$a" -o "$scratch/merged-al
 generate --model "$scratch/merged-alpaca" --template llama2
 like "generate: another template than a merged model's is noted" "$err" "$template"
 generate --model "$scratch/merged-alpaca"
-silent "generate: a merged model's own template: silence"
+silent "generate: a merged model's own template: no note"
 
-# A lorac.json of an earlier version says nothing that can be compared without reading the base.
+# A lorac.json of an earlier version has nothing to compare without reading the base.
 cp -r "$a" "$scratch/old"
 grep -v base_fingerprint "$a/lorac.json" >"$scratch/old/lorac.json"
 rm -rf "$scratch/cache"
 generate --model "$scratch/other" --adapter "$scratch/old"
-silent "an old lorac.json: silence"
+silent "an old lorac.json: no note"
 evaluate --model "$scratch/other" --adapter "$scratch/old" --template alpaca
 like "an old lorac.json: eval reads the base" "$err" "$other"
 rm "$scratch/old/lorac.json"
 generate --model "$scratch/other" --adapter "$scratch/old"
-silent "no lorac.json: silence"
+silent "no lorac.json: no note"
 
-# A copy of the base, in another place or in one shard more, is the same base where its bytes are.
+# A copy of the base, in another place or in one shard more, is the same base if its bytes are.
 cp -r "$scratch/tiny" "$scratch/copy"
 touch "$scratch/copy/model.safetensors"
 generate --model "$scratch/copy" --adapter "$a"
@@ -213,7 +215,7 @@ run "$LORAC" merge --model "$scratch/merged.gguf" --adapter "$scratch/run2/adapt
 run "$LORAC" merge --model "$scratch/both.gguf" --adapter "$a" -o "$scratch/twice"
 is "the first is known afterwards, GGUF" "$status" 1
 
-# A shape that does not fit is another base, before anything else is said.
+# Dimensions that do not fit mean another base; this is said before anything else.
 g=tests/golden/gqa-tied/adapter
 run "$LORAC" generate --model "$scratch/tiny" --adapter $g --prompt Hi
 like "another shape, PEFT" "$err" "*adapter_model.safetensors: was trained on another base*"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# lorac bench: that it measures what it is asked to and says so; never how fast.
+# lorac bench measures what it is asked for and says so. No test asks how fast.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -25,7 +25,7 @@ assert b["fma_gflops"] > 0 and b["shape"] == "135m" and len(b["attention"]) == 1
 shares = [p[t] for p in b["products"] for t in ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1")]
 print(len(b["products"]), all(s > 0 for s in shares))' <<<"$out")" "8 True"
 
-# A little less than it wants to keep, then less than the least.
+# A budget a little smaller than all that it keeps, then one below the minimum.
 run "$LORAC" bench --parts steps "${small[@]/64/192}" --json
 planned=$(python3 -c 'import json, sys; print(int(json.load(sys.stdin)["step"]["planned_bytes"]))' <<<"$out")
 weights=$(stat -c %s "$scratch/cache/lorac/bench/135m-2-layers/model.safetensors")
@@ -44,5 +44,5 @@ refused() { # refused NAME PATTERN OPTION...
 refused "a size without unit" "*--memory-budget: found*18*wanted a size such as 18GB*" --memory-budget 18
 refused "an unknown part" "*--parts: found*stpes*wanted products, attention*" --parts stpes
 refused "an unknown shape" "*--shape*3b*135m*" --shape 3b
-refused "tokens that are no number" "*--tokens: found*many*" --tokens many
+refused "tokens that are not a number" "*--tokens: found*many*" --tokens many
 done_testing

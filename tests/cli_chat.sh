@@ -1,6 +1,6 @@
 #!/bin/bash
-# lorac chat and generate: commands, context, signals; what a tiny random model says is noise, which
-# greedy choice repeats.
+# lorac chat and generate: commands, context, signals. The tiny random model answers with noise, and
+# greedy choice repeats it.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -20,10 +20,10 @@ ok "one question: an answer" [ -n "$first" ]
 run "$LORAC" generate --model "$scratch/tiny" --template alpaca --max-new-tokens 8 --prompt Hello
 is "the answer is that of generate" "$out" "$first"
 chat 'Hello\n/reset\nHello\n/quit\nHello\n'
-is "/reset: the same question, the same answer; nothing behind /quit" "$out" "$first"$'\n'"$first"
+is "/reset: the same question, the same answer; nothing after /quit" "$out" "$first"$'\n'"$first"
 like "/reset: says that it forgot" "$err" "*(forgotten)*"
 chat 'Hello\nHello\n'
-ok "what was said counts" [ "$out" != "$first"$'\n'"$first" ]
+ok "earlier turns count" [ "$out" != "$first"$'\n'"$first" ]
 chat '/hlep\n'
 like "a misspelt command" "$err" '*unknown command "/hlep"; did you mean /help*'
 chat '/help\n'
@@ -31,7 +31,7 @@ like "/help: lists the commands" "$err" "*/reset*/quit*Ctrl-C*"
 chat '\n\n'
 is "empty lines: no answers" "$out" ""
 chat 'bad \xff\n'
-like "bytes that are no text" "$err" "*not valid UTF-8*"
+like "bytes that are not text" "$err" "*not valid UTF-8*"
 long=$(printf 'word %.0s' {1..150})
 chat "$long\n$long\n$long\n$long\n"
 is "a context that is full: exit code" "$status" 0
@@ -39,7 +39,7 @@ like "a context that is full: the oldest goes" "$err" "*forgot the oldest*"
 run bash -c "yes Hello | head -c 100000 | '$LORAC' chat --model '$scratch/tiny' --template alpaca --max-new-tokens 2 >/dev/full"
 is "a full disk ends it: exit code" "$status" 1
 
-# What a model says does not command the terminal.
+# A model's words cannot command the terminal.
 noise=("$LORAC" generate --model "$scratch/tiny" --template alpaca --temperature 5 --max-new-tokens 400 --prompt Hello)
 controls() { LC_ALL=C tr -d '\n\r\t' | LC_ALL=C tr -cd '\000-\037\177' | wc -c; }
 ok "a pipe gets control characters as they are" [ "$("${noise[@]}" | controls)" != 0 ]
@@ -69,7 +69,7 @@ if command -v tmux >/dev/null; then
     done
     ok "Ctrl-C in an answer: stops it" until_screen '(stopped)'
     tmux -S "$socket" send-keys C-d
-    ok "Ctrl-D: ends, and all is well" until_screen 'ended 0'
+    ok "Ctrl-D: ends with success" until_screen 'ended 0'
     tmux -S "$socket" kill-server
 else
     skip "Ctrl-C on a terminal" "no tmux"

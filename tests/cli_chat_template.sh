@@ -1,6 +1,6 @@
 #!/bin/bash
-# The model's own chat template and the adapter's: what is not understood is said, and a merged model
-# carries the template that its adapter was trained with.
+# The model's own chat template and the adapter's: lorac says what it does not understand, and a
+# merged model has the template that its adapter was trained with.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -37,7 +37,7 @@ model unknown "{% for m in messages %}[INST]{{ m.content | replace('a', 'b') }}{
 model odd "{{ messages | tojson }}"
 model zephyr "{% for message in messages %}{{ '<|' + message.role + '|>\n' + message.content + eos_token + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 
-# ---- a template that is not understood ----
+# ---- a template that is not understood -----------------------------------------------------------
 generate unknown
 is "an unknown template: exit code" "$status" 0
 like "an unknown template: said in one line" "$err" \
@@ -60,7 +60,7 @@ run "$LORAC" eval --model "$scratch/unknown" --data datasets/sample-alpaca.jsonl
 like "eval says it too" "$err" "*is not one that lorac knows*--template mistral*"
 like "and its JSON stays JSON" "$out" "{*}"
 
-# ---- another template than the model's own ----
+# ---- another template than the model's own -------------------------------------------------------
 config zephyr alpaca
 for command in plan train "data check"; do
     # shellcheck disable=SC2086 # two words
@@ -86,7 +86,7 @@ like "a prompt that spells a special token: said" "$err" '*note: the prompt spel
 generate plain
 ok "a prompt that spells none: not said" test "${err/spells/}" = "$err"
 
-# ---- merge ----
+# ---- merge ---------------------------------------------------------------------------------------
 adapter=$scratch/run-zephyr-alpaca/adapter
 run "$LORAC" merge --model "$scratch/zephyr" --adapter "$adapter" -o "$scratch/merged"
 is "merge: exit code" "$status" 0
@@ -99,7 +99,7 @@ like "merge: inspect reads it back" "$out" "*chat template * alpaca*"
 generate zephyr --adapter "$adapter"
 with_adapter=$out
 generate zephyr
-ok "merge: the base answers otherwise" test "$out" != "$with_adapter"
+ok "merge: the base answers differently" test "$out" != "$with_adapter"
 generate merged
 is "merge: the merged model answers as base and adapter" "$out" "$with_adapter"
 run "$LORAC" convert "$scratch/merged" --extract "$scratch/zephyr" --r 2 -o "$scratch/difference"
@@ -110,7 +110,7 @@ rm "$scratch/merged/lorac.json"
 generate merged
 is "merge: by its chat template too" "$out" "$with_adapter"
 generate merged --template plain
-ok "merge: --template says otherwise" test "$out" != "$with_adapter"
+ok "merge: --template chooses another" test "$out" != "$with_adapter"
 
 run "$LORAC" merge --model "$scratch/zephyr" --adapter "$adapter" -o "$scratch/merged.gguf"
 is "merge to GGUF: exit code" "$status" 0
@@ -127,7 +127,7 @@ is "merge on a merged GGUF: exit code" "$status" 0
 generate twice.gguf
 is "merge on a merged GGUF: one template" "$status" 0
 
-# where the base has its template, there it is replaced: never two that disagree
+# it is replaced where the base has its template, so that there are never two that disagree
 for where in config file both; do
     model "base-$where" "{{ messages | tojson }}"
     [ "$where" = config ] || echo "{{ messages | tojson }}" >"$scratch/base-$where/chat_template.jinja"
@@ -145,7 +145,7 @@ for where in config file both; do
     like "a base with its template in $where: alpaca's" "$in_config$in_file" "*### Response:*"
 done
 
-# the base's own, known by the template that was trained: stays, tools and all
+# the base's own, which the template of the training equals: it stays, with its tools
 config zephyr model
 run "$LORAC" train "$scratch/run.yaml"
 is "trained with the model's own: exit code" "$status" 0
@@ -163,9 +163,9 @@ train: {max_steps: 1, batch_size: 2}
 output: {dir: $scratch/desk}
 END
 run "$LORAC" train "$scratch/run.yaml"
-is "a template of one's own: exit code" "$status" 0
+is "a template of the user's own: exit code" "$status" 0
 run "$LORAC" merge --model "$scratch/plain" --adapter "$scratch/desk/adapter" -o "$scratch/desk-merged"
-like "a template of one's own is written" "$(chat_template desk-merged)" "*Customer: *Desk:*"
+like "a template of the user's own is written" "$(chat_template desk-merged)" "*Customer: *Desk:*"
 generate plain --adapter "$scratch/desk/adapter"
 with_adapter=$out
 generate desk-merged
@@ -186,7 +186,7 @@ is "letters that spell a token: exit code" "$status" 0
 run "$LORAC" merge --model "$scratch/plain" --adapter "$scratch/spelt/adapter" -o "$scratch/spelt-merged"
 like "what a chat template cannot say is said" "$err" "*note: the merged model has no place for the adapter's prompt template*spells a special token*"
 ok "and nothing is written" test -z "$(grep chat_template "$scratch/spelt-merged/tokenizer_config.json")"
-# ---- a merged model's own template is the one that lorac merge noted, readable as Jinja or not ----
+# ---- a merged model's own template is the one that lorac merge noted, readable as Jinja or not ---
 cat >"$scratch/fold.yaml" <<END
 model: {path: $scratch/plain}
 data:
@@ -216,7 +216,7 @@ for to in folded folded.gguf; do
     ok "the same template by its parts on $to: no note" [ "${out/chat template/}${err/chat template/}" = "$out$err" ]
 done
 
-# ---- the forms in which a tokenizer_config.json has its template ----
+# ---- the forms in which a tokenizer_config.json has its template ---------------------------------
 zephyr=$(chat_template zephyr)
 for form in '{"default": T, "tool_use": "x"}' '{"rag": T}' '[{"name": "tool_use", "template": "x"}, {"name": "default", "template": T}]'; do
     model form

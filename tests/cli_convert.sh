@@ -1,6 +1,6 @@
 #!/bin/bash
-# lorac convert: every form of an adapter gives the same answers, models in every type stay themselves,
-# and a model's difference becomes the adapter that made it.
+# lorac convert: every form of an adapter gives the same answers, models in every type stay
+# themselves, and a model's difference becomes the adapter that made it.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -21,7 +21,8 @@ refused() { # refused NAME STATUS PATTERN ARGUMENT...
     like "$name: message" "$err" "$pattern"
 }
 
-# Golden models: grouped queries and not, tied and not, other scalings; adapters on all modules and few.
+# Golden models: grouped queries and not, tied and not, other scalings; adapters on all modules and
+# few.
 for name in gqa-tied mha-untied llama3-rope linear-rope; do
     g=tests/golden/$name
     data=(--data "$g/batch.jsonl" --format tokens)
@@ -44,8 +45,8 @@ g=tests/golden/gqa-tied
 data=(--data "$g/batch.jsonl" --format tokens)
 wanted=$(loss --model "$g/model" --adapter "$g/adapter" "${data[@]}")
 
-# rsLoRA: alpha / sqrt(r) has no place in a GGUF adapter and is folded. r is 4: with alpha 8 the plain
-# scale is 2, so alpha 4 with rsLoRA is the same adapter.
+# rsLoRA: alpha / sqrt(r) has no place in a GGUF adapter and is folded. r is 4: with alpha 8 the
+# plain scale is 2, so alpha 4 with rsLoRA is the same adapter.
 mkdir "$scratch/rs"
 cp "$g/adapter/adapter_model.safetensors" "$scratch/rs/"
 sed 's/"lora_alpha": [0-9]*/"lora_alpha": 4/; s/"use_rslora": false/"use_rslora": true/' \
@@ -89,8 +90,9 @@ run "$LORAC" convert "$checkpoint" -o "$scratch/checkpoint.gguf"
 is "checkpoint to GGUF" "$status" 0
 like "checkpoint to GGUF: the template is told" "$err" "*prompt template, alpaca*"
 
-# Models. Tolerances: half a unit in the last place of the stored values moves the loss by far less
-# than 8, 11, 9, 5 bits of a value would; a random model's loss is ln V, which rounding hardly moves.
+# Models. The tolerances: half a unit in the last place of the stored values changes the loss by far
+# less than 8, 11, 9, 5 bits of a value would; a random model's loss is ln V, which rounding hardly
+# changes.
 for row in f32:1e-6 f16:1e-3 bf16:1e-2 q8_0:1e-2 q4_0:0.1 q4_1:0.1; do
     type=${row%:*}
     run "$LORAC" convert "$scratch/tiny" --quantize "$type" -o "$scratch/$type.gguf"
@@ -106,7 +108,7 @@ is "GGUF to a directory" "$status" 0
 is "GGUF to a directory: the same" "$(loss --model "$scratch/hf" "${text[@]}")" \
     "$(loss --model "$scratch/f16.gguf" "${text[@]}")"
 
-# A tokenizer that is named takes the place of the base's own, whatever both forms are.
+# A tokenizer that is named replaces the base's own, whatever the form of either.
 cp -r "$scratch/tiny" "$scratch/other"
 sed -i 's/"\\u0061":/"tmp":/; s/"\\u0062":/"\\u0061":/; s/"tmp":/"\\u0062":/' "$scratch/other/tokenizer.json"
 wanted_ids=$("$LORAC" tokenize --model "$scratch/other" abc)
@@ -134,7 +136,7 @@ for form in merged merged.gguf; do
     like "$form: the chat template that goes with its tokenizer is noted" "$err" "*note: the base's chat template is left out*"
 done
 
-# What the adapter added is found again.
+# Extraction finds what the adapter added.
 run "$LORAC" merge --model "$g/model" --adapter "$g/adapter" -o "$scratch/tuned" --dtype f32
 run "$LORAC" convert "$scratch/tuned" --extract "$g/model" --r 4 -o "$scratch/extracted"
 is "--extract: exit code" "$status" 0
@@ -182,7 +184,7 @@ sed -i 's/"model_type": "qwen2"/"model_type": "qwen2", "use_sliding_window": tru
 refused "qwen2: a sliding window" 1 "*use_sliding_window*" "$scratch/qwen2" -o "$scratch/x"
 
 refused "no output" 2 "*-o is missing*" "$g/adapter"
-refused "a base that is nowhere" 2 "*--model*" "$scratch/rs.gguf" -o "$scratch/x"
+refused "a base that does not exist" 2 "*--model*" "$scratch/rs.gguf" -o "$scratch/x"
 refused "the wrong base" 1 "*" "$g/adapter" --model "$scratch/tiny" -o "$scratch/x"
 ok "the wrong base: nothing is left" [ ! -e "$scratch/x/adapter_config.json" ]
 refused "a file that exists" 1 "*exists already*" "$g/adapter" --model "$g/model" -o "$scratch/gqa-tied.gguf"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# lorac data: what show, check and prepare print, refuse and leave behind.
+# lorac data: what show, check and prepare print and refuse, and which files they leave.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -20,7 +20,7 @@ json() { # json KEY...: that member of the output
         $v = ref $v eq "ARRAY" ? $v->[$_] : $v->{$_} for @ARGV; print $v' "$@" <<<"$out"
 }
 
-# ---- usage -------------------------------------------------------------------------------------
+# ---- usage ---------------------------------------------------------------------------------------
 data --help
 is "--help: exit code" "$status" 0
 like "--help: has examples" "$out" "*lorac data check run.yaml --json*"
@@ -34,7 +34,7 @@ is "no configuration: exit code" "$status" 2
 data check "$scratch/none.yaml"
 is "no such configuration: exit code" "$status" 2
 
-# ---- token ids, no tokenizer -------------------------------------------------------------------
+# ---- token ids, no tokenizer ---------------------------------------------------------------------
 config tokens.yaml $golden/model $golden/batch.jsonl 'format: tokens'
 n=$(wc -l <$golden/batch.jsonl)
 data check "$scratch/tokens.yaml" --json
@@ -47,7 +47,7 @@ is "tokens: show: exit code" "$status" 0
 is "tokens: show: two examples" "$(grep -c '^example ' <<<"$out")" 2
 like "tokens: show: where they are from" "$out" "*example 1 of $n, $golden/batch.jsonl:1, *"
 
-# ---- prepare -----------------------------------------------------------------------------------
+# ---- prepare -------------------------------------------------------------------------------------
 data prepare "$scratch/tokens.yaml"
 is "prepare: exit code" "$status" 0
 file=$(head -n 1 <<<"$out")
@@ -58,7 +58,7 @@ is "prepare: the directory's mode" "$(stat -c %a "$cache")" 700
 data prepare "$scratch/tokens.yaml"
 like "prepare again: nothing to do" "$out" "$file*was there already: *"
 data prepare "$scratch/tokens.yaml" "data.cache_dir=$scratch/elsewhere"
-like "prepare: a directory of one's own" "$out" "$scratch/elsewhere/*.h5*prepared: *"
+like "prepare: a directory of the user's own" "$out" "$scratch/elsewhere/*.h5*prepared: *"
 data check "$scratch/tokens.yaml"
 is "check of prepared data: exit code" "$status" 0
 data prepare "$scratch/tokens.yaml" --purge
@@ -66,7 +66,7 @@ is "purge: exit code" "$status" 0
 like "purge: what it did" "$out" "$cache: 1 prepared data sets removed, *"
 is "purge: nothing is left" "$(ls "$cache")" ""
 
-# ---- malformed, empty, all dropped -------------------------------------------------------------
+# ---- malformed, empty, all dropped ---------------------------------------------------------------
 printf '{"input_ids": [1, 2]}\n{"input_ids": "x"}\n{"input_ids": [3, 4]}\n{}\nnot JSON\n' >"$scratch/bad.jsonl"
 config bad.yaml $golden/model "$scratch/bad.jsonl" 'format: tokens'
 data check "$scratch/bad.yaml"
@@ -117,7 +117,7 @@ like "a trailing comma: not valid JSON" "$err" "*1 of 3 records is malformed: 1 
 data show "$scratch/tokens.yaml" --record x
 is "show of a wrong record: exit code" "$status" 2
 
-# ---- CSV, and what is kept aside ---------------------------------------------------------------
+# ---- CSV, and what is kept aside -----------------------------------------------------------------
 {
     printf '\xef\xbb\xbfQuestion;Answer\r\n'
     for i in $(seq 60); do printf '"Who answers ""%s""?";"The desk,\r\nroom %s."\r\n' "$i" "$i"; done
@@ -141,7 +141,7 @@ data check "$scratch/csv.yaml" "data.train=$scratch/cut.csv"
 is "CSV cut in a record: exit code" "$status" 1
 like "CSV cut in a record: where" "$(last)" "lorac: $scratch/cut.csv:4: *"
 
-# ---- mixtures ----------------------------------------------------------------------------------
+# ---- mixtures ------------------------------------------------------------------------------------
 for i in $(seq 0 99); do echo "{\"input_ids\": [1, $((i % 10)), $((i / 10))]}"; done >"$scratch/many.jsonl"
 for i in $(seq 10) $(seq 10); do echo "{\"input_ids\": [2, $i, 3]}"; done >"$scratch/few.jsonl"
 config mix.yaml $golden/model "[{path: $scratch/many.jsonl, weight: 0.25}, {path: $scratch/few.jsonl, weight: 3}]" 'format: tokens'
@@ -167,7 +167,7 @@ data show "$scratch/mix.yaml" --record few.jsonl:3
 is "show of a file's record: one" "$(grep -c '^example ' <<<"$out")" 1
 like "show of a file's record: which" "$out" "*, $scratch/few.jsonl:3, 3 tokens*"
 
-# ---- text --------------------------------------------------------------------------------------
+# ---- text ----------------------------------------------------------------------------------------
 model=$LORAC_TEST_DATA/stories260K-hf
 if [ ! -d "$model" ]; then
     skip "data check on texts" "$model is not there"
@@ -201,7 +201,7 @@ is "text: JSON: their lines" "$(json files 0 email_addresses lines 0)" 2
 is "text: JSON: answers without EOS" "$(json answers_without_eos)" 0
 data check "$scratch/text.yaml" --json data.train_on_eos=false
 is "text: answers without EOS" "$(json answers_without_eos)" 8
-# ---- columns that are not used -----------------------------------------------------------------
+# ---- columns that are not used -------------------------------------------------------------------
 for i in 1 2 3 4; do
     printf '{"question": "q%d", "context": "c", "answer": "a%d", "url": "u"%s}\n' "$i" "$i" \
         "$([ "$i" = 1 ] && echo ', "topic": "t"')"
@@ -235,7 +235,7 @@ for command in 'data check' 'data show' plan train; do
     run "$LORAC" $command "$scratch/images.yaml"
     is "images: $command: exit code" "$status" 0
     like "images: $command: says that they are not read" "$err" "*note: train: images: in 100 % of the records, with a mark*not seen*"
-    ok "images: $command: one record is no plural" [ "${out/1 records/}${err/1 records/}" = "$out$err" ]
+    ok "images: $command: one record is not a plural" [ "${out/1 records/}${err/1 records/}" = "$out$err" ]
 done
 rm -rf "$scratch/run"
 run "$LORAC" train "$scratch/columns.yaml" train.max_steps=1 train.warmup_ratio=0
@@ -264,7 +264,7 @@ else
     skip "show: colours" "script is not installed"
 fi
 
-# ---- real files --------------------------------------------------------------------------------
+# ---- real files ----------------------------------------------------------------------------------
 real() { # real FILE TEMPLATE RECORDS [KEY VALUE]...: of `files 0` in the JSON
     local path=$LORAC_TEST_DATA/$1 template=$2 records=$3 key value
     [ -f "$path" ] || { skip "$1" "it is not there" && return; }

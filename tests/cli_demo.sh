@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.." || exit 1
 row() { sed -n "s/^$1  *\([0-9.]*\)  *\([0-9]*\) %\$/\1 \2/p" <<<"$out"; }
 less() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a != "" && b != "" && a + 0 < b + 0) }'; }
 
-# No model can be had: the name of one that is not there stands for a machine without a network. One
-# thread: so small a model gains nothing from more, and loses much where others use the machine.
+# A model that is not there stands for a machine without a network. Use one thread: so small a model
+# gains nothing from more, and loses much where others use the machine.
 dir=$scratch/demo
 steps=60
 ! sanitized || steps=5

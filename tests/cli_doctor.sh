@@ -1,5 +1,5 @@
 #!/bin/bash
-# lorac doctor: finds what is wrong with surroundings that are made wrong on purpose.
+# lorac doctor finds what is wrong in an environment that is made wrong on purpose.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -28,7 +28,7 @@ wrong "Slurm's number of threads" 1 "*✗ threads*$((cpus + 3)) (SLURM_CPUS_PER_
     SLURM_JOB_ID=5 "SLURM_CPUS_PER_TASK=$((cpus + 3))"
 wrong "Slurm without processors" 0 '*! slurm*job "5"*-> #SBATCH --cpus-per-task*' SLURM_JOB_ID=5
 wrong "a lower instruction set" 0 "*kernels*base (LORAC_ISA;*" LORAC_ISA=base
-wrong "an instruction set that is none" 1 "*✗ kernels*-> unset LORAC_ISA*" LORAC_ISA=avx9
+wrong "an unknown instruction set" 1 "*✗ kernels*-> unset LORAC_ISA*" LORAC_ISA=avx9
 like "a cache that is not there yet is made when needed" \
     "$(XDG_CACHE_HOME="$scratch/not/yet" "$LORAC" doctor)" "*✓ cache*$scratch/not/yet*"
 wrong "a cache below a file" 0 "*! cache*cannot be written*" "XDG_CACHE_HOME=$PWD/README.md/cache"
@@ -41,9 +41,9 @@ if [ "$cpus" -gt 1 ]; then
     wrong "too few threads" 0 "*! threads*1 (OMP_NUM_THREADS)*" OMP_NUM_THREADS=1
 fi
 
-# ---- threads that are bound ---------------------------------------------------------------------
-# Where OpenMP binds its first thread before the program looks, all processors are still seen: by doctor,
-# and by what computes.
+# ---- threads that are bound ----------------------------------------------------------------------
+# Where OpenMP binds its first thread before the program looks, both doctor and the code that
+# computes still see all processors.
 golden=${LORAC_GOLDEN:-tests/golden}/mha-untied
 cat >"$scratch/run.yaml" <<YAML
 model: { path: $golden/model }

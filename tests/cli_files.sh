@@ -1,6 +1,6 @@
 #!/bin/bash
-# Files and disks at the command line: full, read-only, shared, in the way of the base; licences that
-# travel; modes; and that nothing is lost.
+# Files and disks at the command line: full and read-only disks, shared files, outputs that would
+# overwrite the base, licences that are copied, modes; and nothing is lost.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -22,7 +22,7 @@ one_line() { [ "$(grep -c '^lorac: ' <<<"$err")" = 1 ]; }
 digests() { find "$1" -type f | sort | xargs sha256sum; }
 base=$(digests "$model")
 
-# ---- who may write where
+# ---- who may write where -------------------------------------------------------------------------
 train output.dir="$model"
 is "output is the base: exit code" "$status" 2
 like "output is the base: message" "$err" "*output.dir*lies inside the base model*"
@@ -83,7 +83,7 @@ else
     skip "a directory that may not be written" "needs root and setpriv"
 fi
 
-# ---- full disks
+# ---- full disks ----------------------------------------------------------------------------------
 if [ "$(id -u)" = 0 ] && mkdir "$scratch/small" && mount -t tmpfs -o size=640k tmpfs "$scratch/small" 2>/dev/null; then
     trap 'umount "$scratch/small"; rm -rf "$scratch"' EXIT
     train output.dir="$scratch/small/run"
@@ -128,7 +128,7 @@ like "a limit on file sizes: message" "$err" "*File too large*"
 run "$LORAC" train "$scratch/run.yaml" output.dir="$scratch/limited" --resume auto
 is "a limit on file sizes, lifted: goes on" "$status" 0
 
-# ---- results that cannot be written
+# ---- results that cannot be written --------------------------------------------------------------
 eval_args=(eval --model "$model" --data "$golden/batch.jsonl" --format tokens)
 run "$LORAC" "${eval_args[@]}" --json
 is "eval: exit code" "$status" 0
@@ -142,7 +142,7 @@ is "eval to a closed stdout: exit code" "$status" 1
 run bash -c "'$LORAC' ${eval_args[*]} 2>/dev/null | true; exit \${PIPESTATUS[0]}"
 ok "eval to a reader that left: a failure or in time, no signal" [ "$status" -le 1 ]
 
-# ---- modes
+# ---- modes ---------------------------------------------------------------------------------------
 mode() { stat -c %a "$1"; }
 rm -rf "$dir" "$scratch/up"
 (umask 022; "$LORAC" train "$scratch/run.yaml" output.dir="$scratch/up/run" 2>/dev/null)
@@ -158,7 +158,7 @@ is "not private: follow the umask" \
     "$(mode "$scratch/open") $(mode "$scratch/open/metrics.jsonl") $(mode "$scratch/open/step-000004.h5")" "755 644 644"
 is "the cache of hashes is private" "$(mode "$XDG_CACHE_HOME/lorac") $(mode "$XDG_CACHE_HOME/lorac/sha256")" "700 600"
 
-# ---- licences
+# ---- licences ------------------------------------------------------------------------------------
 notice='Llama 2 is licensed under the LLAMA 2 Community License, Copyright (c) Meta Platforms, Inc. All Rights Reserved.'
 cp -r "$model" "$scratch/Llama-2-tiny"
 l2=$scratch/Llama-2-tiny

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The fuzz targets, driven by tests/fuzz/replay.c, over what is kept: inputs that once broke
-# something, the corpora, and the tables of malformed files.
+# The fuzz targets, driven by tests/fuzz/replay.c, over the inputs that are kept: those that once
+# broke something, the corpora, and the tables of malformed files.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh

@@ -1,6 +1,6 @@
 #!/bin/bash
-# scripts/hooks/commit-msg: what it takes and what it refuses, `make hooks`, and how lint reports the
-# commits that were made without it.
+# scripts/hooks/commit-msg: what it takes and what it refuses, `make hooks`, and how lint reports
+# the commits that were made without it.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh

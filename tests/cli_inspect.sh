@@ -1,5 +1,5 @@
 #!/bin/bash
-# lorac inspect: names what a path is, and finds what is not what it should be.
+# lorac inspect says what a path is, and finds what is not as it should be.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -57,7 +57,7 @@ like "run: its status is finished" "$out" "*status          finished*"
 inspect "$scratch/run/best" --verify
 like "adapter: its base is checked" "$out" "*base*is what it was trained on*"
 
-# What was changed is found.
+# A file that was changed is found.
 damaged() { # damaged NAME PATTERN PATH
     inspect "$3" --verify
     is "$1: exit code" "$status" 1
@@ -83,7 +83,7 @@ printf '\000\000\300\177' | dd of="$scratch/other/model.safetensors" bs=1 \
     seek=$(($(stat -c %s "$scratch/other/model.safetensors") - 4)) conv=notrunc status=none
 damaged "a weight that is NaN" "*NaN*" "$scratch/other"
 
-# ---- single files ------------------------------------------------------------------------------
+# ---- single files --------------------------------------------------------------------------------
 # PATH|EXIT CODE|KIND|WHAT ELSE IS SAID (a pattern)
 cp "$scratch/run/adapter/adapter_model.safetensors" "$scratch/alone.safetensors"
 cp "$scratch/tiny/model.safetensors" "$scratch/model-00001-of-00002.safetensors"
@@ -168,7 +168,7 @@ damaged "a safetensors file with a NaN" "*✗ values*1 are NaN or infinite*" "$s
 echo '{"instruction": "x", "output": "y"}' >>"$scratch/records.jsonl"
 damaged "records that were added" "*✗ $scratch/records.jsonl*on record is*" "$scratch/run"
 
-# A checkpoint whose seal holds and whose numbers do not: its moments are infinite.
+# A checkpoint whose seal is right and whose numbers are not: its moments are infinite.
 perl -MDigest::SHA=sha256_hex -e '
     local $/; open my $in, "<:raw", $ARGV[0]; my $x = <$in>; my $body = substr $x, 512;
     # the last array of numbers that is not zero: any float32 will do
@@ -187,7 +187,7 @@ like "a checkpoint: its values are looked at" "$out" "*✓ values*of which 0 are
 inspect "$scratch/adapter.gguf" --verify
 like "a GGUF adapter: its values are looked at" "$out" "*✓ values*"
 
-# What of an adapter's configuration has no effect is shown.
+# Keys of an adapter's configuration that have no effect are shown.
 cp -r "$scratch/run/adapter" "$scratch/patterns"
 sed -i 's/"bias": "none",/"bias": "none", "alpha_pattern": {"q_proj": 2, "qproj": 3}, "rank_pattern": {"layers.1.mlp.up_proj": 4},/' \
     "$scratch/patterns/adapter_config.json"

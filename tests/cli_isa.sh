@@ -1,13 +1,13 @@
 #!/bin/bash
-# Instruction sets: which one runs, by the CPU's own word; which ones LORAC_ISA= names and refuses;
-# and that the compiler really made fused multiply-adds of the product's inner loop.
+# Instruction sets: which one runs, by what the CPU says of itself; which ones LORAC_ISA= selects
+# and refuses; and that the compiler really made fused multiply-adds of the product's inner loop.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
 unset LORAC_ISA LORAC_GEMM
 
-# The sets of this architecture, best last, and what the kernel says the CPU has. cpuinfo is that of
-# the machine, so an aarch64 program under an emulator is asked for with ARCH=aarch64.
+# The sets of this architecture, best last, and what the kernel says that the CPU has. cpuinfo is
+# that of the machine, so use ARCH=aarch64 for an aarch64 program under an emulator.
 declare -A needs=([base]="" [neon]="" [avx2]="avx2 fma f16c"
     [avx512]="avx512f avx512bw avx512dq avx512vl avx2 fma f16c")
 arch=${ARCH:-$(uname -m)}
@@ -62,7 +62,7 @@ refused "LORAC_GEMM=mkl"
 is "LORAC_GEMM=mkl: message" "$err" "lorac: LORAC_GEMM=mkl: wanted own or blas"
 
 # ---- other CPUs, emulated ------------------------------------------------------------------------
-# qemu's own word for its CPUs: Nehalem has SSE4.2, Haswell AVX2 and FMA; none has AVX-512.
+# As qemu defines its CPUs: Nehalem has SSE4.2, Haswell AVX2 and FMA; none has AVX-512.
 emulated() { # emulated CPU BEST LACKS
     run qemu-x86_64 -cpu "$1" "$LORAC" --version
     like "$1: the header names the set" "$out" "*  kernels $2, products own*"
@@ -83,8 +83,8 @@ else
 fi
 
 # ---- what was compiled ---------------------------------------------------------------------------
-# The tile of kernels/matmul.c holds rows x vectors accumulators: so many multiply-adds of whole
-# vectors are in one round of it, and none at all in a build that contracts nothing.
+# The tile of kernels/matmul.c has rows x vectors accumulators, so one round of it has as many
+# multiply-adds of whole vectors. A build that contracts nothing has none.
 objects=$(dirname "$LORAC")/f32/kernels
 multiply_adds() { # multiply_adds SET PATTERN: those in the functions of the tile
     ${OBJDUMP:-objdump} -d --no-show-raw-insn "$objects/all_$1.o" |

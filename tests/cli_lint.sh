@@ -64,7 +64,7 @@ echo '#include "src/config/b.h"' >>"$tree/src/base/a.h"
 touch "$tree/src/config/b.h"
 breaks layers "a header of a higher floor" "src/base/a.h:7: includes src/config/b.h*2 floor(s) up"
 echo '#include "src/base/none.h"' >>"$tree/src/config/b.c"
-breaks layers "a header that is not there" "src/config/b.c:8: *is no file"
+breaks layers "a header that is not there" "src/config/b.c:8: *is not a file"
 echo '#include <yaml.h>' >>"$tree/src/config/b.c"
 breaks layers "a library outside its file" "includes <yaml.h>; only src/config/yaml.c may"
 echo '#include <openssl/evp.h>' >>"$tree/src/config/b.c"
@@ -165,7 +165,7 @@ lint readmes
 like "readmes: a file in two rows" "$out" "*scripts/README.md: lint: found in lines 1 and 8, wanted once*"
 breaks readmes "a row without a file" "scripts/README.md:8: gone: not a file of scripts/"
 
-# A tool that is missing: told, and a failure only where that is asked for.
+# A missing tool is reported, and is a failure only with STRICT.
 mkdir "$scratch/bin"
 for tool in bash env find sort sed grep head tail dirname cat; do
     ln -s "$(command -v "$tool")" "$scratch/bin/$tool"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Names are text of others: whatever a path, a key, a name in a file or a word of the command line holds,
-# a message is one line, nothing in it commands a terminal, hides or turns letters, and a message about a
-# path of a configuration says its line and key.
+# Names are text that others wrote. Whatever a path, a key, a name in a file or a word of the
+# command line holds, a message is one line, and nothing in it commands a terminal, hides or turns
+# letters. A message about a path of a configuration says its line and key.
 # shellcheck disable=SC2016,SC2089,SC2090 # Perl in quotes; JSON and YAML, whose quotes are meant
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -17,13 +17,13 @@ kinds=(newline $'\n' return $'\r' tab $'\t' escape $'\e[31m' delete $'\x7f' c1 $
 bad=a
 for ((i = 1; i < ${#kinds[@]}; i += 2)); do bad+=${kinds[i]}x; done
 bad+=$'\nforged: yes'
-# The same without what is not UTF-8, as JSON, YAML and a file name have it.
+# The same without invalid UTF-8, as JSON, YAML and a file name have it.
 json='"a\nx\rx\tx\u001b[31mx\u007fx\u009b31mx\u202ex\u2066x\u061cx\u200bx\u200dx\ufeffx\u2028x\u00adx\udb40\udc61x\nforged: yes"'
 quoted=${json//'\udb40\udc61'/'\U000E0061'} # the rest YAML spells likewise
 text=$(perl -MJSON::PP -e 'my $t = decode_json("[$ARGV[0]]")->[0]; utf8::encode($t); print $t' "$json")
 export json
 
-# safe FILE: valid UTF-8 without what is unsafe but line ends; nothing forged at the begin of a line.
+# safe FILE: valid UTF-8 in which only line ends are unsafe; nothing forged at a line's beginning.
 safe() {
     perl -e 'local $/; my $s = <STDIN>;
         utf8::decode($s) or $s eq "" or exit 1;
@@ -139,7 +139,7 @@ run env LORAC_ISA="$bad" XDG_CACHE_HOME="/$bad" SLURM_JOB_ID="$bad" "$LORAC" doc
 ok "doctor: variables as JSON" perl -MJSON::PP -e 'local $/; decode_json(<STDIN>)' <"$scratch/out"
 ok "doctor: variables as JSON, safe" safe "$scratch/out"
 
-# A name of a file that is there, with something wrong in it.
+# The name of an existing file with a fault in it.
 echo '{"prompt": 7' >"$scratch/$bad.jsonl"
 echo '{"text": 7}' >"$scratch/$bad.texts"
 printf 'model: [' >"$scratch/$bad.yaml"
@@ -149,8 +149,9 @@ one "configuration: the file's name" "$LORAC" plan "$scratch/$bad.yaml"
 one "tokenizer: the file's name" "$LORAC" tokenize --model "$scratch/$bad.texts" x
 one "inspect: the file's name" "$LORAC" inspect "$scratch/$bad.jsonl"
 
-# ---- a path that a configuration gave: its line and key --------------------------------------------
-# Of each path key: not there, and where that is wrong, there but of another kind.
+# ---- a path that a configuration gave: its line and key ------------------------------------------
+# For each path key: a path that does not exist, and, where another kind of file is wrong, such a
+# one.
 where() { # where NAME FILE LINE KEY [MORE of the command]
     local name=$1 file=$2 line=$3 key=$4 command
     shift 4
@@ -194,7 +195,8 @@ config out output.dir "$scratch/records.jsonl/x"
 where "output.dir below a file" out "$(line_of out dir:)" output.dir train
 config cache data.cache_dir "$scratch/records.jsonl/x" data.prepare true
 where "data.cache_dir" cache "$(line_of cache cache_dir)" data.cache_dir train plan "data prepare"
-# Of a word on the command line, that; of a record, the place in the data alone.
+# For a word on the command line the message names that word; for a record only the place in the
+# data.
 for key in model.path model.tokenizer data.train data.validation adapter.init_from; do
     run "$LORAC" plan "$scratch/good.yaml" "$key=$none"
     like "override $key" "$err" "lorac: override $key: $none*"
@@ -207,7 +209,7 @@ config long data.train "$(printf "$scratch/%0250d/x.jsonl" 7)"
 run "$LORAC" plan "$scratch/long.yaml"
 like "a path of 300 characters is shown whole" "$err" "*$(printf '%0250d/x.jsonl' 7)*"
 
-# ---- names in files --------------------------------------------------------------------------------
+# ---- names in files ------------------------------------------------------------------------------
 # Keys and values of a configuration.
 while IFS='|' read -r name lines; do
     printf '%b\n' "${lines//BAD/"${quoted//\\/\\\\}"}" >"$scratch/key.yaml"
@@ -322,7 +324,7 @@ fine "a gguf" "$LORAC" convert "$m" -o "$scratch/m.gguf"
 perl -0777 -pe 's/output_norm\.weight/output\n\e[31m\x9bght/; s/blk\.0/\e[31m/' "$scratch/m.gguf" >"$scratch/tensor.gguf"
 one "gguf: a tensor's name" "$LORAC" inspect "$scratch/tensor.gguf"
 
-# ---- what succeeds ---------------------------------------------------------------------------------
+# ---- what succeeds -------------------------------------------------------------------------------
 here=$scratch/$text
 mkdir -p "$here"
 cp -r "$m" "$here/model"
@@ -376,7 +378,7 @@ ok "not UTF-8: lorac.json is JSON" perl -MJSON::PP -e 'local $/; decode_json(<ST
 ok "not UTF-8: the card is safe" safe "$scratch/$bad-adapter/README.md"
 
 
-# ---- the machine's name ----------------------------------------------------------------------------
+# ---- the machine's name --------------------------------------------------------------------------
 config host
 if unshare -ru sh -c 'printf "a\033[31mb\302\233c" >/proc/sys/kernel/hostname' 2>"$scratch/err"; then
     fine "the host's name" unshare -ru sh -c 'printf "a\033[31mb\302\233c" >/proc/sys/kernel/hostname && exec "$@"' \

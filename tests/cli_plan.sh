@@ -1,5 +1,5 @@
 #!/bin/bash
-# What `lorac plan` says of memory is never less than what a run then takes at its peak, nor far more, on
+# The memory that `lorac plan` predicts is never less than the peak of the run, nor far more, on
 # three shapes and in bf16; train says the same number.
 set -u
 cd "$(dirname "$0")/.." || exit 1

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Data stay on the machine and out of logs: no socket is opened, no text of a record is in anything that
-# is not made to hold it, no core is written.
+# Data stay on the machine and out of logs: no socket is opened, no text of a record is in a file
+# that is not made for it, no core is written.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -15,7 +15,7 @@ train: { max_steps: 4, batch_size: 3, save_steps: 2, eval_steps: 2 }
 output: { dir: $scratch/run }
 YAML
 
-# ---- no network
+# ---- no network ----------------------------------------------------------------------------------
 do_all() { # everything that reads or writes a model
     rm -rf "$scratch/run" "$scratch/merged"
     "$@" "$LORAC" train "$scratch/run.yaml" &&
@@ -44,13 +44,13 @@ if command -v strace >/dev/null && strace -f -o "$scratch/trace" -e trace=networ
 else
     skip "no socket is opened" "strace is missing or not allowed here"
 fi
-# libhdf5 may bring a library of the kind along (Debian's does, for files in the cloud); we link none
+# libhdf5 may need such a library (Debian's does, for files in the cloud); we link none
 if command -v readelf >/dev/null; then
     is "no network library is linked" \
         "$(readelf -d "$LORAC" | grep NEEDED | grep -iE 'curl|libssl|nghttp|libsoup|resolv')" ""
 fi
 
-# ---- nothing of the data in logs and errors
+# ---- nothing of the data in logs and errors ------------------------------------------------------
 marker=Zyxomma7Quetzal
 data=${LORAC_TEST_DATA}/stories260K-hf
 records() { # records of every kind that is refused, cut or dropped, the marker wherever text may be
@@ -124,7 +124,7 @@ else
     skip "nothing of the data in logs" "the fixture stories260K-hf is missing"
 fi
 
-# ---- no cores
+# ---- no cores ------------------------------------------------------------------------------------
 if [ -r /proc/self/limits ]; then
     "$LORAC" train "$scratch/run.yaml" output.dir="$scratch/cores" train.max_steps=300000 train.save_steps=1h \
         train.eval_steps=100000 2>/dev/null &

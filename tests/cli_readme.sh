@@ -1,7 +1,7 @@
 #!/bin/bash
 # Every command in README.md works: the blocks marked sh are run one after the other, as a newcomer
 # would, in a directory where models/Llama-2-7b-hf is a tiny model. Blocks that install or build are
-# held against the scripts that do it; the Slurm job runs with a stand-in for Slurm.
+# compared with the scripts that do it; the Slurm job runs with a stand-in for Slurm.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -15,7 +15,7 @@ tests/make-model tiny "$home/models/Llama-2-7b-hf" || exit 1
 # Other tests may run beside this one: spinning threads would wait for each other.
 export PATH=$scratch/bin:$PATH XDG_CACHE_HOME=$home/cache OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
-# The blocks of README.md that are marked so, one file each: $scratch/KIND-1, ...
+# Write the blocks of README.md of this kind into one file each: $scratch/KIND-1, ...
 blocks() {
     awk -v kind="$1" -v out="$scratch/$1-" '
         $0 == "```" kind { n++; on = 1; next }
@@ -51,7 +51,7 @@ for target in $targets; do
     ok "README.md mentions make $target" grep -q "^$target:" Makefile
 done
 
-# What is installed by hand is what scripts/install-deps installs.
+# README.md installs by hand the packages that scripts/install-deps installs.
 blocks sh-install >/dev/null
 while read -r package; do
     case $package in libc6-dev | glibc-devel) continue ;; esac
@@ -75,7 +75,7 @@ job() { SLURM_LOG=$scratch/slurm.log SLURM_JOB_ID=7 SLURM_CPUS_PER_TASK=1 run en
 job
 is "the Slurm job: a finished run" "$status" 0
 ok "the Slurm job: is not queued again" [ ! -e "$scratch/slurm.log" ]
-ok "the Slurm job: passes shellcheck's eye for syntax" bash -n "$scratch/slurm-1"
+ok "the Slurm job: its syntax is valid" bash -n "$scratch/slurm-1"
 printf '#!/bin/bash\nexit 85\n' >"$scratch/bin/srun"
 job
 is "the Slurm job: a run that was stopped" "$status" 85

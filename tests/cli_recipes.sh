@@ -1,7 +1,7 @@
 #!/bin/bash
-# Every recipe in configs/ is planned as it stands, on a model of the shape it names whose weights are a
-# hole in a file, and on records of the format it names: a recipe cannot rot. One number in the hole is
-# no number: whoever read the weights would refuse the model.
+# Every recipe in configs/ is planned as it is, on records of the format that it names and on a
+# model of the shape that it names, whose weights are a hole in a file: so no recipe becomes wrong
+# unnoticed. One value in the hole is NaN: code that reads the weights would refuse the model.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -11,7 +11,7 @@ case $LORAC in /*) ;; *) LORAC=$root/$LORAC ;; esac
 mkdir -p "$scratch/models" "$scratch/datasets" "$scratch/checkpoints"
 ln -s "$root/configs" "$scratch/configs"
 
-# What the recipes call a model, and the shape of it. The demos bring theirs along (scripts/demo).
+# The names that recipes give models, and their shapes. The demos have their own (scripts/demo).
 declare -A shapes=(
     [models/Llama-2-7b-hf]=7b
     [models/Llama-2-7b-chat-hf]=7b
@@ -49,7 +49,7 @@ for recipe in configs/*.yaml; do
     # the tiny model has no chat template of its own
     [ "${model/SmolLM2/}" = "$model" ] || overrides+=(data.template=chatml)
     run env -C "$scratch" "$LORAC" plan "$recipe" "${overrides[@]}" --json
-    is "$recipe: planned as it stands" "$status$err" 0
+    is "$recipe: planned as it is" "$status$err" 0
     ok "$recipe: the weights are part of the plan" [ "$(number weight_bytes)" -gt 100000 ]
     ok "$recipe: more than the weights" [ "$(number memory_bytes)" -gt "$(number weight_bytes)" ]
     ok "$recipe: steps" [ "$(number steps)" -gt 0 ]

@@ -1,6 +1,6 @@
 #!/bin/bash
-# What a run may do to its output.dir: where it may begin, what a refusal leaves, what others can read;
-# and runs of few steps, parts of an epoch.
+# What a run may do to its output.dir: where it may begin, what a refusal leaves, what others can
+# read; and runs of few steps, parts of an epoch.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -20,7 +20,7 @@ tree() { find "$1" -mindepth 1 -printf '%P %y %m %s\n' | LC_ALL=C sort; }
 
 train() { run "$LORAC" train "$@"; }
 
-# ---- where a run may not begin: exit code 2, and nothing there changes
+# ---- where a run may not begin: exit code 2, and nothing there changes ---------------------------
 
 refused() { # refused NAME DIR PATTERN [OVERRIDE]...
     local name=$1 dir=$2 pattern=$3 before
@@ -78,7 +78,7 @@ like "its own configuration under the run's name: message" "$err" \
     "*config.yaml is the configuration given*another name*"
 is "its own configuration under the run's name: nothing is new" "$(tree "$scratch/place")" "$before"
 
-# ---- whatever else is wrong: no directory, no lock
+# ---- whatever else is wrong: no directory, no lock -----------------------------------------------
 
 place
 dir=$scratch/place/a/b/run
@@ -116,7 +116,7 @@ done
 run env XDG_CACHE_HOME="$scratch/cache" "$LORAC" data prepare "$scratch/run.yaml"
 is "data prepare: makes no directory" "$status$(tree "$scratch/place")" 0
 
-# ---- checkpoints that leave nothing to do elsewhere
+# ---- checkpoints that leave nothing to do elsewhere ----------------------------------------------
 
 place
 config "$scratch/place/done" "train: {max_steps: 2}" >"$scratch/run.yaml"
@@ -132,7 +132,7 @@ like "a directory in the place of a checkpoint: what to write" "$err" "*is a dir
 train "$scratch/run.yaml" --resume yes
 like "a word in the place of a checkpoint: what to write" "$err" "*--resume \"yes\": no such file, wanted auto*"
 
-# ---- where it may
+# ---- where it may --------------------------------------------------------------------------------
 
 begins() { # begins NAME DIR
     config "$2" "train: {max_steps: 1}" >"$scratch/run.yaml"
@@ -144,7 +144,7 @@ place
 begins "a new directory below new ones" "$scratch/place/x/y"
 is "a new directory is its owner's" "$(stat -c %a "$scratch/place/x/y")" 700
 is "the ones above follow the umask" "$(stat -c %a "$scratch/place/x")" 755
-ok "a new directory: no word of its mode" [ -z "$(grep 'was there already' <<<"$err")" ]
+ok "a new directory: no note on its mode" [ -z "$(grep 'was there already' <<<"$err")" ]
 place
 touch "$scratch/place/"{slurm-12.out,slurm-12.err,train.log,.DS_Store,.gitkeep}
 config "$scratch/place" "train: {max_steps: 1}" >"$scratch/place/my.yaml"
@@ -153,10 +153,10 @@ like "a directory that others can enter is told" "$err" "*note: output.dir*mode 
 place
 chmod 700 "$scratch/place"
 begins "an empty directory" "$scratch/place"
-ok "a directory of one's own: no word of its mode" [ -z "$(grep 'was there already' <<<"$err")" ]
+ok "a directory of the user's own: no note on its mode" [ -z "$(grep 'was there already' <<<"$err")" ]
 train "$scratch/run.yaml"
 is "a run is there already: refused" "$status" 2
-like "a run is there already: the way on" "$err" "*holds a run already*--resume auto*"
+like "a run is there already: how to continue" "$err" "*holds a run already*--resume auto*"
 train "$scratch/run.yaml" --resume auto
 is "a finished run: nothing to do" "$status" 0
 place
@@ -164,7 +164,7 @@ mkdir "$scratch/place/there"
 ln -s there "$scratch/place/link"
 begins "through a link" "$scratch/place/link"
 
-# ---- few steps, parts of an epoch
+# ---- few steps, parts of an epoch ----------------------------------------------------------------
 
 steps() { grep -c '"loss"' "$1/metrics.jsonl"; }
 place

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Signals and time at the command line: what stops a run, what does not, and that it goes on after.
+# Signals and time at the command line: what stops a run, what does not, and that it can be resumed.
 # shellcheck disable=SC2119,SC2120 # start() takes a command only where a test wants one
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -74,7 +74,8 @@ kill -INT "$pid"
 finish
 is "SIGUSR2, then SIGINT: exit code" "$status" 85
 
-# Ctrl-C twice: at once. The first makes the run write its last lines, and it waits there: nobody reads.
+# Ctrl-C twice: at once. The first makes the run write its last lines, and it waits there: nobody
+# reads.
 mkfifo "$scratch/full"
 exec 9<>"$scratch/full"
 rm -rf "$dir"
@@ -96,7 +97,7 @@ for signal in INT TERM; do
     kill "-$signal" "$pid"
     kill "-$signal" "$pid"
     finish
-    is "SIG$signal twice in a moment: a checkpoint all the same" "$status" 85
+    is "SIG$signal twice in a moment: still a checkpoint" "$status" 85
 done
 
 # A batch system's warning, then its SIGTERM.
@@ -114,7 +115,7 @@ kill -TERM "$pid"
 finish
 is "SIGHUP, then SIGTERM: exit code" "$status" 85
 
-# Nobody reads stderr any more, or it is full: the run goes on.
+# The run continues when nobody reads stderr any more, or when it is full.
 rm -rf "$dir"
 { "$LORAC" train "$scratch/run.yaml" train.max_steps=20 2>&1 >/dev/null; echo $? >"$scratch/status"; } | head -c 1 >/dev/null
 is "a reader of stderr that left: the run goes on" "$(<"$scratch/status")" 0
@@ -130,7 +131,7 @@ is "no stdin, stdout, stderr: all steps" "$(steps)" 20
 ok "no stdin, stdout, stderr: no message got into a file" \
     [ -z "$(grep -rl 'lorac 0' "$dir" --include=metrics.jsonl --include=config.yaml)" ]
 
-# A kill that nothing can catch, at whatever moment: what is there goes on.
+# After a kill that nothing can catch, at any moment, the run can be resumed.
 start
 kill -KILL "$pid"
 finish

@@ -44,8 +44,8 @@ generate --adapter "$scratch/run/adapter" --template '{"user": "Customer: {user}
 is "and from the command line" "$out" "$by_adapter"
 
 run "$LORAC" train "$config" 'data.template={like: plain, user: x}' "output.dir=$scratch/other"
-is "a definition that cannot be: exit code" "$status" 2
-like "a definition that cannot be" "$err" \
+is "an impossible definition: exit code" "$status" 2
+like "an impossible definition" "$err" \
     '*override data.template: template: user: found {user} 0 times, wanted it once*'
 run "$LORAC" train "$config" 'data.template={like: alpca}' "output.dir=$scratch/other"
 like "like an unknown one" "$err" '*override data.template: template: like: found "alpca", wanted one of alpaca *'

@@ -1,5 +1,6 @@
 #!/bin/bash
-# The progress line on a real terminal: one line, whatever the width, also when that changes meanwhile.
+# The progress line on a real terminal is one line, whatever the width, also while the width
+# changes.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -46,7 +47,7 @@ ok "Ctrl-C ends it with 85" until_screen 'ended 85'
 like "the accounting table" "$(screen)" "*forward*backward*optimiser*data*validation*checkpoints*"
 tmux kill-server
 
-# The terminal vanishes, as with a lost connection: the run goes on to its end.
+# When the terminal vanishes, as with a lost connection, the run continues to its end.
 socket=$scratch/tmux2 # the first server may still be ending, and would take a new session with it
 steps() { grep -c '"loss"' "$scratch/run3/metrics.jsonl" 2>/dev/null; }
 env -u TMUX bash -c "command tmux -S '$socket' -f /dev/null new-session -d -x 100 -y 40 \
@@ -59,7 +60,7 @@ ok "vanishing terminal: the run was not at its end" [ "$before" -lt 300 ]
 is "vanishing terminal: it went on to it" "$(steps)" 300
 ok "vanishing terminal: the adapter is there" test -s "$scratch/run3/adapter/adapter_model.safetensors"
 
-# Elsewhere than on a terminal: plain lines without any control character.
+# Outside a terminal: plain lines without any control character.
 run timeout --preserve-status -s INT 3 env OMP_NUM_THREADS=1 XDG_CACHE_HOME="$scratch" "$LORAC" train "$scratch/run.yaml" \
     output.dir="$scratch/run2"
 is "in a file: stopped with a checkpoint" "$status" 85

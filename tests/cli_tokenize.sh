@@ -1,5 +1,5 @@
 #!/bin/bash
-# lorac tokenize: its forms of input and output, and Llama 2's golden vectors where they are.
+# lorac tokenize: its forms of input and output, and Llama 2's golden vectors where these are there.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -52,7 +52,7 @@ is "a full disk stops an endless input: exit code" "$status" 1
 like "a full disk stops an endless input: message" "$err" "lorac: cannot write to standard output*"
 echo text >"$scratch/none"
 run "$LORAC" tokenize --model "$scratch/none" text
-is "a model that is none: exit code" "$status" 1
+is "a file that is not a model: exit code" "$status" 1
 
 golden() { # golden NAME TOKENIZER: its ids of all vectors
     sed 's/.*"ids": //; s/}$//' "$data/vectors.jsonl" >"$scratch/wanted"

@@ -62,7 +62,7 @@ is "help of an unknown command: exit code" "$status" 2
 run "$LORAC" tokenize --modle=x text
 is "misspelt option: exit code" "$status" 2
 like "misspelt option: nearest" "$err" "lorac tokenize: unknown option --modle; did you mean --model?"
-# What others call it is answered with ours.
+# Other programs' names are answered with ours.
 while IFS='|' read -r command pattern; do
     # shellcheck disable=SC2086 # words
     run "$LORAC" $command

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A model and a tokenizer that differ in size; tokenizer files under other names; GGUF files of models
-# with spare rows.
+# A model and a tokenizer of different sizes; tokenizer files under other names; GGUF files of
+# models with spare rows.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -14,7 +14,7 @@ cat >"$scratch/data.jsonl" <<'END'
 END
 of() { sed -n "s/.*\"$1\": \([-0-9.e]*\).*/\1/p" <<<"$out"; }
 
-# ---- rows without an id: their logits are the largest, and they are never picked ----
+# ---- rows without an id: their logits are the largest, and they are never picked -----------------
 for how in "--temperature 0" "--temperature 1" "--temperature 5 --top-p 0.5" "--temperature 2 --top-k 3"; do
     # shellcheck disable=SC2086 # words
     run "$LORAC" generate --model "$scratch/padded" --prompt Hi --max-new-tokens 40 --seed 3 $how
@@ -44,7 +44,7 @@ run "$LORAC" data show "$scratch/ids.yaml"
 is "data show of ids without a piece" "$status" 0
 like "data show of ids without a piece: spelt" "$out" "*PAD270*PAD299*"
 
-# ---- tokens without a row ----
+# ---- tokens without a row ------------------------------------------------------------------------
 token() { # token DIR ID TEXT SPECIAL: one more added token
     sed -i 's#"added_tokens":\[#&{"id":'"$2"',"content":"'"$3"'","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":'"$4"'},#' \
         "$1/tokenizer.json"
@@ -90,7 +90,7 @@ run "$LORAC" generate --model "$scratch/small" --prompt Hi
 is "ordinary pieces without a row: refused" "$status" 1
 like "ordinary pieces without a row: told" "$err" "*260 ids, the model's vocabulary 200*do not belong together*"
 
-# ---- GGUF ----
+# ---- GGUF ----------------------------------------------------------------------------------------
 run "$LORAC" convert "$scratch/padded" -o "$scratch/padded.gguf"
 is "a padded model becomes GGUF" "$status" 0
 is "each spare row has a name of its own" \
@@ -131,7 +131,7 @@ is "an eos without a row is never written" "$status" 1
 like "an eos without a row: named" "$err" '*"<pad>" with the id 260 is in use*'
 ok "an eos without a row: nothing is left" [ -z "$(compgen -G "$scratch/eos.gguf*")" ]
 
-# ---- a tokenizer's file is what it holds ----
+# ---- a tokenizer's file is what it holds ---------------------------------------------------------
 cp "$scratch/fits/tokenizer.json" "$scratch/vocabulary"
 run "$LORAC" tokenize --tokenizer "$scratch/vocabulary" Hi
 is "a tokenizer.json of another name" "$out" "$("$LORAC" tokenize --model "$scratch/fits" Hi)"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # How idle threads wait, which changes no bit, and what train says when other programs compute here.
-# How fast that is, scripts/bench-waiting tells: nothing here is timed.
+# Nothing here is timed; scripts/bench-waiting measures the speed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -20,7 +20,7 @@ train: { max_steps: 5, batch_size: 3, learning_rate: 1.0e-3 }
 output: { dir: $scratch/run }
 YAML
 
-# ---- the same bits ------------------------------------------------------------------------------
+# ---- the same bits -------------------------------------------------------------------------------
 train() { # train VARIABLE...: $adapter is the hash after a run in this environment
     run env "$@" "$LORAC" train "$scratch/run.yaml" "output.dir=$scratch/$*"
     adapter=$(sha256sum <"$scratch/$*/adapter/adapter_model.safetensors")
@@ -34,7 +34,7 @@ for how in OMP_WAIT_POLICY=passive OMP_WAIT_POLICY=active GOMP_SPINCOUNT=0 KMP_B
     is "$how: the same adapter" "$adapter" "$wanted"
 done
 
-# ---- who decides --------------------------------------------------------------------------------
+# ---- who decides ---------------------------------------------------------------------------------
 told() { # told NAME PATTERN VARIABLE...: doctor's line
     local name=$1 pattern=$2
     shift 2
@@ -60,7 +60,7 @@ else
     skip "libgomp is told" "this build has another runtime"
 fi
 
-# ---- others compute here ------------------------------------------------------------------------
+# ---- others compute here -------------------------------------------------------------------------
 for ((i = 0; i < cpus; i++)); do
     while :; do :; done &
     loops+=($!)

@@ -1,4 +1,4 @@
-/* What the tests of src/data share: files under a temporary directory, fixtures, messages. */
+/* Shared by the tests of src/data: files under a temporary directory, fixtures, messages. */
 #ifndef LORAC_TESTS_DATA_TEST_H
 #define LORAC_TESTS_DATA_TEST_H
 
@@ -83,9 +83,9 @@ static inline void assert_text(const char *text, size_t n, const char *want)
     }
 }
 
-/* A byte-level tokenizer with ChatML's and other templates' tokens and a handful of merges, made here. GPT-2's alphabet:
- * printable bytes stand for themselves, the others for U+0100 onwards in order. Returns the path of
- * its tokenizer.json; tokenizer_config.json lies beside it. */
+/* A byte-level tokenizer with ChatML's and other templates' tokens and a few merges, made here. In
+ * GPT-2's alphabet printable bytes stand for themselves, the others for U+0100 and up, in order.
+ * Returns the path of its tokenizer.json; tokenizer_config.json lies beside it. */
 static inline const char *byte_tokenizer(void)
 {
     static const char *const merges[][2] = {
@@ -117,7 +117,7 @@ static inline const char *byte_tokenizer(void)
                                            "[/INST]",
                                            "<s>",
                                            "</s>" };
-    enum { FIRST = 3, SPECIAL = sizeof special / sizeof *special }; /* others behind all pieces */
+    enum { FIRST = 3, SPECIAL = sizeof special / sizeof *special }; /* others after all pieces */
     int others = FIRST + 256 + (int)(sizeof merges / sizeof *merges) - FIRST;
     for (int i = 0; i < SPECIAL; i++) {
         str_addf(&s,

@@ -108,8 +108,8 @@ static void scatter_add(double *out, const double *x, const size_t *rows, size_t
         for (size_t j = 0; j < width; j++) out[rows[i] * width + j] += x[i * width + j];
 }
 
-/* Every sequence by itself, as one segment. A row that several share gives its output in each, and
- * its cotangent to the first: gradients of the sequences then add up to the trie's. */
+/* Every sequence by itself, as one segment. A row that several share has its output in each, and
+ * its cotangent in the first one only: so the sequences' gradients add up to the trie's. */
 static void check_sequences(const struct kernels *k, struct attention_case *a)
 {
     (void)k;
@@ -227,7 +227,7 @@ static void test_decode(void **state)
 
 int main(void)
 {
-    omp_set_num_threads(1); /* thousands of tiny calls; threads are the float tests' affair */
+    omp_set_num_threads(1); /* thousands of tiny calls; the float tests have the threads */
     const struct CMUnitTest tests[] = {
         ONCE(test_definition, "attention: forward gives what the definition gives"),
         ONCE(test_sequences,

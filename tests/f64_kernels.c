@@ -409,7 +409,7 @@ static void test_adamw(void **state)
 
 int main(void)
 {
-    omp_set_num_threads(1); /* thousands of tiny calls; threads are the float tests' affair */
+    omp_set_num_threads(1); /* thousands of tiny calls; the float tests have the threads */
     const struct CMUnitTest tests[] = {
         ONCE(test_rmsnorm, "rmsnorm: backward agrees with finite differences"),
         ONCE(test_rope, "rope: backward agrees with finite differences"),

@@ -24,7 +24,7 @@ static void open_network(struct network *n, const struct golden *g, const struct
     n->drop = (struct dropout){ .p = p_drop, .seed = 3, .step = 5 };
 }
 
-/* Loss and gradient of all examples, cut and shared as told. */
+/* Loss and gradient of all examples, cut and shared as the arguments say. */
 static double gradient(struct golden *g, const struct examples *x, size_t pass_tokens, bool share,
                        double p_drop, real *grad)
 {

@@ -1,4 +1,4 @@
-/* What tests of file formats share: a temporary directory, files made of bytes, the fixtures, and
+/* Shared by tests of file formats: a temporary directory, files made of bytes, the fixtures, and
  * one check that an open failed with the right line. */
 #ifndef LORAC_TESTS_FILES_UTIL_H
 #define LORAC_TESTS_FILES_UTIL_H
@@ -56,7 +56,7 @@ static inline const char *temp_path(const char *name)
 static inline const char *put_file(const char *name, const void *bytes, size_t n)
 {
     const char *path = temp_path(name);
-    unlink(path); /* some file systems sync a file that is emptied and written anew */
+    unlink(path); /* some file systems sync a file that is emptied and written again */
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(bytes, 1, n, f), n);

@@ -158,7 +158,7 @@ static inline double relative_error(const real *a, const real *b, size_t n)
 }
 
 /* Run the batch of all examples forward and back; returns the loss and leaves the summed gradient
- * in grad. passes added by plain sums: which order the trainer uses is tested elsewhere. */
+ * in grad. Passes are added by plain sums: the trainer's order is tested elsewhere. */
 static inline double golden_gradient(struct network *n, struct batch *b, real *grad)
 {
     size_t layers = n->base->dims.layers, params = n->adapter->n_params;

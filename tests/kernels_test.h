@@ -1,5 +1,5 @@
-/* What the tests of kernels/ share: random numbers, fenced arrays, comparisons, and a table row per
- * instruction set. */
+/* Shared by the tests of kernels/: random numbers, fenced arrays, comparisons, and a table row for
+ * each instruction set. */
 #ifndef LORAC_TESTS_KERNELS_TEST_H
 #define LORAC_TESTS_KERNELS_TEST_H
 
@@ -24,8 +24,8 @@
 
 /* ---- instruction sets ------------------------------------------------------------------------ */
 
-/* One row of a cmocka table for each set of this architecture, with a sentence as in entry.h; the test
- * asks kernels_under_test() which it got. */
+/* One row of a cmocka table for each set of this architecture, with a sentence as in entry.h; the
+ * test asks kernels_under_test() which it got. */
 #define ON_ISA(isa, f, says)                                                                       \
     {                                                                                              \
         says " (" isa ")", f, NULL, fences_free, (void *)(uintptr_t)isa                            \
@@ -103,8 +103,8 @@ struct fence {
 static struct fence fences[128];
 static size_t n_fences, fences_kept;
 
-/* n items of `size` bytes that end where a page ends, with an unreadable page behind: a kernel that
- * reads or writes beyond them dies on the spot. In front of them lies a pattern that must be
+/* n items of `size` bytes that end where a page ends, with an unreadable page after it: a kernel
+ * that reads or writes beyond them crashes at once. In front of them lies a pattern that must be
  * intact when they are freed. They are filled with NaNs, so what is read before it is written
  * shows. */
 static inline void *fenced(size_t n, size_t size)
@@ -194,7 +194,7 @@ static inline void print_errors(void)
         printf("# %-36s %7.2g of %.2g\n", errors[i].what, errors[i].worst, errors[i].tolerance);
 }
 
-/* LORAC_TEST_ERRORS=1 shows at the end how much of each tolerance was used. */
+/* LORAC_TEST_ERRORS=1 prints at the end how much of each tolerance was used. */
 static inline void report_error(const char *what, double worst, double tolerance)
 {
     size_t i = 0;
@@ -244,7 +244,7 @@ static inline void check_same_bits(const char *what, const void *a, const void *
 }
 
 /* Runs f(k, out) with 1, 2 and 3 threads, into fresh arrays of n reals; the bits must be equal.
- * Workspace is f's affair, as its size depends on the number of threads. */
+ * f makes its workspace, as its size depends on the number of threads. */
 static inline void check_threads(const char *what, void (*f)(const void *context, real *out),
                                  const void *context, size_t n)
 {

@@ -45,7 +45,7 @@ static const struct heads {
   large_heads[] = { { 2, 1, 8 }, { 3, 1, 6 }, { 4, 2, 64 }, { 2, 2, 80 }, { 1, 1, 97 } };
 
 /* Calls check(k, case) for all small tries with all small heads, and for each large one with two of
- * the large heads, so that all of these have their turn. */
+ * the large heads, so that each of these is used. */
 static inline void for_each_attention(void (*check)(const struct kernels *,
                                                     struct attention_case *),
                                       const struct kernels *k)

@@ -1,5 +1,5 @@
-/* SANITIZED: this is built with AddressSanitizer, which takes memory of its own, has an allocator of its
- * own, and makes processes slow to start and to end. */
+/* SANITIZED: this is built with AddressSanitizer, which takes memory of its own, has an allocator
+ * of its own, and makes processes slow to start and to end. */
 #ifndef LORAC_TESTS_SANITIZED_H
 #define LORAC_TESTS_SANITIZED_H
 

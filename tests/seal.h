@@ -1,5 +1,5 @@
-/* The seal of our HDF5 files (src/formats/h5.h), written anew so that it fits: what somebody may do who
- * can compute a SHA-256. */
+/* Write the seal of our HDF5 files (src/formats/h5.h) again so that it fits, as anybody can who can
+ * compute a SHA-256. */
 #ifndef LORAC_TESTS_SEAL_H
 #define LORAC_TESTS_SEAL_H
 

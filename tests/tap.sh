@@ -1,4 +1,4 @@
-# TAP for shell tests: source it, call these, end with done_testing.
+# TAP for shell tests: source this file, call these functions, end with done_testing.
 #   run COMMAND...          runs it; status, out and err hold what came of it
 #   is NAME FOUND WANTED    like NAME TEXT PATTERN (a shell pattern)
 #   ok NAME TEST...             skip NAME WHY             sanitized: whether $LORAC is

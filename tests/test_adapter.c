@@ -1,5 +1,5 @@
-/* Adapters in memory (src/model/adapter.h) and merged into weights (src/convert): their effect s B A
- * against the same computed from a PEFT directory's tensors and rules by the definition. */
+/* Adapters in memory (src/model/adapter.h) and merged into weights (src/convert): their effect
+ * s B A against the same computed from a PEFT directory's tensors and rules by the definition. */
 #include "tests/golden_util.h"
 
 #include <ftw.h>
@@ -46,7 +46,7 @@ static float value(uint32_t stream, uint64_t i)
     return (float)(0.2 * (rng_unit(21, RNG_TEST, stream, i) - 0.5));
 }
 
-/* Without the base's weights, the notes dropped. */
+/* Load it without the base's weights and drop the notes. */
 static int load(struct adapter *a, const struct dims *s, const char *dir, double weight,
                 struct err *e)
 {
@@ -54,7 +54,7 @@ static int load(struct adapter *a, const struct dims *s, const char *dir, double
     return adapter_load(a, &base, dir, weight, e);
 }
 
-/* ---- PEFT directories ------------------------------------------------------------------------- */
+/* ---- PEFT directories ------------------------------------------------------------------------ */
 
 /* Write a PEFT directory whose parts hold value(stream, ...); the ranks are those of the rules. */
 static void write_adapter(const char *dir, const struct dims *s, const struct peft_config *c,
@@ -275,7 +275,7 @@ static void test_round_trip(void **state)
         OK(load(&b, &g.model.dims, to, 1, &e), e);
         assert_true(a.scale == b.scale && a.r == b.r && a.modules == b.modules);
         assert_memory_equal(a.params, b.params, a.n_params * sizeof *a.params);
-        struct safetensors x, y; /* nothing was folded: bits as they were */
+        struct safetensors x, y; /* nothing was folded: the bits are the same */
         char path[PATH_BYTES];
         OK(path_join(path, from, "adapter_model.safetensors", &e), e);
         OK(safetensors_open(&x, path, &e), e);
@@ -326,8 +326,8 @@ static void test_refused(void **state)
     golden_close(&other);
 }
 
-/* Write a PEFT directory again with one more tensor, a copy of the base's weight `module` in `type`,
- * whose value number `changed` differs (SIZE_MAX: none), and with `rows` rows. */
+/* Write a PEFT directory again with one more tensor, a copy of the base's weight `module` in
+ * `type`, whose value number `changed` differs (SIZE_MAX: none), and with `rows` rows. */
 static void add_copy(const char *dir, const char *name, const struct matrix *w,
                      enum storage_type type, size_t changed, size_t rows)
 {
@@ -368,8 +368,8 @@ static void add_copy(const char *dir, const char *name, const struct matrix *w,
     free(bytes);
 }
 
-/* A copy of a base's weight that was not trained says nothing and is dropped, with a note; one that was
- * is refused. */
+/* A copy of a base's weight that was not trained is dropped, with a note; one that was trained is
+ * refused. */
 static void copies_are_dropped_when_unchanged(void **state)
 {
     (void)state;
@@ -421,7 +421,7 @@ static void copies_are_dropped_when_unchanged(void **state)
             if (!notes.n || !strstr(notes.p, "is an unchanged copy"))
                 fail_msg("row %zu: no note", i);
             adapter_free(&a);
-            base.model = NULL; /* a shape alone does not tell */
+            base.model = NULL; /* dimensions alone do not show it */
             assert_int_equal(adapter_load(&a, &base, dir, 1, &e), ERR_FAIL);
             assert_non_null(strstr(e.msg, "name the whole base with --model"));
         }
@@ -430,7 +430,7 @@ static void copies_are_dropped_when_unchanged(void **state)
     golden_close(&g);
 }
 
-/* Nor do copies of norms and of the head of a model that has none of its own. */
+/* The same for copies of norms, and of the head of a model that has no head of its own. */
 static void copies_of_norms_and_of_a_tied_head_are_found(void **state)
 {
     (void)state;
@@ -475,7 +475,7 @@ static void copies_of_norms_and_of_a_tied_head_are_found(void **state)
     golden_close(&g);
 }
 
-/* The same adapter has one digest in each form, another one has another. */
+/* An adapter has the same digest in each form, and another adapter has another digest. */
 static void a_digest_names_an_adapter(void **state)
 {
     (void)state;
@@ -551,7 +551,7 @@ static void test_init(void **state)
             double variance = squares / (8 * (double)cols) / (bound * bound / 3);
             if (variance < 0.7 || variance > 1.3) fail_msg("variance %g", variance);
             for (size_t i = 0; i < 8 * rows; i++) assert_true(B[i] == 0);
-            /* a number depends on the seed and its place, not on which others there are */
+            /* a number depends on the seed and its place, not on the other modules */
             if (adapter_has(&b, (enum module)m))
                 assert_memory_equal(A, adapter_a(&b, b.params, l, (enum module)m),
                                     8 * cols * sizeof *A);
@@ -565,7 +565,7 @@ static void test_init(void **state)
     golden_close(&g);
 }
 
-/* ---- merging ---------------------------------------------------------------------------------- */
+/* ---- merging --------------------------------------------------------------------------------- */
 
 struct bytes {
     uint8_t *at;
@@ -611,8 +611,8 @@ static double half_unit(double x, enum storage_type t)
 }
 
 /* Every value of tensor i is a number of the type next to W + s B A: within half a unit of its last
- * place, and what the sum's own float32 rounding may add. Which of the matrix's rows is written where
- * is the caller's to say. */
+ * place, and what the sum's own float32 rounding may add. The caller says which of the
+ * matrix's rows is written where. */
 static void check_weight(struct weights *w, size_t i, const double *delta)
 {
     const struct weight *t = &w->at[i];
@@ -682,8 +682,8 @@ static void test_merged_values(void **state)
     }
 }
 
-/* Rounding is once and to nearest: with an adapter of zeros the merged weights are those of the base
- * rounded. A value too large for f16, or not finite, is an error that names the tensor. */
+/* Rounding happens once and to nearest: with an adapter of zeros the merged weights are those of
+ * the base rounded. A value too large for f16, or not finite, is an error that names the tensor. */
 static void test_merge_refuses(void **state)
 {
     (void)state;

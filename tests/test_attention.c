@@ -133,8 +133,8 @@ static void test_threads(void **state)
     }
 }
 
-/* A tree's bits do not depend on the other trees of the pass: the second half of two equal trees is
- * what the first half is, and what one alone gives. */
+/* A tree's bits do not depend on the other trees of the pass: of two equal trees both have the same
+ * bits, and one alone has them too. */
 static void test_passes(void **state)
 {
     struct run r = { .k = kernels_under_test(state) }, both = { .k = r.k };

@@ -20,7 +20,7 @@
 #include "src/base/utf8.h"
 #include "src/base/waiting.h"
 
-/* ---- memory ----------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void test_mem(void **state)
 {
@@ -52,7 +52,7 @@ static void test_mem(void **state)
     assert_false(mem_add(&v, SIZE_MAX, 1));
 }
 
-/* The signal that ends a child which does this, or 0. Its stderr is closed. */
+/* The signal that ends a child that does this, or 0. Its stderr is closed. */
 static int signal_of(void (*act)(void))
 {
     fflush(NULL);
@@ -151,7 +151,7 @@ static void test_arena(void **state)
     assert_int_equal(signal_of(overrun_arena), SIGABRT);
 }
 
-/* ---- errors ----------------------------------------------------------------------------------- */
+/* ---- errors ---------------------------------------------------------------------------------- */
 
 static void test_err(void **state)
 {
@@ -175,7 +175,7 @@ static void test_err(void **state)
     assert_int_equal(strlen(e.msg), sizeof e.msg - 1);
 }
 
-/* Whatever brings it, and whichever of the four writes it: a message is one safe line. */
+/* A message is one safe line, whatever text it holds and whichever of the four writes it. */
 static void messages_are_one_safe_line(void **state)
 {
     (void)state;
@@ -225,7 +225,7 @@ static void messages_are_one_safe_line(void **state)
     }
 }
 
-/* Where and what stay; nothing is cut inside a character, wherever the cuts fall. */
+/* The place and the fault stay; no cut is inside a character. */
 static void long_messages_lose_their_middle(void **state)
 {
     (void)state;
@@ -253,7 +253,7 @@ static void long_messages_lose_their_middle(void **state)
         }
 }
 
-/* Every length around the limit: whole up to it, cut beyond it, never longer. */
+/* Every length around the limit: complete up to it, cut beyond it, never longer. */
 static void fits_at_every_length(void **state)
 {
     (void)state;
@@ -298,7 +298,7 @@ static void test_quote(void **state)
     assert_int_equal(strlen(err_quote(many, sizeof many)), 1 + 80 + 1 + 3);
 }
 
-/* ---- strings ---------------------------------------------------------------------------------- */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 static void test_str(void **state)
 {
@@ -319,7 +319,7 @@ static void test_str(void **state)
     str_clear(&s);
     assert_int_equal(s.n, 0);
     assert_string_equal(s.p, "");
-    str_add(&s, "x", SIZE_MAX - 4); /* cannot be: sticky, and nothing is touched */
+    str_add(&s, "x", SIZE_MAX - 4); /* impossible: the error stays, and nothing is changed */
     assert_true(s.failed);
     str_addz(&s, "y");
     assert_int_equal(s.n, 0);
@@ -403,7 +403,7 @@ static void test_nearest(void **state)
     assert_string_equal(n.best, "learning_rate");
 }
 
-/* ---- UTF-8 ------------------------------------------------------------------------------------ */
+/* ---- UTF-8 ----------------------------------------------------------------------------------- */
 
 /* Every code point there and back; every surrogate and everything above refused. */
 static void test_utf8_all(void **state)
@@ -456,7 +456,7 @@ static void test_utf8_invalid(void **state)
     assert_int_equal(at, 77);
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void refuse_json(const char *text, size_t n, const char *want)
 {
@@ -677,7 +677,7 @@ static void test_json_file(void **state)
     assert_refused(e.code, &e, path, "empty", "not valid JSON");
 }
 
-/* ---- the bounded reader ----------------------------------------------------------------------- */
+/* ---- the bounded reader ---------------------------------------------------------------------- */
 
 static void test_reader(void **state)
 {
@@ -694,7 +694,7 @@ static void test_reader(void **state)
     assert_true(reader_f64(&r) == 1.0);
     assert_int_equal(reader_left(&r), 1);
     assert_true(reader_need(&r, 1));
-    assert_int_equal(reader_u16(&r), 0); /* too short: for good, and the byte stays */
+    assert_int_equal(reader_u16(&r), 0); /* too short: the error stays, and so does the byte */
     assert_true(r.short_read);
     assert_int_equal(reader_u8(&r), 0);
     assert_null(reader_take(&r, 0));
@@ -731,7 +731,7 @@ static void test_varint(void **state)
     }
 }
 
-/* ---- hashing ---------------------------------------------------------------------------------- */
+/* ---- hashing --------------------------------------------------------------------------------- */
 
 /* FIPS 180-4's examples. */
 static const struct {
@@ -804,21 +804,21 @@ static void test_hash_cache(void **state)
     identity_of(id, sizeof id, path);
     assert_memory_equal(cache.p, id, strlen(id));
     assert_memory_equal(cache.p + strlen(id), hex, SHA256_HEX - 1);
-    /* what it says is believed: this is what saves the time */
+    /* the cache is believed: this saves the time */
     str_addf(&planted, "%s%064d\n", id, 7);
     put_file("lorac/sha256", planted.p, planted.n);
     hash_through(hex, path);
     assert_int_equal(hex[63], '7');
-    /* but not about another file whose numbers end alike */
+    /* but not for another file whose numbers have the same end */
     str_clear(&planted);
     str_addf(&planted, "f%s%064d\n", id, 7);
     put_file("lorac/sha256", planted.p, planted.n);
     hash_through(hex, path);
     assert_string_equal(hex, digests[1].hex);
-    /* nor once the file has changed */
+    /* nor after the file has changed */
     hash_through(hex, put_text("weights", ""));
     assert_string_equal(hex, digests[0].hex);
-    /* rubbish in it costs time only */
+    /* rubbish in the cache costs only time */
     put_text("lorac/sha256", "\xff\n\n zz");
     hash_through(hex, path);
     assert_string_equal(hex, digests[0].hex);
@@ -847,7 +847,7 @@ static void test_hash_job(void **state)
     hash_abandon(NULL);
 }
 
-/* ---- random numbers --------------------------------------------------------------------------- */
+/* ---- random numbers -------------------------------------------------------------------------- */
 
 /* The vectors of Random123's kat_vectors for philox4x32 with ten rounds. */
 static void test_philox(void **state)
@@ -917,7 +917,7 @@ static void test_permutation(void **state)
     assert_true(chi < 20.5); /* one in a thousand */
 }
 
-/* ---- the machine ------------------------------------------------------------------------------ */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 static void test_machine(void **state)
 {
@@ -934,7 +934,7 @@ static void test_machine(void **state)
     unsetenv("SLURM_MEM_PER_NODE");
 }
 
-/* What libgomp is told takes the places of variables for a moment; all of them are back. */
+/* The settings for libgomp replace variables for a moment; all of these are back afterwards. */
 static void test_environment_is_whole(void **state)
 {
     (void)state;
@@ -958,8 +958,8 @@ static void test_environment_is_whole(void **state)
     str_free(&all);
 }
 
-/* Spinning where nobody takes cores away, none where somebody does, and later a new try. */
-/* From one row to the next; what a row says happened under what the row before decided. */
+/* Threads spin where no other program takes cores away; otherwise not, with a new try later. */
+/* From one row to the next: a row says what happened under the decision of the row before. */
 static void test_waiting(void **state)
 {
     (void)state;
@@ -969,10 +969,9 @@ static void test_waiting(void **state)
         bool crowded;
         enum waiting wanted;
     } rows[] = {
-        { 0.05, 0.10, 0, false, WAITING_SPIN }, /* alone */
-        { 0.05, 0.10, 3, false, WAITING_SPIN }, /* the kernel's own work */
-        { 0.05, 0.10, 3, true,
-          WAITING_SPIN }, /* so many may want to compute, but no core is taken */
+        { 0.05, 0.10, 0, false, WAITING_SPIN },  /* alone */
+        { 0.05, 0.10, 3, false, WAITING_SPIN },  /* the kernel's own work */
+        { 0.05, 0.10, 3, true, WAITING_SPIN },   /* many want to compute, but no core is taken */
         { 0.05, 0.05, 9, false, WAITING_SLEEP }, /* beside two loops, a turn is 3 ms: 2 seconds */
         { 0.08, 0.02, 0, false, WAITING_SLEEP }, /* all of them, 0.1 s ... */
         { 0.04, 0.02, 900, false,
@@ -981,10 +980,10 @@ static void test_waiting(void **state)
         { 0.12, 0.01, 0, false, WAITING_ALONE },
         { 0.12, 0.00, 0, false, WAITING_SLEEP }, /* until it does no longer */
         { 1.60, 0.50, 0, false, WAITING_SPIN },  /* a new try */
-        { 0.05, 0.05, 8, false, WAITING_SLEEP }, /* they are still there: 4 seconds, tried anew */
+        { 0.05, 0.05, 8, false, WAITING_SLEEP }, /* they are still there: 4 seconds, tried again */
         { 0.20, 0.20, 0, false, WAITING_ALONE },
         { 0.20, 0.14, 0, false, WAITING_SLEEP }, /* all did more */
-        { 3.70, 2.00, 0, true, WAITING_SLEEP },  /* there to be seen: 8 seconds */
+        { 3.70, 2.00, 0, true, WAITING_SLEEP },  /* seen again: 8 seconds */
         { 8.10, 4.00, 0, true, WAITING_SLEEP },  /* no longer than 8 */
         { 8.10, 4.00, 0, false, WAITING_SPIN },
         { 0.05, 0.10, 1, false, WAITING_SPIN }, /* they are gone */
@@ -1026,10 +1025,10 @@ static void test_load(void **state)
         { 1.0, 2, 1, 0, NULL },                                           /* one each */
         { 1.6, 2, 1, 0, "stop them, or run where nobody else computes" },
         { 0.9, 1, 1, 0, "stop them, or run where nobody else computes" },
-        { 30, 64, 64, 8, NULL }, /* the control group leaves us less than they leave */
+        { 30, 64, 64, 8, NULL }, /* the control group leaves us less than the others do */
         { 60, 64, 64, 8, "stop them, or export OMP_NUM_THREADS=4" },
         { 3.2, 64, 64, 0, "stop them, or export OMP_NUM_THREADS=60" },
-        { 0.2, 2, 8, 0, NULL }, /* too many threads, which is another matter */
+        { 0.2, 2, 8, 0, NULL }, /* too many threads: a different fault */
     };
     char text[96];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -1061,8 +1060,8 @@ int main(void)
                           "that overruns it"),
         ENTRY(test_err, "errors: a message has its code, errno's text and one prefix"),
         ENTRY(test_quote, "errors: a quoted name is safe, and cut when it is long"),
-        ENTRY(test_str, "strings: they grow, and stay failed after an addition that cannot be"),
-        ENTRY(test_nearest, "strings: the nearest word is found, a far one is none"),
+        ENTRY(test_str, "strings: they grow, and stay failed after an addition that failed"),
+        ENTRY(test_nearest, "strings: the nearest word is found, a far one is not"),
         ENTRY(test_utf8_all,
               "UTF-8: every code point is read and written, surrogates and more are refused"),
         ENTRY(test_utf8_invalid, "UTF-8: invalid bytes are refused at their place"),
@@ -1077,7 +1076,7 @@ int main(void)
         ENTRY(test_varint,
               "bytes: variable-length integers are read up to 64 bits, longer ones refused"),
         ENTRY(test_sha256, "hash: SHA-256 gives the standard's digests"),
-        ENTRY(test_hash_cache, "hash: the cache serves an unchanged file, and no changed one"),
+        ENTRY(test_hash_cache, "hash: the cache serves an unchanged file, not a changed one"),
         ENTRY(test_hash_job, "hash: a job in the background names the file it cannot read"),
         ENTRY(test_philox, "random: philox4x32 gives the vectors of its authors"),
         ENTRY(test_rng, "random: numbers are functions of seed, purpose and place"),
@@ -1097,7 +1096,7 @@ int main(void)
               "JSON: what may go to a terminal is safe there and says the same"),
         ENTRY(test_machine, "machine: memory and threads are known, and Slurm's limits are kept"),
         ENTRY(test_waiting, "waiting: threads spin while alone, and give way to other programs"),
-        ENTRY(test_load, "load: other programs are told when they take a core that is wanted"),
+        ENTRY(test_load, "load: other programs are reported when they take a core that is wanted"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

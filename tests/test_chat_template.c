@@ -1,6 +1,6 @@
-/* Models' own chat templates, read and written: what transformers renders by a program is what lorac
- * renders by the template that it takes the program for, and what lorac writes as a program is read
- * back as the template it was.
+/* Models' own chat templates, read and written: what transformers renders by a program is what
+ * lorac renders by the template that it takes the program for, and what lorac writes as a program
+ * is read back as the template it was.
  *
  *   test_chat_template jinja TOKENIZER TEMPLATE          prints the program that merge would write
  *   test_chat_template text TOKENIZER TEMPLATE|model FILE
@@ -26,7 +26,7 @@ static const struct tokenizer *bytes(void)
     return open;
 }
 
-/* ---- rendering -------------------------------------------------------------------------------- */
+/* ---- rendering ------------------------------------------------------------------------------- */
 
 static int render(struct str *text, struct encoded *x, const struct template *t,
                   const struct tokenizer *tok, const struct conversation *c, struct err *e)
@@ -63,7 +63,7 @@ static size_t without_white(const char *text, size_t n)
     return n;
 }
 
-/* ---- goldens ---------------------------------------------------------------------------------- */
+/* ---- goldens --------------------------------------------------------------------------------- */
 
 /* Every line: a program, and what transformers renders of conversations by it. */
 static void transformers_renders_the_same(void **state)
@@ -104,7 +104,7 @@ static void transformers_renders_the_same(void **state)
     str_free(&file);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static bool same(const struct template *a, const struct template *b)
 {
@@ -115,7 +115,7 @@ static bool same(const struct template *a, const struct template *b)
     return memcmp(x, y, sizeof x) == 0;
 }
 
-/* Inputs have no place in a chat, and which tools' parts there are, a program does not tell. */
+/* Inputs have no place in a chat, and a program does not say which parts for tools there are. */
 static void every_row_is_read_back_as_itself(void **state)
 {
     (void)state;
@@ -143,7 +143,7 @@ static void every_row_is_read_back_as_itself(void **state)
     str_free(&jinja);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 #define LOOP                                                                                       \
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + "   \
@@ -225,7 +225,7 @@ static void work_is_bounded(void **state)
     str_free(&s);
 }
 
-/* What a program has of its own is the template's too. */
+/* Texts of the program's own are in the template, too. */
 static void variants_keep_what_is_their_own(void **state)
 {
     (void)state;
@@ -249,7 +249,7 @@ static void variants_keep_what_is_their_own(void **state)
     }
 }
 
-/* ---- for the interop script ------------------------------------------------------------------- */
+/* ---- for the interop script ------------------------------------------------------------------ */
 
 static int print_jinja(const struct tokenizer *tok, const struct template *t, struct err *e)
 {

@@ -1,5 +1,5 @@
-/* src/train/checkpoint.c: what is saved is loaded; each value that contradicts the others is refused
- * by name; nothing that is no number is saved or loaded. */
+/* src/train/checkpoint.c: what is saved is loaded; each value that contradicts the others is
+ * refused by name; NaN and infinities are neither saved nor loaded. */
 #include "tests/files_util.h"
 
 #include <math.h>

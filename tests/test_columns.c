@@ -1,5 +1,5 @@
-/* Columns of records: names that mean the same, choices, what a record excludes, and what is said of
- * the rest. */
+/* Columns of records: names that mean the same, choices, what a record excludes, and the notes on
+ * the others. */
 #include "tests/data_test.h"
 
 #include "src/data/dataset_open.h"
@@ -40,7 +40,7 @@ static void open_texts(struct dataset *d, const char *const *texts, size_t n, co
     assert_ok(dataset_open(d, &o, bytes(), notes, &e), &e);
 }
 
-/* ---- synonyms ------------------------------------------------------------------------------- */
+/* ---- synonyms -------------------------------------------------------------------------------- */
 
 static int read_one(struct conversation *c, const char *record, const struct records_options *o,
                     struct err *e)
@@ -76,8 +76,8 @@ static bool has_remark(const struct conversation *c, enum remark kind, const cha
     return false;
 }
 
-/* Every name of the prompt with every one of the input and of the answer, with and without input and
- * choices, in the order of the alphabet too: all are read, none is left over. */
+/* Every name of the prompt with every one of the input and of the answer, with and without input
+ * and choices, in the order of the alphabet too: all are read, none is left over. */
 static void every_combination_is_one_format(void **state)
 {
     (void)state;
@@ -127,7 +127,7 @@ static void columns_of_one_field(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        /* the first input is the prompt where there is no other */
+        /* the first input is the prompt where no column is one */
         { "{\"input\":\"a\",\"output\":\"b\"}", "U:a | A:b" },
         { "{\"context\":\"a\",\"answer\":\"b\"}", "U:a | A:b" },
         { "{\"output\":\"b\",\"context\":\"c\",\"input\":\"a\"}", "U:a(c) | A:b" },
@@ -203,7 +203,7 @@ static void columns_of_one_field(void **state)
     }
 }
 
-/* ---- choices -------------------------------------------------------------------------------- */
+/* ---- choices --------------------------------------------------------------------------------- */
 
 /* Every way to give four choices with every way to give the answer. */
 static void choices_become_lines(void **state)
@@ -253,7 +253,7 @@ static void choices_become_lines(void **state)
         }
     }
     static const char *const rows[][2] = {
-        /* labels that are no letters serve the answer alone; an index counts from 0 */
+        /* labels that are not letters serve only the answer; an index counts from 0 */
         { "{\"question\":\"Q\",\"choices\":{\"text\":[\"x\",\"y\"],\"label\":[\"1\",\"2\"]},"
           "\"answerKey\":\"2\"}",
           "U:Q\nA. x\nB. y | A:B. y" },
@@ -319,7 +319,7 @@ static void choices_in_columns_of_their_own(void **state)
           "U:Q\nA. x\nB. y | A:B. y" },
         { "{\"question\":\"Q\",\"a\":\"x\",\"b\":\"y\",\"answer\":\"b\"}",
           "U:Q\nA. x\nB. y | A:B. y" },
-        /* these are no choices */
+        /* these are not choices */
         { "{\"question\":\"Q\",\"a\":1,\"b\":2,\"answer\":\"b\"}", "U:Q | A:b" },
         { "{\"question\":\"Q\",\"a\":\"x\",\"answer\":\"free\"}", "U:Q | A:free" },
         { "{\"question\":\"Q\",\"b\":\"x\",\"c\":\"y\",\"answer\":\"free\"}", "U:Q | A:free" },
@@ -328,7 +328,7 @@ static void choices_in_columns_of_their_own(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) assert_reads(rows[i][0], rows[i][1]);
 }
 
-/* An index counts from 0, which is said; other ways to name a choice, and free answers, are not. */
+/* An index counts from 0, which a note says; other ways to name a choice need no note. */
 static void what_answers_are_taken_for_is_remarked(void **state)
 {
     (void)state;
@@ -363,7 +363,7 @@ static void what_answers_are_taken_for_is_remarked(void **state)
     }
 }
 
-/* The answer begins a line of its own under plain, too, which joins texts as they are. */
+/* The answer begins a line of its own also with plain, which joins texts as they are. */
 static void choices_under_plain(void **state)
 {
     (void)state;
@@ -379,7 +379,7 @@ static void choices_under_plain(void **state)
     str_free(&text);
 }
 
-/* ---- what would be lost is refused, with what to write ---------------------------------------- */
+/* ---- what would be lost is refused, with what to write --------------------------------------- */
 
 static const struct {
     const char *record, *message;
@@ -527,7 +527,7 @@ static void named_columns(void **state)
     }
 }
 
-/* ---- what a record excludes ------------------------------------------------------------------- */
+/* ---- what a record excludes ------------------------------------------------------------------ */
 
 static void excluded_turns_are_masked(void **state)
 {
@@ -631,7 +631,7 @@ static void excluded_turns_are_masked(void **state)
           "\"b\"}],\"label\":false}",
           "U:a | A-:b" },
         { "{\"instruction\":\"a\",\"output\":\"b\",\"kto_tag\":false}", "U:a | A-:b" },
-        /* axolotl's parts, where they are the whole */
+        /* axolotl's parts, where there is one for all of the text */
         { "{\"conversations\":[{\"from\":\"human\",\"value\":\"a\"},{\"from\":\"gpt\",\"value\":"
           "\"b\\u00e9d\",\"training_detail\":[{\"begin_offset\":0,\"end_offset\":0,\"train\":false}"
           ","
@@ -718,7 +718,7 @@ static void exclusions_that_cannot_be_are_refused(void **state)
     }
 }
 
-/* A record that is left out gives no target, whatever train_on says; ids have masks of their own. */
+/* A record that is left out has no target, whatever train_on says; ids have masks of their own. */
 static void excluded_records_have_no_targets(void **state)
 {
     (void)state;
@@ -745,7 +745,7 @@ static void excluded_records_have_no_targets(void **state)
     }
 }
 
-/* ---- notes ------------------------------------------------------------------------------------ */
+/* ---- notes ----------------------------------------------------------------------------------- */
 
 /* The notes on files of these texts. */
 static void assert_notes(const char *const *texts, size_t n, const char *want)
@@ -759,7 +759,7 @@ static void assert_notes(const char *const *texts, size_t n, const char *want)
     str_free(&notes);
 }
 
-/* Every column that is not used is named once with its share; nothing is said of what is. */
+/* Every column that is not used is named once with its share; used columns are not named. */
 static void other_columns_are_named_once(void **state)
 {
     (void)state;
@@ -806,7 +806,7 @@ static void other_columns_are_named_once(void **state)
           "train: url: in 100 % of the records, not used; data.columns\n" },
         { "{\"input_ids\":[5,6],\"token_type_ids\":[0,0],\"attention_mask\":[1,1]}",
           "train: token_type_ids: in 100 % of the records, not used; data.columns\n" },
-        /* what is read in a way that may surprise */
+        /* data that are read in a way that may surprise */
         { "{\"question\":\"a\",\"options\":[\"x\",\"y\"],\"answer\":0}\n{\"question\":\"b\","
           "\"options\":[\"x\",\"y\"],\"answer\":\"B\"}",
           "train: answer: found a number in 50 % of the records, read as the index of a choice, "

@@ -18,7 +18,7 @@
 #include "src/config/yaml.h"
 #include "tests/entry.h"
 
-/* The least that a configuration must hold, in four lines, so that what a test adds begins at 5. */
+/* A minimal configuration of four lines, so that the lines that a test adds begin at 5. */
 #define LEAST                                                                                      \
     "model: {path: m}\n"                                                                           \
     "output: {dir: o}\n"                                                                           \
@@ -36,7 +36,7 @@ static void parse_ok(struct config *c, const char *text)
     if (parse(c, text, &e)) fail_msg("%s\nrefused: %s", text, e.msg);
 }
 
-/* ---- what is refused ------------------------------------------------------------------------ */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 /* A configuration and what the message must contain, the place first. */
 static const struct wrong {
@@ -155,7 +155,7 @@ static const struct wrong {
     { LEAST "train:\n  share_prefixes: yes\n", "c.yaml:6:", "one of auto true false" },
     { LEAST "adapter:\n  lora_dropout: 1\n", "c.yaml:6: adapter.lora_dropout:", "[0, 1)" },
     { LEAST "adapter:\n  r: 0\n", "c.yaml:6: adapter.r:", "[1, 4096]" },
-    /* words that others write, and slips */
+    /* words that other programs have, and typing errors */
     { LEAST "train:\n  lr_scheduler_type: Cosine\n", "c.yaml:6:", "write cosine" },
     { LEAST "train:\n  lr_scheduler_type: cosine_with_warmup\n", "c.yaml:6:", "write cosine:" },
     { LEAST "train:\n  lr_scheduler_type: constant_with\n",
@@ -306,9 +306,9 @@ static void wrong_overrides(void **state)
     }
 }
 
-/* ---- what is accepted ----------------------------------------------------------------------- */
+/* ---- what is accepted ------------------------------------------------------------------------ */
 
-/* What other programs write for a whole number is one, and an epoch has parts. */
+/* Whole numbers as other programs write them are accepted, and an epoch has parts. */
 static void whole_floats_are_whole_numbers(void **state)
 {
     (void)state;
@@ -461,7 +461,7 @@ static void all_kinds(void **state)
     check_full(c);
     config_print(&s, &c);
     parse_ok(&again, s.p);
-    check_full(again); /* what was not printed would now be missing */
+    check_full(again); /* a key that was not printed would now be missing */
     config_free(&c);
     config_free(&again);
     str_free(&s);
@@ -563,7 +563,7 @@ static void from_a_file(void **state)
     rmdir(dir);
 }
 
-/* ---- print, parse, print -------------------------------------------------------------------- */
+/* ---- print, parse, print --------------------------------------------------------------------- */
 
 static void check_round_trip(const struct config *c)
 {
@@ -617,7 +617,7 @@ static const char *const *samples_of(const struct key *k)
     return k->type == VALUE_CHOICE ? k->words : samples[k->type];
 }
 
-/* Each value of each key is printed, and as something else than the other values. */
+/* Each value of each key is printed, and differently from the other values. */
 static void every_key_is_printed(void **state)
 {
     (void)state;
@@ -642,7 +642,7 @@ static void every_key_is_printed(void **state)
     }
 }
 
-/* Texts that YAML would take for something else, and numbers of every size, survive. */
+/* Texts that YAML would read as something else, and numbers of every size, survive. */
 static void values_survive(void **state)
 {
     (void)state;
@@ -777,7 +777,7 @@ static void differences(void **state)
     config_free(&b);
 }
 
-/* ---- the tables ----------------------------------------------------------------------------- */
+/* ---- the tables ------------------------------------------------------------------------------ */
 
 static void rows_hold_together(void **state)
 {

@@ -1,5 +1,5 @@
-/* Adapters as GGUF against the format's definition, and the extraction of a difference whose singular
- * values are known. */
+/* Adapters as GGUF against the format's definition, and the extraction of a difference whose
+ * singular values are known. */
 #include "tests/train_util.h"
 
 #include <math.h>
@@ -11,8 +11,8 @@
 #include "src/formats/gguf.h"
 #include "src/train/setup.h"
 
-/* Source: huggingface/transformers, convert_llama_weights_to_hf.py (permute). Per head, row c * D/2 + j
- * in Hugging Face's order is row 2 j + c in Meta's and GGUF's. */
+/* Source: huggingface/transformers, convert_llama_weights_to_hf.py (permute). Per head, row
+ * c * D/2 + j in Hugging Face's order is row 2 j + c in Meta's and GGUF's. */
 static void gguf_rows_of_q_and_k_are_pairs(void **state)
 {
     (void)state;
@@ -86,7 +86,7 @@ static void alpha_zero_is_a_scale_of_one(void **state)
     adapter_free(&a);
 }
 
-/* ---- extraction ------------------------------------------------------------------------------- */
+/* ---- extraction ------------------------------------------------------------------------------ */
 
 enum { C = 48, F = 80, R = 6, SPECTRUM = 48 };
 

@@ -105,7 +105,7 @@ static void assert_same(const struct examples *a, const struct examples *b)
     assert_memory_equal(a->target, b->target, examples_tokens(a));
 }
 
-/* ---- tokens: no tokenizer needed ------------------------------------------------------------ */
+/* ---- tokens: no tokenizer needed ------------------------------------------------------------- */
 
 static void as_given(void **state)
 {
@@ -157,7 +157,7 @@ static void vocabulary(void **state)
                "vocab.jsonl:2: input_ids[1]: found 300, wanted an id below 281");
 }
 
-/* ---- too long ------------------------------------------------------------------------------- */
+/* ---- too long -------------------------------------------------------------------------------- */
 
 static void long_tokens(void **state)
 {
@@ -265,7 +265,7 @@ static void long_chats(void **state)
     assert_int_equal(d.train_counts.tokens, 3 * 23 + 9);
     dataset_close(&d);
     o.overlong = OVERLONG_TRUNCATE;
-    o.max_length = 3 * 23 - 1; /* the EOS of the third answer, not the line feed behind it */
+    o.max_length = 3 * 23 - 1; /* the EOS of the third answer, not the line feed after it */
     open_ok(&d, &o, bytes(), NULL);
     assert_rendered(&d.train, U("A") ANSWER("1") "\n" U("B") ANSWER("2") "\n" U("C") ANSWER("3"));
     dataset_close(&d);
@@ -290,12 +290,12 @@ static void long_chats(void **state)
     assert_int_equal(d.train_counts.split, 1);
     assert_int_equal(d.train_counts.overlong, 0);
     dataset_close(&d);
-    o.render.train_on = TRAIN_ON_LAST_RESPONSE; /* the last of the chat, not of each piece */
+    o.render.train_on = TRAIN_ON_LAST_RESPONSE; /* the last one of the chat, not of each piece */
     open_ok(&d, &o, bytes(), NULL);
     assert_rendered(&d.train, U("C") ANSWER("3") "\n");
     dataset_close(&d);
     o.render.train_on = TRAIN_ON_RESPONSES;
-    o.max_length = 22; /* one less than an exchange, with the line feed */
+    o.max_length = 22; /* one token less than an exchange with the line feed */
     open_fails(&o, bytes(), ERR_FAIL,
                "data.train: none of 1 record is left; 3 longer than "
                "data.max_length = 22 (the longest has 78 tokens");
@@ -367,7 +367,7 @@ static void long_chats_keep_their_system_text(void **state)
     str_free(&text);
 }
 
-/* ---- sides ---------------------------------------------------------------------------------- */
+/* ---- sides ----------------------------------------------------------------------------------- */
 
 static const char *numbered(const char *name, size_t n)
 {
@@ -490,7 +490,7 @@ static void what_is_kept_is_counted(void **state)
     for (int i = 0; i < 40; i++) str_addz(&text, "{\"input_ids\":[5,7,8]}\n");
     for (int i = 0; i < 40; i++) str_addf(&text, "{\"input_ids\":[%d,7,8]}\n", i + 100);
     s.path = temp_file("copies.jsonl", text.p);
-    open_ok(&d, &o, NULL, &notes); /* 20 wanted, of which no copy of the 40 can be one */
+    open_ok(&d, &o, NULL, &notes); /* 20 wanted; none of the 40 copies can be one of them */
     assert_int_equal(d.validation.n, 20);
     assert_int_equal(d.validation_counts.duplicates, 0);
     assert_int_equal(d.train_counts.duplicates, 39);
@@ -523,7 +523,7 @@ static void what_is_kept_is_counted(void **state)
     str_free(&notes);
 }
 
-/* Texts are kept aside by the whole text, segments by what is not learnt in front. */
+/* Texts are grouped by the whole text, segments by their beginning that is not learnt. */
 static void texts_and_segments_by_their_own(void **state)
 {
     (void)state;
@@ -549,7 +549,7 @@ static void texts_and_segments_by_their_own(void **state)
     str_free(&segments);
 }
 
-/* A mixture keeps aside a part of all files together, and knows from which each example is. */
+/* A mixture keeps aside a part of all files together, and knows the file of each example. */
 static void a_mixture_is_split_as_a_whole(void **state)
 {
     (void)state;
@@ -583,7 +583,7 @@ static void a_mixture_is_split_as_a_whole(void **state)
     str_free(&text);
 }
 
-/* One question under other answers, system texts, shapes: one side. */
+/* One question with other answers, system texts, formats: all on one side. */
 static void split_by_question(void **state)
 {
     (void)state;
@@ -644,7 +644,7 @@ static void empty_sides(void **state)
     open_fails(&o, bytes(), ERR_USAGE, "found a weight of 0, wanted more than 0");
 }
 
-/* One question that most records begin with cannot be torn apart: the error says which and how many. */
+/* Records that begin with one question cannot be split: the error says which and how many. */
 static void a_group_that_cannot_be_split(void **state)
 {
     (void)state;
@@ -669,7 +669,7 @@ static void a_group_that_cannot_be_split(void **state)
     open_fails(&o, bytes(), ERR_FAIL, "two.jsonl:26 on, is 35 of 60 (58 %)");
     o.validation_frac = 0.95;
     open_fails(&o, bytes(), ERR_FAIL, "leaves none to train on");
-    /* what can be kept aside is, and that it is another number is said */
+    /* the possible number is kept aside, and a note says that it is another one */
     str_clear(&text);
     for (int i = 0; i < 60; i++)
         str_addf(&text, "{\"prompt\":\"q%d\",\"completion\":\"a%d\"}\n", i / 4, i);
@@ -728,7 +728,7 @@ static void validation_files(void **state)
     str_free(&notes);
 }
 
-/* ---- repeats, copies ------------------------------------------------------------------------ */
+/* ---- repeats, copies ------------------------------------------------------------------------- */
 
 static void repeats(void **state)
 {
@@ -775,10 +775,10 @@ static void copies(void **state)
     str_free(&notes);
 }
 
-/* ---- special tokens that texts spell ---------------------------------------------------------- */
+/* ---- special tokens that texts spell --------------------------------------------------------- */
 
-/* Ids of transformers 4.57's LlamaTokenizer and LlamaTokenizerFast, legacy, add_special_tokens=False,
- * with the BOS and EOS that a text has not. */
+/* Ids of transformers 4.57's LlamaTokenizer and LlamaTokenizerFast, legacy, with
+ * add_special_tokens=False, and with the BOS and EOS where the text lacks them. */
 static void a_text_that_spells_its_prompt(void **state)
 {
     (void)state;
@@ -818,7 +818,8 @@ static void a_text_that_spells_its_prompt(void **state)
     }
 }
 
-/* A prompt that a template wrote already gets another around it: said, except under plain. */
+/* A prompt that a template has already written gets another around it: a note says so, except with
+ * plain. */
 static void prompts_in_prompts_are_said(void **state)
 {
     (void)state;
@@ -853,7 +854,7 @@ static void prompts_in_prompts_are_said(void **state)
     }
 }
 
-/* How many records spell a special token is said, with the first, on any number of threads. */
+/* A note says how many records spell a special token, and the first, on any number of threads. */
 static void special_tokens_in_texts_are_counted(void **state)
 {
     (void)state;
@@ -895,7 +896,7 @@ static void special_tokens_in_texts_are_counted(void **state)
     str_free(&chats);
 }
 
-/* ---- malformed ------------------------------------------------------------------------------ */
+/* ---- malformed ------------------------------------------------------------------------------- */
 
 static void malformed(void **state)
 {
@@ -942,7 +943,7 @@ static void malformed(void **state)
     str_free(&notes);
 }
 
-/* A quote or bracket that is not closed takes the rest of the file with it: not to be skipped. */
+/* After a quote or bracket that is not closed the rest of the file is lost: it is never skipped. */
 static void the_rest_of_a_file_is_never_skipped(void **state)
 {
     (void)state;
@@ -986,7 +987,7 @@ static void tokenizers(void **state)
     open_fails(&o, llama2(), ERR_USAGE, "template chatml places the special token");
 }
 
-/* ---- real data ------------------------------------------------------------------------------ */
+/* ---- real data ------------------------------------------------------------------------------- */
 
 /* Numbers from SentencePiece and its offsets. */
 static void gsm8k(void **state)
@@ -1051,7 +1052,7 @@ static void threads(void **state)
     str_free(&notes);
 }
 
-/* The error is the first one's, however many threads look. */
+/* The error is that of the first bad record, on any number of threads. */
 static void first_error(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* src/base/file.c: reading through maps, replacing files, paths. What happens when a process is
- * killed or a disk fails in the middle is test_kill.c's. */
+/* src/base/file.c: reading through maps, replacing files, paths. test_kill.c has the processes that
+ * are killed and the disks that fail in the middle. */
 #include "tests/files_util.h"
 
 #include <errno.h>
@@ -115,7 +115,7 @@ static void test_within(void **state)
         { "base/inner", true },
         { "base/inner/..", true },
         { "link", true },
-        { "link/new", true }, /* what is not there yet lies where it would be made */
+        { "link/new", true }, /* a file that does not exist yet lies where it would be made */
         { "base/new", true },
         { "base/new/deep/er", true },
         { "base/../base/new", true },
@@ -188,7 +188,7 @@ static void test_replace(void **state)
     assert_int_equal(file_replace(path, "y", 1, 0600, &e), 0);
     assert_content(path, "y");
     assert_int_equal(mode_of(path), 0600);
-    /* and one that leads elsewhere */
+    /* and a link that leads elsewhere */
     const char *victim = put_text("victim", "precious");
     assert_int_equal(symlink(victim, stale), 0);
     assert_int_equal(file_replace(path, "z", 1, 0600, &e), 0);
@@ -262,8 +262,8 @@ static void test_long_paths(void **state)
     assert_true(file_exists(temp_path("plain")));
 }
 
-/* What a killed process left of a file goes when the file is next written; what a living one is
- * writing stays. */
+/* Parts of a file that a killed process left are removed when the file is next written; parts that
+ * a living process is writing stay. */
 static void test_leftovers(void **state)
 {
     (void)state;
@@ -316,7 +316,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ENTRY(test_long_paths, "file: paths that are too long are refused"),
-        ENTRY(test_map, "file: a map has the file's bytes, also of an empty one"),
+        ENTRY(test_map, "file: a map has the file's bytes, also when it is empty"),
         ENTRY(test_not_regular, "file: directories, FIFOs and devices are refused"),
         ENTRY(test_paths, "file: directory and name join to one path"),
         ENTRY(test_within, "file: a path is known to lie within a directory, links resolved"),
@@ -327,7 +327,7 @@ int main(void)
         ENTRY(test_leftovers,
               "file: what a killed process left goes at the next write, a living one's stays"),
         ENTRY(test_dir_lock, "file: a directory has one writer at a time"),
-        ENTRY(test_space, "file: too little space is said before writing"),
+        ENTRY(test_space, "file: too little space is reported before writing"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

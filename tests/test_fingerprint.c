@@ -1,4 +1,4 @@
-/* src/base/fingerprint.h: the bytes that make a fingerprint, and what it sees of a change. */
+/* src/base/fingerprint.h: the bytes that make a fingerprint, and which changes it sees. */
 #include "tests/files_util.h"
 
 #include "src/base/fingerprint.h"
@@ -69,7 +69,7 @@ static void test_what_it_sees(void **state)
     const char *path = make_file("large", SIZE, 1), *paths[] = { path, path };
     char first[SHA256_HEX], other[SHA256_HEX];
     fingerprint(first, paths, 1);
-    /* the header, both ends, a place that is looked at, and one between two such */
+    /* the header, both ends, one of the places that count, and one between two of these */
     static const struct {
         size_t at;
         bool seen;

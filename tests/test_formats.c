@@ -10,7 +10,7 @@
 
 static const struct records_options auto_options = { .format = FORMAT_AUTO };
 
-/* ---- records as text ------------------------------------------------------------------------ */
+/* ---- records as text ------------------------------------------------------------------------- */
 
 /* Every record of the file, a line each. */
 static void show_file(struct str *out, const char *path, const struct records_options *o)
@@ -50,7 +50,7 @@ static void assert_record(const char *record, enum data_format format, const cha
     str_free(&s);
 }
 
-/* ---- shapes --------------------------------------------------------------------------------- */
+/* ---- shapes ---------------------------------------------------------------------------------- */
 
 struct dims {
     const char *record;
@@ -165,7 +165,7 @@ static void all_shapes(void **state)
     }
 }
 
-/* ---- refusals, by kind ---------------------------------------------------------------------- */
+/* ---- refusals, by kind ----------------------------------------------------------------------- */
 
 static const struct {
     const char *record;
@@ -249,14 +249,14 @@ static void refusals(void **state)
     }
 }
 
-/* Every kind has a name that fits behind a number. */
+/* Every kind of fault has a name that fits after a number. */
 static void fault_names(void **state)
 {
     (void)state;
     for (int f = 0; f < FAULTS; f++) assert_true(strlen(fault_name((enum fault)f)) > 3);
 }
 
-/* ---- trees as examples ---------------------------------------------------------------------- */
+/* ---- trees as examples ----------------------------------------------------------------------- */
 
 static const struct tokenizer *bytes(void)
 {
@@ -343,13 +343,13 @@ static void trees(void **state)
           "d" END "\xc2\xbb / ab" END "x\xc2\xab"
           "e" END "\xc2\xbb / a\xc2\xabg" END "\xc2\xbb",
           0, 1 },
-        /* everything, but nothing twice */
+        /* every text, but none twice */
         { FORMAT_AUTO, TRAIN_ON_EVERYTHING, 100, OVERLONG_DROP,
           "a\xc2\xab"
           "b" END "xd" END "\xc2\xbb / ab" END "x\xc2\xab"
           "e" END "\xc2\xbb / a\xc2\xabg" END "\xc2\xbb",
           0, 1 },
-        /* both long paths are cut behind b; of the second nothing is left */
+        /* both long paths are cut after b; nothing is left of the second */
         { FORMAT_AUTO, TRAIN_ON_RESPONSES, 3, OVERLONG_TRUNCATE,
           "a\xc2\xab"
           "b" END "\xc2\xbb / a\xc2\xabg" END "\xc2\xbb",
@@ -403,7 +403,7 @@ static void real_trees(void **state)
     open_file(&d, path, &auto_options, "chatml", &o);
     assert_int_equal(d.train_counts.records, 99);
     assert_int_equal(examples_items(&d.train), 99);
-    /* 393 leaves are answers, and some more have only a prompter behind them */
+    /* 393 leaves are answers, and some more are followed only by a prompter */
     assert_true(d.train.n >= 393 && d.train.n < 678);
     /* the header's line feed and a first one of an answer are one token */
     assert_true(d.train_counts.targets <= t.n + answers);
@@ -425,7 +425,7 @@ static void real_trees(void **state)
     assert_true(b.n_passes > 10);
     size_t together = b.rows;
     batch_free(&b);
-    /* all texts once are 0.68 of what the paths have; trees that are cut repeat a part */
+    /* each text once makes 0.68 of the paths' tokens; trees that are cut repeat a part */
     assert_ok(batch_init(&b, &d.train, 99, PASS_TOKENS, false, &e), &e);
     batch_begin_range(&b, 0, 99);
     separate = b.rows;
@@ -436,7 +436,7 @@ static void real_trees(void **state)
     tokens_free(&t);
 }
 
-/* Every published file passes whole, with the counts that are known of it. */
+/* Every published file is read completely, with its known counts. */
 static void real_files(void **state)
 {
     (void)state;
@@ -479,7 +479,7 @@ static void real_files(void **state)
     }
 }
 
-/* ---- segments ------------------------------------------------------------------------------- */
+/* ---- segments -------------------------------------------------------------------------------- */
 
 static void segments(void **state)
 {
@@ -506,7 +506,7 @@ static void segments(void **state)
     str_free(&s);
 }
 
-/* ---- preference data ------------------------------------------------------------------------ */
+/* ---- preference data ------------------------------------------------------------------------- */
 
 static void preference_note(void **state)
 {
@@ -530,7 +530,7 @@ static void preference_note(void **state)
     str_free(&notes);
 }
 
-/* ---- compressed ----------------------------------------------------------------------------- */
+/* ---- compressed ------------------------------------------------------------------------------ */
 
 static size_t gzip(uint8_t *out, size_t room, const char *text, size_t n)
 {
@@ -580,7 +580,7 @@ static void compressed(void **state)
     str_free(&want);
 }
 
-/* Past one piece of the unpacker, and in parts that do not fit its buffers. */
+/* More than one piece of the unpacker, in parts that do not fit its buffers. */
 static void large(void **state)
 {
     (void)state;
@@ -610,7 +610,7 @@ static void large(void **state)
     str_free(&text);
 }
 
-/* ---- the samples of other shapes ------------------------------------------------------------ */
+/* ---- the samples of other shapes ------------------------------------------------------------- */
 
 static void samples(void **state)
 {
@@ -670,7 +670,7 @@ int main(void)
         ENTRY(fault_names, "formats: each kind of fault has a name that fits after a number"),
         ENTRY(trees, "formats: each answer of a tree is learnt once"),
         ENTRY(real_trees, "formats: real trees have as many targets as answers"),
-        ENTRY(real_files, "formats: published files pass whole with their known counts"),
+        ENTRY(real_files, "formats: published files are read completely, with their known counts"),
         ENTRY(segments, "formats: segments are taken as given, special tokens by id"),
         ENTRY(preference_note, "formats: preference data is noted"),
         ENTRY(compressed, "formats: compressed files are read, cut or flipped ones refused"),

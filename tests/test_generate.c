@@ -1,4 +1,4 @@
-/* What a model is asked without learning: evaluation (src/train/evaluate.h) against a count by hand
+/* A model that is used without learning: evaluation (src/train/evaluate.h) against a count by hand
  * from logits, and generation (src/model/generate.h) against running the whole text each time. */
 #include "tests/golden_util.h"
 
@@ -9,7 +9,7 @@
 static const char *const names[] = { "gqa-tied", "mha-untied", "llama3-rope", "linear-rope" };
 enum { GOLDENS = sizeof names / sizeof *names, TEXT_MAX = 48 };
 
-/* ---- the slow way ----------------------------------------------------------------------------- */
+/* ---- the slow way ---------------------------------------------------------------------------- */
 
 /* Logits (n, V) = after every token of a text, in one pass without any cache. */
 static void whole_logits(real *logits, const struct golden *g, const int32_t *ids, size_t n)
@@ -45,7 +45,7 @@ static int32_t random_id(const struct golden *g, uint64_t i)
     return (int32_t)(rng_u32(31, RNG_TEST, 0, i) % g->model.dims.V);
 }
 
-/* ids[from .. n) = what follows greedily, everything run again for each token; logits (n, V). */
+/* ids[from .. n) = the greedy tokens, with the whole text run again for each; logits (n, V). */
 static void continue_greedily(real *logits, const struct golden *g, int32_t *ids, size_t from,
                               size_t n)
 {
@@ -57,7 +57,7 @@ static void continue_greedily(real *logits, const struct golden *g, int32_t *ids
     whole_logits(logits, g, ids, n);
 }
 
-/* ---- evaluation ------------------------------------------------------------------------------- */
+/* ---- evaluation ------------------------------------------------------------------------------ */
 
 /* Random prompts, some alike; answers that are the model's own, all, or up to a wrong token, or of
  * random tokens; one without any target. */
@@ -173,9 +173,9 @@ static void test_evaluate_nothing(void **state)
     golden_close(&g);
 }
 
-/* ---- generation ------------------------------------------------------------------------------- */
+/* ---- generation ------------------------------------------------------------------------------ */
 
-/* Two of these programs of float32 sum in other orders. */
+/* Two such computations in float32 sum in other orders. */
 static const double tolerance = 1e-5;
 
 /* n sequences side by side, of different lengths, each against the whole text run at once. */
@@ -203,7 +203,7 @@ static void check_generation(const struct golden *g, size_t n_seq)
             const real *want = logits + (n - 1) * V, *found = gen.logits + i * V;
             double off = relative_error(found, want, V);
             if (off > tolerance)
-                fail_msg("%s, %zu sequences: logits of %zu off by %.2e behind %zu tokens", g->dir,
+                fail_msg("%s, %zu sequences: logits of %zu off by %.2e after %zu tokens", g->dir,
                          n_seq, i, off, n);
             struct sampling greedy = { .top_p = 1 };
             next[i] = sample_token(gen.logits + i * V, V, &greedy, 0, step, NULL);
@@ -224,7 +224,7 @@ static void test_generation(void **state)
         golden_open(&g, names[i]);
         check_generation(&g, 1);
         check_generation(&g, 3);
-        check_generation(&g, 8); /* more than the products for few rows take */
+        check_generation(&g, 8); /* more rows than the products for few rows take */
         golden_close(&g);
     }
 }
@@ -255,8 +255,8 @@ static void test_begin_again(void **state)
     golden_close(&g);
 }
 
-/* A text in pieces, of one token, of few and of many, with what was kept, and moved to a larger generator:
- * the logits of the whole text. */
+/* A text in pieces, of one token, of few and of many, with what was kept, and moved to a larger
+ * generator: the logits of the whole text. */
 static void check_appended(const struct golden *g)
 {
     enum { FIRST = 5, WRONG = 3 };
@@ -302,7 +302,7 @@ static void test_append(void **state)
     }
 }
 
-/* ---- sampling --------------------------------------------------------------------------------- */
+/* ---- sampling -------------------------------------------------------------------------------- */
 
 enum { V = 12, DRAWS = 20000 };
 static const double dims[V] = { 0.1, 2.0, 1.0, -1, 0.5, 2.0, -3, 0, 1.5, -0.5, 0.2, -2 };
@@ -376,7 +376,8 @@ static int32_t by_sorting(const real *z, size_t n_tokens, const struct sampling 
     static uint32_t order[MOST];
     static double p[MOST];
     size_t n = s->top_k ? s->top_k : n_tokens, m = 0, j = 0;
-    for (size_t i = 0; i < n_tokens; i++) { /* insertion: few, and plain to see */
+    for (size_t i = 0; i < n_tokens;
+         i++) { /* insertion sort: there are few, and it is easy to check */
         size_t at = i;
         for (; at > 0 && z[order[at - 1]] < z[i]; at--) order[at] = order[at - 1];
         order[at] = (uint32_t)i;
@@ -439,7 +440,7 @@ static void test_sampling_limits(void **state)
     real masked[3] = { -INFINITY, 1, -INFINITY };
     uint32_t scratch[3];
     assert_int_equal(sample_token(masked, 3, &s, 0, 0, scratch), 1);
-    /* no token is made of what is no number, wherever it stands */
+    /* a NaN is never chosen, at whatever place */
     static const double strange[] = { NAN, INFINITY };
     for (size_t i = 0; i < 3; i++)
         for (size_t k = 0; k < 2; k++) {

@@ -233,7 +233,7 @@ static void test_copy_of_fixture(void **state)
     struct gguf b = open_ok(temp_path("copy.gguf"));
     assert_same(&a, &b);
     assert_int_equal(a.map.size, b.map.size);
-    assert_memory_equal(a.map.data + 8, b.map.data + 8, a.map.size - 8); /* behind the version */
+    assert_memory_equal(a.map.data + 8, b.map.data + 8, a.map.size - 8); /* after the version */
     gguf_close(&a);
     gguf_close(&b);
 }
@@ -269,14 +269,14 @@ struct tensor_spec {
     uint32_t type;
     uint64_t offset;
 };
-/* A file, field by field, and what the reader has to say. */
+/* A file, field by field, and the reader's message. */
 struct spec {
     const char *label, *magic;
     uint32_t version;               /* 0: 3 */
     uint64_t more_kv, more_tensors; /* added to the counts of the header */
     struct kv_spec kv[3];
     struct tensor_spec tensors[3];
-    size_t data; /* bytes behind the padded header */
+    size_t data; /* bytes after the padded header */
     const char *want;
 };
 
@@ -572,7 +572,7 @@ static void test_every_truncation(void **state)
     }
 }
 
-/* Read everything an opened file offers, as the sanitizers watch. */
+/* Read everything that an opened file offers, so that the sanitizers see it. */
 static unsigned touch(const struct gguf *g)
 {
     unsigned sum = 0;
@@ -637,7 +637,7 @@ int main(void)
         ENTRY(test_wrong_kinds, "gguf: a key of another kind is refused by its name"),
         ENTRY(test_unusual, "gguf: unusual files that are valid are read"),
         ENTRY(test_hostile, "gguf: malformed files are refused with the reason"),
-        ENTRY(test_no_file, "gguf: what is no GGUF file is refused as what it is"),
+        ENTRY(test_no_file, "gguf: a file of another kind is refused as what it is"),
         ENTRY(test_every_truncation, "gguf: every truncation is refused or read"),
         ENTRY(test_every_flip, "gguf: every flipped byte is refused or read, in one line"),
     };

@@ -132,8 +132,8 @@ static void test_recomputation_is_exact(void **state)
         assert_true(mixtures >= 3); /* of the three layers at most two save by recomputing */
         if (!bf16) memcpy(exact, first, bytes);
     }
-    /* Eight bits of a value are kept, so that it is off by 2^-9 at most; scores of some tens go
-     * through exp and multiply that (0.037 was measured), and it is never nothing. */
+    /* Eight bits of a value are kept, so that it is off by 2^-9 at most; exp of scores of some tens
+     * multiplies that (0.037 was measured), and the difference is never zero. */
     double off = relative_error(first, exact, n);
     if (off < 1e-4 || off > 0.06) fail_msg("bf16 activations: gradient off by %.2e", off);
     assert_true(whole[1] < whole[0]);

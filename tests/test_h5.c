@@ -1,4 +1,4 @@
-/* src/formats/h5.c: what is written is read, whatever is not whole is refused before libhdf5. */
+/* src/formats/h5.c: what is written is read; a damaged file is refused before libhdf5 sees it. */
 #include "tests/files_util.h"
 
 #include <fcntl.h>
@@ -153,7 +153,7 @@ static void test_replaces_and_modes(void **state)
     umask(mask);
 }
 
-/* Saving is part of the training loop, which promises not to allocate. */
+/* Saving belongs to the training loop, which promises not to allocate. */
 static void test_allocates_nothing(void **state)
 {
     (void)state;
@@ -188,7 +188,7 @@ static size_t open_files(void)
     return n;
 }
 
-/* A full disk, as a limit on the size of files: the old file stays, nothing else is left. */
+/* A limit on the size of files stands for a full disk: only the old file is left. */
 static void test_full_disk(void **state)
 {
     (void)state;
@@ -388,7 +388,7 @@ static void add_foreign(hid_t file, enum foreign what)
     H5Tclose(words);
 }
 
-/* Whatever libhdf5 can do and h5.c does not is refused before libhdf5 opens the file. */
+/* A feature of libhdf5 that h5.c does not use is refused before libhdf5 opens the file. */
 static void test_foreign_content(void **state)
 {
     (void)state;
@@ -420,8 +420,8 @@ static void read_some(struct h5_reader *r)
     str_free(&text);
 }
 
-/* Each byte of a file changed, and the file sealed again: it is refused in one line, or read; never
- * more. libhdf5 alone does not survive this. */
+/* Each byte of a file is changed, and the file is sealed again: then it is refused in one line or
+ * read. libhdf5 alone would crash. */
 static void test_every_sealed_byte(void **state)
 {
     (void)state;
@@ -497,7 +497,7 @@ int main(void)
         ENTRY(test_long_paths, "h5: paths that are too long are refused"),
         ENTRY(test_every_truncation, "h5: every truncation is refused"),
         ENTRY(test_every_flip, "h5: every flipped byte is refused"),
-        ENTRY(test_other_files, "h5: what is no checkpoint is refused as what it is"),
+        ENTRY(test_other_files, "h5: a file of another kind is refused as what it is"),
         ENTRY(test_foreign_content,
               "h5: HDF5 features that lorac does not write are refused before libhdf5 reads them"),
         ENTRY(test_every_sealed_byte,

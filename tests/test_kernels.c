@@ -362,8 +362,8 @@ static void test_vectors(void **state)
     assert_true(k->sum_squares(NULL, 0) == 0);
 }
 
-/* Beyond one round of blocks (4096 values, 1024 of them), and for any number of threads. */
-/* bf16 as writers of files round it, and what no number is stays that. */
+/* More than one round of blocks (4096 values, 1024 of them), and any number of threads. */
+/* bf16 is rounded as writers of files do it, and a NaN stays one. */
 static void test_bf16(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
@@ -541,7 +541,7 @@ static void test_threads(void **state)
     check_threads("add, scale, copy", run_add_scale, &in, BITS_N);
     check_threads("swiglu", run_swiglu, &in, 3 * BITS_N);
     check_threads("adamw", run_adamw, &in, 3 * BITS_N);
-    /* the gap after turned: rope writes 7 heads of 10 per row, the rest is what was copied */
+    /* the gap after turned: rope writes 7 heads of 10 per row, the others stay as copied */
     check_threads("rows", run_rows, &in, 5 * BITS_T * BITS_C + 3 * BITS_T);
 }
 

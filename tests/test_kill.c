@@ -1,14 +1,15 @@
-/* A run that is killed, or whose disk fails, or that is stopped, at any moment, and is then resumed,
- * ends with the same bits as one that was left alone, and leaves the same files.
+/* A run that is killed or stopped, or whose disk fails, at any moment, and is then resumed, ends
+ * with the same bits as an undisturbed run, and leaves the same files.
  *
  * Every moment is tried, not a random one: this program stands between lorac and the C library for
  * each call that changes the file system (write, fsync, rename, unlink, mkdir ...) and in the place
- * of src/base/stop.c for each time that a run asks whether to stop. Runs are made in child processes,
- * which end without any clean-up at the n-th call, for n = 1, 2, 3 ... until there is no n-th call.
- * This process itself never enters a parallel region: its children could not use the threads.
+ * of src/base/stop.c for each time that a run asks whether to stop. Runs are made in child
+ * processes, which end without any clean-up at the n-th call, for n = 1, 2, 3 ... until there is no
+ * n-th call. This process itself never enters a parallel region: its children could not use the
+ * threads.
  *
- * LORAC_TEST_STRIDE=1 tries every call, as `make torture` does; the default tries every third,
- * and fewer under AddressSanitizer. */
+ * LORAC_TEST_STRIDE=1 tries every call, as `make torture` does; the default tries every third, and
+ * fewer under AddressSanitizer. */
 #include "tests/train_util.h"
 
 #include <dirent.h>
@@ -25,7 +26,7 @@
 #include "src/base/stop.h"
 #include "tests/sanitized.h"
 
-/* ---- what a child is told --------------------------------------------------------------------- */
+/* ---- what a child is told -------------------------------------------------------------------- */
 
 static struct plan {
     long die_at;      /* at this call of the file system, counted from 1, the process is gone */
@@ -42,7 +43,7 @@ static long calls, questions, save_questions;
 
 enum { KILLED = 137 };
 
-/* One more call; true when it has to fail. The first half of what was to be written may be done. */
+/* Count one more call; true when it has to fail. Half of its bytes may be written then. */
 static bool disturbed(void)
 {
     calls++;
@@ -114,7 +115,7 @@ int mkdir(const char *path, mode_t mode)
     return disturbed() ? -1 : (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
 }
 
-/* ---- in the place of src/base/stop.c ---------------------------------------------------------- */
+/* ---- in the place of src/base/stop.c --------------------------------------------------------- */
 
 static bool out_of_time;
 
@@ -147,7 +148,7 @@ bool stop_wants_checkpoint(void)
     return ++save_questions == plan.save_at;
 }
 
-/* ---- runs in children ------------------------------------------------------------------------- */
+/* ---- runs in children ------------------------------------------------------------------------ */
 
 /* Steps with and without a checkpoint, with and without validation, an epoch's short last batch. */
 static const char *const keys[] = { "train.max_steps=5",
@@ -162,7 +163,7 @@ static const char *const keys[] = { "train.max_steps=5",
                                     "adapter.lora_dropout=0.1",
                                     NULL };
 
-/* The undisturbed run, and the one that is tried now. */
+/* The undisturbed run, and the run that is tried now. */
 static char whole[PATH_BYTES], dir[PATH_BYTES];
 
 struct outcome {
@@ -212,7 +213,7 @@ static struct outcome run_child(enum resume_mode resume, struct plan p)
     return o;
 }
 
-/* ---- what must be the same -------------------------------------------------------------------- */
+/* ---- what must be the same ------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b)
 {
@@ -241,7 +242,7 @@ static void list_names(struct str *out, const char *where, const char *prefix)
     }
 }
 
-/* Everything that does not say when and how a run was made. */
+/* Everything except when and how a run was made. */
 static void check_same(const char *what)
 {
     struct str a = { 0 }, b = { 0 };
@@ -262,7 +263,7 @@ static void check_same(const char *what)
     str_free(&b);
 }
 
-/* What `lorac inspect DIR --verify` finds, in a child: its exit code; what it prints is in `said`. */
+/* Run `lorac inspect DIR --verify` in a child; returns its exit code, its output is in `said`. */
 static int verify(const char *where)
 {
     fflush(NULL);
@@ -293,13 +294,13 @@ static bool holds_run(void)
     return access(temp_path("run/run.json"), F_OK) == 0;
 }
 
-/* An auditor is never told that something was changed which only was not finished. */
+/* An auditor is never told that a file was changed when it only was not finished. */
 static void check_record(const char *what)
 {
     if (holds_run() && verify(dir) != 0) fail_msg("%s: verify says\n%s", what, said.p);
 }
 
-/* Go on until the end, and compare. */
+/* Continue to the end, and compare. */
 static void finish(const char *what)
 {
     struct outcome o = run_child(RESUME_AUTO, (struct plan){ 0 });
@@ -317,7 +318,7 @@ static int make_whole(void **state)
     unsetenv("HOME");
     snprintf(whole, sizeof whole, "%s", temp_path("whole"));
     snprintf(dir, sizeof dir, "%s", temp_path("run"));
-    /* made under the name that all have: checkpoints hold it */
+    /* made under the name that all runs have: checkpoints hold it */
     undisturbed = run_child(RESUME_NEVER, (struct plan){ 0 });
     if (undisturbed.code) fprintf(stderr, "%s\n%s\n", undisturbed.msg, said.p);
     return undisturbed.code ? undisturbed.code : rename(dir, whole);
@@ -329,7 +330,7 @@ static long stride(void)
     return text ? strtol(text, NULL, 10) : SANITIZED ? 13 : 3;
 }
 
-/* ---- the sweeps ------------------------------------------------------------------------------- */
+/* ---- the sweeps ------------------------------------------------------------------------------ */
 
 static void test_killed_at_every_call(void **state)
 {
@@ -346,8 +347,8 @@ static void test_killed_at_every_call(void **state)
     }
 }
 
-/* The last quarter of a run publishes all that there is, several times: none of its calls is left out.
- * What comes before does the same, less often; make torture leaves out nothing. */
+/* The last quarter of a run publishes everything several times: none of its calls is left out. The
+ * calls before it do the same, so some are left out; make torture leaves out none. */
 static void sweep_records(bool no_exchange)
 {
     remove_tree(dir);
@@ -402,7 +403,7 @@ static void flip(const char *name)
     close(fd);
 }
 
-/* A change is told as one: of a run that is finished, and of one that was killed while it published. */
+/* A change is called a change, in a finished run and in one that was killed while it published. */
 static void test_changes_are_told(void **state)
 {
     (void)state;
@@ -426,7 +427,7 @@ static void test_changes_are_told(void **state)
     remove_tree(dir);
 }
 
-/* While a run is writing: that is said, and nothing is called changed. */
+/* While a run is writing, verifying says so, and calls nothing changed. */
 static void test_verify_beside_a_run(void **state)
 {
     (void)state;
@@ -498,7 +499,7 @@ static void test_stopped_at_every_question(void **state)
     }
 }
 
-/* A checkpoint out of turn changes nothing but the checkpoints. */
+/* An extra checkpoint changes nothing but the checkpoints. */
 static void test_checkpoint_wanted(void **state)
 {
     (void)state;
@@ -512,7 +513,7 @@ static void test_checkpoint_wanted(void **state)
     }
 }
 
-/* Disturbed again and again, each time somewhere else, until it is through. */
+/* A run is disturbed again and again, each time somewhere else, until it ends. */
 static void test_random_chains(void **state)
 {
     (void)state;
@@ -559,8 +560,8 @@ static void test_killed_without_exchange(void **state)
     }
 }
 
-/* The guard of the loop is on: what allocates behind the first step ends the process, and only
- * that. */
+/* The guard of the loop is on: an allocation after the first step ends the process, an earlier one
+ * does not. */
 static void test_allocation_in_a_step(void **state)
 {
     (void)state;
@@ -600,7 +601,7 @@ int main(void)
               "kill: a disk error at any call is one line, and nothing is lost"),
         ENTRY(test_stopped_at_every_question,
               "kill: a run stopped at any question resumes to the same bits"),
-        ENTRY(test_checkpoint_wanted, "kill: a checkpoint out of turn changes nothing else"),
+        ENTRY(test_checkpoint_wanted, "kill: an extra checkpoint changes nothing else"),
         ENTRY(test_random_chains, "kill: a run disturbed again and again ends with the same bits"),
         ENTRY(test_killed_without_exchange,
               "kill: without an exchange of directories a killed run resumes, too"),

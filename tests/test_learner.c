@@ -14,7 +14,7 @@
 #include "src/train/learner.h"
 #include "src/train/schedule.h"
 
-/* ---- learning rate ---------------------------------------------------------------------------- */
+/* ---- learning rate --------------------------------------------------------------------------- */
 
 /* get_last_lr() of transformers 5.23.0's get_scheduler before each step of SGD, printed with 17
  * digits. */
@@ -153,7 +153,7 @@ static void test_epochs_in_steps(void **state)
     }
 }
 
-/* A run that would change nothing is refused, one that hardly would is told. */
+/* A run that would change nothing is refused; one that would hardly change anything is noted. */
 static void test_a_run_has_a_rate_above_zero(void **state)
 {
     (void)state;
@@ -244,7 +244,7 @@ static void test_warmup(void **state)
     }
 }
 
-/* ---- summing gradients ------------------------------------------------------------------------ */
+/* ---- summing gradients ----------------------------------------------------------------------- */
 
 enum { VALUES = 17 };
 
@@ -263,7 +263,7 @@ static real tree(size_t at, unsigned level, size_t M, size_t i)
     return at + half < M ? left + tree(at + half, level - 1, M, i) : left;
 }
 
-/* The same of losses that are no sums of powers of two. */
+/* The same for losses that are not sums of powers of two. */
 static double loss_tree(size_t at, unsigned level, size_t M)
 {
     if (level == 0) return 1 / (double)(3 + at * at);
@@ -322,7 +322,7 @@ static void test_gradsum(void **state)
         }
         arena_unmap(&a);
     }
-    assert_true(differs); /* or the order of additions was not put to the test */
+    assert_true(differs); /* otherwise the order of additions was not tested */
 }
 
 /* log2 buffers and a leaf, as the plan of memory promises. */
@@ -338,7 +338,7 @@ static void test_gradsum_room(void **state)
     }
 }
 
-/* ---- a step ----------------------------------------------------------------------------------- */
+/* ---- a step ---------------------------------------------------------------------------------- */
 
 static void open_learner(struct learner *l, struct golden *g)
 {
@@ -393,7 +393,8 @@ static void test_not_finite(void **state)
 static struct kernels faulty;
 static long pass_seen, spoilt_pass;
 
-/* The gradient of the chosen pass has a NaN: rmsnorm_backward is the last to touch it, once a norm. */
+/* The gradient of the chosen pass has a NaN: rmsnorm_backward is the last to touch it, once a
+ * norm. */
 static void spoil_norm(real *dx, const real *dy, const real *x, const real *w, const real *rstd,
                        size_t T, size_t C)
 {
@@ -408,7 +409,7 @@ static void count_pass(double *loss, uint8_t *hit, real *logits, const int32_t *
     golden_kernels()->cross_entropy(loss, hit, logits, target, weight, M, V, backward);
 }
 
-/* A moment that overflows, as one does whose gradient's square is too large. */
+/* A moment overflows when the square of its gradient is too large. */
 static void spoil_moment(real *p, real *m, real *v, const real *grad, size_t n,
                          const struct adamw *o)
 {
@@ -416,7 +417,7 @@ static void spoil_moment(real *p, real *m, real *v, const real *grad, size_t n,
     v[n - 1] = INFINITY;
 }
 
-/* Of several passes the one is named whose gradient is not finite; after the update, all examples. */
+/* The message names the pass whose gradient is not finite, and after the update all examples. */
 static void test_not_finite_names(void **state)
 {
     (void)state;
@@ -437,7 +438,7 @@ static void test_not_finite_names(void **state)
         pass_seen = 0;
         assert_int_equal(learner_step(&l, &r, all_examples, 8, 7, 1e-3, &e), ERR_FAIL);
         assert_true(r.passes >= 3);
-        assert_int_equal(pass_seen, spoilt_pass); /* the later passes are not made */
+        assert_int_equal(pass_seen, spoilt_pass); /* the later passes do not run */
         assert_non_null(strstr(e.msg, "step 7: the gradient is not finite"));
         const size_t *first = l.batch.first + spoilt_pass - 1;
         snprintf(wanted, sizeof wanted, "example%s %u", first[1] - first[0] == 1 ? "" : "s",
@@ -476,7 +477,7 @@ static void test_needs(void **state)
     golden_close(&g);
 }
 
-/* What the result says, against a count by hand. */
+/* The numbers of the result, against a count by hand. */
 static void test_result(void **state)
 {
     (void)state;
@@ -495,7 +496,7 @@ static void test_result(void **state)
     close_learner(&l, &g);
 }
 
-/* ---- no allocation ---------------------------------------------------------------------------- */
+/* ---- no allocation --------------------------------------------------------------------------- */
 
 static struct kernels careless;
 
@@ -507,8 +508,8 @@ static void careless_adamw(real *p, real *m, real *v, const real *grad, size_t n
     golden_kernels()->adamw(p, m, v, grad, n, o);
 }
 
-/* How a child ends that makes two steps, guarded as the trainer guards them. One thread: those of a
- * forked process are not there. */
+/* How a child ends that makes two steps under the trainer's guard. It uses one thread, since a
+ * forked process has no others. */
 static int guarded_steps(bool careful)
 {
     fflush(NULL);

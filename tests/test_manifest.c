@@ -82,8 +82,8 @@ static void check_outputs(const json_t *run, const char *dir)
     }
 }
 
-/* Steps 0 (before the first), 2, 4, 6, each with the one before as its parent; of three the files are
- * still there. */
+/* Steps 0 (before the first), 2, 4, 6, each with the one before as its parent; the files of three
+ * are still there. */
 static void check_lineage(const json_t *run, const char *dir)
 {
     char path[PATH_BYTES];
@@ -156,7 +156,7 @@ static void test_whole_run(void **state)
     json_decref(run);
 }
 
-/* The newest checkpoint is lost, and the run goes on from the one before. */
+/* The newest checkpoint is lost, and the run continues from the one before. */
 static void test_resumed(void **state)
 {
     (void)state;
@@ -177,7 +177,7 @@ static void test_resumed(void **state)
                         text_of(json_array_get(json_object_get(run, "checkpoints"), 2), "sha256"));
     assert_int_equal(number_of(second, "from_step"), 4);
     assert_string_equal(text_of(second, "status"), "finished");
-    /* what is not about time and place is as it was */
+    /* everything but time and place is as before */
     assert_true(json_equal(json_object_get(run, "inputs"), json_object_get(before, "inputs")));
     json_decref(before);
     json_decref(run);

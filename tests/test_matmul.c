@@ -132,8 +132,8 @@ static void check_product(const struct kernels *k, const char *what, const struc
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
-/* Around vectors, panels, groups of columns (192), chunks of rows (1,008) and blocks of the inner index
- * (384). */
+/* Sizes around vectors, panels, groups of columns (192), chunks of rows (1,008) and blocks of the
+ * inner index (384). */
 static const size_t sizes[][3] = {
     { 1, 1, 1 },      { 1, 2, 7 },      { 2, 1, 16 },      { 7, 7, 7 },      { 15, 16, 17 },
     { 16, 48, 31 },   { 17, 49, 48 },   { 47, 47, 49 },    { 49, 96, 95 },   { 96, 97, 96 },
@@ -161,8 +161,8 @@ static void check_sizes(const struct kernels *k)
         }
 }
 
-/* As much of the workspace as a product can use, with two threads chunks of rows and groups of columns that
- * are all full; some rows against the definition. */
+/* A product that uses as much of the workspace as any can: with two threads all chunks of rows and
+ * groups of columns are full. Some rows are compared with the definition. */
 static void check_workspace(const struct kernels *k)
 {
     enum { M = 2016, N = 384, K = 768 };
@@ -215,7 +215,7 @@ static void test_small_sizes(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
     int before = omp_get_max_threads();
-    omp_set_num_threads(1); /* waiting for others would take most of the time */
+    omp_set_num_threads(1); /* waiting for other threads would take most of the time */
     check_small_sizes(k);
     omp_set_num_threads(before);
 }
@@ -341,8 +341,8 @@ static void test_threads(void **state)
     check_threads("matvec", run_product, &p, p.M * p.N);
 }
 
-/* Products of one call, shared out among any number of threads, give each element the bits that it has
- * alone: one product, one row of x, one thread. */
+/* Products of one call, divided among any number of threads, give each element the bits that it has
+ * alone: in one product, with one row of x and one thread. */
 static void test_matvec_together(void **state)
 {
     const struct kernels *k = kernels_under_test(state);

@@ -1,6 +1,6 @@
-/* Numbers that stop being numbers. A loss, a gradient or a weight that is NaN or infinite ends the
- * run within its step, with a message that names the step and the examples; what was saved before
- * stays as it was, and nothing that is not finite is saved or logged as something else. */
+/* NaN and infinities. A loss, a gradient or a weight that is not finite ends the run within its
+ * step, with a message that names the step and the examples. Files that were saved before stay as
+ * they were, and a value that is not finite is neither saved nor logged as something else. */
 #include "tests/train_util.h"
 
 #include <math.h>
@@ -11,7 +11,7 @@
 #include "src/formats/safetensors.h"
 #include "src/train/checkpoint.h"
 
-/* ---- planting ---------------------------------------------------------------------------------- */
+/* ---- planting -------------------------------------------------------------------------------- */
 
 static void put_bytes(const char *path, const void *bytes, size_t n)
 {
@@ -19,8 +19,8 @@ static void put_bytes(const char *path, const void *bytes, size_t n)
     if (file_replace(path, bytes, n, 0600, &e)) fail_msg("%s", e.msg);
 }
 
-/* A copy of `from` under `to`, a directory of two files, in which the first `n` bytes behind `at` of
- * the named tensor are those. */
+/* Copy `from`, a directory of two files, to `to`, and put the `n` given bytes into the named
+ * tensor, `at` bytes after its beginning. */
 static void copy_with(const char *to, const char *from, const char *const files[2],
                       const char *tensor, const void *bytes, size_t n)
 {
@@ -59,7 +59,7 @@ static const char *golden_path(const char *what)
     return out;
 }
 
-/* ---- what a run that failed leaves ------------------------------------------------------------- */
+/* ---- what a run that failed leaves ----------------------------------------------------------- */
 
 /* No line of metrics.jsonl says null, nan or inf; and there are that many. */
 static void check_metrics(const char *dir, size_t lines)
@@ -114,7 +114,7 @@ static void check_run(const char *dir, const char *const *more, const char *cons
     check_adapter(dir);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 /* Finite weights whose products overflow: the row of the head that example 1's first target (18)
  * has. Example 1 is a pass of its own, and the only one that is named. */
@@ -161,8 +161,8 @@ static void test_in_adapter(void **state)
     assert_non_null(strstr(e.msg, "NaN or infinity"));
 }
 
-/* Each update throws the adapter further, until something overflows. The pass is named, not the whole
- * batch; and the checkpoint that was there is the same to the last bit. */
+/* Each update moves the adapter further away, until something overflows. The message names the
+ * pass, not the whole batch; and the earlier checkpoint is the same to the last bit. */
 static void test_learning_rate(void **state)
 {
     (void)state;
@@ -173,8 +173,8 @@ static void test_learning_rate(void **state)
         "train.max_grad_norm=0", "train.warmup_steps=0",     "train.lr_scheduler_type=constant",
         "train.save_steps=1",    "train.save_total_limit=2", NULL
     };
-    /* of one pass where a loss is the first to overflow, of the batch where the update is: rounding,
-     * and with it compiler and instruction set, decides */
+    /* the pass where a loss is the first to overflow, the batch where the update is: rounding, and
+     * so compiler and instruction set, decides which */
     const char *parts[] = { "not finite", "with training example", "train.learning_rate", NULL };
     check_run(dir, more, parts);
     json_t *m = read_metrics(dir);
@@ -193,7 +193,7 @@ static void test_learning_rate(void **state)
     assert_false(file_exists(path));
 }
 
-/* Put NaN into a checkpoint's arrays and seal it again: it is passed over. */
+/* A checkpoint with NaN in its arrays that is sealed again is skipped. */
 static void test_in_checkpoint(void **state)
 {
     (void)state;
@@ -204,7 +204,7 @@ static void test_in_checkpoint(void **state)
     if (run_golden("mha-untied", dir, more, RESUME_NEVER, &e)) fail_msg("%s", e.msg);
     struct str s = { 0 };
     get_file(&s, dir, "step-000002.h5");
-    /* the second moment: the last array of positive numbers; found by the adapter's own bytes */
+    /* the second moment is the last array of positive numbers; the adapter's bytes show where */
     struct h5_reader r;
     char path[PATH_BYTES];
     snprintf(path, sizeof path, "%s/step-000002.h5", dir);
@@ -240,7 +240,7 @@ int main(void)
         ENTRY(test_in_adapter, "not finite: an adapter with NaN is refused"),
         ENTRY(test_learning_rate,
               "not finite: a diverging run names the pass and keeps its checkpoint"),
-        ENTRY(test_in_checkpoint, "not finite: a checkpoint with NaN is passed over"),
+        ENTRY(test_in_checkpoint, "not finite: a checkpoint with NaN is skipped"),
     };
     int failed = cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
     str_free(&said);

@@ -25,7 +25,7 @@ static const struct option options[] = {
     { 0 },
 };
 
-/* Splits `line` at spaces and parses it; what is left is joined in `rest`. */
+/* Split `line` at spaces and parse it; the words that are left are joined in `rest`. */
 static int parse(const char *line, char *rest, struct err *e)
 {
     static char copy[512];

@@ -1,6 +1,6 @@
-/* Batches and passes (src/data/pass.h) on random examples, each pass checked against what it is made
- * of by the slowest means: the path of every example walked and compared, shared rows counted as a
- * set of prefixes, targets counted example by example. */
+/* Batches and passes (src/data/pass.h) on random examples, each pass checked against what it is
+ * made of by the slowest means: the path of every example walked and compared, shared rows counted
+ * as a set of prefixes, targets counted example by example. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@
 
 enum { LENGTH_MAX = 40, EXAMPLES_MAX = 64, ROWS_MAX = LENGTH_MAX * EXAMPLES_MAX };
 
-/* ---- random examples -------------------------------------------------------------------------- */
+/* ---- random examples ------------------------------------------------------------------------- */
 
 static uint64_t drawn;
 static uint32_t below(uint32_t n)
@@ -57,7 +57,7 @@ static struct examples random_examples(size_t n, unsigned kind)
     return x;
 }
 
-/* ---- what an example is ----------------------------------------------------------------------- */
+/* ---- what an example is ---------------------------------------------------------------------- */
 
 static size_t rows_of(const struct examples *x, size_t i)
 {
@@ -87,7 +87,7 @@ static size_t count_rows(const struct examples *x, const uint32_t *which, size_t
     return rows;
 }
 
-/* ---- what a pass is --------------------------------------------------------------------------- */
+/* ---- what a pass is -------------------------------------------------------------------------- */
 
 static uint32_t parent_of[ROWS_MAX];
 
@@ -120,7 +120,7 @@ static void check_segments(const struct pass *p)
     assert_int_equal(at, p->T);
 }
 
-/* Walk example ex up from its last row; through[row] and lowest[row] note that it came by. */
+/* Walk example ex up from its last row; through[row] and lowest[row] note each row on the way. */
 static void check_path(const struct examples *x, const struct pass *p, uint32_t ex, uint32_t leaf,
                        uint32_t *weight, uint32_t *lowest)
 {
@@ -269,7 +269,7 @@ static void test_random(void **state)
     }
 }
 
-/* ---- single facts ----------------------------------------------------------------------------- */
+/* ---- single facts ---------------------------------------------------------------------------- */
 
 /* The same examples in another order give the same passes, byte for byte. */
 static void test_order_of_input(void **state)
@@ -326,7 +326,7 @@ static void test_identical(void **state)
     examples_free(&x);
 }
 
-/* What stands behind the last target is not computed; a text that only goes on is no branch. */
+/* Tokens after the last target are not computed; a text that only continues is not a branch. */
 static void test_early_end(void **state)
 {
     (void)state;
@@ -368,7 +368,7 @@ static void test_no_targets(void **state)
     examples_free(&x);
 }
 
-/* Rooms are planned for the data there are, not for the largest batch that was allowed. */
+/* Memory is planned for the data that are there, not for the largest batch that is allowed. */
 static void test_huge_batch_size(void **state)
 {
     (void)state;
@@ -398,7 +398,7 @@ static void test_items(void **state)
     add(&x, ids + 1, target, 2);
     static const size_t items[] = { 0, 1, 3, 4, 6, 7, 8, 9 };
     assert_int_equal(examples_items(&x), 3);
-    if (examples_append(&x, &x, 1, 4, &e)) fail_msg("%s", e.msg); /* {2,3}, {4} once more */
+    if (examples_append(&x, &x, 1, 4, &e)) fail_msg("%s", e.msg); /* {2,3}, {4} again */
     add(&y, ids, target, 2);
     add(&y, ids, target, 3);
     if (examples_append(&x, &y, 0, 2, &e)) fail_msg("%s", e.msg);

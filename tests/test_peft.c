@@ -1,4 +1,5 @@
-/* src/formats/peft.c: what PEFT writes is read, what changes the result is refused by name. */
+/* src/formats/peft.c: files that PEFT writes are read; settings that would change the result are
+ * refused by name. */
 #include "tests/files_util.h"
 
 #include <math.h>
@@ -144,8 +145,8 @@ static void test_targets(void **state)
     peft_config_free(&c);
 }
 
-/* Which modules are adapted: what PEFT 0.21.2's check_target_module_exists() says of the seven
- * modules (q k v o gate up down) of layers 0, 1 and 11, for each way to say it. */
+/* Which modules are adapted: what PEFT 0.21.2's check_target_module_exists() says about the seven
+ * modules (q k v o gate up down) of layers 0, 1 and 11, for each way to name them. */
 static void test_modules_are_chosen_as_peft_does(void **state)
 {
     (void)state;
@@ -402,7 +403,7 @@ static void test_refused_files(void **state)
     assert_refused(peft_config_read(&c, dir, &e), &e, dir, "none", "found no adapter_config.json");
 }
 
-/* A pattern whose matching explodes ends in an error, not in a hang. */
+/* A pattern whose matching takes too long ends in an error, it does not hang. */
 static void test_costly_pattern(void **state)
 {
     (void)state;
@@ -418,7 +419,7 @@ static void test_costly_pattern(void **state)
     peft_config_free(&c);
 }
 
-/* The same of a text that chooses the modules. */
+/* The same for a text that chooses the modules. */
 static void test_costly_choice(void **state)
 {
     (void)state;
@@ -740,7 +741,7 @@ static void test_what_has_no_effect_is_noted(void **state)
         { "\"target_modules\": \"all-linear\", \"rank_pattern\": {\"layers.1.self_attn.q_proj\": "
           "1}",
           "rank_pattern: \"layers.1.self_attn.q_proj\" matches no module" },
-        /* of a module that is not adapted */
+        /* for a module that is not adapted */
         { "\"target_modules\": [\"q_proj\"], \"alpha_pattern\": {\"o_proj\": 2}",
           "alpha_pattern: \"o_proj\" matches no module" },
     };
@@ -817,7 +818,7 @@ static void test_copies(void **state)
     peft_close(&p);
 }
 
-/* What is no LoRA of PEFT's form is called what it is. */
+/* A file that is not a LoRA of PEFT's form is named as what it is. */
 static void test_other_programs_are_named(void **state)
 {
     (void)state;
@@ -870,7 +871,7 @@ static void test_other_programs_are_named(void **state)
     assert_refused(peft_open(&p, dir, &e), &e, dir, "mlx", "MLX");
 }
 
-/* A shape that does not fit the base says so before everything else; a rank does not. */
+/* A shape that does not fit the base is reported before everything else; a rank is not. */
 static void test_another_base(void **state)
 {
     (void)state;
@@ -886,7 +887,7 @@ static void test_another_base(void **state)
     peft_close(&p);
 }
 
-/* Nothing is left behind when the directory cannot be written; a config alone never appears. */
+/* No file is left when the directory cannot be written; a config alone never appears. */
 static void test_write_errors(void **state)
 {
     (void)state;
@@ -911,7 +912,7 @@ int main(void)
         ENTRY(test_scale, "peft: the scale is alpha / r, with rsLoRA alpha / sqrt(r)"),
         ENTRY(test_refused, "peft: a setting that changes the result is refused by key and value"),
         ENTRY(test_refused_files,
-              "peft: a file that is no LoRA configuration is refused as what it is"),
+              "peft: a file that is not a LoRA configuration is refused as what it is"),
         ENTRY(test_costly_pattern, "peft: a pattern that takes too long ends in an error"),
         ENTRY(test_written_config, "peft: the configuration that is written has the minimal keys"),
         ENTRY(test_round_trip, "peft: what is written is read"),
@@ -921,7 +922,7 @@ int main(void)
         ENTRY(test_other_types, "peft: tensors are F32, F16 or BF16, others are refused"),
         ENTRY(test_half_a_module, "peft: a lora_B without its lora_A is refused"),
         ENTRY(test_broken_adapters,
-              "peft: a directory without sound tensors is refused with the reason"),
+              "peft: a directory without valid tensors is refused with the reason"),
         ENTRY(test_write_errors,
               "peft: a failed write leaves nothing, never a configuration alone"),
         ENTRY(test_modules_are_chosen_as_peft_does,
@@ -934,8 +935,8 @@ int main(void)
               "peft: tensors of modules that nothing names are refused with the key to blame"),
         ENTRY(test_copies, "peft: copies of base weights are listed by module"),
         ENTRY(test_other_programs_are_named,
-              "peft: an adapter of another program is called what it is"),
-        ENTRY(test_another_base, "peft: a shape of another base says so first"),
+              "peft: an adapter of another program is named as what it is"),
+        ENTRY(test_another_base, "peft: a shape of another base is reported first"),
     };
     return cmocka_run_group_tests_name("peft", tests, make_test_dir, remove_test_dir);
 }

@@ -34,7 +34,7 @@ static const char *records(const char *name, size_t n)
     return path;
 }
 
-/* Options that make use of everything. */
+/* Options that use every feature. */
 static struct data_options options_of(struct data_source s[2])
 {
     s[0] = (struct data_source){ .path = records("a.jsonl", 1500),
@@ -95,8 +95,8 @@ static void assert_same_data(const struct dataset *a, const struct dataset *b)
     }
 }
 
-/* What is in a file, and in which order its counts are written, is written down here: rows that are
- * added to or moved in the lists of src/data must not change it. */
+/* This test writes down what a file holds, and the order of its counts: rows that are added to the
+ * lists of src/data, or moved in them, must not change it. */
 static void names_and_their_order_in_the_file(void **state)
 {
     (void)state;
@@ -207,7 +207,7 @@ static void found_again(void **state)
     assert_int_equal(st.st_mode & 0777, 0700);
     assert_int_equal(files_in(o.cache_dir), 1);
     o.prepare = PREPARE_AUTO;
-    s[0].weight = 7; /* no example hangs on it */
+    s[0].weight = 7; /* no example depends on it */
     open_ok(&again, &o, &second);
     assert_true(again.reused);
     assert_string_equal(d.prepared, again.prepared);
@@ -327,12 +327,12 @@ static void changed_and_damaged(void **state)
     assert_ok(prepared_purge(&files, &freed, o.cache_dir, &e), &e);
     assert_int_equal(files, 2);
     assert_true(freed > 2 * sizeof(int32_t) * 1000);
-    assert_int_equal(files_in(o.cache_dir), 1); /* what is not ours stays */
+    assert_int_equal(files_in(o.cache_dir), 1); /* other programs' files stay */
     str_free(&whole);
     str_free(&notes);
 }
 
-/* What ends without examples leaves no file. */
+/* A data set that ends without examples leaves no file. */
 static void nothing_is_left(void **state)
 {
     (void)state;
@@ -360,7 +360,7 @@ static void nothing_is_left(void **state)
     str_free(&notes);
 }
 
-/* A mixture's copies: the first one stays, wherever it was. */
+/* Of copies in a mixture the first one stays, in whichever file it was. */
 static void copies_removed(void **state)
 {
     (void)state;
@@ -388,9 +388,10 @@ static void copies_removed(void **state)
     dataset_close(&without);
 }
 
-/* Reading and using a data set takes a fraction of the memory that its examples would: here 16 MB of
- * text and 80 MB of examples. The limit leaves room for the batches of text on their way, for what
- * the pages around an example bring in, and for the C library; in memory it would be twice 80 MB. */
+/* Reading and using a data set takes a fraction of the memory that its examples would: here 16 MB
+ * of text and 80 MB of examples. The limit leaves room for the batches of text on their way, for
+ * what the pages around an example bring in, and for the C library; in memory it would be
+ * twice 80 MB. */
 static void takes_little_memory(void **state)
 {
     (void)state;
@@ -440,7 +441,7 @@ static void takes_little_memory(void **state)
     dataset_close(&d);
 }
 
-/* ---- training on it --------------------------------------------------------------------------- */
+/* ---- training on it -------------------------------------------------------------------------- */
 
 static void run_variant(const char *out, const char *prepare, const char *dropout)
 {
@@ -498,7 +499,7 @@ int main(void)
         ENTRY(never_mistaken, "prepared: another setting, tokenizer or file is another data set"),
         ENTRY(foreign_ids, "prepared: a file with ids that the model does not have is refused"),
         ENTRY(changed_and_damaged, "prepared: a damaged or outdated file is made again, and noted"),
-        ENTRY(nothing_is_left, "prepared: what ends without examples leaves no file"),
+        ENTRY(nothing_is_left, "prepared: a data set that ends without examples leaves no file"),
         ENTRY(copies_removed, "prepared: of copies in a mixture the first one stays"),
         ENTRY(same_run, "prepared: a run from a file has the bits of a run from memory"),
     };

@@ -1,4 +1,4 @@
-/* What rates are measured on, never how fast: the products that are timed are those of a layer. */
+/* The products on which rates are measured are those of a layer; no test asks how fast they are. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,7 +31,7 @@ static void all_products_of_a_layer_are_counted(void **state)
     products_free(&p);
 }
 
-/* Of each in turn: they share their operands and their result. */
+/* Of each in turn, since they share their operands and their result. */
 static void sgemm_and_lorac_compute_the_same(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Records: the shapes, the two containers, and what is refused. */
+/* Records: the formats, the containers, and what is refused. */
 #include "tests/data_test.h"
 
 #include "src/base/machine.h"
@@ -43,7 +43,7 @@ static void assert_turn(const struct conversation *c, size_t i, enum role role, 
     assert_int_equal(t->train, train);
 }
 
-/* ---- shapes --------------------------------------------------------------------------------- */
+/* ---- shapes ---------------------------------------------------------------------------------- */
 
 static void alpaca(void **state)
 {
@@ -163,7 +163,7 @@ static void text_and_tokens(void **state)
     conversation_free(&c);
 }
 
-/* Growing storage moves the texts; the turns must follow. */
+/* Storage that grows moves the texts; the turns must still point at them. */
 static void many_turns(void **state)
 {
     (void)state;
@@ -209,7 +209,7 @@ static void names(void **state)
     assert_false(data_format_named(&f, "alpacas"));
 }
 
-/* ---- containers ----------------------------------------------------------------------------- */
+/* ---- containers ------------------------------------------------------------------------------ */
 
 struct container {
     const char *text;
@@ -258,7 +258,7 @@ static void containers(void **state)
     conversation_free(&c);
 }
 
-/* After a malformed record the reader goes on with the next. */
+/* After a malformed record the reader continues with the next. */
 static void going_on(void **state)
 {
     (void)state;
@@ -287,7 +287,7 @@ static void going_on(void **state)
     conversation_free(&c);
 }
 
-/* What was released is not resident any more, and reads the same all the same. */
+/* Memory that was released is not resident any more, and still reads the same. */
 static void released(void **state)
 {
     (void)state;
@@ -320,7 +320,7 @@ static void released(void **state)
     records_close(r);
 }
 
-/* A backslash in front of a line end is malformed, and a line end all the same. */
+/* A backslash in front of a line end is malformed, and the line still ends there. */
 static void lines_behind_malformed(void **state)
 {
     (void)state;
@@ -337,14 +337,14 @@ static void lines_behind_malformed(void **state)
     conversation_free(&c);
 }
 
-/* ---- what is refused ------------------------------------------------------------------------ */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 struct bad {
     const char *text, *message; /* a part of it */
     enum data_format format;
 };
 
-#define SECRET "s3cret" /* stands for a record's text: in no message */
+#define SECRET "s3cret" /* stands for a record's text, which no message may show */
 
 static const struct bad bad_records[] = {
     /* JSON */
@@ -576,9 +576,9 @@ static void mangled(void **state)
     conversation_free(&c);
 }
 
-/* ---- tables --------------------------------------------------------------------------------- */
+/* ---- tables ---------------------------------------------------------------------------------- */
 
-/* A message from the file's name on. */
+/* A message, beginning with the file's name. */
 static const char *without_directory(const char *message, const char *name)
 {
     char slashed[64];
@@ -662,7 +662,7 @@ static const struct sheet sheets[] = {
     { "a", QA "a\0,b\n", sizeof QA - 1 + 5, "error: a:2: found a NUL byte" },
     { "a", QA "a,b\xff\n", 0,
       "error: a:2: not valid UTF-8 at byte 4; if the file is LATIN1, convert" },
-    /* what cannot be gone on with */
+    /* faults after which reading cannot continue */
     { "a", QA "a,b\n\"c,d\ne,f\n", 0,
       "U a / A b\nerror: a:3: a quote that opens in the record that begins on this line is not "
       "closed" },
@@ -682,7 +682,7 @@ static const struct sheet sheets[] = {
     { "a.csv", "messages,x\na,b\n", 0, "error: a.csv: header: found columns of format messages" },
     { "a.csv", "\"question,answer\na,b\n", 0, "error: a.csv:1: " },
     { "a.csv", "question,ans\xff\na,b\n", 0, "error: a.csv:1: the name of column 2 is not valid" },
-    /* JSON by content, and broken JSON is called that */
+    /* JSON by its content; broken JSON is named as such */
     { "a.csv", "{\"prompt\":\"a\",\"completion\":\"b\"}\n", 0, "U a / A b\n" },
     { "a.csv", "[{\"prompt\":\"a\",\"completion\":\"b\"}]", 0, "U a / A b\n" },
     { "a", "\"prompt\": \"a\", \"completion\": \"b\"}\n", 0, "error: a:1: not valid JSON" },
@@ -826,7 +826,7 @@ static void other_files_are_named(void **state)
         if (!strstr(e.msg, x->want)) fail_msg("%zu: \"%s\" is not in: %s", i, x->want, e.msg);
         records_close(r);
     }
-    /* what is damaged, and not of another alphabet, is not said to be */
+    /* damaged text is not called text of another alphabet */
     struct err e = { 0 };
     static const char damaged[] = "{\"prompt\":\"caf\xc3\xa9 caf\xff\",\"completion\":\"b\"}\n";
     assert_int_equal(read_first(&c, damaged, sizeof damaged - 1, &auto_options, &e), ERR_FAIL);
@@ -835,7 +835,7 @@ static void other_files_are_named(void **state)
     conversation_free(&c);
 }
 
-/* ---- real files ----------------------------------------------------------------------------- */
+/* ---- real files ------------------------------------------------------------------------------ */
 
 struct real {
     const char *path;
@@ -966,8 +966,8 @@ int main(void)
         ENTRY(columns_name_a_tables_fields,
               "records: data.columns names a table's fields in any format"),
         ENTRY(a_table_may_be_anything, "records: every broken table gives messages or records"),
-        ENTRY(other_files_are_named, "records: a file of another kind is called what it is"),
-        ENTRY(real_files, "records: published files are read whole"),
+        ENTRY(other_files_are_named, "records: a file of another kind is named as what it is"),
+        ENTRY(real_files, "records: published files are read completely"),
         ENTRY(samples, "records: the samples in datasets/ are read"),
     };
     return cmocka_run_group_tests(tests, NULL, temp_remove);

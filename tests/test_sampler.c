@@ -65,7 +65,7 @@ static void one_source_is_all_of_it(void **state)
     sampler_free(&s);
 }
 
-/* 0.25 of 100 and 1.5 of 10: every epoch has as many, after four epochs each had its turn. */
+/* 0.25 of 100 and 1.5 of 10: every epoch has the same number; after four each had its turn. */
 static void fractions(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* Texts between special tokens, against transformers: tests/golden/segments.jsonl, which
- * scripts/interop-segments.py made with Llama 2's vocabulary under transformers 4 (slow and fast) and
- * 5. A tokenizer that puts a space at the beginning of a text may or may not put one after each
+ * scripts/interop-segments.py made with Llama 2's vocabulary under transformers 4 (slow and fast)
+ * and 5. A tokenizer that puts a space at the beginning of a text may or may not put one after each
  * special token; which, the files beside a tokenizer.model or the tokenizer.json say. */
 #include "tests/data_test.h"
 
@@ -162,8 +162,8 @@ static void encode_text(struct encoded *x, const struct tokenizer *tok, const js
     conversation_free(&c);
 }
 
-/* A line of templates.jsonl, by the template that it names; false when the tokenizer lacks a special
- * token of that. */
+/* A line of templates.jsonl, by the template that it names; false when the tokenizer lacks a
+ * special token of that. */
 static bool encode_golden(struct encoded *x, const struct tokenizer *tok, size_t line)
 {
     struct str all = { 0 };
@@ -192,7 +192,7 @@ static bool encode_golden(struct encoded *x, const struct tokenizer *tok, size_t
     return fits;
 }
 
-/* The whole text at once, where its only special tokens are those that text is searched for. */
+/* The whole text at once, where all its special tokens are of those that are found in text. */
 static void compare_whole(const struct tokenizer *tok, const json_t *row, const char *line)
 {
     const json_t *text = json_object_get(row, "text"), *ids = json_object_get(row, "ids");
@@ -252,8 +252,8 @@ static void texts_between_special_tokens_are_those_of_transformers(void **state)
     encoded_free(&x);
 }
 
-/* What a bare tokenizer.model with its `legacy` gives, the files that tokenizer_export() writes for it
- * give too. */
+/* The files that tokenizer_export() writes for a bare tokenizer.model with its `legacy` give the
+ * same ids as it does. */
 static void exported_settings_give_the_same_ids(void **state)
 {
     (void)state;
@@ -299,9 +299,10 @@ static struct tokenizer *through_gguf(const struct tokenizer *t, size_t rows, st
 }
 
 /* By llama.cpp's rules (llama-vocab.cpp: tokenizer_st_partition, then is_prev_special for
- * LLAMA_VOCAB_TYPE_SPM): user-defined tokens are cut out of the text as it came, and each part of the
- * text that is left gets a space in front, where the file asks for one at all. That is what transformers
- * does with legacy: true, but that it knows lstrip and rstrip, which a GGUF file has no place for. */
+ * LLAMA_VOCAB_TYPE_SPM): user-defined tokens are cut out of the text as it came, and each part of
+ * the text that is left gets a space in front, where the file asks for one at all. That is what
+ * transformers does with legacy: true, except that it knows lstrip and rstrip, for which a GGUF
+ * file has no place. */
 static void added_tokens_in_a_gguf_get_the_ids_of_llama_cpp(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* A session as a program that is not lorac links it: a model is opened, talked to, and what it says comes to a
- * function. Included are the headers of src/session/ and what they bring along. */
+/* A session as another program that links it: it opens a model, talks to it, and gets the answers
+ * in a function. It includes the headers of src/session/ and those that they include. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,10 +34,10 @@ static void open_session(struct session *s, const struct session_adapter *adapte
     str_free(&notes);
 }
 
-/* What a sink has got. */
+/* What a sink has received. */
 struct heard {
     struct str text;
-    size_t pieces, most; /* most: then it has enough; 0: never */
+    size_t pieces, most; /* most: it stops the answer then; 0: never */
 };
 
 static bool hear(void *to, const char *text, size_t n)
@@ -68,7 +68,7 @@ static struct str ask(struct chat *c, const char *text, size_t max_new_tokens)
     return h.text;
 }
 
-/* Ask as a session would that has computed nothing yet and is told what was said before. */
+/* Ask like a session that has computed nothing yet and is given the earlier turns. */
 static struct str ask_afresh(size_t *computed, const struct chat *c, const char *text,
                              size_t max_new_tokens)
 {
@@ -110,7 +110,7 @@ static void test_two_turns(void **state)
     struct str fresh = ask_afresh(&afresh, &c, "And now the lamp, too.", MOST);
     struct str two = ask(&c, "And now the lamp, too.", MOST);
     check_same(&two, &fresh, 2);
-    /* what the second prompt begins with as prompt and answer before did is not computed again */
+    /* the second prompt begins with the earlier prompt and answer, which is not computed again */
     size_t same = 0, second = c.answerer.computed - first;
     while (same < had && ids[same] == c.prompt.tokens.ids[same]) same++;
     assert_true(same + 2 >= prompt); /* the prompt's last token may join the answer's first one */
@@ -123,8 +123,8 @@ static void test_two_turns(void **state)
     session_close(&s);
 }
 
-/* Short and long messages until the context is full several times: room grows, exchanges are forgotten, and
- * each answer is that of a fresh start. */
+/* Short and long messages until the context is full several times: memory grows, exchanges are
+ * forgotten, and each answer is that of a fresh start. */
 static void test_many_turns(void **state)
 {
     (void)state;

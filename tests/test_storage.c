@@ -28,8 +28,8 @@ static uint16_t get16(const uint8_t *p)
     return (uint16_t)(p[0] | p[1] << 8);
 }
 
-/* ggml's dequantize_row_q6_K, value by value: of each half of a block (128 values) 64 bytes hold low
- * nibbles, 32 the pairs of bits above them. */
+/* ggml's dequantize_row_q6_K, value by value: of each half of a block (128 values) 64 bytes hold
+ * low nibbles, 32 the pairs of bits above them. */
 static int q6_k_quant(const uint8_t *block, size_t j)
 {
     size_t half = j / 128, group = j % 128 / 32, l = j % 32;
@@ -104,8 +104,8 @@ static struct matrix random_matrix(enum storage_type type, size_t rows, size_t c
     return (struct matrix){ p, type, rows, cols, 0 };
 }
 
-/* Every type, from the first starts that it allows, of every length, of several rows: of block types
- * whole spans, wherever blocks begin. */
+/* Every type, from the first starts that it allows, with every length, of several rows. Block types
+ * are read in whole spans, at any place of a block. */
 static void test_widen_parts(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
@@ -129,8 +129,8 @@ static void test_widen_parts(void **state)
     }
 }
 
-/* Every block type's values are, bit for bit, those of the gguf package; spans of a row are asked for
- * from the last to the first, so that none leans on the one before. */
+/* Every block type's values are, bit for bit, those of the gguf package. The spans of a row are
+ * read from the last to the first, so that none depends on the one before. */
 static void test_widen_gguf(void **state)
 {
     const struct kernels *k = kernels_under_test(state);
@@ -214,9 +214,9 @@ static float next_to(double x, double towards)
     return nextafterf((float)x, (float)towards);
 }
 
-/* Between neighbours a < b of the type: the middle goes to the even one of the two, what is next to
- * the middle to the nearer. `step` bits of the code are one neighbour up. Includes the subnormals;
- * beyond the largest value the next would be infinity. */
+/* Between neighbours a < b of the type: the middle goes to the even one of the two, a value next to
+ * the middle to the nearer one. `step` bits of the code are one neighbour up. Includes the
+ * subnormals; beyond the largest value the next would be infinity. */
 static void check_ties(enum storage_type type, double (*value)(uint16_t), uint16_t infinity)
 {
     for (uint32_t h = 0; h + 1 < infinity; h++) {

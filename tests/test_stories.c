@@ -54,7 +54,7 @@ static void near(const char *what, double found, double wanted, double relative)
         fail_msg("%s is %.10g, wanted %.10g within %.0e", what, found, wanted, relative);
 }
 
-/* ---- the base --------------------------------------------------------------------------------- */
+/* ---- the base -------------------------------------------------------------------------------- */
 
 enum { TEXT_MAX = 64 };
 
@@ -154,7 +154,7 @@ static void test_gguf(void **state)
     json_decref(golden);
 }
 
-/* ---- adapters --------------------------------------------------------------------------------- */
+/* ---- adapters -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *meta;
@@ -297,11 +297,11 @@ static void test_gradients(void **state)
     json_decref(golden);
 }
 
-/* ---- training --------------------------------------------------------------------------------- */
+/* ---- training -------------------------------------------------------------------------------- */
 
-/* What rounding makes of n steps. The first adapter's ten are gentle; the second's loss falls from 3
- * to 0.4 within ten, which enlarges any difference. Double precision, on the same path, shows that
- * it is rounding. */
+/* What rounding makes of n steps. The first adapter's ten are gentle; the second's loss falls from
+ * 3 to 0.4 within ten, which enlarges any difference. Double precision, on the same path, shows
+ * that it is rounding. */
 static double allowed(const json_t *config, size_t step, bool norm)
 {
     bool steep = golden_number(config, "lr") > 0.002;
@@ -381,7 +381,7 @@ static void train(struct llama *m, const struct examples *x, const json_t *row)
         near("norm", r.grad_norm, json_number_value(json_array_get(norms, i)), allowed(o, i, true));
     }
     check_norms(&l.adapter, json_object_get(row, "adapter_l2"), allowed(o, steps, false));
-    /* where two tokens are as good as equal, float32 may choose the other */
+    /* where two tokens are nearly equal, float32 may choose the other */
     if (is_double || golden_number(greedy, "min_top2_margin") > 0.01)
         check_greedy(m, &l.adapter, x, greedy);
     learner_free(&l);

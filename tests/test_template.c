@@ -6,7 +6,7 @@
 #include "src/data/formats.h"
 #include "src/data/template.h"
 
-/* ---- tokenizers ----------------------------------------------------------------------------- */
+/* ---- tokenizers ------------------------------------------------------------------------------ */
 
 enum { LLAMA2, STORIES, BYTES, TOKENIZERS };
 
@@ -24,7 +24,7 @@ static const struct tokenizer *tokenizer(int which)
     return open[which];
 }
 
-/* ---- conversations -------------------------------------------------------------------------- */
+/* ---- conversations --------------------------------------------------------------------------- */
 
 static void conversation_of(struct conversation *c, const char *json)
 {
@@ -48,7 +48,7 @@ static void show(struct str *out, const struct tokenizer *t, const struct encode
     }
 }
 
-/* ---- renderings ----------------------------------------------------------------------------- */
+/* ---- renderings ------------------------------------------------------------------------------ */
 
 struct rendering {
     const char *template;
@@ -239,7 +239,7 @@ static void golden_ids(void **state)
     conversation_free(&c);
 }
 
-/* The conversation that axolotl tokenised. Its system text is read back from its own ids. */
+/* The conversation that axolotl tokenised, with its system text decoded from its ids. */
 static void axolotl(void **state)
 {
     (void)state;
@@ -291,7 +291,7 @@ static void axolotl(void **state)
     json_decref(g);
 }
 
-/* ---- properties ----------------------------------------------------------------------------- */
+/* ---- properties ------------------------------------------------------------------------------ */
 
 static uint64_t drawn;
 
@@ -618,7 +618,7 @@ static void random_conversations(void **state)
     str_free(&want.flag);
 }
 
-/* ---- prompts -------------------------------------------------------------------------------- */
+/* ---- prompts --------------------------------------------------------------------------------- */
 
 static void prompts(void **state)
 {
@@ -662,8 +662,8 @@ static void prompts(void **state)
     str_free(&text);
 }
 
-/* A prompt's ids begin what training saw, whatever the answer (but see template.h on white space
- * and borders inside a line). */
+/* A prompt's ids are the beginning of what training saw, whatever the answer (but see template.h on
+ * white space and borders inside a line). */
 static void prompts_are_prefixes(void **state)
 {
     (void)state;
@@ -712,7 +712,7 @@ static void stops(void **state)
     assert_false(template_stops(template_named("alpaca"), tokenizer(LLAMA2), 1));
 }
 
-/* ---- refusals ------------------------------------------------------------------------------- */
+/* ---- refusals -------------------------------------------------------------------------------- */
 
 static void tokens_as_given(void **state)
 {
@@ -807,7 +807,7 @@ static void names(void **state)
     assert_false(template_is_plain(template_named("alpaca")));
 }
 
-/* ---- models' own templates ------------------------------------------------------------------ */
+/* ---- models' own templates ------------------------------------------------------------------- */
 
 static const char llama2_jinja[] =
     "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set "
@@ -884,7 +884,7 @@ static void recognition(void **state)
           "user "
           "and assistant roles are supported!') }}{% endif %}{% endfor %}",
           "mistral_compact", NULL },
-        /* a line feed that is written, behind an expression */
+        /* a line feed that is written after an expression */
         { "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
           "message['content'] + '<|im_end|>' + '\\n'}}\n{% endfor %}",
           NULL, "chatml" },
@@ -901,7 +901,7 @@ static void recognition(void **state)
           "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ "
           "'<|im_start|>assistant\\n' }}{% endif %}",
           "chatml", NULL },
-        /* another system text, a stripped text, a space more: not what we would render */
+        /* another system text, a stripped text, one space more: not what we would render */
         { "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ "
           "'<|im_start|>system\\nYou are a parrot<|im_end|>\\n' }}{% endif %}{{'<|im_start|>' + "
           "message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}",
@@ -960,7 +960,8 @@ int main(void)
         ENTRY(random_conversations,
               "template: random conversations render as a second renderer does"),
         ENTRY(prompts, "template: a prompt ends where the answer begins"),
-        ENTRY(prompts_are_prefixes, "template: a prompt's ids begin what training saw"),
+        ENTRY(prompts_are_prefixes,
+              "template: a prompt's ids are the beginning of what training saw"),
         ENTRY(stops, "template: generation stops at the template's end and at EOS"),
         ENTRY(tokens_as_given, "template: token ids need no template"),
         ENTRY(orders, "template: turns out of order are refused with their number"),

@@ -23,7 +23,7 @@ static const struct tokenizer *tokenizer(int which)
     return open[which];
 }
 
-/* ---- what is expected ----------------------------------------------------------------------- */
+/* ---- what is expected ------------------------------------------------------------------------ */
 
 /* The text with special tokens spelt out, and for each byte whether it is learnt. */
 struct expected {
@@ -95,7 +95,7 @@ static void compare(const struct expected *x, const struct encoded *got, const c
     str_free(&piece);
 }
 
-/* ---- goldens -------------------------------------------------------------------------------- */
+/* ---- goldens --------------------------------------------------------------------------------- */
 
 static void expect_pieces(struct expected *x, const struct tokenizer *tok, const json_t *pieces)
 {
@@ -159,7 +159,7 @@ static void goldens(void **state)
     expected_free(&want);
 }
 
-/* ---- random conversations ------------------------------------------------------------------- */
+/* ---- random conversations -------------------------------------------------------------------- */
 
 static uint64_t drawn;
 
@@ -230,8 +230,8 @@ static void assert_same_text(const char *a, size_t n, const char *b, size_t m, c
     }
 }
 
-/* Decoding the targets between one answer's end and the next gives the answer, EOS apart, up to white
- * space and to characters of the header that the tokenizer joined with it. */
+/* Decoding the targets between one answer's end and the next gives the answer, EOS apart, up to
+ * white space and to characters of the header that the tokenizer joined with it. */
 static void check_answers(const struct encoded *x, const struct tokenizer *tok,
                           const struct conversation *c, const char *what)
 {
@@ -368,7 +368,7 @@ static void every_template(void **state)
     str_free(&s);
 }
 
-/* ---- a user's own --------------------------------------------------------------------------- */
+/* ---- a user's own ---------------------------------------------------------------------------- */
 
 static void assert_renders(const char *definition, const char *record, const char *want)
 {
@@ -473,7 +473,7 @@ static void own_refused(void **state)
     encoded_free(&x);
 }
 
-/* ---- for the interop script ----------------------------------------------------------------- */
+/* ---- for the interop script ------------------------------------------------------------------ */
 
 static int print_ids(const char *tokenizer_path, const char *name, const char *path)
 {
@@ -514,8 +514,8 @@ int main(int argc, char **argv)
         ENTRY(goldens, "template: every rendering is the one that others made"),
         ENTRY(every_template,
               "template: random conversations of every template render as a second renderer does"),
-        ENTRY(own, "template: a template of one's own renders as it says"),
-        ENTRY(own_refused, "template: a wrong template of one's own is refused with the part"),
+        ENTRY(own, "template: a template of the user's own renders as it says"),
+        ENTRY(own_refused, "template: a wrong template of the user's own is refused with the part"),
     };
     if (argc == 4) return print_ids(argv[1], argv[2], argv[3]);
     return cmocka_run_group_tests(tests, NULL, temp_remove);

@@ -65,7 +65,7 @@ static void live_line_is_redrawn_and_cut(void **state)
     screen_holds(&s, "\r" LINE("step 1 of") "\r" LINE("step 3"));
     progress_note(&s.p, "saved %s", "x");
     screen_holds(&s, "\r" LINE("step 1 of") "\r" LINE("step 3") "\r\033[Jsaved x\n" LINE("step 3"));
-    progress_update(&s.p, "end"); /* not its time, yet it must be what stays */
+    progress_update(&s.p, "end"); /* too early, but it must be the one that stays */
     progress_end(&s.p);
     screen_holds(&s, "\r" LINE("step 1 of") "\r" LINE("step 3") "\r\033[Jsaved x\n" LINE(
                          "step 3") "\r" LINE("end") "\n");
@@ -102,7 +102,7 @@ static void nothing_to_end(void **state)
     screen_close(&s);
 }
 
-/* What is printed for people: names stay in their line, live or not. */
+/* Names that are printed for people stay in their line, live or not. */
 static void names_do_nothing_to_the_terminal(void **state)
 {
     (void)state;
@@ -133,7 +133,7 @@ static void lines_and_texts_are_safe(void **state)
     rewind(f);
     static const char said[] = "a\n\tb\033]52;c\a \xe2\x80\xae \xe2\x80\x8d \xff\xc3\xbc";
     term_text(f, said, sizeof said - 1, "?");
-    fputc(0, f); /* after the end of what was longer */
+    fputc(0, f); /* after the end of a longer line */
     fflush(f);
     assert_string_equal(text, "a\n\tb?]52;c? ? \xe2\x80\x8d ?\xc3\xbc");
     rewind(f);

@@ -1,5 +1,5 @@
-/* The tokenizers against vectors that others made: SentencePiece, llama.cpp, Hugging Face; and what
- * holds for every text: spans, decoding, time. */
+/* The tokenizers against vectors that others made: SentencePiece, llama.cpp, Hugging Face; and
+ * properties of every text: spans, decoding, time. */
 #include "tests/tokenizer_util.h"
 
 #include "src/base/json.h"
@@ -9,7 +9,7 @@
 #define LLAMA2_GGUF "llama2-tokenizer/ggml-vocab-llama-spm.gguf"
 #define GPT2_GGUF   "bpe-vocab/ggml-vocab-gpt-2.gguf"
 
-/* ---- vectors -------------------------------------------------------------------------------- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 /* Lines of {"text", "ids"}. */
 static void check_jsonl(const struct tokenizer *t, const char *path, size_t count)
@@ -163,7 +163,7 @@ static void test_unigram_is_refused(void **state)
     assert_null(t);
 }
 
-/* ---- pre-tokenisers: words as Hugging Face's tokenizers 0.23 gives them --------------------- */
+/* ---- pre-tokenisers: words as Hugging Face's tokenizers 0.23 gives them ---------------------- */
 
 static const struct {
     const char *text, *words[4]; /* GPT-2, SmolLM, Llama 3, Qwen2; words end at | */
@@ -204,7 +204,7 @@ static const struct {
     { "... \n \n 3 4",
       { "...| \n \n| 3| 4", "...| \n \n |3| |4", "...| \n \n| |3| |4", "...| \n \n| |3| |4" } },
     { " \t \n", { " \t \n", " \t \n", " \t \n", " \t \n" } },
-    { "x \341\240\216y", /* U+180E is no space, though PCRE2's \s would take it */
+    { "x \341\240\216y", /* U+180E is not a space, though PCRE2's \s matches it */
       { "x| \341\240\216|y", "x| \341\240\216|y", "x| \341\240\216|y", "x| \341\240\216|y" } },
     { "$x_1^2$ = '' '3",
       { "$|x|_|1|^|2|$| =| ''| '|3", "$|x|_|1|^|2|$| =| ''| '|3", "$x|_|1|^|2|$| =| ''| '|3",
@@ -237,7 +237,7 @@ static void test_splits(void **state)
     }
 }
 
-/* Long runs of one sort, and of alternating sorts, are no work for the matcher's limits. */
+/* Long runs of one sort, and of alternating sorts, stay far below the matcher's limits. */
 static void test_splits_of_hostile_text(void **state)
 {
     (void)state;
@@ -274,7 +274,7 @@ static void test_splits_of_hostile_text(void **state)
     mem_free(text);
 }
 
-/* ---- every text ----------------------------------------------------------------------------- */
+/* ---- every text ------------------------------------------------------------------------------ */
 
 static void check_random(const char *path)
 {
@@ -400,7 +400,7 @@ static void test_threads(void **state)
     }
 }
 
-/* ---- time ----------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 /* Steps of the encoder for n equal letters: look-ups and heap moves, which do not depend on the
  * machine. */

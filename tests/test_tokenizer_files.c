@@ -59,7 +59,7 @@ static const char *model_dir(const char *config)
     return dir;
 }
 
-/* ---- beside a tokenizer --------------------------------------------------------------------- */
+/* ---- beside a tokenizer ---------------------------------------------------------------------- */
 
 static void test_roles(void **state)
 {
@@ -215,7 +215,7 @@ static void test_sidecars_refused(void **state)
     }
 }
 
-/* ---- finding -------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 static struct tokenizer *find_ok(const char *model, const char *named)
 {
@@ -257,7 +257,7 @@ static void test_find(void **state)
                    "no tokenizer.json and no tok");
 }
 
-/* A directory with both: tokenizer.json, unless it is of a kind that we refuse. */
+/* In a directory with both, tokenizer.json is read, unless it is of a kind that we refuse. */
 static void test_json_before_model(void **state)
 {
     (void)state;
@@ -277,7 +277,7 @@ static void test_json_before_model(void **state)
     assert_non_null(strstr(e.msg, "tokenizer.model: byte 0"));
 }
 
-/* ---- exporting ------------------------------------------------------------------------------ */
+/* ---- exporting ------------------------------------------------------------------------------- */
 
 static void assert_same_ids(const struct tokenizer *a, const struct tokenizer *b)
 {

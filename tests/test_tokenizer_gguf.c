@@ -9,7 +9,7 @@
 /* What goes into a file; each test changes one thing. */
 struct made {
     const char *model, *pre;   /* NULL: no such key */
-    const char *const *tokens; /* ended by NULL; behind <unk> <s> </s> and the bytes */
+    const char *const *tokens; /* ended by NULL; after <unk> <s> </s> and the bytes */
     const char *const *merges; /* ended by NULL */
     int32_t types[16];         /* of tokens; 0: 1 */
     float score[16];           /* of tokens */
@@ -140,7 +140,7 @@ static const char *put_gguf(const struct made *m)
     return path;
 }
 
-/* ---- sound ---------------------------------------------------------------------------------- */
+/* ---- sound ----------------------------------------------------------------------------------- */
 
 static void test_llama(void **state)
 {
@@ -205,7 +205,7 @@ static void test_gpt2(void **state)
     tokenizer_free(t);
 }
 
-/* Converters leave ordinary types on special ids, and empty tokens behind the vocabulary. */
+/* Converters leave ordinary types on special ids, and empty tokens after the vocabulary. */
 static void test_oddities(void **state)
 {
     (void)state;
@@ -220,7 +220,7 @@ static void test_oddities(void **state)
     assert_int_equal(tokenizer_size(t), 267);
     tokenizer_free(t);
     m = made_spm();
-    m.types[5] = 2; /* a second unknown piece is only one that text does not spell */
+    m.types[5] = 2; /* a second unknown piece is only a piece that no text spells */
     t = open_ok(put_gguf(&m));
     assert_int_equal(tokenizer_type(t, 0), TOKEN_UNKNOWN);
     assert_int_equal(tokenizer_type(t, 264), TOKEN_CONTROL);
@@ -232,7 +232,7 @@ static void test_oddities(void **state)
     tokenizer_free(t);
 }
 
-/* ---- refused -------------------------------------------------------------------------------- */
+/* ---- refused --------------------------------------------------------------------------------- */
 
 static void refuse(const struct made *m, const char *want)
 {
@@ -367,7 +367,7 @@ static void test_without_tokenizer(void **state)
     if (tokenizer_find(&t, path, NULL, &e)) fail_msg("%s", e.msg);
     assert_int_equal(tokenizer_size(t), 261);
     tokenizer_free(t);
-    m.model = "bert"; /* one that we cannot encode is not passed over */
+    m.model = "bert"; /* one that we cannot encode is not ignored */
     assert_int_equal(tokenizer_find(&t, put_gguf(&m), NULL, &e), ERR_FAIL);
 }
 

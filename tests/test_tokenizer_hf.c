@@ -87,7 +87,7 @@ static const char *put_byte_json(struct json_parts p)
     return path;
 }
 
-/* ---- SentencePiece-style -------------------------------------------------------------------- */
+/* ---- SentencePiece-style --------------------------------------------------------------------- */
 
 static void encodes(const char *path, const char *text, const char *want)
 {
@@ -186,7 +186,7 @@ static void test_export_keeps_added_outside(void **state)
 static void test_special_tokens_are_text(void **state)
 {
     (void)state;
-    /* A vocabulary whose merges would spell </s>: those merges are left out. */
+    /* A vocabulary with merges that would make </s>: these merges are left out. */
     struct json_parts p = { LEGACY, .vocab = NULL };
     p.merges = "\"a b\"";
     struct tokenizer *t = open_ok(put_spm_json(p));
@@ -241,7 +241,7 @@ static void test_scores_of_merges(void **state)
     tokenizer_free(t);
 }
 
-/* ---- byte-level ----------------------------------------------------------------------------- */
+/* ---- byte-level ------------------------------------------------------------------------------ */
 
 static void test_byte_forms(void **state)
 {
@@ -311,7 +311,7 @@ static void test_missing_byte(void **state)
     tokenizer_free(t);
 }
 
-/* ---- refused -------------------------------------------------------------------------------- */
+/* ---- refused --------------------------------------------------------------------------------- */
 
 static void refuse(const char *path, const char *want)
 {
@@ -485,7 +485,7 @@ int main(void)
         ENTRY(test_export_keeps_added_outside,
               "tokenizer.json: added tokens stay outside the model when exported"),
         ENTRY(test_special_tokens_are_text,
-              "tokenizer.json: a text that spells a special token is letters"),
+              "tokenizer.json: a text that spells a special token stays letters"),
         ENTRY(test_post_processor, "tokenizer.json: the post-processor decides on BOS"),
         ENTRY(test_scores_of_merges, "tokenizer.json: merges give scores where they can"),
         ENTRY(test_byte_forms,

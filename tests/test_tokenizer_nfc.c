@@ -1,5 +1,5 @@
-/* src/tokenizer/nfc.c, and Qwen2's tokenizer.json, which asks for it: ids as Hugging Face's tokenizers
- * gives them (tests/golden/qwen2-tokenizer, made by scripts/make-nfc-goldens.py). */
+/* src/tokenizer/nfc.c, and Qwen2's tokenizer.json, which asks for it: ids as Hugging Face's
+ * tokenizers gives them (tests/golden/qwen2-tokenizer, made by scripts/make-nfc-goldens.py). */
 #include "tests/tokenizer_util.h"
 
 #include "src/base/json.h"
@@ -61,7 +61,7 @@ static void test_ids_are_those_of_tokenizers(void **state)
     tokenizer_free(t);
 }
 
-/* ---- the form ------------------------------------------------------------------------------- */
+/* ---- the form -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *text, *want;
@@ -145,7 +145,7 @@ static void test_hostile_texts_take_linear_time(void **state)
     nfc_release(&f);
 }
 
-/* ---- spans ---------------------------------------------------------------------------------- */
+/* ---- spans ----------------------------------------------------------------------------------- */
 
 static void test_tokens_of_a_changed_character_cover_it(void **state)
 {
@@ -164,7 +164,7 @@ static void test_tokens_of_a_changed_character_cover_it(void **state)
     tokenizer_free(t);
 }
 
-/* ---- files ---------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void test_export_keeps_the_normaliser(void **state)
 {
@@ -212,7 +212,8 @@ static void test_another_normaliser_is_another_tokenizer(void **state)
     struct err e;
     assert_int_equal(tokenizer_digest(t, a, &e), 0);
     assert_int_equal(tokenizer_digest(none, b, &e), 0);
-    assert_memory_not_equal(a, b, sizeof a); /* what was prepared with the other is stale */
+    assert_memory_not_equal(
+        a, b, sizeof a); /* a data set that was prepared with the other is out of date */
     assert_false(tokenizer_normalizes(none));
     tokenizer_free(none);
     none = open_ok(changed(nfc, "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":"
@@ -236,7 +237,7 @@ static void test_another_normaliser_is_another_tokenizer(void **state)
     }
 }
 
-/* llama.cpp normalises nothing: so do we from a GGUF, and say so when one is written. */
+/* llama.cpp normalises nothing, so neither do we from a GGUF; we say so when one is written. */
 static void test_gguf_has_no_normaliser(void **state)
 {
     (void)state;
@@ -280,7 +281,7 @@ int main(void)
         ENTRY(test_another_normaliser_is_another_tokenizer,
               "nfc: another normaliser is another tokenizer"),
         ENTRY(test_gguf_has_no_normaliser,
-              "nfc: a GGUF has none, which is said when one is written"),
+              "nfc: a GGUF has none, and a note says so when one is written"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }

@@ -5,7 +5,7 @@
 #include "src/tokenizer/parts.h"
 
 /* Ties, a piece with an inner space, an unused character, a piece (and a character in it) whose
- * parts are no pieces, an unused piece that is joined on the way, a user-defined one. */
+ * parts are not pieces, an unused piece that is joined on the way, a user-defined one. */
 static const struct model_piece pieces[] = {
     { SP, -20, 1 },     { "a", -21, 1 },        { "b", -22, 1 },
     { "c", -23, 1 },    { "\303\251", -24, 1 }, { "ab", -1, 1 },
@@ -202,7 +202,7 @@ static void test_without_fallback(void **state)
     tokenizer_free(t);
 }
 
-/* ---- malformed ------------------------------------------------------------------------------ */
+/* ---- malformed ------------------------------------------------------------------------------- */
 
 static void refuse(const char *label, const struct str *s, const char *want)
 {

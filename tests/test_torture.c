@@ -1,11 +1,11 @@
-/* Everything fails once. A small run, a resumed one, an evaluation, an answer and two merges are made
- * again and again; each time another call - of open, read, write, fsync, rename, close, malloc, mmap
- * and the like - fails, once or from there on, or is the process's last. Whatever happens, the end is
- * a line that says what it was, or a success; nothing that was published is lost; and the same command
- * afterwards ends as if nothing had been.
+/* Everything fails once. A small run, a resumed one, an evaluation, an answer and two merges are
+ * made again and again; each time another call - of open, read, write, fsync, rename, close,
+ * malloc, mmap and the like - fails, once or from then on, or is the process's last. In each case
+ * the end is a line that says what failed, or a success; no published file is lost; and the same
+ * command afterwards ends as if nothing had happened.
  *
- * `make torture` tries every call. Here every few, as LORAC_TEST_STRIDE says. LORAC_TEST_SUBJECT=eval
- * disturbs nothing else. */
+ * `make torture` tries every call. Here every few, as LORAC_TEST_STRIDE says.
+ * LORAC_TEST_SUBJECT=eval disturbs nothing else. */
 #include "tests/train_util.h"
 
 #include <omp.h>
@@ -16,7 +16,7 @@
 #include "src/commands/commands.h"
 #include "tests/torture.h"
 
-/* ---- what is done ------------------------------------------------------------------------------- */
+/* ---- what is done ---------------------------------------------------------------------------- */
 
 struct subject {
     const char *name;
@@ -24,7 +24,7 @@ struct subject {
     const char *out;   /* what it writes, in test_dir; NULL: only on stdout */
     const char *start; /* a directory that `out` is a copy of in the beginning */
     bool resumes;      /* adding --resume auto goes on where it was; else the same command again */
-    bool streams;      /* stdout gets each part as it is known: an error may come behind some */
+    bool streams;      /* stdout gets each part when it is known: an error may come after some */
     const char *args[12];
 };
 
@@ -66,7 +66,7 @@ static const struct subject subjects[] = {
 };
 enum { SUBJECTS = sizeof subjects / sizeof *subjects };
 
-/* ---- children ----------------------------------------------------------------------------------- */
+/* ---- children -------------------------------------------------------------------------------- */
 
 /* Written by the child, read by us. */
 static struct outcome {
@@ -91,7 +91,7 @@ static void on_crash(int sig)
     raise(sig);
 }
 
-/* We leave by _exit(): whoever calls exit() gives up on our behalf. */
+/* We leave by _exit(): a library that calls exit() ends the process without us. */
 static void on_exit_of_a_library(void)
 {
     on_crash(SIGABRT);
@@ -144,11 +144,11 @@ static struct outcome run(const struct subject *s, struct plan p, bool resume)
     if (WIFSIGNALED(status)) o.code = 1000 + WTERMSIG(status);
     if (WIFEXITED(status) && WEXITSTATUS(status) == KILLED) o.code = KILLED;
     bool left = WIFEXITED(status) && WEXITSTATUS(status) != 0 && o.code != KILLED;
-    if (left) o.code = 2000 + WEXITSTATUS(status); /* behind our back */
+    if (left) o.code = 2000 + WEXITSTATUS(status); /* not by us */
     return o;
 }
 
-/* ---- trees -------------------------------------------------------------------------------------- */
+/* ---- trees ----------------------------------------------------------------------------------- */
 
 static __attribute__((format(printf, 1, 2))) void shell(const char *fmt, ...)
 {
@@ -160,7 +160,7 @@ static __attribute__((format(printf, 1, 2))) void shell(const char *fmt, ...)
     if (system(command) != 0) fail_msg("failed: %s", command);
 }
 
-/* The digests and names of what lies under a path, without what says when it was made. */
+/* The digests and names of the files under a path, without what says when they were made. */
 static void describe(struct str *to, const char *path)
 {
     char command[2 * PATH_BYTES], line[512];
@@ -203,7 +203,7 @@ static void begin(const struct subject *s)
     if (s->start) shell("cp -a '%s' '%s'", s->start, s->out);
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static struct str wanted, wanted_stdout, found, inputs_before, inputs_now;
 
@@ -219,7 +219,7 @@ static bool same_text(const struct str *a, const struct str *b)
     return a->n == b->n && (a->n == 0 || memcmp(a->p, b->p, a->n) == 0);
 }
 
-/* What went wrong is told and counted; the loop goes on, so that one run shows all of it. */
+/* Faults are printed and counted; the loop continues, so that one run shows all of them. */
 static long complaints;
 
 static __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...)
@@ -233,7 +233,7 @@ static __attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...)
     complaints++;
 }
 
-/* A line that says what it was: no crash, no riddle. */
+/* The end is a line that says what failed, not a crash. */
 static void check_end(const char *what, const struct outcome *o, enum kind kind)
 {
     if (o->code == 0 || o->code == KILLED) return;
@@ -276,7 +276,7 @@ static void finish(const char *what, const struct subject *s)
     check_whole(what, s);
 }
 
-/* One disturbance. False when there is no such call. */
+/* Make one disturbance. False when there are fewer calls. */
 static bool disturb(const struct subject *s, struct plan p)
 {
     char what[160];
@@ -367,7 +367,7 @@ static void test_memory(void **state)
     assert_int_equal(complaints, 0);
 }
 
-/* ---- setting up --------------------------------------------------------------------------------- */
+/* ---- setting up ------------------------------------------------------------------------------ */
 
 static void put_text_file(const char *path, const char *text)
 {
@@ -375,7 +375,8 @@ static void put_text_file(const char *path, const char *text)
     if (file_replace(path, text, strlen(text), 0600, &e)) fail_msg("%s", e.msg);
 }
 
-/* A run that was stopped behind its second step: one of five steps, less its newest checkpoint. */
+/* A run that was stopped after its second step: one of five steps, without its newest
+ * checkpoint. */
 static void make_half(void)
 {
     struct outcome o = run(&subjects[0], (struct plan){ 0 }, false);

@@ -1,11 +1,11 @@
-/* Whole training runs against PyTorch, transformers and PEFT (tests/golden): loss, gradient norm and
- * learning rate of every step, and the adapter at the end; and that neither threads nor the memory
- * budget change a bit.
+/* Whole training runs against PyTorch, transformers and PEFT (tests/golden): loss, gradient norm
+ * and learning rate of every step, and the adapter at the end; and that neither threads nor the
+ * memory budget change a bit.
  *
  * Tolerances. golden.json records `drift`: how far the same run in float32 by PyTorch is off the
  * one in float64. We are another float32 program with other orders of summation, so we are allowed
- * TIMES as much; what AdamW makes of an error of substance (a wrong scale, a missing target, a
- * step too many) is 1000 times as much and more. */
+ * TIMES as much; what AdamW makes of an error of substance (a wrong scale, a missing target, a step
+ * too many) is 1000 times as much and more. */
 #include "tests/train_util.h"
 
 #include <math.h>
@@ -138,7 +138,7 @@ static void test_golden_runs(void **state)
     }
 }
 
-/* ---- what must not change a bit --------------------------------------------------------------- */
+/* ---- what must not change a bit -------------------------------------------------------------- */
 
 static int run_threads(const char *out, int threads, const char *const *more, struct err *e)
 {
@@ -208,7 +208,7 @@ static void test_same_bits(void **state)
     }
 }
 
-/* Another seed is another run, or the test above compares nothing. */
+/* Another seed must give another run, or the test above compares nothing. */
 static void test_seed_matters(void **state)
 {
     (void)state;
@@ -243,7 +243,8 @@ static void patch(const char *path, const char *from, const char *to)
     str_free(&s);
 }
 
-/* A run whose fraction was kept aside by another rule would train on what it was measured on. */
+/* A run whose fraction was kept aside by another rule would train on its own validation
+ * examples. */
 static void test_another_split_is_refused(void **state)
 {
     (void)state;
@@ -330,7 +331,7 @@ static void rewrite_warmup(const char *dir, uint64_t warmup)
     llama_close(&m);
 }
 
-/* The rates of steps 3 and 4 of 4 after going on from a checkpoint with that warm-up. */
+/* The rates of steps 3 and 4 of 4 in a run that resumes from a checkpoint with that warm-up. */
 static void go_on_with(uint64_t warmup, size_t wanted)
 {
     static const char *const keys[] = { "train.max_steps=4", "train.save_steps=2",
@@ -357,13 +358,13 @@ static void go_on_with(uint64_t warmup, size_t wanted)
     json_decref(metrics);
 }
 
-/* A warm-up of less than one step was one step in version 0.1: a run of then is not changed on the way.
- */
+/* A warm-up of less than one step was one step in version 0.1: such a run keeps it when it
+ * resumes. */
 static void test_an_old_run_keeps_its_warmup(void **state)
 {
     (void)state;
     go_on_with(CHECKPOINT_NO_WARMUP, 1);
-    go_on_with(1, 1); /* what that run itself then writes */
+    go_on_with(1, 1); /* the checkpoint that this run then writes */
     go_on_with(0, 0);
 }
 

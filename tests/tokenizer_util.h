@@ -110,7 +110,7 @@ static inline void random_text(struct str *out, uint64_t number)
     }
 }
 
-/* ---- a SentencePiece model ------------------------------------------------------------------ */
+/* ---- a SentencePiece model ------------------------------------------------------------------- */
 
 static inline void pb_varint(struct str *s, uint64_t v)
 {

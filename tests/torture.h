@@ -2,8 +2,8 @@
  * counted, and at a chosen one the process dies, or the call fails, or it and all later ones fail.
  *
  * Included by one program, whose definitions take the place of the library's also for the shared
- * libraries it uses (libhdf5, jansson, libyaml, libcrypto, the C library's own malloc). Memory that
- * the threading and BLAS libraries ask for never fails: they end the process when it does.
+ * libraries it uses (libhdf5, jansson, libyaml, libcrypto, the C library's own malloc). Allocations
+ * of the threading and BLAS libraries never fail, because these end the process when one does.
  *
  * Only one thread calls: threads that are begun while a plan is in force are run to their end at
  * once, so that the n-th call is the same call in every run. */
@@ -73,7 +73,7 @@ static bool disturbed(enum kind kind, const char *name, int error)
         memcpy(&real, &at, sizeof at);                                                             \
     }
 
-/* ---- files -------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int open_as(const char *name, int dir, const char *path, int flags, mode_t mode)
 {
@@ -230,7 +230,7 @@ int fflush(FILE *f)
     return fails ? (errno = ENOSPC, EOF) : result;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 void *mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset)
 {
@@ -245,9 +245,9 @@ void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
 
-/* The libraries that do not get over a failure. OpenMP's and BLAS's print and exit, by design; libcrypto
- * 3.0 crashes when memory fails while it begins; libhdf5 1.10.8 crashes there, and calls exit() where
- * it makes a data set (both measured). */
+/* The libraries that do not survive a failure. OpenMP's and BLAS's print and exit, by design;
+ * libcrypto 3.0 crashes when memory fails while it begins; libhdf5 1.10.8 crashes there, and calls
+ * exit() where it makes a data set (both measured). */
 struct code {
     uintptr_t from, to;
 };
@@ -280,7 +280,7 @@ static bool within(struct code code, const void *at)
 {
     return (uintptr_t)at >= code.from && (uintptr_t)at < code.to;
 }
-/* Whoever made the C library ask: LLVM's OpenMP cannot live with a vsnprintf() that had no memory. */
+/* The caller of the C library: LLVM's OpenMP crashes when vsnprintf() gets no memory. */
 static const void *asked_by(const void *caller)
 {
     void *frames[16];
@@ -313,10 +313,10 @@ void *realloc(void *p, size_t n)
 }
 #endif
 
-/* ---- libhdf5 ------------------------------------------------------------------------------------ */
+/* ---- libhdf5 --------------------------------------------------------------------------------- */
 
-/* It crashes when memory fails while it begins (1.10.8, measured). h5_init() begins it behind a probe
- * for memory; in between nothing fails here. */
+/* It crashes when memory fails while it begins (1.10.8, measured). h5_init() begins it after a
+ * probe for memory; between the two nothing fails here. */
 int H5open(void);
 int H5Eset_auto2(int64_t stack, void *report, void *data);
 int H5open(void)
@@ -338,7 +338,7 @@ int H5Eset_auto2(int64_t stack, void *report, void *data)
     return result;
 }
 
-/* ---- threads ------------------------------------------------------------------------------------ */
+/* ---- threads --------------------------------------------------------------------------------- */
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
 {

@@ -1,5 +1,5 @@
-/* What tests of training runs share: a temporary directory, a run in this process on a golden model
- * (tests/golden), and what it leaves behind. */
+/* Shared by tests of training runs: a temporary directory, a run in this process on a golden model
+ * (tests/golden), and the files that it leaves. */
 #ifndef LORAC_TESTS_TRAIN_UTIL_H
 #define LORAC_TESTS_TRAIN_UTIL_H
 
@@ -24,7 +24,7 @@
 static char test_dir[256];
 
 /* Group set-up and tear-down: test_dir exists in between, and holds the cache of hashes too. In
- * memory where that can be: runs fsync whatever they write, which disks take their time for. */
+ * memory where possible: runs fsync everything that they write, which takes time on disks. */
 static inline int make_test_dir(void **state)
 {
     (void)state;
@@ -98,7 +98,7 @@ static inline int run_config(struct config *c, const char *name, const char *out
     return code;
 }
 
-/* What the last run said on stderr. */
+/* What the last run printed on stderr. */
 static struct str said;
 
 /* train_run() with stderr kept in `said`. */

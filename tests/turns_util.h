@@ -4,7 +4,7 @@
 
 #include "src/data/conversation.h"
 
-/* "S:text U:text A:text A-:not trained T:text", "<i" behind the letter for a parent in a forest. */
+/* "S:text U:text A:text A-:not trained T:text", "<i" after the letter for a parent in a forest. */
 static inline void show(struct str *out, const struct conversation *c)
 {
     str_clear(out);

@@ -1,9 +1,9 @@
-/* What the fuzz targets share.
+/* Shared by the fuzz targets.
  *
  * A target is a program around one parser: LLVMFuzzerTestOneInput() gives it the bytes as the file
- * it reads, holds the outcome against fuzz_refused(), and checks of what was accepted what the
- * parser's header promises. Built with clang and SAN=...,fuzzer-no-link it is a libFuzzer program;
- * built otherwise it is linked with replay.c, which runs it over the files it is given. */
+ * that it reads. fuzz_refused() checks a refusal; a file that is accepted must keep the promises of
+ * the parser's header. Built with clang and SAN=...,fuzzer-no-link a target is a libFuzzer program;
+ * otherwise it is linked with replay.c, which runs it over the files that it is given. */
 #ifndef LORAC_TESTS_FUZZ_FUZZ_H
 #define LORAC_TESTS_FUZZ_FUZZ_H
 
@@ -18,8 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
  * the path, in a buffer of its own for each name of at most eight. */
 const char *fuzz_put(const char *name, const void *data, size_t n);
 const char *fuzz_dir(void);
-/* The same for one of our HDF5 files (src/formats/h5.h), under a seal that fits: what somebody may
- * write who can compute a SHA-256. NULL when it is too short to have one. */
+/* The same for one of our HDF5 files (src/formats/h5.h) with a seal that fits, as anybody can write
+ * it who can compute a SHA-256. NULL when it is too short to have a seal. */
 const char *fuzz_put_sealed(const char *name, const void *data, size_t n);
 /* Remove a file of that directory. */
 void fuzz_drop(const char *name);

@@ -1,4 +1,5 @@
-/* A chat template's program, read by cases: bounded work, and no answer but a row or a line. */
+/* A chat template's program, read by cases: the work is bounded, and the answer is a row or a
+ * message of one line. */
 #include <string.h>
 
 #include "src/base/mem.h"

@@ -1,4 +1,4 @@
-/* A config.json: what is accepted is written and read back as the same shape. */
+/* A config.json: one that is accepted is written and read back with the same dimensions. */
 #include <math.h>
 #include <string.h>
 

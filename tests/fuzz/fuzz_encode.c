@@ -1,5 +1,5 @@
-/* Texts through sound tokenizers of both kinds: byte-level ids give back exactly the text, or its NFC
- * by Qwen2's. The first byte of the input says which tokenizer. */
+/* Texts through valid tokenizers of both kinds: byte-level ids give back exactly the text, or its
+ * NFC by Qwen2's. The first byte of the input says which tokenizer. */
 #include <stdio.h>
 #include <string.h>
 

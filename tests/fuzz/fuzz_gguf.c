@@ -1,4 +1,4 @@
-/* A GGUF file: metadata, tensors, the shape of the model, the tokenizer in it. */
+/* A GGUF file: metadata, tensors, the dimensions of the model, the tokenizer in it. */
 #include <string.h>
 
 #include "src/model/dims.h"

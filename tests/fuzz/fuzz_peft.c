@@ -1,4 +1,5 @@
-/* A PEFT directory for a model of two layers: adapter_config.json, a NUL, then the tensors' file. */
+/* A PEFT directory for a model of two layers: adapter_config.json, a NUL, then the tensors'
+ * file. */
 #include <math.h>
 
 #include "src/formats/peft.h"

@@ -1,5 +1,5 @@
-/* A prepared data set: first as it is, behind its seal; then sealed anew, so that the reader behind it
- * gets to see what somebody who can compute a SHA-256 may write. The key is the file's own. */
+/* A prepared data set: first as it is, so that its seal is checked; then sealed again, so that the
+ * reader also sees what somebody who can compute a SHA-256 may write. The key is the file's own. */
 #include <string.h>
 
 #include "src/data/dataset_open.h"

@@ -1,5 +1,5 @@
-/* A file of training records, by every format and as a table: the reader goes on behind each malformed record and
- * comes to an end. */
+/* A file of training records, by every format and as a table: the reader continues after
+ * each malformed record and comes to an end. */
 #include "src/data/records.h"
 #include "src/data/remarks.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,4 +1,5 @@
-/* One safetensors file: what is accepted covers the file, every tensor in its own bytes. */
+/* One safetensors file: the tensors of one that is accepted cover the file, each in its own
+ * bytes. */
 #include <string.h>
 
 #include "src/formats/safetensors.h"

@@ -1,4 +1,4 @@
-/* A shard index (the first part of the input) beside two sound shards; the rest replaces the second
+/* A shard index (the first part of the input) beside two valid shards; the rest replaces the second
  * of them where it is not empty. */
 #include "src/formats/shards.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,5 +1,5 @@
-/* A configuration (the first part of the input) and one override: what is accepted is printed, and
- * the print read back says the same. */
+/* A configuration (the first part of the input) and one override: one that is accepted is printed,
+ * and reading the print gives the same. */
 #include <string.h>
 
 #include "src/config/config.h"
@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     char *const overrides[] = { override };
     int code = config_parse(&c, part[0].p, part[0].n, where, overrides, m > 0, &e);
     if (code) {
-        /* Of an override the message names the key, or the text that is none. */
+        /* For an override the message names the key, or the text that is not one. */
         fuzz_refused(&e, code, ERR_USAGE, strncmp(e.msg, where, 11) || !m ? "" : where);
         CHECK(m || strncmp(e.msg, where, 11) == 0);
         return 0;

@@ -1,5 +1,5 @@
-/* main() of a fuzz target where libFuzzer is not: runs it over each file, in order of the names. Of
- * a directory, over the files in it. Says how many; a crash says which.
+/* main() of a fuzz target without libFuzzer: runs it over each file, in order of the names, and
+ * over the files in a directory. It says how many; a crash says which.
  *   fuzz_gguf FILE|DIR... */
 #include <dirent.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ static void replay(const char *path)
         fprintf(stderr, "%s\n", e.msg);
         exit(1);
     }
-    /* Room of exactly that size, so that a sanitizer sees the end. */
+    /* Memory of exactly that size, so that a sanitizer sees the end. */
     uint8_t *copy = malloc(s.n ? s.n : 1);
     CHECK(copy);
     if (s.n) memcpy(copy, s.p, s.n);

@@ -1,4 +1,4 @@
-/* What every target that opens a tokenizer does with one that was accepted. */
+/* Shared by the targets that open a tokenizer: what they do with one that is accepted. */
 #ifndef LORAC_TESTS_FUZZ_TOKENIZE_H
 #define LORAC_TESTS_FUZZ_TOKENIZE_H
 
@@ -10,7 +10,7 @@
 void fuzz_tokenizer(const char *path, const char *where);
 
 /* Encode one text and CHECK the header's promises: ids in range, spans that never decrease. With
- * `exact` the ids decode to the same text. False when it is no UTF-8. */
+ * `exact` the ids decode to the same text. False when it is not UTF-8. */
 bool fuzz_encode(const struct tokenizer *t, const char *text, size_t n, bool exact);
 
 #endif
