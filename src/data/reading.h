@@ -1,4 +1,4 @@
-/* What the readers of shape_*.c share: one JSON value on its way into a conversation.
+/* What the readers of format_*.c share: one JSON value on its way into a conversation.
  *
  * Errors begin with `where`, then name the field; the conversation's fault says of what kind they
  * are. Text of the record is never in them. */

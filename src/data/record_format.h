@@ -1,5 +1,5 @@
 /* The formats of records, and what a user may say of a file's: its format, its columns. A format is
- * one row of DATA_FORMATS (src/base/wordlists.h), and is_NAME() and read_NAME() in one of shape_*.c.
+ * one row of DATA_FORMATS (src/base/wordlists.h), and is_NAME() and read_NAME() in one of format_*.c.
  * datasets/README.md shows a record of each.
  *
  *   alpaca             a prompt and an answer, optional input, choices, system text, reasoning and
