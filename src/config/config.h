@@ -46,7 +46,7 @@ int config_prefix(struct err *e, const struct config *c, const char *key, size_t
  * stay as they are. */
 int config_prefix_data(struct err *e, const struct config *c);
 
-/* The key reference, in Markdown: what configs/README.md holds. */
+/* The key reference, in Markdown: the contents of configs/README.md. */
 void config_reference(struct str *out);
 
 #endif

@@ -72,7 +72,7 @@ struct config_interval {
     int64_t steps, seconds;
 };
 
-/* What a key of each type is stored as. */
+/* The C type that stores a key of each type. */
 #define CONFIG_FIELD_TEXT         char * /* NULL: null */
 #define CONFIG_FIELD_BOOL         bool
 #define CONFIG_FIELD_INT          int64_t

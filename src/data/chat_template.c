@@ -77,7 +77,7 @@ static void add_part(struct str *out, const struct row *x, const char *part, con
     }
 }
 
-/* The text of turn i, with the system text folded into it or by itself. */
+/* Add the text of turn i; where `fold` is given, the system text is folded into it. */
 static void add_text(struct str *out, const struct row *x, size_t i, const char *fold,
                      const char *system)
 {

@@ -9,7 +9,7 @@
  *   a pass is a forest of tries, cut into segments (kernels/kernels.h). The last token that two
  *   examples have in common is a row in each of them, because the next token differs. A shared
  *   target counts once per example that uses it.
- * - A pass closes before its rows would exceed pass_tokens; a longer example is a pass of its own.
+ * - A pass closes before its rows would exceed pass_tokens; a longer example is a pass alone.
  */
 #ifndef LORAC_DATA_PASS_H
 #define LORAC_DATA_PASS_H

@@ -140,7 +140,8 @@ bool tokenizer_normalizes(const struct tokenizer *t);
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, size_t *n);
 /* The id of a piece of exactly that text, or -1. */
 int32_t tokenizer_find_piece(const struct tokenizer *t, const char *text, size_t n);
-/* Of SPM kinds; a tokenizer.json has none, so they are made from its merges. */
+/* The score of a piece, for SPM kinds. A tokenizer.json has none, so scores are made from its
+ * merges. */
 float tokenizer_score(const struct tokenizer *t, int32_t id);
 /* Whether merging by those scores gives the same ids as this tokenizer. When false, containers that
  * hold scores only (GGUF "llama", tokenizer.model) cannot hold it: refuse to write them. */
