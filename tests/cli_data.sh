@@ -135,7 +135,7 @@ like "CSV: a record by its line" "$out" "*$scratch/export.csv:4, *The desk,*room
 sed 's/Who answers[^?]*/Who answers/' "$scratch/export.csv" >"$scratch/same.csv"
 data check "$scratch/csv.yaml" "data.train=$scratch/same.csv" data.validation=0.1
 is "one question: exit code" "$status" 1
-like "one question: where, how many" "$(last)" "*same.csv:2 on, is 60 of 60 (100 %); keep a file of its own *"
+like "one question: where, how many" "$(last)" "*same.csv:2 on, is 60 of 60 (100 %); use a separate file *"
 sed '5d' "$scratch/export.csv" >"$scratch/cut.csv"
 data check "$scratch/csv.yaml" "data.train=$scratch/cut.csv"
 is "CSV cut in a record: exit code" "$status" 1
@@ -234,8 +234,8 @@ for command in 'data check' 'data show' plan train; do
     # shellcheck disable=SC2086 # the command is two words
     run "$LORAC" $command "$scratch/images.yaml"
     is "images: $command: exit code" "$status" 0
-    like "images: $command: says that they are not read" "$err" "*note: train: images: in 100 % of the records, with a mark*not seen*"
-    ok "images: $command: one record is not a plural" [ "${out/1 records/}${err/1 records/}" = "$out$err" ]
+    like "images: $command: says that they are not read" "$err" "*note: train: images: in 100 % of the records, with a mark*does not see it*"
+    ok "images: $command: one record is no plural" [ "${out/1 records/}${err/1 records/}" = "$out$err" ]
 done
 rm -rf "$scratch/run"
 run "$LORAC" train "$scratch/columns.yaml" train.max_steps=1 train.warmup_ratio=0

@@ -385,7 +385,7 @@ static const struct {
     const char *record, *message;
 } lossy[] = {
     { "{\"problem\":\"a\",\"solution\":\"b\",\"answer\":\"4\"}",
-      "solution: found another answer than in answer, wanted one: name it with data.columns: "
+      "solution: found an answer that differs from answer, wanted one: name it with data.columns: "
       "{prompt: problem, completion: answer}" },
     { "{\"role\":\"user\",\"content\":\"b\"}",
       "found \"role\", \"content\"; wanted those of tokens" }, /* not context misspelt */
@@ -393,10 +393,10 @@ static const struct {
     { "{\"question\":\"a\",\"answers\":{\"text\":[]}}", "answers: found an empty list" },
     { "{\"question\":\"a\",\"answers\":[]}", "answers: found an empty list" },
     { "{\"question\":\"a\",\"system\":\"s\",\"system_prompt\":\"t\",\"answer\":\"b\"}",
-      "system_prompt: found another system text than in \"system\"" },
+      "system_prompt: found a system text that differs from \"system\"" },
     { "{\"system\":\"s\",\"messages\":[{\"role\":\"system\",\"content\":\"t\"},{\"role\":\"user\","
       "\"content\":\"a\"},{\"role\":\"assistant\",\"content\":\"b\"}]}",
-      "system: found another system text than that of the messages" },
+      "system: found a system text that differs from that of the messages" },
     { "{\"question\":\"a\",\"options\":[\"x\",\"y\"],\"answer\":\"z\"}",
       "answer: found none of the 2 choices, wanted the letter, the text or the index (from 0 to "
       "1)" },
@@ -419,7 +419,7 @@ static const struct {
     { "{\"question\":\"a\",\"options\":7,\"answer\":\"x\"}",
       "options: found an integer, wanted a list" },
     { "{\"question\":\"a\",\"options\":[\"x\",\"y\"],\"answer\":\"x\",\"answer_idx\":1}",
-      "answer_idx: found another choice than the answer's" },
+      "answer_idx: found a choice that differs from the answer's" },
     { "{\"question\":\"a\",\"options\":{\"text\":[\"x\"],\"label\":[]},\"answer\":\"x\"}",
       "found 0 labels, wanted 1" },
     { "{\"instruction\":\"a\",\"system\":\"s\",\"instances\":[{\"output\":\"b\"}]}",
@@ -810,11 +810,10 @@ static void other_columns_are_named_once(void **state)
         { "{\"question\":\"a\",\"options\":[\"x\",\"y\"],\"answer\":0}\n{\"question\":\"b\","
           "\"options\":[\"x\",\"y\"],\"answer\":\"B\"}",
           "train: answer: found a number in 50 % of the records, read as the index of a choice, "
-          "counted from 0 (0 is the first); where yours count from 1 write letters\n" },
+          "counted from 0 (0 is the first); if yours count from 1, write letters\n" },
         { "{\"question\":\"a\",\"answer\":\"\"}\n{\"question\":\"b\",\"answer\":\"c\"}",
-          "train: answers: empty in 50 % of the records: what they teach is to answer nothing; "
-          "leave "
-          "those out, or give them \"train\": false\n" },
+          "train: answers: empty in 50 % of the records: they teach the model to answer nothing; "
+          "leave them out, or give them \"train\": false\n" },
         { "{\"question\":\"a\",\"answer\":1}\n{\"question\":\"b\",\"answer\":\"1\"}",
           "train: answer: found a number, true or false in 50 % of the records, read as text\n" },
         { "{\"instruction\":\"i\",\"question\":\"a\",\"answer\":\"b\"}",
@@ -824,30 +823,30 @@ static void other_columns_are_named_once(void **state)
           "{\"question\":\"c\",\"answer\":\"b\"}",
           "train: images: in 50 % of the records, not used; data.columns\n"
           "train: images: in 50 % of the records, with a mark such as <image> in the texts: lorac "
-          "reads text alone, so that is not seen, and the mark is learnt as letters\n" },
+          "reads only text, so the model does not see it, and the mark is learnt as letters\n" },
         { "{\"conversations\":[{\"from\":\"human\",\"value\":\"<image>\\nWhat?\"},{\"from\":"
           "\"gpt\",\"value\":\"b\"}],\"image\":\"a.png\",\"audio\":\"a.mp3\"}",
           "train: image: in 100 % of the records, not used; data.columns\n"
           "train: audio: in 100 % of the records, not used; data.columns\n"
           "train: image: in 100 % of the records, with a mark such as <image> in the texts: lorac "
-          "reads text alone, so that is not seen, and the mark is learnt as letters\n" },
+          "reads only text, so the model does not see it, and the mark is learnt as letters\n" },
         { "{\"question\":\"a\",\"input\":\"<video>\",\"answer\":\"b\",\"video\":\"a.mp4\"}",
           "train: video: in 100 % of the records, not used; data.columns\n"
           "train: video: in 100 % of the records, with a mark such as <image> in the texts: lorac "
-          "reads text alone, so that is not seen, and the mark is learnt as letters\n" },
+          "reads only text, so the model does not see it, and the mark is learnt as letters\n" },
         { "{\"prompt\":\"[{\\\"role\\\": \\\"user\\\"}]\",\"completion\":\"b\"}\n"
           "{\"prompt\":\"[{]\",\"completion\":\" [{'from': 'gpt'}]\"}",
           "train: prompt: found a list of messages written as JSON in a text in 50 % of the "
-          "records: it is taken letter by letter; write the list itself\n"
+          "records: it is learnt as plain text; write the list itself\n"
           "train: completion: found a list of messages written as JSON in a text in 50 % of the "
-          "records: it is taken letter by letter; write the list itself\n" },
+          "records: it is learnt as plain text; write the list itself\n" },
         { "{\"messages\":\"[{\\\"role\\\":\\\"user\\\",\\\"content\\\":\\\"a\\\"}]\",\"chosen\":"
           "\"[{\\\"role\\\":\\\"assistant\\\"}]\"}",
           "train: 1 record is preference data: trained on what was chosen, the rejected answers "
           "are "
           "left out\n"
           "train: chosen: found a list of messages written as JSON in a text in 100 % of the "
-          "records: it is taken letter by letter; write the list itself\n" },
+          "records: it is learnt as plain text; write the list itself\n" },
         { "{\"question\":\"a\",\"answer\":\"<image>\",\"images\":null}", "" },
         { "{\"question\":\"a\",\"answer\":\"<image>\"}", "" },
         { "{\"question\":\"a\",\"thinking\":\"t\",\"answer\":\"b\"}",

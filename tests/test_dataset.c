@@ -657,7 +657,7 @@ static void a_group_that_cannot_be_split(void **state)
     for (size_t i = 0; i < 3; i++) {
         o.validation_frac = fractions[i];
         open_fails(&o, bytes(), ERR_FAIL,
-                   "same.jsonl:1 on, is 60 of 60 (100 %); keep a file of its own");
+                   "same.jsonl:1 on, is 60 of 60 (100 %); use a separate file");
     }
     /* two large groups, of which neither is near the fraction */
     str_clear(&text);

@@ -194,7 +194,7 @@ static const struct {
     { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
       FORMAT_MESSAGES, FAULT_KEY,
       "messages[0].content[0].text: found nothing, wanted a string: the part is of type "
-      "image_url, and lorac reads text alone" },
+      "image_url, and lorac reads only text" },
     { "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}", FORMAT_MESSAGES,
       FAULT_KEY, "messages[0].content[0].text: found nothing, wanted a string" },
     { "{\"messages\":[{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[7]}]}",

@@ -474,9 +474,9 @@ static const struct bad bad_records[] = {
       FORMAT_AUTO },
     { "{\"input_ids\":[1,2],\"labels\":[1,true]}", ":1: labels[1]: found true, wanted an integer",
       FORMAT_AUTO },
-    { "{\"input_ids\":[1,2],\"labels\":[1,3]}", ":1: labels[1]: found another id than input_ids[1]",
-      FORMAT_AUTO },
-    { "{\"input_ids\":[1,2],\"labels\":[-100,-101]}", ":1: labels[1]: found another id",
+    { "{\"input_ids\":[1,2],\"labels\":[1,3]}",
+      ":1: labels[1]: found an id that differs from input_ids[1]", FORMAT_AUTO },
+    { "{\"input_ids\":[1,2],\"labels\":[-100,-101]}", ":1: labels[1]: found an id that differs",
       FORMAT_AUTO },
 };
 
@@ -672,8 +672,8 @@ static const struct sheet sheets[] = {
       "error: a.csv:1: columns 1 and 2 are both called \"question\"" },
     { "a", ",question,answer\n0,a,b\n", 0, "error: a:1: column 1 has no name" },
     { "a", "question,answer,\na,b,\n", 0,
-      "error: a:1: column 3 has no name, wanted one for each column (is there a separator too "
-      "many" },
+      "error: a:1: column 3 has no name, wanted one for each column (does each line end in one "
+      "separator too many" },
     { "a", "question,,answer\na,,b\n", 0,
       "error: a:1: column 2 has no name, wanted one for each column (name it, or take it out)" },
     { "a.tsv", "\tquestion\tanswer\n0\ta\tb\n", 0, "error: a.tsv:1: column 1 has no name" },

@@ -320,7 +320,7 @@ static void test_merges_refused(void **state)
     }
     static const char *const unknown[] = { "b a", NULL }, *const again[] = { "a b", "a b", NULL };
     m.merges = unknown;
-    refuse(&m, "merge 0: found \"ba\", which is no piece");
+    refuse(&m, "merge 0: found \"ba\", which is not a piece");
     m.merges = again;
     refuse(&m, "merge 1 repeats");
     m.no_merges = true;
@@ -346,10 +346,10 @@ static void test_ids_refused(void **state)
     m = made_spm();
     m.chat = "a\0b";
     m.chat_n = 3;
-    refuse(&m, "chat_template: found bytes that are no text");
+    refuse(&m, "chat_template: found bytes that are not text");
     m.chat = "a\xff";
     m.chat_n = 2;
-    refuse(&m, "chat_template: found bytes that are no text");
+    refuse(&m, "chat_template: found bytes that are not text");
 }
 
 /* A model without a tokenizer: it is looked for beside the file. */

@@ -18,7 +18,7 @@ void config_free(struct config *c)
     *c = (struct config){ 0 };
 }
 
-/* ---- the file ------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static int refuse_structure(const char *where, const struct yaml_node *v, const char *section,
                             struct err *e)
@@ -79,7 +79,7 @@ static int read_document(struct config *c, const struct yaml_node *root, struct 
     return 0;
 }
 
-/* ---- overrides ------------------------------------------------------------------------------ */
+/* ---- overrides ------------------------------------------------------------------------------- */
 
 static int read_override(struct config *c, const char *text, struct err *e)
 {
@@ -107,7 +107,7 @@ static int read_override(struct config *c, const char *text, struct err *e)
     return 0;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------ */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static int check_given(const struct config *c, struct err *e)
 {
@@ -119,7 +119,7 @@ static int check_given(const struct config *c, struct err *e)
     return 0;
 }
 
-/* What no single key can tell. */
+/* Checks that need more than one key. */
 static int check_together(const struct config *c, struct err *e)
 {
     enum data_format f = c->data.format;
@@ -175,7 +175,8 @@ int64_t config_split_seed(const struct config *c)
     return c->data.split_seed == CONFIG_NONE ? c->train.seed : c->data.split_seed;
 }
 
-/* The same configuration, whose texts are c's, with what follows from other keys filled in. */
+/* The same configuration, with the values that follow from other keys filled in; it shares c's
+ * texts. */
 static struct config resolved(const struct config *c)
 {
     struct config whole = *c;
@@ -238,7 +239,8 @@ int config_prefix(struct err *e, const struct config *c, const char *key, size_t
     return err_prefix(e, "%s: %s", c->file, key);
 }
 
-/* Whether the message begins with the path, as messages show it, and one of `after`. */
+/* Whether the message begins with the path, as messages show it, and then ": " or a byte of
+ * `after`. */
 static bool is_about(const struct err *e, const char *path, const char *after)
 {
     char shown[sizeof e->msg];

@@ -10,7 +10,8 @@
 
 /* Read a configuration: defaults, then the file at `path`, then n overrides "key=value", whose
  * values are YAML too ("adapter.target_modules=[q_proj, v_proj]"). Checks everything that can be
- * checked without opening another file. On failure c needs no config_free(), but stands it. */
+ * checked without opening another file. After a failure c does not need config_free(), but it may
+ * be given to it. */
 int config_load(struct config *c, const char *path, char *const *overrides, size_t n,
                 struct err *e);
 /* The same from `bytes` bytes of text that errors call `where`. */
@@ -18,11 +19,11 @@ int config_parse(struct config *c, const char *text, size_t bytes, const char *w
                  char *const *overrides, size_t n, struct err *e);
 void config_free(struct config *c);
 
-/* data.split_seed, or where it is null train.seed. */
+/* data.split_seed, or train.seed where that is null. */
 int64_t config_split_seed(const struct config *c);
 
-/* Append every key with its value, as YAML that config_parse() reads back to the same; what is null
- * and follows from another key has that one's value. */
+/* Append every key with its value, as YAML that config_parse() reads back to the same; a null key
+ * that follows from another key gets that key's value. */
 void config_print(struct str *out, const struct config *c);
 
 /* The names of the keys whose values differ, in `names`; returns how many. With `resuming`, only
@@ -30,20 +31,22 @@ void config_print(struct str *out, const struct config *c);
 size_t config_diff(const char *names[CONFIG_KEYS], const struct config *a, const struct config *b,
                    bool resuming);
 
-/* A usage error about a key, for what only later stages can know: "config.yaml:12: data.template:
- * ..." or "override data.template: ..." or, where the default is meant, "config.yaml: ...". */
+/* A usage error about a key, for faults that only later stages can find: "config.yaml:12:
+ * data.template: ..." or "override data.template: ..." or, where the default is at fault,
+ * "config.yaml: ...". */
 int config_error(struct err *e, const struct config *c, const char *key, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Put that place and the key in front of a message about what a path of the configuration led to;
- * returns e->code. `line` is that of an item of the key's list (struct config_source), 0: the key's. */
+/* Put that place and the key before a message about the file that a path of the configuration
+ * names; returns e->code. `line` is the line of an item in the key's list (struct config_source);
+ * 0: the key's line. */
 int config_prefix(struct err *e, const struct config *c, const char *key, size_t line);
-/* The same for a message that is about a file of data.train, data.validation or data.cache_dir as a
- * whole, which is one that begins "PATH: "; others, such as "PATH:17: " about a record, say their place
- * themselves and stay as they are. */
+/* The same for a message about a whole file of data.train, data.validation or data.cache_dir: it
+ * begins "PATH: ". Other messages, such as "PATH:17: " about a record, name their place already and
+ * stay as they are. */
 int config_prefix_data(struct err *e, const struct config *c);
 
-/* The key reference, in Markdown: what configs/README.md holds. */
+/* The key reference, in Markdown: the contents of configs/README.md. */
 void config_reference(struct str *out);
 
 #endif

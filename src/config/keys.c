@@ -96,7 +96,7 @@ static const struct synonym *synonym_of(const char *name)
     return found;
 }
 
-/* A letter that only looks like one of ours: " (its letter 2 is U+0435, not plain ASCII)". */
+/* A letter that only looks like an ASCII one: " (its letter 2 is U+0435, not plain ASCII)". */
 static void tell_foreign_letter(char *out, size_t size, const char *name)
 {
     *out = 0;
@@ -111,7 +111,7 @@ static void tell_foreign_letter(char *out, size_t size, const char *name)
     }
 }
 
-/* A key of that last name in another section, or the one that is written most like it. */
+/* A key with that last name in another section, or else the key that is spelt most like it. */
 static const char *nearest_key(const char *name, bool *elsewhere)
 {
     struct str_nearest whole = { .word = name }, last = { .word = last_part(name) };
@@ -131,7 +131,7 @@ static const char *nearest_key(const char *name, bool *elsewhere)
     return whole.best && (!last.best || whole.distance <= last.distance) ? whole.best : of_last;
 }
 
-/* What others call a section. */
+/* Other trainers' names for a section. */
 static const struct {
     const char *theirs, *ours;
 } sections[] = {
@@ -143,7 +143,7 @@ static const struct {
     { "datasets", "data" },       { "run", "output" },       { "logging", "output" },
 };
 
-/* The section that is meant by a name, or NULL. */
+/* The section that a name probably means, or NULL. */
 static const char *nearest_section(const char *name)
 {
     struct str_nearest nearest = { .word = name };

@@ -6,7 +6,7 @@
 #include "src/base/str.h"
 #include "src/config/settings.h"
 
-/* How a value is written, and what it is stored as: value.c has a reader and a printer for each. */
+/* How a value is written and stored: value.c has a reader and a printer for each type. */
 // clang-format off
 enum value_type {
     VALUE_TEXT, VALUE_BOOL, VALUE_INT, VALUE_AUTO_INT, VALUE_NULL_INT, VALUE_AUTO_BYTES, VALUE_REAL, VALUE_NUMBER,
@@ -32,16 +32,17 @@ const struct key *key_named(const char *name);
 /* Whether any key belongs to that section. */
 bool key_section_exists(const char *section);
 
-/* The last names of a section's keys, ", " between; with NULL the names of the sections. */
+/* The last names of a section's keys, with ", " between them; for NULL the names of the
+ * sections. */
 void key_list(struct str *out, const char *section);
 
-/* "unknown key ...": with what it is called here, where it belongs, or the nearest. `section`: keys
- * stand below it, so it was meant as the name of a section. */
+/* "unknown key ...", with its name here, its right section, or the nearest key. `section`: it has
+ * keys below it, so the user meant a section. */
 int key_unknown(struct err *e, const char *name, bool section);
 
-/* What other trainers call things. */
+/* A key's name in other trainers. */
 struct synonym {
-    const char *name;   /* theirs, in lower case with _; with a dot: only in that section */
+    const char *name;   /* theirs, in lower case with _; "section.name" counts only there */
     const char *ours;   /* the key to write, or NULL when there is none */
     const char *remark; /* NULL: none needed */
 };

@@ -51,7 +51,7 @@ static bool has_thousands(const char *p)
     return !*p || *p == '.';
 }
 
-/* Why a text that looks like a number to other readers is none here. */
+/* Why a text that other readers take for a number is not a number here. */
 static const char *number_remedy(const char *text)
 {
     const char *p = text + (*text == '-' || *text == '+');
@@ -62,7 +62,7 @@ static const char *number_remedy(const char *text)
     if (strchr(p, ':')) return "base 60 is not read here";
     if (p[0] == '0' && p[1] && strchr("xXoObB", p[1])) return "write it in decimal digits";
     if (p[strlen(p) - 1] == '%') return "write a percentage as a fraction: 5% is 0.05";
-    if (strchr("kKmMgG", p[strlen(p) - 1])) return "write all its digits: no unit is read here";
+    if (strchr("kKmMgG", p[strlen(p) - 1])) return "write all its digits: units are not read here";
     return "";
 }
 
@@ -171,11 +171,11 @@ bool scalar_within(const char *interval, double v)
 void scalar_add_real(struct str *out, double v)
 {
     struct str digits = { 0 };
-    json_add_double(&digits, v); /* the shortest that reads back the same: 2, 0.5, 1e-08 */
+    json_add_double(&digits, v); /* the shortest text that reads back the same: 2, 0.5, 1e-08 */
     const char *text = digits.p ? digits.p : "";
     size_t whole = strcspn(text, ".e");
     str_add(out, text, whole);
-    if (text[whole] != '.') str_addz(out, ".0"); /* without it 1e-08 is a string to YAML 1.1 */
+    if (text[whole] != '.') str_addz(out, ".0"); /* without ".0", 1e-08 is a string in YAML 1.1 */
     str_addz(out, text + whole);
     out->failed |= digits.failed;
     str_free(&digits);
@@ -202,7 +202,7 @@ void scalar_add_seconds(struct str *out, int64_t v)
         str_addf(out, "%" PRId64 "s", v);
 }
 
-/* Texts made of harmless characters that no YAML reader takes for something else. */
+/* Whether the text has only harmless characters and every YAML reader takes it for a text. */
 static bool is_safe_plain(const char *text)
 {
     static const char *const taken[] = { "null", "true", "false", "yes", "no",
@@ -229,7 +229,7 @@ void scalar_add_text(struct str *out, const char *text)
         safe_step(&safe, text, left, SAFE_LINE);
         if (c == '"' || c == '\\')
             str_addf(out, "\\%c", (char)c);
-        else if (!safe || (c & 0xfffe) == 0xfffe) /* YAML would fold it, or libyaml refuse it */
+        else if (!safe || (c & 0xfffe) == 0xfffe) /* YAML folds it, or libyaml refuses it */
             str_addf(out, "\\U%08" PRIx32, c);
         else
             str_add(out, text, n ? n : 1);

@@ -1,8 +1,8 @@
 /* A configuration as a struct, and the words of its keys.
  *
- * src/config/keys.def has one row per key; struct config is its expansion, so train.seed of the
- * file is c->train.seed here. Paths stay as they were typed: relative ones count from the current
- * directory, not from the file. */
+ * src/config/keys.def has one row per key; struct config is made from them, so train.seed of the
+ * file is c->train.seed here. Paths stay as they were typed: they are relative to the current
+ * directory, not to the file. */
 #ifndef LORAC_CONFIG_SETTINGS_H
 #define LORAC_CONFIG_SETTINGS_H
 
@@ -12,8 +12,8 @@
 
 #include "src/base/wordlists.h"
 
-/* The words of those CHOICE keys that nothing but the configuration knows; the others are in
- * src/base/wordlists.h. Enumeration and names in messages come from one list. */
+/* The words of those CHOICE keys that only the configuration uses; the others are in
+ * src/base/wordlists.h. The enumeration and the names in messages come from one list. */
 #define CONFIG_WORDS_on_error(W)                                                                   \
     W(ON_ERROR_STOP, "stop")                                                                       \
     W(ON_ERROR_SKIP, "skip")
@@ -37,16 +37,16 @@ enum config_share_prefixes { CONFIG_WORDS_share_prefixes(CONFIG_ENUM) };
 enum config_activations { CONFIG_WORDS_activations(CONFIG_ENUM) };
 #undef CONFIG_ENUM
 
-/* auto or null in a number's place; no number that is allowed is negative. */
+/* auto or null in the place of a number; no allowed number is negative. */
 enum { CONFIG_NONE = -1 };
 
 /* One file of records. */
 struct config_source {
     char *path;
-    size_t line;     /* where the path stands in the configuration */
+    size_t line;     /* the line of the path in the configuration */
     bool has_format; /* otherwise data.format counts */
     enum data_format format;
-    char *template; /* as data.template; NULL: that */
+    char *template; /* as data.template; NULL: use data.template */
     double weight;  /* times per epoch, above 0 */
 };
 
@@ -72,7 +72,7 @@ struct config_interval {
     int64_t steps, seconds;
 };
 
-/* What a key of each type is stored as. */
+/* The C type that stores a key of each type. */
 #define CONFIG_FIELD_TEXT         char * /* NULL: null */
 #define CONFIG_FIELD_BOOL         bool
 #define CONFIG_FIELD_INT          int64_t
@@ -80,7 +80,7 @@ struct config_interval {
 #define CONFIG_FIELD_NULL_INT     int64_t
 #define CONFIG_FIELD_AUTO_BYTES   int64_t
 #define CONFIG_FIELD_REAL         double
-#define CONFIG_FIELD_NUMBER       double /* mostly whole, and then printed without a point */
+#define CONFIG_FIELD_NUMBER       double /* usually whole, and then printed without a point */
 #define CONFIG_FIELD_CHOICE(list) enum list
 #define CONFIG_FIELD_TEMPLATE     char * /* a name, or a definition as a JSON object; NULL: null */
 #define CONFIG_FIELD_MODULES      unsigned /* 1u << enum module */
@@ -110,8 +110,8 @@ struct config {
 #undef SECTION
 #undef KEY
 #undef END
-    char *file;               /* what errors call it */
-    size_t line[CONFIG_KEYS]; /* where each key was given; 0: nowhere, it has its default */
+    char *file;               /* its name in error messages */
+    size_t line[CONFIG_KEYS]; /* where each key was given; 0: not given, it has its default */
     bool overridden[CONFIG_KEYS];
 };
 

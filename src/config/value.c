@@ -11,7 +11,7 @@
 #include "src/config/scalar.h"
 #include "src/config/words.h"
 
-/* What a reader works with: the row, and where to tell which line was wrong. */
+/* The row that a reader works for, and where it stores which line was wrong. */
 struct value_reading {
     const struct key *key;
     size_t *line;
@@ -28,7 +28,7 @@ static const void *const_field_of(const struct config *c, const struct key *k)
     return (const char *)c + k->offset;
 }
 
-/* ---- messages ------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static void add_words(struct str *out, const char *const *words)
 {
@@ -98,7 +98,7 @@ static const char *found(const struct yaml_node *v)
     return err_quotez(v->text);
 }
 
-/* "found "x", wanted Y; remedy", with Y in words of the caller or of the row. */
+/* "found "x", wanted Y; remedy". Y comes from the caller or from the row. */
 static int unwanted(const struct value_reading *r, const struct yaml_node *v, const char *wanted,
                     const char *remedy)
 {
@@ -114,7 +114,7 @@ static int unwanted(const struct value_reading *r, const struct yaml_node *v, co
     return r->e->code;
 }
 
-/* ---- simple values -------------------------------------------------------------------------- */
+/* ---- simple values --------------------------------------------------------------------------- */
 
 static bool is_null(const struct yaml_node *v)
 {
@@ -126,7 +126,7 @@ static bool is_word(const struct yaml_node *v, const char *word)
     return v->kind == YAML_SCALAR && !strcmp(v->text, word);
 }
 
-/* null as others write it; without quotes it is hardly a file of that name. */
+/* null as other programs write it; without quotes it is unlikely to be the name of a file. */
 static bool is_nothing(const char *text)
 {
     static const char *const words[] = { "none", "nil", "nothing", "false", "auto" };
@@ -148,7 +148,7 @@ static int read_text(char **out, const struct value_reading *r, const struct yam
     return *out ? 0 : r->e->code;
 }
 
-/* transformers 5 takes a part of all steps for warmup_steps. */
+/* In transformers 5, warmup_steps may be a fraction of all steps. */
 static bool is_part(const struct value_reading *r, const char *text)
 {
     double part;
@@ -180,7 +180,7 @@ static int read_bool(bool *out, const struct value_reading *r, const struct yaml
     return remedy ? unwanted(r, v, NULL, remedy) : 0;
 }
 
-/* Anything else is no number with a wrong unit, but a word. */
+/* Anything else is a word and not a number with a wrong unit. */
 static bool starts_number(const struct yaml_node *v)
 {
     return v->kind == YAML_SCALAR && *v->text && strchr("+-.0123456789", *v->text);
@@ -211,7 +211,7 @@ static int read_word(int *out, const struct value_reading *r, const struct yaml_
     return *out < 0 ? unwanted(r, v, NULL, "") : 0;
 }
 
-/* ---- lists and small mappings --------------------------------------------------------------- */
+/* ---- lists and small mappings ---------------------------------------------------------------- */
 
 static int read_modules(unsigned *out, const struct value_reading *r, const struct yaml_node *v)
 {
@@ -251,7 +251,7 @@ static int unknown_column(const struct value_reading *r, const struct yaml_node 
     return code;
 }
 
-/* A column is one thing: as prompt and answer it would teach to repeat. */
+/* A column has one role: as prompt and answer it would teach the model to repeat. */
 static int check_apart(const struct config_columns *c, char *const *one,
                        const struct value_reading *r, const struct yaml_node *m)
 {
@@ -285,7 +285,8 @@ static int read_columns(struct config_columns *out, const struct value_reading *
     return 0;
 }
 
-/* A name, or the parts of a template, which become a JSON object: src/data knows what they mean. */
+/* A name, or the parts of a template. They become a JSON object, because only src/data knows their
+ * meaning. */
 static int read_template(char **out, const struct value_reading *r, const struct yaml_node *v)
 {
     if (v->kind == YAML_SCALAR) return read_text(out, r, v, "a template's name");
@@ -385,7 +386,7 @@ static int read_validation(struct config_validation *out, const struct value_rea
     return read_sources(&out->files, r, v, false);
 }
 
-/* ---- by type -------------------------------------------------------------------------------- */
+/* ---- by type --------------------------------------------------------------------------------- */
 
 int value_read(struct config *c, const struct key *k, const struct yaml_node *v, size_t *line,
                struct err *e)
@@ -475,7 +476,7 @@ void value_free(struct config *c, const struct key *k)
     }
 }
 
-/* ---- printing ------------------------------------------------------------------------------- */
+/* ---- printing -------------------------------------------------------------------------------- */
 
 static void print_template(struct str *out, const char *text)
 {
@@ -504,7 +505,7 @@ static void print_template(struct str *out, const char *text)
     json_decref(o);
 }
 
-/* Mostly a whole number, and then written as one. */
+/* A value that is usually whole, and then written without a point. */
 static void print_count(struct str *out, double v)
 {
     if (v == floor(v)) {
@@ -583,7 +584,7 @@ static void print_interval(struct str *out, const struct config_interval *i)
         str_addz(out, "null");
 }
 
-/* A number, or the word that stands in its place. */
+/* A number, or the word in its place. */
 static void print_number(struct str *out, const struct key *k, int64_t v)
 {
     str_addc(out, ' ');

@@ -6,15 +6,15 @@
 #include "src/config/yaml.h"
 
 /* Read v into the key's field, whose earlier value is released first. On failure the message says
- * what was found and what was wanted, and *line where (v's line, or that of an item in it); the
- * caller puts file and key in front. */
+ * what was found and what was wanted, and *line says where: v's line, or the line of an item in v.
+ * The caller adds the file and the key. */
 int value_read(struct config *c, const struct key *k, const struct yaml_node *v, size_t *line,
                struct err *e);
 
-/* Set the key's default, which every key but those that must be given has. */
+/* Set the key's default. A key that must be given has none. */
 int value_default(struct config *c, const struct key *k, struct err *e);
 
-/* Append the value as it stands behind "key:", a space or a line end in front included. */
+/* Append the value as it is written after "key:", with the space or line end before it. */
 void value_print(struct str *out, const struct key *k, const struct config *c);
 
 /* Append what the key accepts: "an integer in [1, 4096]". */

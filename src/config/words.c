@@ -11,7 +11,7 @@ static const struct {
 #include "src/config/words.def"
 };
 
-/* In lower case, with _ for what separates. */
+/* In lower case, with _ in place of other separators. */
 static void normalise(char *out, size_t size, const char *text)
 {
     size_t n = 0;
@@ -54,7 +54,7 @@ static bool takes(const struct key *k, const char *word)
     return false;
 }
 
-/* What other languages and YAML readers take for one of a few words. */
+/* Words of other languages and YAML readers for one of the usual words. */
 static const char *usual_word(const struct key *k, const char *text)
 {
     static const struct {
@@ -72,7 +72,7 @@ static const char *usual_word(const struct key *k, const char *text)
     return NULL;
 }
 
-/* The word that text is a part of from its first letter on, or that begins text. */
+/* The word that begins with text, or that text begins or ends with. */
 static const char *word_with_beginning(const struct key *k, const char *text)
 {
     char word[64];

@@ -7,7 +7,7 @@
 
 #include "src/base/mem.h"
 
-/* A container that is open, and the key in it that waits for its value. */
+/* An open container, and the key in it that waits for its value. */
 struct frame {
     struct yaml_node *node, *last;
     size_t n;
@@ -58,7 +58,7 @@ static bool line_has_tab_indent(const struct builder *b, size_t line)
     return p < end && *p == '\t';
 }
 
-/* What the parser itself stumbled over. */
+/* An error of the parser itself. */
 static int refuse_syntax(struct builder *b)
 {
     const yaml_parser_t *p = &b->parser;
@@ -94,7 +94,7 @@ static struct yaml_node *node_new(struct builder *b, enum yaml_kind kind, size_t
     return node;
 }
 
-/* Hang a finished value or an opening container into the innermost open one. */
+/* Put a finished value or a new container into the innermost open one. */
 static void attach(struct builder *b, struct yaml_node *node)
 {
     if (b->depth == 0) return;
@@ -112,7 +112,7 @@ static void attach(struct builder *b, struct yaml_node *node)
     f->n++;
 }
 
-/* True where the next scalar is a key. */
+/* Whether the next scalar is a key. */
 static bool key_wanted(const struct builder *b)
 {
     if (b->depth == 0) return false;
@@ -138,7 +138,7 @@ static int check_marks(struct builder *b, const yaml_char_t *anchor, const yaml_
     return 0;
 }
 
-/* Whether the innermost list has room for one more. */
+/* Check that the innermost list has room for one more item. */
 static int check_items(struct builder *b, size_t line)
 {
     const struct frame *f = b->depth ? &b->open[b->depth - 1] : NULL;
@@ -156,7 +156,7 @@ static int on_key(struct builder *b, const char *text, size_t n, bool plain, siz
     for (const struct yaml_node *m = f->node->child; m; m = m->next) {
         if (strcmp(m->key, text) != 0) continue;
         if (!b->lines) return refuse(b, line, "the key %s twice", err_quote(text, n));
-        return refuse(b, line, "the key %s again; it is in line %zu already", err_quote(text, n),
+        return refuse(b, line, "the key %s again; it is already in line %zu", err_quote(text, n),
                       m->key_line);
     }
     f->key = mem_strndup(text, n, b->e);
@@ -255,7 +255,7 @@ int yaml_tree_parse(struct yaml_node **root, const char *text, size_t n, const c
         return err_usage(e, "%s: %zu bytes, wanted at most %d", where, n, YAML_BYTES);
     if (!yaml_parser_initialize(&b.parser))
         return err_code(e, ERR_MEMORY, "%s: out of memory", where);
-    /* Said beforehand, or libyaml would take a UTF-16 mark at its word. */
+    /* Without this call libyaml would accept a UTF-16 byte order mark. */
     yaml_parser_set_encoding(&b.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&b.parser, (const unsigned char *)text, n);
     int code = 0;

@@ -1,12 +1,12 @@
-/* YAML, the part that a configuration needs: scalars, sequences, mappings, as one small tree.
+/* The part of YAML that a configuration needs: scalars, sequences and mappings, as one small tree.
  *
- * libyaml reads, behind limits of ours. Refused, each with file:line: anchors, aliases, tags, merge
- * keys, directives, a second document, keys that are not text, an empty key, a key twice in one
- * mapping, NUL bytes, nesting deeper than YAML_DEPTH, more than YAML_KEYS keys in one mapping or
- * YAML_ITEMS items in one sequence.
- * Nothing is typed here: `1e-4`, `yes` and `0o17` are all just text, and the key table decides.
- * libyaml's types do not leave yaml.c. (The functions are called yaml_tree_* since libyaml exports
- * a yaml_free() of its own, which would silently be replaced.) */
+ * libyaml does the reading, within limits of our own. These are refused, each with file:line:
+ * anchors, aliases, tags, merge keys, directives, a second document, keys that are not text, an
+ * empty key, a key given twice in one mapping, NUL bytes, nesting deeper than YAML_DEPTH, more than
+ * YAML_KEYS keys in one mapping or YAML_ITEMS items in one sequence. Nothing has a type here:
+ * `1e-4`, `yes` and `0o17` are all just text, and the key table decides. libyaml's types do not
+ * leave yaml.c. (The functions are called yaml_tree_* because libyaml exports its own yaml_free(),
+ * which would silently be replaced.) */
 #ifndef LORAC_CONFIG_YAML_H
 #define LORAC_CONFIG_YAML_H
 
@@ -20,19 +20,20 @@ enum yaml_kind { YAML_SCALAR, YAML_SEQUENCE, YAML_MAPPING };
 
 struct yaml_node {
     enum yaml_kind kind;
-    bool plain;                   /* a scalar without quotes: only such a one can mean null */
+    bool plain;                   /* a scalar without quotes: only such a scalar can mean null */
     char *text;                   /* of a scalar; valid UTF-8, no NUL inside */
     char *key;                    /* of a member of a mapping, otherwise NULL */
     size_t line;                  /* where the value begins, from 1 */
     size_t key_line;              /* where its key stands */
     struct yaml_node *child;      /* the first item or member */
-    struct yaml_node *next;       /* the next one in the same sequence or mapping */
-    struct yaml_node *made_after; /* all nodes of the document, from the root on */
+    struct yaml_node *next;       /* the next item or member of the same container */
+    struct yaml_node *made_after; /* the next node in the order of making, from the root on */
 };
 
 /* Parse the n bytes at text (at most YAML_BYTES). Empty text gives *root == NULL. `where` begins
  * each error: "where:LINE: ...", or "where: ..." when `lines` is false (a text from a command
- * line). All errors but lack of memory are ERR_USAGE. The tree is freed with yaml_tree_free(). */
+ * line). All errors except lack of memory are ERR_USAGE. The tree is freed with
+ * yaml_tree_free(). */
 int yaml_tree_parse(struct yaml_node **root, const char *text, size_t n, const char *where,
                     bool lines, struct err *e);
 void yaml_tree_free(struct yaml_node *root);

@@ -10,15 +10,15 @@ enum { BATCH_RECORDS = 1024, BATCH_BYTES = 16 << 20, SLOT_TOKENS_KEPT = 1 << 16 
 struct build_slot {
     struct record_slice slice;
     struct examples examples;
-    struct digest *digests; /* one for each */
+    struct digest *digests; /* one for each example */
     size_t digests_cap;
     struct fit_result result;
     unsigned spelt; /* 1u << SPELT_... */
-    uint64_t group; /* when records are kept aside by a fraction */
+    uint64_t group; /* used when a fraction is kept aside */
     bool chosen;
     int code;
-    enum fault fault;   /* when there is a code */
-    struct str remarks; /* of the conversation */
+    enum fault fault;   /* valid when there is a code */
+    struct str remarks; /* the conversation's */
     struct err e;
 };
 
@@ -33,13 +33,13 @@ size_t build_examples(const struct build_side *s)
     return s->spool.at ? s->spool.n : s->examples.n;
 }
 
-/* Whether records of training files are also validation ones. */
+/* Whether a fraction of the training files' records is kept aside for validation. */
 static bool by_fraction(const struct data_options *o)
 {
     return o->n_validation == 0 && o->validation_frac > 0;
 }
 
-/* ---- one record ----------------------------------------------------------------------------- */
+/* ---- one record ------------------------------------------------------------------------------ */
 
 size_t build_vocabulary(const struct data_options *o, const struct tokenizer *tok)
 {
@@ -73,7 +73,8 @@ static int digest_slot(struct build_slot *s)
     return code;
 }
 
-/* Marks of templates that are special tokens elsewhere, and one that is text everywhere. */
+/* Whether a text has a template's mark: one that is a special token of other tokenizers, or the one
+ * that is text everywhere. */
 static bool spells_mark(const struct tokenizer *tok, const struct turn *t, bool is_chat)
 {
     static const char *const marks[] = {
@@ -95,7 +96,8 @@ static bool spells_mark(const struct tokenizer *tok, const struct turn *t, bool 
     return is_chat && memmem(t->text, t->n, "[INST]", 6) && memmem(t->text, t->n, "[/INST]", 7);
 }
 
-/* Whether a user's text is a prompt that some template wrote already, up to the answer's mark. */
+/* Whether a user's text is a prompt that a template has already written, up to the answer's
+ * mark. */
 static bool spells_prompt(const struct turn *t)
 {
     static const char *const pairs[][2] = {
@@ -123,7 +125,7 @@ static bool spells_special(const struct tokenizer *tok, const char *text, size_t
     return false;
 }
 
-/* What a record's texts spell, that is learnt as letters. */
+/* The tokens and marks that a record's texts spell and that are learnt as letters. */
 static unsigned spelling_of(const struct build *b, const struct conversation *c,
                             const struct template *template)
 {
@@ -172,7 +174,7 @@ static void read_slot(struct build_slot *s, struct worker *w, const struct build
     if (!s->code) s->code = digest_slot(s);
 }
 
-/* ---- a batch -------------------------------------------------------------------------------- */
+/* ---- a batch --------------------------------------------------------------------------------- */
 
 /* Fill slots with the next records; fewer than BATCH_RECORDS, or none, at the end of the file. */
 static size_t cut_batch(struct build *b, struct records *r)
@@ -206,7 +208,7 @@ static void read_batch(struct build *b, size_t n, const struct records *r,
     }
 }
 
-/* ---- taking --------------------------------------------------------------------------------- */
+/* ---- taking ---------------------------------------------------------------------------------- */
 
 /* Keep the examples from .. to-1 of a slot. */
 static int keep(struct build *b, struct build_side *side, const struct build_slot *s, size_t from,
@@ -238,7 +240,8 @@ static uint32_t capped(size_t n)
     return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
 }
 
-/* Keep a slot's items, without those that are copies of earlier ones if such are not wanted. */
+/* Keep a slot's items; where copies are not wanted, without those that are copies of earlier
+ * ones. */
 static int keep_slot(struct split_record *r, struct build *b, struct build_side *side,
                      const struct build_slot *s)
 {
@@ -267,8 +270,8 @@ static int keep_slot(struct split_record *r, struct build *b, struct build_side 
     return keep(b, side, s, from, x->n);
 }
 
-/* Out of memory is no property of the record: skipping it would train on other data in silence, as
- * would skipping the rest of a file for a quote or bracket that is not closed. */
+/* Out of memory is not a fault of the record: skipping it would silently train on other data. So
+ * would skipping the rest of a file because of a quote or bracket that is not closed. */
 static bool is_skippable(const struct build *b, const struct build_slot *s)
 {
     return b->o->skip_errors && !s->result.too_long && !s->slice.rest && s->code != ERR_MEMORY;
@@ -294,7 +297,7 @@ static void note_spelling(struct build *b, const struct build_slot *s, const cha
     }
 }
 
-/* With a fraction every sound record comes to the training side at first, and is counted when
+/* With a fraction, every sound record first goes to the training side. It is counted when
  * separate_sides() has decided. */
 static int take_slot(struct build *b, struct build_slot *s, enum side to, const char *path)
 {
@@ -327,7 +330,7 @@ static int take_slot(struct build *b, struct build_slot *s, enum side to, const 
     return 0;
 }
 
-/* ---- a source ------------------------------------------------------------------------------- */
+/* ---- a source -------------------------------------------------------------------------------- */
 
 static int read_records(struct build *b, struct records *r, const struct data_source *source,
                         enum side side, struct remarks *remarks)
@@ -375,13 +378,13 @@ static int read_source(struct build *b, const struct data_source *source, enum s
 
 /* ---- two sides of one ------------------------------------------------------------------------ */
 
-/* All that was kept, on its way to the two sides. */
+/* All examples that were kept, before they are separated into the two sides. */
 struct whole {
     struct examples examples;
     struct spool spool;
-    size_t *ends;          /* of each source: the number of sound records up to its end */
-    size_t at;             /* the example that comes next */
-    struct examples batch; /* of a spool: the examples that are in memory now */
+    size_t *ends;          /* for each source, the number of sound records up to its end */
+    size_t at;             /* the next example */
+    struct examples batch; /* for a spool, the examples that are in memory now */
 };
 
 /* Take everything from the training side, which is empty afterwards. */
@@ -395,7 +398,7 @@ static int begin_sides(struct whole *w, struct build *b)
     mem_free(t->origins.line);
     t->origins.line = NULL;
     t->origins.cap = 0;
-    t->counts.tokens = t->counts.targets = 0; /* records: only the malformed ones so far */
+    t->counts.tokens = t->counts.targets = 0; /* `records` counts only the malformed ones so far */
     t->origins.ends = mem_alloc(t->origins.n_sources, sizeof *t->origins.ends, b->e);
     if (!t->origins.ends) return b->e->code;
     return b->spooled ? spool_open(&t->spool, b->spool_dir, b->e) : 0;
@@ -409,7 +412,8 @@ static void whole_free(struct whole *w)
     mem_free(w->ends);
 }
 
-/* Fill slots with the examples of the records from `first` on; those of it begin at w->at. */
+/* Fill slots with the examples of the records from `first` on; the examples of record `first` begin
+ * at w->at. */
 static int load_slots(size_t *loaded, struct build *b, struct whole *w, size_t first)
 {
     const size_t *begins = b->spooled ? w->spool.at : w->examples.at;
@@ -433,7 +437,7 @@ static int load_slots(size_t *loaded, struct build *b, struct whole *w, size_t f
     return code;
 }
 
-/* The digests are counted per side, to find what lies on both. */
+/* The digests are counted per side, to find the examples that are on both sides. */
 static int sort_slots(struct build *b, size_t from, size_t to, size_t first)
 {
     int code = 0;
@@ -463,7 +467,8 @@ static void end_source(struct build *b, size_t source)
         b->side[s].origins.ends[source] = build_examples(&b->side[s]);
 }
 
-/* What is kept aside becomes the validation side, in the order in which it was read. */
+/* The records that are kept aside become the validation side, in the order in which they were
+ * read. */
 static int separate_sides(struct build *b)
 {
     struct whole w;
@@ -474,7 +479,7 @@ static int separate_sides(struct build *b)
     size_t n, first = 0, source = 0;
     for (; !code && first < b->sound.n; first += n) {
         code = load_slots(&n, b, &w, first);
-        for (size_t from = 0, to; !code && from < n; from = to) { /* as far as the source goes */
+        for (size_t from = 0, to; !code && from < n; from = to) { /* up to the end of the source */
             while (w.ends[source] <= first + from) end_source(b, source++);
             to = w.ends[source] - first < n ? w.ends[source] - first : n;
             code = sort_slots(b, from, to, first);
@@ -509,7 +514,7 @@ int build_read(struct build *b)
     return code;
 }
 
-/* ---- beginning and end ---------------------------------------------------------------------- */
+/* ---- beginning and end ----------------------------------------------------------------------- */
 
 int build_begin(struct build *b, const struct data_options *o, const struct tokenizer *tok,
                 const char *spool_dir, struct err *e)

@@ -8,7 +8,8 @@
 #include "src/data/jinja.h"
 #include "src/data/template_tokens.h"
 
-/* Models whose programs have no row but share markers with one: both markers are theirs. */
+/* Models whose programs have no row, but share a marker with one: a program is theirs when it has
+ * both markers. */
 static const struct {
     const char *marker, *and, *model;
 } others[] = {
@@ -19,7 +20,7 @@ static const struct {
     { "<｜User｜>", "<｜Assistant｜>", "DeepSeek" },
 };
 
-/* Markers that suggest a row when the program itself is not known, the more telling ones first. */
+/* Markers that suggest a row when the program itself is not known, the most specific ones first. */
 static const struct {
     const char *marker, *row;
 } hints[] = {
@@ -37,17 +38,17 @@ static const struct {
     { "### Response:", "alpaca" },
 };
 
-/* ---- what a row writes ------------------------------------------------------------------------ */
+/* ---- what a row writes ----------------------------------------------------------------------- */
 
 struct row {
     const struct template *t;
     const struct tokenizer *tok; /* NULL: any */
-    bool bos;                    /* where the row leaves it open: whether BOS stands in front */
-    bool spelt; /* the token that the row begins with is spelt, else it is BOS by whatever name */
+    bool bos;                    /* where the row leaves it open: whether BOS stands at the front */
+    bool spelt;    /* the row's first token is spelt; else it is BOS, whatever its name */
     bool unfolded; /* the system text is left out */
 };
 
-/* A special token as a reading has it. */
+/* A special token, as a reading contains it. */
 static void add_special(struct str *out, const struct template_piece *p)
 {
     if (piece_is(p, "bos") || piece_is(p, "eos")) {
@@ -76,7 +77,7 @@ static void add_part(struct str *out, const struct row *x, const char *part, con
     }
 }
 
-/* The text of turn i, with the system text folded into it or by itself. */
+/* Add the text of turn i; where `fold` is given, the system text is folded into it. */
 static void add_text(struct str *out, const struct row *x, size_t i, const char *fold,
                      const char *system)
 {
@@ -113,7 +114,7 @@ static void add_system(struct str *out, const struct row *x, const char *system)
     str_free(&text);
 }
 
-/* What the row writes for a case, its header for the next answer apart. */
+/* The text that the row writes for a case, without its header for the next answer. */
 static void add_turns(struct str *out, const struct row *x, const struct jinja_case *c)
 {
     static const char record[] = { MARK_TEXT, '0', 0 };
@@ -142,7 +143,7 @@ static void add_turns(struct str *out, const struct row *x, const struct jinja_c
     }
 }
 
-/* ---- the cases -------------------------------------------------------------------------------- */
+/* ---- the cases ------------------------------------------------------------------------------- */
 
 #define U ROLE_USER
 #define A ROLE_ASSISTANT
@@ -164,7 +165,7 @@ static const struct jinja_case cases[] = {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-/* What a program was read to write. */
+/* The text that a program writes in each case. */
 struct reading {
     struct str text[CASES];
     bool refuses[CASES];
@@ -181,7 +182,7 @@ static const char *token_text(const struct tokenizer *tok, int32_t id, size_t *n
     return tok && id >= 0 ? tokenizer_piece(tok, id, n) : "";
 }
 
-/* BOS and EOS that a program spells are the same as by name. */
+/* A BOS or EOS that a program spells is replaced by its name. */
 static void name_tokens(struct str *s, const struct tokenizer *tok)
 {
     struct str out = { 0 };
@@ -260,18 +261,18 @@ static bool fits(const struct row *x, const struct reading *r, struct err *e)
         if (r->refuses[i] && system) continue;
         if (r->refuses[i]) return false;
         if (writes(x, i, &r->text[i], e)) continue;
-        /* Mistral's v0.3 looks for the system text's place in the last turn, which is an answer's; an
-         * empty system text may be none */
+        /* Mistral's v0.3 puts the system text into the last turn, which may be an answer; an empty
+         * system text may be left out */
         bool may_leave = system && (c->empty || (x->t->fold_last && !c->prompt));
         if (!may_leave || !writes(&without, i, &r->text[i], e)) return false;
     }
     return true;
 }
 
-/* ---- rows that differ a little ---------------------------------------------------------------- */
+/* ---- rows that differ a little --------------------------------------------------------------- */
 
-/* What stands in the program's text where the row has its placeholder; false: no such place, or a
- * record's text stands there. */
+/* The program's text in the place of the row's placeholder; false: there is no such place, or a
+ * record's text is there. */
 static bool solve(struct str *out, const struct row *x, size_t i, const struct reading *r)
 {
     enum { PLACEHOLDER = 6 };
@@ -296,7 +297,7 @@ static bool solve(struct str *out, const struct row *x, size_t i, const struct r
     return found && !out->failed;
 }
 
-/* A row with what the program has of its own in its place; the texts live in `text`. */
+/* Put the program's own text into a copy of the row; the texts live in `text`. */
 static bool fits_changed(struct row *x, struct template *t, struct str text[2],
                          const struct reading *r, struct err *e)
 {
@@ -325,9 +326,10 @@ static bool fits_changed(struct row *x, struct template *t, struct str text[2],
     return false;
 }
 
-/* ---- the result ------------------------------------------------------------------------------- */
+/* ---- the result ------------------------------------------------------------------------------ */
 
-/* A part in which the special tokens that it spells are placed by id, as transformers does. */
+/* Write a part in which the special tokens that it spells are placed by id, as transformers
+ * does. */
 static bool add_spelt(struct str *out, const char *part, const struct tokenizer *tok)
 {
     struct template_piece p;
@@ -360,7 +362,7 @@ static void add_member(struct str *s, const char *name, const char *text)
     }
 }
 
-/* Parts that spell special tokens; whether there are any. */
+/* Write the parts that spell special tokens; returns whether there are any. */
 static bool add_spelt_parts(struct str *s, const struct template *t, const struct tokenizer *tok)
 {
     const struct {
@@ -380,7 +382,7 @@ static bool add_spelt_parts(struct str *s, const struct template *t, const struc
     return any;
 }
 
-/* Whether the row begins with a token of another name than this tokenizer's BOS. */
+/* Whether the row begins with a token whose name differs from this tokenizer's BOS. */
 static bool begins_otherwise(const struct template *row, const struct tokenizer *tok)
 {
     struct template_piece p;
@@ -390,7 +392,7 @@ static bool begins_otherwise(const struct template *row, const struct tokenizer 
     return n && (n != p.n || memcmp(bos, p.text, n) != 0);
 }
 
-/* The row itself, or a definition of what differs from it. */
+/* The row itself, or a definition of the differences from it. */
 static const struct template *finish(const struct template *row, const struct row *x, struct err *e)
 {
     struct str s = { 0 }, parts = { 0 };
@@ -455,7 +457,7 @@ static void not_known(const char *jinja, const struct tokenizer *tok, struct err
     if (model) {
         err_set(e,
                 "the model's chat template, %s, is not one that lorac knows: it looks like %s's, "
-                "for which there is no template; a `template` section describes it",
+                "for which there is no template; describe it in a `template` section",
                 err_quotez(jinja), model);
     } else if (row) {
         err_set(e,
@@ -467,7 +469,7 @@ static void not_known(const char *jinja, const struct tokenizer *tok, struct err
     }
 }
 
-/* The first row that writes what was read: as it stands, else changed a little. */
+/* The first row that writes the text that was read: unchanged, or else with small changes. */
 static const struct template *find_row(const struct reading *r, const struct tokenizer *tok,
                                        bool exact, struct err *e)
 {

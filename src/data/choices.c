@@ -9,7 +9,7 @@ void choices_free(struct choices *c)
     str_free(&c->texts);
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static bool is_blank(char c)
 {
@@ -86,7 +86,7 @@ static int add_pairs(struct choices *c, const struct reading *r, const char *key
     return code;
 }
 
-/* {"A": ..., "B": ...}; a null is a choice that this record does not have. */
+/* {"A": ..., "B": ...}; null marks a choice that this record does not have. */
 static int add_map(struct choices *c, const struct reading *r, const char *key, const json_t *map)
 {
     const char *name;
@@ -111,7 +111,7 @@ static char letter_of(const char *text, size_t n)
     return *text >= 'A' && *text <= 'Z' ? *text : 0;
 }
 
-/* Labels that are letters, each once, are the letters. */
+/* Labels that are different letters become the letters of the choices. */
 static void take_letters(struct choices *c)
 {
     uint32_t seen = 0;
@@ -124,7 +124,8 @@ static void take_letters(struct choices *c)
         c->at[i].letter = letter_of(c->texts.p + c->at[i].label, c->at[i].label_n);
 }
 
-/* The bytes of "B. ", "B) ", "(b) ", "B: " or "B" at the beginning of a text; 0 when there is none. */
+/* The bytes of "B. ", "B) ", "(b) ", "B: " or "B" at the beginning of a text; 0 when there is
+ * none. */
 static size_t letter_prefix(char *letter, const char *text, size_t n)
 {
     bool bracket = n > 2 && *text == '(';
@@ -139,7 +140,7 @@ static size_t letter_prefix(char *letter, const char *text, size_t n)
     return i;
 }
 
-/* Texts that all bring their own letters, in order, are written without them. */
+/* When all texts begin with their own letters, in order, those letters are removed. */
 static void strip_letters(struct choices *c)
 {
     for (int round = 0; round < 2; round++) {
@@ -176,7 +177,7 @@ int choices_read(struct choices *c, const struct reading *r, const char *key, co
     return 0;
 }
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 void choices_add_one(struct str *out, const struct choices *c, size_t i)
 {
@@ -194,7 +195,7 @@ void choices_add(struct str *out, const struct choices *c)
     }
 }
 
-/* ---- the answer ----------------------------------------------------------------------------- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 enum { NOT_FOUND = CHOICES_MOST, SEVERAL };
 
@@ -219,7 +220,7 @@ static size_t by_label(const struct choices *c, const char *text, size_t n)
     return NOT_FOUND;
 }
 
-/* "B", "(b)", "B. text" when that is B's text. */
+/* An answer "B", "(b)", or "B. text" when that is B's text. */
 static size_t by_letter(const struct choices *c, const char *text, size_t n)
 {
     char letter;
@@ -241,7 +242,7 @@ static size_t by_index(const struct choices *c, const char *text, size_t n)
     return index < c->n ? index : NOT_FOUND;
 }
 
-/* Whether the choices have numbers of their own: an index beside them could be off by one. */
+/* Whether the choices have their own numbers: then an index could be off by one. */
 static bool are_numbered(const struct choices *c)
 {
     for (size_t i = 0; i < c->n; i++) {
@@ -251,8 +252,8 @@ static bool are_numbered(const struct choices *c)
     return false;
 }
 
-/* Every way to read the answer has to mean the same choice; labels are stronger than an index.
- * *counted: it is an index and nothing else. */
+/* The choice that an answer means. Every way to read the answer must mean the same choice; labels
+ * are stronger than an index. *counted: the answer is an index and nothing else. */
 static size_t meant(bool *counted, const struct choices *c, const char *text, size_t n)
 {
     size_t label = by_label(c, text, n), own = by_text(c, text, n, false);
@@ -295,7 +296,7 @@ int choices_find(size_t *out, const struct choices *c, const struct reading *r, 
                              "wanted its letter (or, to read no choices, data.columns)",
                              str_count(c->n, "choice"));
     }
-    char index[48] = "number", found[48] = "something else than the only choice";
+    char index[48] = "number", found[48] = "something other than the only choice";
     if (c->n > 1) snprintf(found, sizeof found, "none of the %zu choices", c->n);
     if (!are_numbered(c)) snprintf(index, sizeof index, "index (from 0 to %zu)", c->n - 1);
     return reading_fault(r, FAULT_VALUE, key,

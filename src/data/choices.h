@@ -1,13 +1,13 @@
-/* Answers to choose from: written as lines "A. text" after the question, and the answer, whatever
- * way the record gives it, as the line that is right.
+/* Multiple choice: the choices are written as lines "A. text" after the question, and the answer,
+ * however the record gives it, is the correct line.
  *
- *   lists      of texts; of {text, label}; {text: [...], label: [...]}; {"A": ..., "B": ...}. Letters
- *              that the texts bring along ("B) ...") are not written twice. One text with all choices
- *              stands as it is, and so does its answer
+ *   lists      of texts; of {text, label}; {text: [...], label: [...]}; {"A": ..., "B": ...}.
+ *              Letters that the texts already have ("B) ...") are not written twice. One text with
+ *              all choices is used unchanged, and so is its answer
  *   letters    the labels where they are letters, else A, B, C, ... in the order of the list
- *   answer     a label, a letter ("B", "(b)", "B. text"), a text, or an index that counts from 0, which
- *              is remarked, and which choices with numbers as labels do not have. What is none of
- *              them, or more than one that differ, is an error */
+ *   answer     a label, a letter ("B", "(b)", "B. text"), a text, or an index that counts from 0,
+ *              which is remarked; choices with numbers as labels have no index. An answer that
+ *              means no choice, or different ones, is an error */
 #ifndef LORAC_DATA_CHOICES_H
 #define LORAC_DATA_CHOICES_H
 
@@ -24,12 +24,12 @@ struct choices {
     struct str texts;
 };
 
-/* Read the value v of the column `key`; null and empty are no choices (n = 0). To be released with
- * choices_free() after an error too. */
+/* Read the value v of the column `key`; null and empty values give no choices (n = 0). Release c
+ * with choices_free(), after an error, too. */
 int choices_read(struct choices *c, const struct reading *r, const char *key, const json_t *v);
-/* Append "A. text" for each, with a line feed between. */
+/* Append "A. text" for each choice, with a line feed between them. */
 void choices_add(struct str *out, const struct choices *c);
-/* The number of the choice that v, the value of the column `key`, means. */
+/* Find the choice that v, the value of the column `key`, means; *out is its number. */
 int choices_find(size_t *out, const struct choices *c, const struct reading *r, const char *key,
                  const json_t *v);
 /* Append one choice's line. */

@@ -57,13 +57,13 @@ static int reserve(struct conversation *c, size_t n, struct err *e)
     return 0;
 }
 
-/* Store the bytes and a NUL behind them. */
+/* Store the bytes and a NUL after them. */
 static int store(const char **out, struct conversation *c, const char *text, size_t n,
                  struct err *e)
 {
     size_t with_nul;
     if (!mem_add(&with_nul, n, 2)) return err_set(e, "out of memory: a text of %zu bytes", n);
-    int code = reserve(c, with_nul, e); /* str_add() wants room for a NUL of its own */
+    int code = reserve(c, with_nul, e); /* str_add() needs room for its own NUL */
     if (code) return code;
     size_t at = c->text.n;
     str_add(&c->text, text, n);
@@ -94,7 +94,7 @@ int conversation_extend(struct conversation *c, const char *text, size_t n, stru
     CHECK(c->n > 0 && !c->turns[c->n - 1].input);
     struct turn *t = &c->turns[c->n - 1];
     CHECK(t->text + t->n + 1 == c->text.p + c->text.n);
-    c->text.n--; /* the NUL; what follows is stored in its place */
+    c->text.n--; /* the NUL; the next bytes take its place */
     const char *more;
     int code = store(&more, c, text, n, e);
     if (code) return code;

@@ -8,8 +8,8 @@ const struct count_row counts_table[COUNTS] = {
 #include "src/data/counts.def"
 };
 
-/* As many places as rows, so that each number is there once: two rows with the same one are a
- * warning (-Woverride-init). */
+/* There are as many places as rows, so each number occurs once: two rows with the same number give
+ * a warning (-Woverride-init). */
 const struct count_row *const counts_in_file[] = {
 #define COUNT(field, number, total, of_record, run, shown, label, note)                            \
     [number] = &counts_table[COUNT_##field],

@@ -1,4 +1,4 @@
-/* What became of the records of one side of a data set, counted (counts.def). */
+/* Counts of what happened to the records of one side of a data set (counts.def). */
 #ifndef LORAC_DATA_COUNTS_H
 #define LORAC_DATA_COUNTS_H
 
@@ -10,13 +10,13 @@
 struct data_counts {
 #define COUNT(field, number, total, of_record, run, shown, label, note) size_t field;
 #include "src/data/counts.def"
-    size_t faults[FAULTS]; /* `bad` by kind */
+    size_t faults[FAULTS]; /* `bad` by kind of fault */
 };
 
 /* A row of counts.def. */
 struct count_row {
     const char *field, *run, *label;
-    bool always; /* in the table even where it is 0 */
+    bool always; /* in the table even when it is 0 */
     size_t offset;
 };
 enum {
@@ -31,7 +31,7 @@ extern const struct count_row *const counts_in_file[COUNTS];
 size_t *count_field(struct data_counts *c, const struct count_row *row);
 size_t count_of(const struct data_counts *c, const struct count_row *row);
 
-/* Take over what another side counted; the kinds of malformed ones included. */
+/* Add the counts of another side, including the kinds of faults. */
 void counts_add(struct data_counts *to, const struct data_counts *from);
 
 #endif

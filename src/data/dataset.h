@@ -1,6 +1,6 @@
-/* The examples of a run: every record tokenised, masked, measured, split into training and
- * validation, with what was dropped counted; and the files and settings that they are made from.
- * dataset_open.h makes them. */
+/* The examples of a run: every record is tokenised, masked, measured and put on the training or the
+ * validation side, and dropped records are counted. Also the files and settings from which they are
+ * made. dataset_open.h makes them. */
 #ifndef LORAC_DATA_DATASET_H
 #define LORAC_DATA_DATASET_H
 
@@ -15,34 +15,34 @@
 struct data_source {
     const char *path;
     struct records_options records;
-    const struct template *template; /* NULL: plain; text and tokens need none */
-    double weight;                   /* times per epoch, above 0; of no effect on validation */
+    const struct template *template; /* NULL: plain; text and tokens need no template */
+    double weight;                   /* times per epoch, above 0; no effect on validation */
 };
 
-enum { PREPARE_ABOVE_BYTES = 64 << 20 }; /* what PREPARE_AUTO calls large: all sources together */
+enum { PREPARE_ABOVE_BYTES = 64 << 20 }; /* PREPARE_AUTO calls this large: all sources together */
 
 struct data_options {
     const struct data_source *train;
     size_t n_train;
-    const struct data_source *validation; /* files of their own, or n_validation = 0 */
+    const struct data_source *validation; /* separate files, or n_validation = 0 */
     size_t n_validation;
-    double validation_frac; /* of the examples, when there are no validation files */
-    uint64_t seed;          /* of which those are: data.split_seed */
+    double validation_frac; /* fraction of the examples, when there are no validation files */
+    uint64_t seed;          /* decides which ones: data.split_seed */
     struct render_options render;
     size_t max_length; /* tokens of an example */
     enum overlong overlong;
     bool skip_errors;        /* on_error: skip */
-    double max_skipped_frac; /* of a side's records; more that are malformed is an error */
+    double max_skipped_frac; /* of a side's records; more malformed ones are an error */
     bool deduplicate;        /* keep only the first of examples with the same tokens and targets */
-    size_t vocab_size; /* ids of `tokens` records lie below it; 0: the tokenizer's size, if any */
+    size_t vocab_size;       /* `tokens` records have ids below it; 0: the tokenizer's size */
     enum prepare prepare;
-    const char *cache_dir;                           /* of prepared files; NULL: prepared.h's */
-    void (*progress)(size_t records, void *context); /* NULL, or called now and then */
+    const char *cache_dir;                           /* of prepared files; NULL: the default */
+    void (*progress)(size_t records, void *context); /* NULL, or called from time to time */
     void *context;
 };
 
-/* The number of the rule by which a fraction is kept aside; rule 1 was lorac 0.1's, in which each
- * record fell by its own hash. */
+/* The number of the rule by which a fraction is kept aside. Rule 1 was that of lorac 0.1, in which
+ * each record's own hash decided. */
 enum { SPLIT_RULE = 2 };
 
 struct dataset {
@@ -51,11 +51,10 @@ struct dataset {
     struct data_counts train_counts, validation_counts;
     struct share *shares; /* one for each training source: the sampler's mixture */
     size_t n_shares;
-    uint8_t
-        sha256[SHA256_BYTES]; /* of the file; of several: of their digests in a row, train first */
-    struct map map;           /* of the prepared file; nothing when all is in memory */
-    char *prepared;           /* its path, or NULL */
-    bool reused;              /* it was there already */
+    uint8_t sha256[SHA256_BYTES]; /* of the file; of several: of all their digests, train first */
+    struct map map;               /* of the prepared file; empty when everything is in memory */
+    char *prepared;               /* its path, or NULL */
+    bool reused;                  /* it already existed */
 };
 
 #endif

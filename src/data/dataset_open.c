@@ -7,9 +7,9 @@
 #include "src/base/mem.h"
 #include "src/data/prepared.h"
 
-/* ---- what is left, and what to say about it ------------------------------------------------- */
+/* ---- what is left, and what to say about it -------------------------------------------------- */
 
-/* No example of a side is left: say what became of its records, and which setting to change. */
+/* No example of a side is left: say what happened to its records, and which setting to change. */
 static int nothing_left(const struct build *b, const struct build_side *side,
                         const struct data_counts *c)
 {
@@ -44,8 +44,8 @@ static void add_largest(struct str *out, const struct build *b)
              b->sound.at[b->choice.largest_first].line);
 }
 
-/* Groups that cannot be torn apart leave a side empty, or the fraction is none of the examples, or
- * all. */
+/* A side is empty because groups cannot be divided, or because the fraction is none or all of the
+ * examples. */
 static int fraction_leaves_none(const struct build *b)
 {
     const struct split_choice *c = &b->choice;
@@ -63,7 +63,7 @@ static int fraction_leaves_none(const struct build *b)
         code = err_set(b->e,
                        "data.validation: a fraction of %g of %s leaves %s: examples with "
                        "the same first user text (or the same text) stay together, and the largest "
-                       "group of them, from %s on, is %zu of %zu (%.0f %%); keep a file of its own "
+                       "group of them, from %s on, is %zu of %zu (%.0f %%); use a separate file "
                        "for validation (data.validation: FILE)",
                        b->o->validation_frac, str_count(c->items, "example"), left, where.p,
                        c->largest, c->items, 100.0 * (double)c->largest / (double)c->items);
@@ -72,7 +72,7 @@ static int fraction_leaves_none(const struct build *b)
     return code;
 }
 
-/* What the user should know of the examples kept aside by a fraction. */
+/* Note what the user should know about the examples that a fraction keeps aside. */
 static void note_split(struct str *notes, const struct build *b)
 {
     enum { FEW = 10 };
@@ -80,16 +80,16 @@ static void note_split(struct str *notes, const struct build *b)
     if (c->items == 0) return;
     if (c->validation != c->wanted) {
         str_addf(notes,
-                 "validation: %s instead of %zu (%g of %zu), for those with the same first user "
-                 "text stay together; the largest group, from ",
+                 "validation: %s instead of %zu (%g of %zu), because examples with the same first "
+                 "user text stay together; the largest group, from ",
                  str_count(c->validation, "example"), c->wanted, b->o->validation_frac, c->items);
         add_largest(notes, b);
         str_addf(notes, " on, has %zu\n", c->largest);
     }
     if (c->validation < FEW) {
         str_addf(notes,
-                 "validation: only %s: too few to tell a better adapter from a lucky one; %d or "
-                 "more say something (data.validation)\n",
+                 "validation: only %s: too few to tell a better adapter from a lucky one; keep "
+                 "aside %d or more (data.validation)\n",
                  str_count(c->validation, "example"), FEW);
     }
 }
@@ -105,7 +105,7 @@ static void add_faults(struct str *out, const struct data_counts *c)
     }
 }
 
-/* More than a few bad records are no accident. */
+/* More than a few bad records are not an accident. */
 static int check_skipped(const struct build *b, const struct build_side *side)
 {
     const struct data_counts *c = &side->counts;
@@ -171,7 +171,7 @@ static void note_counts(struct str *notes, const struct build *b, const struct b
 #undef SAY
 }
 
-/* A source of a mixture that gives nothing is no error as long as others do. */
+/* A source of a mixture may give no examples as long as the others do; it is noted. */
 static void note_empty_sources(struct str *notes, const struct build *b)
 {
     const size_t *ends = b->side[SIDE_TRAIN].origins.ends;
@@ -181,7 +181,7 @@ static void note_empty_sources(struct str *notes, const struct build *b)
     }
 }
 
-/* What the readers remarked on, file by file; of several files, by their number. */
+/* The readers' remarks, file by file; several files are told apart by their number. */
 static void note_remarks(struct str *notes, const struct build *b)
 {
     const struct data_options *o = b->o;
@@ -208,7 +208,7 @@ static void note_spellings(struct str *notes, const struct build *b)
             "learnt as letters; take them out, or choose the model that has them as tokens",
         [SPELT_PROMPT] =
             "hold a whole prompt of a template (### Instruction: ... ### Response:), around which "
-            "data.template writes another; take it out, or write template: plain",
+            "data.template writes a second one; take it out, or write template: plain",
     };
     for (int k = 0; k < SPELLINGS; k++) {
         const struct spelling *s = &b->spelt[k];
@@ -217,8 +217,8 @@ static void note_spellings(struct str *notes, const struct build *b)
                  s->line, what[k]);
     }
     if (b->unparsed) {
-        str_addz(notes, "data: data.parse_special is for text records; what conversations "
-                        "spell stays text\n");
+        str_addz(notes, "data: data.parse_special is for text records; special tokens that "
+                        "conversations spell stay text\n");
     }
 }
 
@@ -246,11 +246,11 @@ static int finish(struct str *notes, struct build *b)
     return str_error(notes, b->e);
 }
 
-/* ---- the files ------------------------------------------------------------------------------ */
+/* ---- the files ------------------------------------------------------------------------------- */
 
-/* What is known of the sources before they are read. */
+/* What is known about the sources before they are read. */
 struct files {
-    char **paths; /* training, then validation ones */
+    char **paths; /* the training files, then the validation files */
     uint8_t (*digests)[SHA256_BYTES];
     struct stat *stats;
     size_t n;
@@ -275,7 +275,7 @@ static int files_stat(struct files *f, const struct data_options *o, struct err 
         const struct data_source *s = i < o->n_train ? &o->train[i]
                                                      : &o->validation[i - o->n_train];
         f->paths[i] = (char *)(uintptr_t)s->path;
-        struct map m; /* says what is wrong with a file that is none */
+        struct map m; /* map_open() says what is wrong with a path that is not a file */
         int code = map_open(&m, s->path, e);
         if (code) return code;
         f->stats[i] = m.st;
@@ -295,7 +295,7 @@ static int digest_of_hex(uint8_t digest[SHA256_BYTES], const char hex[SHA256_HEX
     return 0;
 }
 
-/* Large files by way of the cache of digests: reading them takes its time. */
+/* Large files use the cache of digests, because reading them takes time. */
 static int files_hash(struct files *f, struct err *e)
 {
     if (f->bytes <= PREPARE_ABOVE_BYTES) {
@@ -313,7 +313,7 @@ static int files_hash(struct files *f, struct err *e)
     return code;
 }
 
-/* What was read is what was hashed. */
+/* Check that the files that were read are the files that were hashed. */
 static int files_same(const struct files *f, struct err *e)
 {
     for (size_t i = 0; i < f->n; i++) {
@@ -329,7 +329,7 @@ static int files_same(const struct files *f, struct err *e)
     return 0;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int check_options(const struct data_options *o, struct err *e)
 {
@@ -348,7 +348,7 @@ static int check_options(const struct data_options *o, struct err *e)
     return 0;
 }
 
-/* Take over what a build has in memory. */
+/* Take over the memory of a build. */
 static void take(struct dataset *d, struct build *b)
 {
     struct build_side *t = &b->side[SIDE_TRAIN], *v = &b->side[SIDE_VALIDATION];
@@ -406,7 +406,7 @@ static void drop(struct dataset *d)
     memcpy(d->sha256, digest, sizeof digest);
 }
 
-/* A file that cannot be read is made again: it is a copy of what the sources say. */
+/* A prepared file that cannot be read is made again, because it is only a copy of the sources. */
 static int open_or_build(struct dataset *d, struct str *notes, const char *dir, const char *key,
                          const struct files *f, const struct data_options *o,
                          const struct tokenizer *tok, struct err *e)

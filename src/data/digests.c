@@ -5,7 +5,7 @@
 #include "src/base/hash.h"
 #include "src/base/mem.h"
 
-/* Open addressing; the digests are random numbers already. */
+/* Open addressing; the digests are already random numbers. */
 struct digest_slot {
     uint64_t high;
     uint32_t low, count; /* 0: empty */
@@ -42,7 +42,7 @@ int digest_of_bytes(struct digest *d, const void *bytes, size_t n, struct err *e
     return code;
 }
 
-/* The slot of d, or the empty one where it would go. */
+/* The slot of d, or the empty slot where d would go. */
 static struct digest_slot *find(const struct digests *s, uint64_t high, uint32_t low)
 {
     size_t i = (size_t)high & (s->n_slots - 1);

@@ -12,21 +12,21 @@ struct digest {
     uint32_t low;
 };
 
-/* Of all that example i says. */
+/* The digest of all columns of example i. */
 int digest_of_example(struct digest *d, const struct examples *x, size_t i, struct err *e);
 int digest_of_bytes(struct digest *d, const void *bytes, size_t n, struct err *e);
 
-/* Zero-initialised it is empty. */
+/* It is empty when zero-initialised. */
 struct digests {
     struct digest_slot *slots;
     size_t n, n_slots;
 };
 
-/* Put d in; *copies is how often it was there before. */
+/* Add d; *copies is how often it was added before. */
 int digests_put(struct digests *s, uint32_t *copies, const struct digest *d, struct err *e);
-/* How many of the digests put into `of`, repeats included, are also in `in`. */
+/* How many of the digests added to `of`, with repeats, are also in `in`. */
 size_t digests_shared(const struct digests *of, const struct digests *in);
-/* How often the one put in most often was. */
+/* How often the most frequent digest was added. */
 uint32_t digests_most(const struct digests *s);
 void digests_free(struct digests *s);
 

@@ -5,7 +5,7 @@
 #include "src/base/file.h"
 #include "src/base/mem.h"
 
-/* ---- items ---------------------------------------------------------------------------------- */
+/* ---- items ----------------------------------------------------------------------------------- */
 
 static int reserve_items(struct examples *x, size_t n, struct err *e)
 {
@@ -18,7 +18,7 @@ static int reserve_items(struct examples *x, size_t n, struct err *e)
     return 0;
 }
 
-/* From now on items are written down. */
+/* From now on the items are listed. */
 static int list_items(struct examples *x, struct err *e)
 {
     if (x->item) return 0;
@@ -29,7 +29,7 @@ static int list_items(struct examples *x, struct err *e)
     return 0;
 }
 
-/* The examples up to end - 1 that are in no item yet are one. */
+/* Make one item of the examples up to end - 1 that are not in an item yet. */
 static int add_item(struct examples *x, size_t end, struct err *e)
 {
     int code = reserve_items(x, x->n_items + 1, e);
@@ -52,7 +52,7 @@ size_t examples_item_of(const struct examples *x, size_t i)
     return low;
 }
 
-/* Item by item what lies in other's examples from .. to-1, `shift` further on. */
+/* Append the items of other's examples from .. to-1, moved by `shift`. */
 static int append_items(struct examples *x, const struct examples *other, size_t from, size_t to,
                         size_t shift, struct err *e)
 {
@@ -66,7 +66,7 @@ static int append_items(struct examples *x, const struct examples *other, size_t
 
 int examples_join(struct examples *x, size_t first, struct err *e)
 {
-    if (first + 1 >= x->n) return 0; /* one or none */
+    if (first + 1 >= x->n) return 0; /* zero or one example */
     int code = list_items(x, e);
     if (code) return code;
     while (x->n_items && x->item[x->n_items] > first) x->n_items--;
@@ -74,9 +74,9 @@ int examples_join(struct examples *x, size_t first, struct err *e)
     return add_item(x, x->n, e);
 }
 
-/* ---- examples ------------------------------------------------------------------------------- */
+/* ---- examples -------------------------------------------------------------------------------- */
 
-/* Room for n more examples with `tokens` more tokens in all. */
+/* Make room for n more examples with `tokens` more tokens in total. */
 static int reserve(struct examples *x, size_t n, size_t tokens, struct err *e)
 {
     size_t need_at, need_tokens;

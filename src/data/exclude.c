@@ -1,5 +1,5 @@
-/* What records and messages say on whether they are trained, by the names that trainers have for
- * it: axolotl's train and training, OpenAI's weight, ms-swift's loss, NeMo's mask, and others. */
+/* Reads whether records and messages are to be trained, under the names that other trainers use:
+ * axolotl's train and training, OpenAI's weight, ms-swift's loss, NeMo's mask, and others. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -10,7 +10,7 @@ enum { TAKES_BOOL = 1, TAKES_NUMBER = 2, LEAVES_OUT = 4 };
 
 static const struct {
     const char *name;
-    unsigned kind; /* LEAVES_OUT: true says that it is not trained */
+    unsigned kind; /* LEAVES_OUT: true means that it is not trained */
 } rows[] = {
     { "train", TAKES_BOOL },
     { "training", TAKES_BOOL | TAKES_NUMBER },
@@ -19,7 +19,7 @@ static const struct {
     { "is_trainable", TAKES_BOOL | TAKES_NUMBER },
     { "loss", TAKES_BOOL | TAKES_NUMBER },
     { "compute_loss", TAKES_BOOL | TAKES_NUMBER },
-    { "loss_mask", TAKES_BOOL | TAKES_NUMBER }, /* 1 has loss */
+    { "loss_mask", TAKES_BOOL | TAKES_NUMBER }, /* 1 means loss */
     { "weight", TAKES_NUMBER },
     { "loss_weight", TAKES_BOOL | TAKES_NUMBER },
     { "mask", TAKES_BOOL | TAKES_NUMBER | LEAVES_OUT },
@@ -52,7 +52,7 @@ static const char *wanted_of(unsigned kind)
     }
 }
 
-/* true, false, 0, 1, or a string that spells one, as the cells of tables do. */
+/* true, false, 0, 1, or a string that spells one of them, as in the cells of tables. */
 static bool is_said(bool *out, unsigned kind, const json_t *v)
 {
     static const char *const words[] = { "false", "true", "0", "1" };
@@ -86,7 +86,7 @@ static size_t count_characters(const char *text, size_t n)
     return count;
 }
 
-/* axolotl's parts of a message: only a whole message can be left out here. */
+/* axolotl marks parts of a message; lorac can only leave out a whole message. */
 static int read_detail(bool *train, bool *said, const struct reading *r, const char *field,
                        const json_t *v, size_t characters)
 {
@@ -119,7 +119,7 @@ static int unwanted(const struct reading *r, const char *at, const char *field, 
                          *at ? "" : "; give the column another name if it says something else");
 }
 
-/* A key that speaks of training under a name that is not known: a mistake to guess at. */
+/* Whether an unknown key seems to speak about training: guessing its meaning would be a mistake. */
 static bool sounds_like_one(const char *key, const json_t *v)
 {
     static const char *const words[] = { "train",  "loss",          "mask",    "learn", "supervis",
@@ -147,7 +147,7 @@ static int unknown_key(const struct reading *r, const char *at, const json_t *ob
     return 0;
 }
 
-/* Whether any member may say something: nearly all objects have none. */
+/* Whether any member may speak about training: nearly no object has one. */
 static bool may_say(const json_t *object)
 {
     const char *key;
@@ -166,7 +166,7 @@ int reading_train(bool *train, const struct reading *r, const char *at, const js
 {
     static const char *const details[] = { "training_detail", "train_detail" };
     char field[96];
-    const char *first = NULL; /* the key that said so */
+    const char *first = NULL; /* the key that decided */
     bool was = *train;
     int code = 0;
     if (!may_say(object)) return 0;
@@ -174,7 +174,7 @@ int reading_train(bool *train, const struct reading *r, const char *at, const js
         const char *key = i < ROWS ? rows[i].name : details[i - ROWS];
         const json_t *v = json_object_get(object, key);
         bool says = false, said = true, now;
-        if (!v || is_used(used, key)) continue; /* what has another meaning here is used */
+        if (!v || is_used(used, key)) continue; /* a key with another meaning here is used */
         used_add(used, key);
         if (json_is_null(v)) continue;
         place(field, at, key);
@@ -186,7 +186,7 @@ int reading_train(bool *train, const struct reading *r, const char *at, const js
             said = false;
             code = read_detail(&now, &said, r, field, v, count_characters(text, n));
         }
-        /* "mask": false asks for nothing where nothing would be trained */
+        /* "mask": false has no effect where nothing would be trained */
         if (code || !said || (i < ROWS && rows[i].kind & LEAVES_OUT && !says && !was)) continue;
         if (first && now != *train) {
             return reading_fault(r, FAULT_VALUE, field,
@@ -200,7 +200,7 @@ int reading_train(bool *train, const struct reading *r, const char *at, const js
     return code || !*at ? code : unknown_key(r, at, object, used);
 }
 
-/* NeMo's "mask": "User" names the role whose turns are masked, which here have no loss anyway. */
+/* NeMo's "mask": "User" names the role whose turns are masked; here these turns never have loss. */
 static void read_role_mask(const struct reading *r, const json_t *record, bool *answers)
 {
     static const struct {
@@ -216,7 +216,7 @@ static void read_role_mask(const struct reading *r, const json_t *record, bool *
     }
 }
 
-/* Data of single judgements (KTO): a bad answer is not to be learnt. */
+/* Data of single judgements (KTO): a bad answer must not be learnt. */
 static bool is_bad(const struct reading *r, const json_t *record)
 {
     static const char *const keys[] = { "label", "kto_tag" };
@@ -232,7 +232,7 @@ static bool is_bad(const struct reading *r, const json_t *record)
     return bad;
 }
 
-/* Answers of nothing are learnt as an EOS alone. */
+/* Empty answers are learnt as an EOS alone. */
 static void remark_empty(const struct conversation *c, const struct reading *r)
 {
     static const char white[] = " \t\r\n";

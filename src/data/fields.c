@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-/* Within a field the order is that in which columns are joined, or looked for. */
+/* Within a field, columns are joined, or looked for, in this order. */
 static const struct {
     const char *name;
     enum field field;
-    const char *only_with; /* a synonym only beside a column of this name */
+    const char *only_with; /* a synonym only if the record also has a column of this name */
 } rows[] = {
     { "instruction", FIELD_PROMPT, NULL },    { "prompt", FIELD_PROMPT, NULL },
     { "question", FIELD_PROMPT, NULL },       { "query", FIELD_PROMPT, NULL },
@@ -16,7 +16,7 @@ static const struct {
     { "passage", FIELD_INPUT, NULL },         { "passages", FIELD_INPUT, NULL },
     { "document", FIELD_INPUT, NULL },        { "documents", FIELD_INPUT, NULL },
     { "article", FIELD_INPUT, NULL },         { "paragraph", FIELD_INPUT, NULL },
-    { "source", FIELD_INPUT, "target" }, /* else it says where a record comes from */
+    { "source", FIELD_INPUT, "target" }, /* otherwise it says where a record comes from */
     { "output", FIELD_COMPLETION, NULL },     { "outputs", FIELD_COMPLETION, NULL },
     { "completion", FIELD_COMPLETION, NULL }, { "response", FIELD_COMPLETION, NULL },
     { "answer", FIELD_COMPLETION, NULL },     { "answers", FIELD_COMPLETION, NULL },
@@ -41,7 +41,7 @@ static char folded(char c)
     return c == '-' || c == ' ' ? '_' : c;
 }
 
-/* Whether the key is that name; spaces behind it do not count. */
+/* Whether the key is that name; spaces after it do not count. */
 static bool is_called(const char *key, const char *name)
 {
     while (*name && folded(*key) == *name) key++, name++;
@@ -74,7 +74,7 @@ static bool has_column(const json_t *record, const char *name)
     return false;
 }
 
-/* Put the column in its place; columns of one row keep the record's order. */
+/* Insert the column at its place; columns of one row keep the record's order. */
 static void insert(struct fields *f, enum field field, const char *key, const json_t *value,
                    size_t row)
 {
@@ -86,7 +86,7 @@ static void insert(struct fields *f, enum field field, const char *key, const js
     f->n[field]++;
 }
 
-/* Nulls count only where there is nothing else: exports give every record all columns. */
+/* Nulls count only when the field has nothing else: exports give every record all columns. */
 static void drop_nulls(struct fields *f)
 {
     for (int i = 0; i < FIELDS; i++) {
@@ -111,17 +111,17 @@ static void find_named(struct fields *f, const json_t *record, const struct reco
     }
 }
 
-/* ---- a column for each choice --------------------------------------------------------------- */
+/* ---- a column for each choice ---------------------------------------------------------------- */
 
 static const struct {
     const char *text;
-    bool numbers; /* may be followed by a number too */
+    bool numbers; /* a number may follow it, too */
 } option_prefixes[] = {
     { "option_", true }, { "option", true }, { "choice_", true },
     { "choice", true },  { "op", false },    { "", false },
 };
 
-/* The letter or number behind the prefix, which ends the name; 0: the name is another. */
+/* The letter or number after the prefix at the end of the name; 0: the name has another form. */
 static char option_label(const char *key, const char *prefix, bool numbers)
 {
     while (*prefix && folded(*key) == *prefix) key++, prefix++;
@@ -150,7 +150,8 @@ static void add_option(struct fields *f, const char *key, const json_t *value, c
     f->n_options++;
 }
 
-/* Letters from A on, or numbers from 0 or 1 on, at least two, with one prefix. */
+/* Whether the columns are at least two options with one prefix: letters from A on, or numbers from
+ * 0 or 1 on. */
 static bool are_options(const struct fields *f)
 {
     char first = f->option[0].label;
@@ -169,7 +170,7 @@ static void find_options(struct fields *f, const json_t *record)
         json_object_foreach((json_t *)(uintptr_t)record, key, value)
         {
             char label = option_label(key, option_prefixes[k].text, option_prefixes[k].numbers);
-            /* a and b that hold numbers are anything but choices */
+            /* columns a and b that hold numbers are not choices */
             if (json_is_number(value) && key[0] >= 'a' && key[1] == 0) continue;
             if (label && may_be_choice(value)) add_option(f, key, value, label);
         }
@@ -219,9 +220,9 @@ bool fields_complete(const struct fields *f)
            (f->n[FIELD_COMPLETION] || ((f->n[FIELD_CHOICES] || f->n_options) && f->n[FIELD_KEY]));
 }
 
-/* ---- misspellings --------------------------------------------------------------------------- */
+/* ---- misspellings ---------------------------------------------------------------------------- */
 
-/* One bit for each letter that the word has: a change of a letter turns at most two. */
+/* One bit for each letter in the word: a change of one letter changes at most two bits. */
 static uint32_t letters_of(const char *word)
 {
     uint32_t bits = 0;
@@ -232,7 +233,8 @@ static uint32_t letters_of(const char *word)
 
 const char *field_nearest(enum field *field, const char *key)
 {
-    /* Words of their own: a column of maths data, and what holds messages. */
+    /* Words that are not misspellings: a column of maths data, and the names of lists of
+     * messages. */
     static const char *const own[] = { "contest", "content", "contents", "message", "messages" };
     enum { LEAST = 5, MOST = 24 };
     char word[MOST + 1] = "";
@@ -243,7 +245,7 @@ const char *field_nearest(enum field *field, const char *key)
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strcmp(word, own[i]) == 0) return NULL;
     uint32_t letters = letters_of(word);
-    size_t least = n < 7 ? 2 : 3; /* one letter of short names, two of longer ones */
+    size_t least = n < 7 ? 2 : 3; /* short names may differ in one letter, longer ones in two */
     for (size_t i = 0; i < ROWS; i++) {
         size_t length = strlen(rows[i].name);
         if (rows[i].field > FIELD_CHOICES || length < LEAST || length > n + 1 || n > length + 1)

@@ -15,7 +15,7 @@ void fit_free(struct fit *f)
     *f = (struct fit){ 0 };
 }
 
-/* Append the tokens from .. to-1 when one of them, other than the first, is a target. */
+/* Append the tokens from .. to-1 if one of them, apart from the first, is a target. */
 static int add(struct examples *out, const struct encoded *x, size_t from, size_t to, struct err *e)
 {
     if (to <= from + 1 || !memchr(x->target + from + 1, 1, to - from - 1)) return 0;
@@ -42,14 +42,14 @@ static int split_chunks(struct examples *out, const struct encoded *x, size_t ma
     return code;
 }
 
-/* ---- splitting a chat ----------------------------------------------------------------------- */
+/* ---- splitting a chat ------------------------------------------------------------------------ */
 
-/* A long chat seen as exchanges: each ends with an assistant turn. */
+/* A long chat as a list of exchanges: each ends with an assistant turn. */
 struct fit_chat {
     struct fit *f;
     const struct conversation *c;
     const struct fit_options *o;
-    size_t last; /* the turn behind the last answer */
+    size_t last; /* the turn after the last answer */
     struct err *e;
 };
 
@@ -78,7 +78,7 @@ static int encode_turns(const struct fit_chat *s, size_t from, size_t n)
     return template_encode(&f->part, s->o->template, s->o->tok, &view, &render, s->e);
 }
 
-/* The turn behind exchange number k, whose first turn is `from`. */
+/* The turn after the exchange whose first turn is `from`. */
 static size_t exchange_end(const struct conversation *c, size_t from)
 {
     size_t i = from;
@@ -86,8 +86,8 @@ static size_t exchange_end(const struct conversation *c, size_t from)
     return i + 1;
 }
 
-/* Encode the longest piece of at most n exchanges from turn `from` that fits, halving in; *taken =
- * 0 when not even the first does. Afterwards f->part holds it. */
+/* Encode the longest piece of at most n exchanges from turn `from` that fits, found by bisection;
+ * *taken = 0 when even the first does not fit. Then f->part holds the piece. */
 static int longest_piece(size_t *taken, const struct fit_chat *s, size_t from, size_t n)
 {
     size_t fits = 0, too_many = n + 1, encoded = 0;
@@ -110,7 +110,7 @@ static int longest_piece(size_t *taken, const struct fit_chat *s, size_t from, s
     return encode_turns(s, from, end - from);
 }
 
-/* A system text that alone leaves no room would be encoded again for every exchange, in vain. */
+/* A system text that leaves no room would be encoded again for every exchange without result. */
 static int has_room(bool *room, const struct fit_chat *s)
 {
     struct turn turns[3] = { s->c->turns[0],
@@ -136,7 +136,8 @@ static int split_chat(struct examples *out, struct fit_result *result, const str
     }
     size_t from = s->c->turns[0].role == ROLE_SYSTEM;
     for (size_t k = 0; !code && k < whole->n_ends;) {
-        /* no more exchanges than fitted in the whole; its lengths are close to the pieces' */
+        /* at most as many exchanges as fit in the whole chat; its lengths are close to those of the
+         * pieces */
         size_t begin = k ? whole->ends[k - 1] : 0, n = 1, taken = 0;
         while (k + n < whole->n_ends && whole->ends[k + n] - begin <= s->o->max_length) n++;
         code = longest_piece(&taken, s, from, n);
@@ -149,7 +150,7 @@ static int split_chat(struct examples *out, struct fit_result *result, const str
     return code;
 }
 
-/* ---- a record ------------------------------------------------------------------------------- */
+/* ---- a record -------------------------------------------------------------------------------- */
 
 static int fit_long(struct fit *f, struct examples *out, struct fit_result *result,
                     const struct conversation *c, const struct fit_options *o, struct err *e)
@@ -187,7 +188,7 @@ static int fit_long(struct fit *f, struct examples *out, struct fit_result *resu
     return code;
 }
 
-/* The targets of examples from .. x->n - 1. */
+/* The number of targets in the examples from .. x->n - 1. */
 static size_t targets_from(const struct examples *x, size_t from)
 {
     size_t targets = 0;
@@ -196,7 +197,7 @@ static size_t targets_from(const struct examples *x, size_t from)
     return targets;
 }
 
-/* A conversation that is no forest; adds to the result. */
+/* Fit a conversation that is not a forest; adds to the result. */
 static int fit_one(struct fit *f, struct examples *out, struct fit_result *result,
                    const struct conversation *c, const struct fit_options *o, struct err *e)
 {
@@ -215,10 +216,10 @@ static int fit_one(struct fit *f, struct examples *out, struct fit_result *resul
     return code;
 }
 
-/* ---- forests -------------------------------------------------------------------------------- */
+/* ---- forests --------------------------------------------------------------------------------- */
 
-/* What is known of a turn. */
-enum { ANSWERED_BELOW = 1, DONE = 2 }; /* an answer comes behind it; it was a target */
+/* What is known about a turn. */
+enum { ANSWERED_BELOW = 1, DONE = 2 }; /* an answer comes after it; it was a target */
 
 static int reserve_path(struct fit *f, size_t n, struct err *e)
 {
@@ -236,8 +237,9 @@ static int reserve_path(struct fit *f, size_t n, struct err *e)
     return 0;
 }
 
-/* Mark the turns of the path in f that the last example of it has as done: those up to the last
- * answer that is in it whole, or the first, when only a part of that is. */
+/* Mark turns of the path in f as done, after an example was made from it: all turns up to the last
+ * answer that is whole in the example, or up to the first answer when only a part of that is in
+ * it. */
 static void mark_done(struct fit *f, size_t n, const struct examples *out,
                       const struct fit_result *path)
 {
@@ -299,7 +301,7 @@ static int fit_forest(struct fit *f, struct examples *out, struct fit_result *re
     return code || c->every_path ? code : examples_join(out, before, e);
 }
 
-/* ---- any record ----------------------------------------------------------------------------- */
+/* ---- any record ------------------------------------------------------------------------------ */
 
 int fit_record(struct fit *f, struct examples *out, struct fit_result *result,
                const struct conversation *c, const struct fit_options *o, struct err *e)

@@ -1,4 +1,4 @@
-/* What alpaca's records have beside the columns of shape_prompt.c: earlier exchanges, and
+/* The parts of alpaca's records that format_prompt.c does not read: earlier exchanges, and
  * self-instruct's several instances of one instruction. */
 #include "src/data/reading.h"
 
@@ -51,7 +51,7 @@ static int add_input(const struct reading *r, const char *field, const json_t *i
     return code;
 }
 
-/* self-instruct's: each instance is a conversation of its own. */
+/* Records of self-instruct: each instance is a separate conversation. */
 int reading_instances(const struct reading *r, const json_t *v)
 {
     const json_t *instances = json_object_get(v, "instances");

@@ -17,7 +17,8 @@ static bool begins_with_system(const json_t *list)
     return role && strcmp(role, "system") == 0;
 }
 
-/* A list that begins with its system text needs none beside it; another one would be lost. */
+/* A list that begins with its system text needs no other; a different one beside the list would be
+ * lost. */
 static int check_system(const struct reading *r, const json_t *v)
 {
     const struct conversation *c = r->c;
@@ -31,10 +32,10 @@ static int check_system(const struct reading *r, const json_t *v)
     conversation_free(&beside);
     if (code || same) return code;
     return reading_fault(r, FAULT_VALUE, "system",
-                         "found another system text than that of the messages, wanted one");
+                         "found a system text that differs from that of the messages, wanted one");
 }
 
-/* With the system text and the tools that the record has beside the list. */
+/* Read the messages, with the system text and the tools that the record has beside the list. */
 static int read_items(const struct reading *r, const struct spelling *s, const char *field,
                       const json_t *list, const json_t *v)
 {
@@ -53,7 +54,7 @@ static int read_items(const struct reading *r, const struct spelling *s, const c
     return code ? code : reading_messages(r, s, field, list, begins);
 }
 
-/* Exports of tables hold the list as a text, in JSON. */
+/* Exports of tables hold the list as a text in JSON. */
 static int read_encoded(const struct reading *r, const struct spelling *s, const char *field,
                         const json_t *text, const json_t *v)
 {
@@ -77,7 +78,7 @@ static int read_encoded(const struct reading *r, const struct spelling *s, const
     return code;
 }
 
-/* The list under `field`. */
+/* Read the list under `field`. */
 static int read_list(const struct reading *r, const struct spelling *s, const char *field,
                      const json_t *v)
 {
@@ -107,7 +108,7 @@ bool is_messages(const json_t *v)
             json_is_array(json_object_get(v, "completion")));
 }
 
-/* What stands before `chosen` or `completion` when it is not in `messages`. */
+/* The text before `chosen` or `completion`, when it is not in `messages`. */
 static int read_prompt(const struct reading *r, const json_t *v)
 {
     const json_t *prompt = json_object_get(v, "prompt");
@@ -128,8 +129,7 @@ int read_messages(const struct reading *r, const json_t *v)
     if (code) return code;
     if (json_has(v, "chosen")) return reading_chosen(r, &openai, v);
     if (listed) return 0;
-    for (size_t i = 0; i < c->n; i++)
-        c->turns[i].train = false; /* the completion alone is learnt */
+    for (size_t i = 0; i < c->n; i++) c->turns[i].train = false; /* only the completion is learnt */
     reading_use(r, "completion");
     return reading_messages(r, &openai, "completion", json_object_get(v, "completion"), 0);
 }

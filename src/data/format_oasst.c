@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 
-/* ---- a message ------------------------------------------------------------------------------ */
+/* ---- a message ------------------------------------------------------------------------------- */
 
-/* What its reviewers took out is not read, nor what answers it. */
+/* Messages that the reviewers removed are not read, and neither are their replies. */
 static bool is_deleted(const json_t *node)
 {
     return json_is_true(json_object_get(node, "deleted")) ||
@@ -31,9 +31,9 @@ static int add_message(const struct reading *r, const char *at, const json_t *no
     return 0;
 }
 
-/* ---- trees ---------------------------------------------------------------------------------- */
+/* ---- trees ----------------------------------------------------------------------------------- */
 
-/* The node and what answers it; json_parse() has bounded the depth. */
+/* Add the node and its replies; json_parse() has limited the depth. */
 static int add_node(const struct reading *r, const json_t *node, uint32_t parent)
 {
     char at[48];
@@ -53,9 +53,9 @@ static int add_node(const struct reading *r, const json_t *node, uint32_t parent
     return code;
 }
 
-/* ---- flat lists ----------------------------------------------------------------------------- */
+/* ---- flat lists ------------------------------------------------------------------------------ */
 
-/* The turn that the message answers, by its id; *gone when that one was left out. */
+/* The turn that the message answers, by its id; *gone when that turn was left out. */
 static int find_parent(uint32_t *out, bool *gone, const struct reading *r, const json_t *turns,
                        const char *at, const json_t *message)
 {
@@ -70,7 +70,7 @@ static int find_parent(uint32_t *out, bool *gone, const struct reading *r, const
     if (!turn) {
         return reading_fault(r, FAULT_ORDER, field,
                              "found none of the messages before it, wanted one of them: a tree's "
-                             "messages stand together, each behind the one it answers");
+                             "messages must stand together, each after the one it answers");
     }
     *gone = json_is_null(turn);
     *out = (uint32_t)json_integer_value(turn);
@@ -110,7 +110,7 @@ static int read_flat(const struct reading *r, const json_t *messages)
     return code;
 }
 
-/* ---- the formats ---------------------------------------------------------------------------- */
+/* ---- the formats ----------------------------------------------------------------------------- */
 
 bool is_oasst(const json_t *v)
 {
@@ -123,8 +123,8 @@ bool is_oasst_threads(const json_t *v)
     return json_object_get(v, "thread") != NULL;
 }
 
-/* The export's own members beside the messages, and those of a record that is a message itself,
- * which are remarked on as a message's. */
+/* Note the export's own members beside the messages as used. The members of a record that is itself
+ * a message are remarked on as a message's. */
 static void use_tree(const struct reading *r)
 {
     static const char *const keys[] = { "prompt",          "thread",     "thread_id",

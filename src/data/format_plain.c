@@ -1,13 +1,13 @@
-/* Records that no template writes: texts, token ids, segments. */
+/* Records that need no template: texts, token ids, segments. */
 #include "src/data/reading.h"
 
 #include <stdio.h>
 
 #include "src/data/fields.h"
 
-/* ---- text ----------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
-/* Beside a prompt or an answer it is for the user to say what is learnt (hint.h). */
+/* If there is also a prompt or an answer, the user must say what is learnt (hint.h). */
 bool is_text(const json_t *v)
 {
     struct fields f;
@@ -29,7 +29,7 @@ int read_text(const struct reading *r, const json_t *v)
     return reading_turn(r, ROLE_ASSISTANT, key, json_object_get(v, key));
 }
 
-/* ---- segments ------------------------------------------------------------------------------- */
+/* ---- segments -------------------------------------------------------------------------------- */
 
 bool is_segments(const json_t *v)
 {
@@ -78,7 +78,7 @@ int read_segments(const struct reading *r, const json_t *v)
     return code;
 }
 
-/* ---- tokens --------------------------------------------------------------------------------- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 bool is_tokens(const json_t *v)
 {
@@ -101,14 +101,14 @@ static int read_token(const struct reading *r, size_t i, const json_t *id, const
     json_int_t want = json_integer_value(label);
     if (want != LABEL_NONE && want != value) {
         return reading_fault(r, FAULT_VALUE, field,
-                             "found another id than input_ids[%zu], wanted the same or %d "
+                             "found an id that differs from input_ids[%zu], wanted the same or %d "
                              "(labels are not shifted)",
                              i, LABEL_NONE);
     }
     return conversation_add_id(r->c, (int32_t)value, (int32_t)want, r->e);
 }
 
-/* Lists of 0 and 1, as long as the ids, that say which of them have loss. */
+/* Lists of 0 and 1, one for each id, that say which ids have loss. */
 static const char *mask_of(const struct reading *r, const json_t *v)
 {
     static const char *const names[] = { "loss_mask", "completion_mask", "assistant_masks",
@@ -143,8 +143,8 @@ static int apply_mask(const struct reading *r, const char *name, const json_t *m
     return 0;
 }
 
-/* Padding is harmless at the end and without loss; anywhere else it would be trained on, or attended
- * to. */
+/* Padding is harmless at the end and without loss; anywhere else the model would train on it or
+ * attend to it. */
 static int check_padding(const struct reading *r, const json_t *mask)
 {
     size_t n = json_array_size(mask), last = n;

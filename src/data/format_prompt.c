@@ -1,5 +1,5 @@
-/* Records that ask once and are answered once: alpaca and prompt_completion, which are one format
- * with many names for its columns (fields.h); and dialogues in one text. */
+/* Records with one question and one answer: alpaca and prompt_completion, which are one format with
+ * many names for its columns (fields.h); and dialogues in one text. */
 #include "src/data/reading.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "src/data/fields.h"
 #include "src/data/hint.h"
 
-/* ---- dialogues in one text ------------------------------------------------------------------ */
+/* ---- dialogues in one text ------------------------------------------------------------------- */
 
 static const struct {
     const char *text;
@@ -17,7 +17,7 @@ static const struct {
 } speakers[] = { { "\n\nHuman:", ROLE_USER }, { "\n\nAssistant:", ROLE_ASSISTANT } };
 enum { SPEAKERS = sizeof speakers / sizeof *speakers };
 
-/* Whether the text goes on with a speaker's tag. */
+/* Whether a speaker's tag comes next in the text: its length, or 0. */
 static size_t speaker_at(enum role *role, const char *text, size_t n)
 {
     for (size_t i = 0; i < SPEAKERS; i++) {
@@ -38,7 +38,7 @@ static bool is_dialogue(const json_t *v)
     return text && speaker_at(&role, text, json_string_length(chosen)) && role == ROLE_USER;
 }
 
-/* The last answer is what was preferred; those before it are context. */
+/* The last answer is the preferred one; the answers before it are context. */
 static int read_dialogue(const struct reading *r, const json_t *v)
 {
     const json_t *chosen = json_object_get(v, "chosen");
@@ -65,9 +65,9 @@ static int read_dialogue(const struct reading *r, const json_t *v)
     return code;
 }
 
-/* ---- what is asked -------------------------------------------------------------------------- */
+/* ---- what is asked --------------------------------------------------------------------------- */
 
-/* The one text of a column of the prompt: a list of texts is them with a blank line between. */
+/* The text of a prompt's column: the texts of a list are joined with blank lines. */
 static int add_text(struct str *out, const struct reading *r, const struct column *at)
 {
     size_t n = json_array_size(at->value);
@@ -89,7 +89,7 @@ static bool is_repeated(const struct column *at, size_t i)
     return k < i;
 }
 
-/* Append the n columns of a field, each text once, with a blank line between. */
+/* Append the n columns of a field, each text once, with blank lines between them. */
 static int join(struct str *out, const struct reading *r, const struct column *at, size_t n)
 {
     struct str names = { 0 };
@@ -108,7 +108,7 @@ static int join(struct str *out, const struct reading *r, const struct column *a
     return code ? code : str_error(out, r->e);
 }
 
-/* The user's turn: the prompt, the choices on lines after it, the input apart. */
+/* Add the user's turn: the prompt, the choices on lines after it, and separately the input. */
 static int add_question(const struct reading *r, const struct fields *f, const struct choices *c)
 {
     struct str text = { 0 };
@@ -129,13 +129,13 @@ static int add_question(const struct reading *r, const struct fields *f, const s
     return code;
 }
 
-/* ---- what is answered ----------------------------------------------------------------------- */
+/* ---- what is answered ------------------------------------------------------------------------ */
 
 static int two_answers(const struct reading *r, const struct fields *f, const char *a,
                        const char *b)
 {
     struct str s = { 0 };
-    str_addz(&s, "found another answer than in ");
+    str_addz(&s, "found an answer that differs from ");
     hint_name(&s, a);
     str_addz(&s, ", wanted one: name it with data.columns: {prompt: ");
     hint_name(&s, f->at[FIELD_PROMPT][0].key);
@@ -148,7 +148,7 @@ static int two_answers(const struct reading *r, const struct fields *f, const ch
     return code;
 }
 
-/* The answer's column: the one that says something. */
+/* Pick the answer's column: the one that is not empty. */
 static int pick(const struct column **out, const json_t **value, const struct reading *r,
                 const struct fields *f)
 {
@@ -170,8 +170,8 @@ static int pick(const struct column **out, const json_t **value, const struct re
     return 0;
 }
 
-/* Of the columns that may hold the right choice's key, those called answer_... have to agree with
- * the answer; others are keys only where there is no answer. */
+/* Of the columns that may hold the right choice's key, those called answer_... must agree with the
+ * answer; the others are keys only where there is no answer. */
 static int check_keys(size_t *choice, bool *found, const struct reading *r, const struct fields *f,
                       const struct choices *c)
 {
@@ -183,8 +183,9 @@ static int check_keys(size_t *choice, bool *found, const struct reading *r, cons
         if (code) return code;
         reading_use(r, at->key);
         if (*found && now != *choice) {
-            return reading_fault(r, FAULT_VALUE, at->key,
-                                 "found another choice than the answer's, wanted them to agree");
+            return reading_fault(
+                r, FAULT_VALUE, at->key,
+                "found a choice that differs from the answer's, wanted them to agree");
         }
         *choice = now;
         *found = true;
@@ -205,7 +206,7 @@ static int add_choice(struct str *out, const struct reading *r, const struct fie
     return code ? code : str_error(out, r->e);
 }
 
-/* The reasoning in front of the answer, unless that holds it. */
+/* Put the reasoning before the answer, unless the answer holds it already. */
 static int add_reasoning(struct str *out, const struct reading *r, const struct fields *f,
                          const json_t *answer)
 {
@@ -251,7 +252,7 @@ static int add_answer(const struct reading *r, const struct fields *f, const str
     return code;
 }
 
-/* ---- the record ----------------------------------------------------------------------------- */
+/* ---- the record ------------------------------------------------------------------------------ */
 
 bool is_prompt_completion(const json_t *v)
 {
@@ -260,7 +261,7 @@ bool is_prompt_completion(const json_t *v)
     return fields_complete(&f) || is_dialogue(v);
 }
 
-/* A prompt or an answer is not there; another name may be meant. */
+/* The error for a missing prompt or answer; it suggests a similar name. */
 static int lacking(const struct reading *r, const struct fields *f, const json_t *v,
                    const char *prompt, const char *completion)
 {
@@ -282,7 +283,8 @@ static int lacking(const struct reading *r, const struct fields *f, const json_t
     return code;
 }
 
-/* A column that data.columns names is not there; one in other letters may be meant. */
+/* The error for a missing column that data.columns names; it suggests a name that differs in
+ * case. */
 static int lacking_named(const struct reading *r, const json_t *v, const char *name)
 {
     const char *key, *near = NULL;
@@ -306,8 +308,7 @@ static int lacking_named(const struct reading *r, const json_t *v, const char *n
     return code;
 }
 
-/* A part of the prompt under a misspelt name would be lost where the rest makes a record all the
- * same. */
+/* A part of the prompt under a misspelt name would be lost if the rest makes a complete record. */
 static int check_misspelt(const struct reading *r, const struct fields *f, const json_t *v)
 {
     const char *key;
@@ -322,15 +323,15 @@ static int check_misspelt(const struct reading *r, const struct fields *f, const
         if (f->n[field] && !(field == FIELD_PROMPT && f->input_is_prompt)) continue;
         struct str hint = { 0 };
         hint_columns(&hint, v);
-        int code = reading_fault(r, FAULT_KEY, "keys", "found a name that is near to %s%s", meant,
-                                 hint.n ? hint.p : "");
+        int code = reading_fault(r, FAULT_KEY, "keys", "found a name that is similar to %s%s",
+                                 meant, hint.n ? hint.p : "");
         str_free(&hint);
         return code;
     }
     return 0;
 }
 
-/* Choices that have a column each. */
+/* Read choices that have one column each. */
 static int read_options(struct choices *c, const struct reading *r, const struct fields *f)
 {
     json_t *map = json_object();
@@ -364,7 +365,7 @@ static int read_turns(const struct reading *r, const struct fields *f, const jso
     if (!code && f->n_options) code = read_options(&c, r, f);
     if (!code && f->n[FIELD_COMPLETION] == 0 && c.n == 0) {
         code = reading_fault(r, FAULT_VALUE, choices->key,
-                             "found no choices, and no answer but the key of one");
+                             "found the key of a choice, but no choices and no other answer");
     }
     if (!code) code = add_question(r, f, &c);
     bool only = f->n[FIELD_COMPLETION] == 1 && field_has_name(FIELD_COMPLETION, chosen->key);

@@ -6,7 +6,7 @@
 #include "src/data/reading.h"
 
 static const struct format {
-    const char *keys; /* for messages: what the value must have */
+    const char *keys; /* for messages: the keys that the value must have */
     bool (*is)(const json_t *v);
     int (*read)(const struct reading *r, const json_t *v);
 } formats[FORMATS] = {
@@ -14,7 +14,7 @@ static const struct format {
     DATA_FORMATS(ROW)
 };
 
-/* The order in which they are tried. */
+/* The order in which the formats are tried. */
 static const enum data_format tried[] = {
 #define TRIED(id, name, number, keys) FORMAT_##id,
     DATA_FORMATS(TRIED)
@@ -71,7 +71,8 @@ static bool has_text(const struct conversation *c, const char *text)
     return false;
 }
 
-/* Records of models that see: the column is not used, and its mark would go unnoticed. */
+/* Records for models that see images: the column is not used, and the user would not notice the
+ * mark in the text. */
 static void remark_media(struct conversation *c, const json_t *v)
 {
     static const struct {
@@ -86,7 +87,7 @@ static void remark_media(struct conversation *c, const json_t *v)
     }
 }
 
-/* Exports of tables have lists as texts, which a prompt or an answer may be, too. */
+/* Exports of tables write lists as texts, and a prompt or an answer may be such a list. */
 static void remark_encoded(struct conversation *c, enum data_format f, const json_t *v,
                            const struct used *used)
 {

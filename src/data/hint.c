@@ -6,7 +6,7 @@
 
 void hint_name(struct str *out, const char *key)
 {
-    enum { SHOWN = 40 }; /* what is longer may be text that lost its way */
+    enum { SHOWN = 40 }; /* a longer name may be misplaced text of the record */
     static const char word[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.[]-";
     size_t n = strlen(key);
@@ -14,10 +14,10 @@ void hint_name(struct str *out, const char *key)
     str_addz(out, n > SHOWN ? "(a long name)" : plain ? key : err_quotez(key));
 }
 
-/* Which column each field would be: by its name, or by a name near to it. */
+/* The column that each field would be, by its name or by a similar name. */
 struct guess {
     const char *key[FIELDS];
-    const char *misspelt, *meant; /* the first that is near to one */
+    const char *misspelt, *meant; /* the first name that is similar to a known one */
 };
 
 static void guess_fields(struct guess *g, const json_t *record)
@@ -60,7 +60,7 @@ static void add_columns(struct str *out, const struct guess *g)
     str_addc(out, '}');
 }
 
-/* A name near to one of those that hold a record of another format. */
+/* A name similar to a key that holds the records of another format. */
 static const char *near_format(const char **meant, const json_t *record)
 {
     static const char *const names[] = {
@@ -84,7 +84,7 @@ static const char *near_format(const char **meant, const json_t *record)
     return best;
 }
 
-/* A text beside a prompt or an answer: which of the two is learnt is for the user to say. */
+/* A text beside a prompt or an answer: the user must say which of the two is learnt. */
 static bool hint_text(struct str *out, const struct guess *g, const json_t *record)
 {
     struct guess with = *g;

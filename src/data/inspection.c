@@ -35,7 +35,7 @@ const char *finding_key(enum found f)
     return keys[f];
 }
 
-/* ---- what a text holds ---------------------------------------------------------------------- */
+/* ---- what a text holds ----------------------------------------------------------------------- */
 
 static bool is_alnum(char c)
 {
@@ -69,7 +69,7 @@ static bool has_access_token(const char *text, size_t n)
 {
     static const struct {
         const char *prefix;
-        size_t behind; /* letters, digits, - and _ that follow at least */
+        size_t behind; /* the least number of letters, digits, - and _ after it */
     } tokens[] = {
         { "AKIA", 16 },        { "ASIA", 16 },   { "ghp_", 36 },  { "gho_", 36 },
         { "github_pat_", 40 }, { "glpat-", 20 }, { "xoxb-", 20 }, { "xoxp-", 20 },
@@ -149,7 +149,7 @@ static unsigned look_at(const char *text, size_t n)
     return found;
 }
 
-/* ---- records -------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static int add_answer(struct inspect_slot *s, const struct turn *t)
 {
@@ -186,7 +186,7 @@ static void look_at_slot(struct inspect_slot *s, struct conversation *c, const s
             s->code = add_answer(s, t);
         }
     }
-    if (c->kind == RECORD_SEGMENTS) s->found &= ~(1u << FOUND_MARKS); /* there they are meant */
+    if (c->kind == RECORD_SEGMENTS) s->found &= ~(1u << FOUND_MARKS); /* intended there */
 }
 
 static void note(struct inspection *out, enum found f, size_t line)

@@ -1,12 +1,12 @@
-/* A look at the records of files before they are trained on: what is malformed, and what is sound but
- * seldom meant. Counts and line numbers, never the text. */
+/* Checks the records of files before training: it finds malformed records, and sound ones that are
+ * unlikely to be intended. It gives counts and line numbers, never the text. */
 #ifndef LORAC_DATA_INSPECTION_H
 #define LORAC_DATA_INSPECTION_H
 
 #include "src/data/records.h"
 #include "src/data/remarks.h"
 
-/* What may be found in a record: id, key of the JSON, what to call it. Each counts records. */
+/* The findings in a record: id, key in the JSON, name. Each counts records. */
 #define INSPECT_FINDINGS(F)                                                                        \
     F(EMPTY_ANSWER, "empty_answers", "empty answers")                                              \
     F(SAME_ANSWER, "identical_answers", "answers that were given before")                          \
@@ -27,24 +27,24 @@ struct finding {
     size_t lines[FINDING_LINES]; /* of the first ones */
 };
 
-/* What was found in one file. */
+/* The findings of one file. */
 struct inspection {
     enum data_format format;
     size_t records, bad;
-    size_t messages;                       /* turns of all records; of texts and tokens one each */
+    size_t messages;                       /* turns of all records; texts and tokens count as one */
     size_t faults[FAULTS];                 /* the malformed by kind */
     struct err malformed[MALFORMED_SHOWN]; /* the first ones */
     struct finding found[FOUND_KINDS];
-    struct remarks remarks; /* columns that were not used, and the like */
-    size_t most_identical;  /* how often the answer given most often is given */
+    struct remarks remarks; /* columns that were not used, and similar remarks */
+    size_t most_identical;  /* how often the most frequent answer occurs */
 };
 
-/* "empty answers", and its key. */
+/* The name of a finding ("empty answers"), and its key. */
 const char *finding_name(enum found f);
 const char *finding_key(enum found f);
 
-/* Read the file on all threads; the result does not depend on how many. An error only when it cannot
- * be read as records at all. */
+/* Read the file on all threads; the result does not depend on how many. It is an error only when
+ * the file cannot be read as records at all. */
 int inspect(struct inspection *out, const char *path, const struct records_options *o,
             struct err *e);
 

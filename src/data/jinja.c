@@ -1,4 +1,4 @@
-/* Expressions and blocks; what they are made of is in jinja_value.c. */
+/* Expressions and blocks; jinja_value.c has the words and values of which they consist. */
 #include "src/data/jinja.h"
 
 #include <string.h>
@@ -9,11 +9,12 @@
 static int condition(struct jinja_value *v, struct jinja_reader *r);
 static int block(struct jinja_reader *r, const char *const *ends, const char **end);
 
-/* ---- calls, filters, tests -------------------------------------------------------------------- */
+/* ---- calls, filters, tests ------------------------------------------------------------------- */
 
 enum { ARGUMENTS = 3 };
 
-/* The arguments of a call up to its ), the first ARGUMENTS of them kept. name=value: into a namespace. */
+/* Read the arguments of a call up to its ), and keep the first ARGUMENTS. name=value goes into a
+ * namespace. */
 static int arguments(struct jinja_value *first, size_t *n, struct jinja_reader *r, size_t space)
 {
     int code = 0;
@@ -38,12 +39,12 @@ static int arguments(struct jinja_value *first, size_t *n, struct jinja_reader *
     return code ? code : jinja_want(r, ")");
 }
 
-/* Letters only: what upper(), lower(), capitalize() and title() make of a role's name. */
+/* upper(), lower(), capitalize() and title() for a role's name: ASCII letters only. */
 static int change_case(struct jinja_value *v, struct jinja_reader *r, const char *how, size_t n)
 {
     const char *text = jinja_text_of(r, v);
     if (v->kind != JINJA_IS_TEXT || jinja_has_marks(text, v->n))
-        return jinja_refuse(r, "the case of a message's text");
+        return jinja_refuse(r, "changing the case of a message's text");
     struct str s = { 0 };
     bool starts = true, title = jinja_named(how, n, "title");
     for (size_t i = 0; i < v->n; i++) {
@@ -54,7 +55,7 @@ static int change_case(struct jinja_value *v, struct jinja_reader *r, const char
         starts = title ? !letter : false;
         str_addc(&s, letter ? (char)(up ? c & ~32 : c | 32) : c);
     }
-    int code = s.failed ? jinja_refuse(r, "the case of such letters")
+    int code = s.failed ? jinja_refuse(r, "changing the case of these letters")
                         : jinja_make_text(v, r, s.p ? s.p : "", s.n);
     str_free(&s);
     return code;
@@ -62,7 +63,7 @@ static int change_case(struct jinja_value *v, struct jinja_reader *r, const char
 
 static int trim_value(struct jinja_value *v, struct jinja_reader *r)
 {
-    if (v->kind != JINJA_IS_TEXT) return jinja_refuse(r, "trimming what is not a text");
+    if (v->kind != JINJA_IS_TEXT) return jinja_refuse(r, "trimming a value that is not a text");
     struct str s = { 0 };
     jinja_trim(&s, jinja_text_of(r, v), v->n);
     int code = str_error(&s, r->e);
@@ -97,7 +98,7 @@ static int select_turns(struct jinja_value *v, struct jinja_reader *r, bool keep
                    (jinja_named(jinja_text_of(r, &a[1]), a[1].n, "equalto") ||
                     jinja_named(jinja_text_of(r, &a[1]), a[1].n, "==") ||
                     jinja_named(jinja_text_of(r, &a[1]), a[1].n, "eq"));
-    if (!by_role) return jinja_refuse(r, "such a selection");
+    if (!by_role) return jinja_refuse(r, "this selection");
     struct jinja_value out = { .kind = JINJA_LIST };
     for (size_t i = 0; !code && i < v->n; i++) {
         bool same;
@@ -204,12 +205,12 @@ static int call(struct jinja_value *v, struct jinja_reader *r)
     }
     if (of.kind != JINJA_FUNCTION) return jinja_refuse(r, "a call");
     r->refuses = true;
-    r->dead++; /* for good */
+    r->dead++; /* permanently */
     *v = (struct jinja_value){ 0 };
     return 0;
 }
 
-/* ---- expressions ------------------------------------------------------------------------------ */
+/* ---- expressions ----------------------------------------------------------------------------- */
 
 static int string(struct jinja_value *v, struct jinja_reader *r)
 {
@@ -273,7 +274,7 @@ static int subscript(struct jinja_value *v, struct jinja_reader *r)
     if (code || r->dead) return code;
     if (!slice && i.kind == JINJA_IS_TEXT) return jinja_attribute(v, r, jinja_text_of(r, &i), i.n);
     if (of.kind != JINJA_LIST || i.kind != JINJA_IS_NUMBER || j.kind != JINJA_IS_NUMBER)
-        return jinja_refuse(r, "such an index");
+        return jinja_refuse(r, "this index");
     if (!slice) {
         *v = jinja_item(&of, i.number);
         return 0;
@@ -331,7 +332,7 @@ static int negative(struct jinja_value *v, struct jinja_reader *r)
     if (!jinja_skip_sign(r, "-")) return postfix(v, r);
     int code = postfix(v, r);
     if (!code && v->kind != JINJA_IS_NUMBER)
-        code = jinja_refuse(r, "a minus before what is not a number");
+        code = jinja_refuse(r, "a minus before a value that is not a number");
     v->number = -v->number;
     return code;
 }
@@ -346,9 +347,9 @@ static int arithmetic(struct jinja_value *v, struct jinja_reader *r, char sign,
     }
     bool numbers = (v->kind == JINJA_IS_NUMBER || v->kind == JINJA_BOOLEAN) &&
                    b->kind == JINJA_IS_NUMBER;
-    if (!numbers) return jinja_refuse(r, "such a sum");
+    if (!numbers) return jinja_refuse(r, "this sum");
     long x = v->number, y = b->number;
-    if (sign == '%' && y <= 0) return jinja_refuse(r, "such a remainder");
+    if (sign == '%' && y <= 0) return jinja_refuse(r, "this remainder");
     *v = jinja_number(sign == '+' ? x + y : sign == '-' ? x - y : ((x % y) + y) % y);
     return 0;
 }
@@ -451,7 +452,8 @@ static int negation(struct jinja_value *v, struct jinja_reader *r)
     return code;
 }
 
-/* and, or: the operand that decides, as in Python. What does not count is not looked into. */
+/* and, or: the result is the operand that decides, as in Python. The other operand is read without
+ * effect. */
 static int logic(struct jinja_value *v, struct jinja_reader *r, bool is_or)
 {
     struct jinja_value b;
@@ -466,11 +468,11 @@ static int logic(struct jinja_value *v, struct jinja_reader *r, bool is_or)
     return code;
 }
 
-/* An expression, and `A if C else B`: C says which of the two is looked into. */
+/* An expression, or `A if C else B`: C decides which of the two counts. */
 static int condition(struct jinja_value *v, struct jinja_reader *r)
 {
-    if (++r->steps > JINJA_STEPS) return err_set(r->e, "it takes more steps than are looked into");
-    if (++r->depth > JINJA_DEPTH) return err_set(r->e, "it is nested deeper than is looked into");
+    if (++r->steps > JINJA_STEPS) return err_set(r->e, "it takes too many steps");
+    if (++r->depth > JINJA_DEPTH) return err_set(r->e, "it is nested too deep");
     size_t begin = r->at;
     struct jinja_value c = jinja_boolean(true), other = { 0 };
     r->dead++;
@@ -493,7 +495,7 @@ static int condition(struct jinja_value *v, struct jinja_reader *r)
     return code;
 }
 
-/* ---- blocks ----------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------- */
 
 static int print(struct jinja_reader *r)
 {
@@ -515,7 +517,7 @@ static int set(struct jinja_reader *r)
         w = jinja_word_at(r);
         r->at++;
     }
-    if (!jinja_is_sign(r, "=")) return err_set(r->e, "a set without = is not looked into");
+    if (!jinja_is_sign(r, "=")) return err_set(r->e, "a set without = is not supported");
     r->at++;
     int code = condition(&v, r);
     if (!code) code = jinja_want_close(r);
@@ -526,7 +528,8 @@ static int set(struct jinja_reader *r)
     return code ? code : jinja_assign(r, jinja_bytes_of(r, w), w->n, (size_t)space.number, &v);
 }
 
-/* if, elif, else: the first whose condition holds; all others are read without effect. */
+/* if, elif, else: the first branch whose condition holds counts; the others are read without
+ * effect. */
 static int choose(struct jinja_reader *r)
 {
     static const char *const ends[] = { "elif", "else", "endif", NULL };
@@ -550,7 +553,7 @@ static int choose(struct jinja_reader *r)
     return code;
 }
 
-/* The names that a turn of a loop was given are forgotten; what a namespace was given stays. */
+/* Forget the names that were set in a turn of a loop; names in a namespace stay. */
 static void end_scope(struct jinja_reader *r, size_t from)
 {
     size_t n = from;
@@ -568,9 +571,9 @@ static int repeat(struct jinja_reader *r)
     if (w->kind != JINJA_NAME) return err_set(r->e, "a name is missing");
     r->at++;
     while (r->dead && jinja_skip_sign(r, ",") && jinja_word_at(r)->kind == JINJA_NAME) r->at++;
-    if (!jinja_skip_name(r, "in")) return err_set(r->e, "a loop over pairs is not looked into");
+    if (!jinja_skip_name(r, "in")) return err_set(r->e, "a loop over pairs is not supported");
     int code = logic(&over, r, true); /* an if after it would be a filter */
-    if (!code && jinja_is_name(r, "if")) code = jinja_refuse(r, "a loop over some");
+    if (!code && jinja_is_name(r, "if")) code = jinja_refuse(r, "a loop with a condition");
     while (!code && r->dead && jinja_word_at(r)->kind < JINJA_END &&
            jinja_word_at(r)->kind != JINJA_CLOSE)
         r->at++;
@@ -579,7 +582,7 @@ static int repeat(struct jinja_reader *r)
         code = jinja_refuse(r, "a loop over something else");
     size_t begin = r->at, scope = r->scope;
     struct jinja_loop outer = r->loop;
-    bool none = r->dead || !over.n; /* then it is read once, without effect */
+    bool none = r->dead || !over.n; /* then the body is read once, without effect */
     r->dead += none;
     for (size_t i = 0; !code && i < (none ? 1 : over.n); i++) {
         r->at = begin;
@@ -596,7 +599,7 @@ static int repeat(struct jinja_reader *r)
     return code ? code : jinja_want_close(r);
 }
 
-/* A macro is read when it is called, which is not looked into. */
+/* Skip a macro: it would be read when it is called, and calls are not supported. */
 static int skip_macro(struct jinja_reader *r)
 {
     for (; jinja_word_at(r)->kind != JINJA_END; r->at++) {
@@ -613,22 +616,22 @@ static int statement(struct jinja_reader *r)
     if (jinja_skip_name(r, "for")) return repeat(r);
     if (jinja_skip_name(r, "set")) return set(r);
     if (jinja_skip_name(r, "macro")) return skip_macro(r);
-    /* which tokens are an answer's: nothing is written */
+    /* a generation block marks the tokens of an answer and writes nothing */
     if (jinja_skip_name(r, "generation") || jinja_skip_name(r, "endgeneration"))
         return jinja_want_close(r);
     const struct jinja_word *w = jinja_word_at(r);
-    return err_set(r->e, "the block %s is not looked into", err_quote(jinja_bytes_of(r, w), w->n));
+    return err_set(r->e, "the block %s is not supported", err_quote(jinja_bytes_of(r, w), w->n));
 }
 
-/* Up to one of the blocks in `ends`, whose name is *end and was read; NULL: to the program's end. */
+/* Read up to one of the blocks in `ends`, whose name becomes *end and is read; NULL: up to the end
+ * of the program. */
 static int block(struct jinja_reader *r, const char *const *ends, const char **end)
 {
     int code = 0;
-    if (++r->depth > JINJA_DEPTH) return err_set(r->e, "it is nested deeper than is looked into");
+    if (++r->depth > JINJA_DEPTH) return err_set(r->e, "it is nested too deep");
     while (!code) {
         const struct jinja_word *w = jinja_word_at(r);
-        if (++r->steps > JINJA_STEPS)
-            return err_set(r->e, "it takes more steps than are looked into");
+        if (++r->steps > JINJA_STEPS) return err_set(r->e, "it takes too many steps");
         if (w->kind == JINJA_END) {
             if (ends) return err_set(r->e, "a block without an end");
             break;

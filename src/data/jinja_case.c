@@ -22,7 +22,7 @@ void jinja_trim(struct str *out, const char *text, size_t n)
     while (n && is_space(*text)) text++, n--;
     while (n && is_space(text[n - 1])) n--;
     if (!n) return;
-    size_t depth = 0, whole = 0; /* trimmed already: one pair of marks around all of it */
+    size_t depth = 0, whole = 0; /* already trimmed: one pair of marks around the whole */
     for (size_t i = 0; i < n; i++) {
         depth += text[i] == MARK_TRIM;
         depth -= text[i] == MARK_TRIM_END;

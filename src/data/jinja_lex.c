@@ -6,8 +6,8 @@
 
 struct cutter {
     struct jinja_words *out;
-    const char *p;      /* what comes next */
-    bool at_line_start; /* of the source, where the text that comes next begins */
+    const char *p;      /* the next byte */
+    bool at_line_start; /* the next text begins at the start of a line of the source */
     bool strip;         /* the tag before it ended in a dash */
     struct err *e;
 };
@@ -54,7 +54,8 @@ static const char *next_tag(const char *p)
     return p;
 }
 
-/* The text up to the next tag, without what that tag and the one before it drop. */
+/* Cut the text up to the next tag, without the white space that this tag and the one before it
+ * drop. */
 static int cut_text(struct cutter *c)
 {
     const char *begin = c->p, *tag = next_tag(begin), *end = tag;
@@ -75,7 +76,7 @@ static int cut_text(struct cutter *c)
     return end > begin ? add(c, JINJA_TEXT, begin, (size_t)(end - begin)) : 0;
 }
 
-/* After a tag, whose last byte is before c->p: what it drops of the text that follows. */
+/* After a tag, whose last byte is before c->p: note what it drops of the following text. */
 static void end_tag(struct cutter *c, bool dash, bool block)
 {
     c->strip = dash;
@@ -108,7 +109,7 @@ static int cut_string(struct cutter *c)
         if (!byte) return refuse(c, "a string without an end");
         if (byte == '\\') {
             const char *name = c->p[1] ? strchr(names, c->p[1]) : NULL;
-            if (!name) return refuse(c, "an escape that is not looked into");
+            if (!name) return refuse(c, "an escape that is not supported");
             byte = bytes[name - names];
             c->p++;
         }
@@ -144,7 +145,7 @@ static int cut_tag(struct cutter *c)
     char closing = block ? '%' : '}';
     int code = add(c, block ? JINJA_BLOCK : JINJA_PRINT, c->p, 2);
     c->p += c->p[2] == '-' || (block && c->p[2] == '+') ? 3 : 2;
-    size_t depth = 0; /* of braces: }} may close two of them */
+    size_t depth = 0; /* of open braces: }} may close two of them */
     while (!code) {
         while (is_space(*c->p)) c->p++;
         bool dash = *c->p == '-' && c->p[1] == closing && c->p[2] == '}';
@@ -162,7 +163,7 @@ static int cut_tag(struct cutter *c)
     return code;
 }
 
-/* Whether the words end in a raw block's tag, whose text would not be read as Jinja. */
+/* Whether the words end with the tag of a raw block; its text would not be Jinja. */
 static bool ends_raw(const struct jinja_words *w)
 {
     if (w->n < 3 || w->word[w->n - 3].kind != JINJA_BLOCK) return false;

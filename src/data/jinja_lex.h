@@ -1,7 +1,7 @@
 /* The words of a Jinja program: text between tags, and within tags names, strings, numbers, signs.
  *
- * White space around tags is dropped as transformers has it dropped: by dashes, by trim_blocks (one
- * line feed after a block or comment), by lstrip_blocks (what indents one), and the line feed that
+ * White space around tags is dropped as in transformers: by dashes, by trim_blocks (one line feed
+ * after a block or comment), by lstrip_blocks (the spaces that indent one), and the line feed that
  * ends the program. Source: jinja2's lexer.py. */
 #ifndef LORAC_DATA_JINJA_LEX_H
 #define LORAC_DATA_JINJA_LEX_H
@@ -15,9 +15,9 @@ enum jinja_kind {
     JINJA_TEXT,   /* between tags */
     JINJA_PRINT,  /* {{ */
     JINJA_BLOCK,  /* {% */
-    JINJA_CLOSE,  /* either's end */
+    JINJA_CLOSE,  /* the end of both */
     JINJA_NAME,   /* a word: a name, a keyword */
-    JINJA_STRING, /* what stands between its quotes, escapes resolved */
+    JINJA_STRING, /* the text between its quotes, with escapes resolved */
     JINJA_NUMBER, /* of decimal digits */
     JINJA_SIGN,   /* one or two characters */
     JINJA_END,
@@ -37,8 +37,8 @@ struct jinja_words {
 enum { JINJA_PROGRAM_BYTES = 1 << 18 };
 
 /* Cut a program into words (out is overwritten). Fails for a program that is longer than
- * JINJA_PROGRAM_BYTES, has a tag or string without an end, or an escape, a raw block or a control
- * byte, none of which is looked into. */
+ * JINJA_PROGRAM_BYTES, has a tag or string without an end, or has an unknown escape, a raw block or
+ * a control byte, which are not supported. */
 int jinja_cut(struct jinja_words *out, const char *program, struct err *e);
 void jinja_words_free(struct jinja_words *w);
 

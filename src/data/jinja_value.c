@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- words ------------------------------------------------------------------------------------ */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 const struct jinja_word *jinja_word_at(const struct jinja_reader *r)
 {
@@ -19,8 +19,7 @@ int jinja_refuse(struct jinja_reader *r, const char *what)
 {
     if (r->dead) return 0;
     const struct jinja_word *w = jinja_word_at(r);
-    return err_set(r->e, "%s at %s is not looked into", what,
-                   err_quote(jinja_bytes_of(r, w), w->n));
+    return err_set(r->e, "%s at %s is not supported", what, err_quote(jinja_bytes_of(r, w), w->n));
 }
 
 static bool is_word(const struct jinja_reader *r, enum jinja_kind kind, const char *text)
@@ -53,7 +52,7 @@ bool jinja_skip_name(struct jinja_reader *r, const char *text)
     return is;
 }
 
-/* Structure is wanted also of what makes no difference. */
+/* The structure must be right even where the value makes no difference. */
 int jinja_want(struct jinja_reader *r, const char *sign)
 {
     if (jinja_skip_sign(r, sign)) return 0;
@@ -63,12 +62,12 @@ int jinja_want(struct jinja_reader *r, const char *sign)
 int jinja_want_close(struct jinja_reader *r)
 {
     if (jinja_word_at(r)->kind != JINJA_CLOSE)
-        return err_set(r->e, "a tag has more words than are known");
+        return err_set(r->e, "a tag has words that are not known");
     r->at++;
     return 0;
 }
 
-/* ---- values ----------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 struct jinja_value jinja_boolean(bool on)
 {
@@ -85,11 +84,10 @@ const char *jinja_text_of(const struct jinja_reader *r, const struct jinja_value
     return v->n ? r->pool.p + v->at : "";
 }
 
-/* A value of the bytes that were added to the pool since `from`. */
+/* Make a value of the bytes that were added to the pool since `from`. */
 int jinja_finish_text(struct jinja_value *v, struct jinja_reader *r, size_t from)
 {
-    if (r->pool.n > JINJA_POOL_BYTES)
-        return err_set(r->e, "it makes more text than is looked into");
+    if (r->pool.n > JINJA_POOL_BYTES) return err_set(r->e, "it makes too much text");
     *v = (struct jinja_value){ .kind = JINJA_IS_TEXT, .at = from, .n = r->pool.n - from };
     return str_error(&r->pool, r->e);
 }
@@ -106,7 +104,7 @@ static int make_mark(struct jinja_value *v, struct jinja_reader *r, enum jinja_m
     return jinja_make_text(v, r, (char[]){ (char)mark }, 1);
 }
 
-/* Whether a text is empty; false with an error for one of which that is not known. */
+/* Whether a text is empty; false and an error where that is not known. */
 static bool is_empty(const struct jinja_reader *r, const struct jinja_value *v)
 {
     const char *text = jinja_text_of(r, v);
@@ -151,7 +149,7 @@ int jinja_add_value(struct jinja_reader *r, struct str *out, const struct jinja_
     case JINJA_UNDEFINED:
         return 0;
     default:
-        return jinja_refuse(r, "printing what is not a text");
+        return jinja_refuse(r, "printing a value that is not a text");
     }
 }
 
@@ -196,7 +194,7 @@ int jinja_equal(bool *same, struct jinja_reader *r, const struct jinja_value *a,
     return jinja_refuse(r, "this comparison");
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static struct jinja_variable *find(struct jinja_reader *r, const char *name, size_t n, size_t space,
                                    size_t from)
@@ -214,8 +212,7 @@ int jinja_assign(struct jinja_reader *r, const char *name, size_t n, size_t spac
     if (r->dead) return 0;
     struct jinja_variable *v = find(r, name, n, space, space ? 0 : r->scope);
     if (!v) {
-        if (r->n_variables == JINJA_VARIABLES)
-            return jinja_refuse(r, "more variables than are kept");
+        if (r->n_variables == JINJA_VARIABLES) return jinja_refuse(r, "this number of variables");
         v = &r->variable[r->n_variables++];
     }
     *v = (struct jinja_variable){ name, n, space, *value };
@@ -272,7 +269,7 @@ int jinja_turn_attribute(struct jinja_value *v, struct jinja_reader *r, long tur
     }
     if (jinja_named(name, n, "content"))
         return jinja_make_text(v, r, (char[]){ MARK_TEXT, (char)('0' + turn) }, 2);
-    return 0; /* a message has nothing else */
+    return 0; /* a message has no other attribute */
 }
 
 struct jinja_value jinja_item(const struct jinja_value *list, long i)
@@ -304,7 +301,7 @@ static int loop_attribute(struct jinja_value *v, struct jinja_reader *r, const c
     } else if (jinja_named(name, n, "nextitem")) {
         *v = i + 1 < all ? jinja_item(&r->loop.over, i + 1) : (struct jinja_value){ 0 };
     } else {
-        return jinja_refuse(r, "this of a loop");
+        return jinja_refuse(r, "this attribute of a loop");
     }
     return 0;
 }

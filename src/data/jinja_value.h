@@ -1,8 +1,8 @@
-/* The words, values and names of a reading (jinja.h): shared by the two files that make it. Keep it
- * between them.
+/* The words, values and names of a reading (jinja.h), for the two files that make it. Keep this
+ * header between them.
  *
- * While reader.dead > 0 what is read makes no difference: functions do as they would, and refuse
- * nothing but what is no Jinja. */
+ * While reader.dead > 0 the words that are read have no effect: functions work as usual, but only
+ * refuse words that are not Jinja. */
 #ifndef LORAC_DATA_JINJA_VALUE_H
 #define LORAC_DATA_JINJA_VALUE_H
 
@@ -45,10 +45,10 @@ struct jinja_loop {
 struct jinja_reader {
     const struct jinja_words *words;
     const struct jinja_case *c;
-    size_t at;   /* the word that comes next */
-    size_t dead; /* > 0: what is read makes no difference, and nothing of it is refused */
+    size_t at;   /* the next word */
+    size_t dead; /* > 0: the words read have no effect, and none is refused */
     size_t steps, depth;
-    bool refuses;    /* an exception was raised: nothing more is read */
+    bool refuses;    /* an exception was raised, and reading stops */
     struct str pool; /* texts that values are made of */
     struct str *out;
     struct jinja_variable variable[JINJA_VARIABLES];
@@ -59,26 +59,27 @@ struct jinja_reader {
 
 enum jinja_function { JINJA_RAISE_EXCEPTION, JINJA_NAMESPACE };
 
-/* The word that comes next, and a word's bytes. */
+/* The next word, and a word's bytes. */
 const struct jinja_word *jinja_word_at(const struct jinja_reader *r);
 const char *jinja_bytes_of(const struct jinja_reader *r, const struct jinja_word *w);
-/* An error that says what is not looked into; 0 while dead. */
+/* An error that says what is not supported; 0 while dead. */
 int jinja_refuse(struct jinja_reader *r, const char *what);
-/* Whether the next word is that one; skip: and go on after it. */
+/* Whether the next word is that sign or name; the skip functions also step over it. */
 bool jinja_is_sign(const struct jinja_reader *r, const char *text);
 bool jinja_is_name(const struct jinja_reader *r, const char *text);
 bool jinja_skip_sign(struct jinja_reader *r, const char *text);
 bool jinja_skip_name(struct jinja_reader *r, const char *text);
-/* Go on after a sign, or the end of a tag, that has to be there. */
+/* Step over a sign, or the end of a tag, that must be there. */
 int jinja_want(struct jinja_reader *r, const char *sign);
 int jinja_want_close(struct jinja_reader *r);
-/* Values. A text's bytes stand in the pool: what was added to it since `from`, or the bytes given. */
+/* Values. The bytes of a text are in the pool: those added since `from`, or the bytes given. */
 struct jinja_value jinja_boolean(bool on);
 struct jinja_value jinja_number(long n);
 const char *jinja_text_of(const struct jinja_reader *r, const struct jinja_value *v);
 int jinja_finish_text(struct jinja_value *v, struct jinja_reader *r, size_t from);
 int jinja_make_text(struct jinja_value *v, struct jinja_reader *r, const char *bytes, size_t n);
-/* Python's truth of a value; a value as text; two of them as one text; whether they are equal. */
+/* Python's truth of a value; a value as text; two values as one text; whether two values are
+ * equal. */
 bool jinja_is_true(const struct jinja_reader *r, const struct jinja_value *v);
 int jinja_add_value(struct jinja_reader *r, struct str *out, const struct jinja_value *v);
 int jinja_join(struct jinja_value *v, struct jinja_reader *r, const struct jinja_value *a,
@@ -88,11 +89,11 @@ int jinja_equal(bool *same, struct jinja_reader *r, const struct jinja_value *a,
 /* Set a name of the innermost scope, or (space > 0) of a namespace. */
 int jinja_assign(struct jinja_reader *r, const char *name, size_t n, size_t space,
                  const struct jinja_value *value);
-/* Whether a name is that word; what a name stands for. */
+/* Whether a name is that word; the value of a name. */
 bool jinja_named(const char *name, size_t n, const char *word_);
 int jinja_look_up(struct jinja_value *v, struct jinja_reader *r, const char *name, size_t n);
-/* What a message has under a name; turn i of a list, counted from its end below 0; what any value has
- * under a name (v is replaced). */
+/* An attribute of a message; turn i of a list, from its end when i < 0; an attribute of any value
+ * (v is replaced). */
 int jinja_turn_attribute(struct jinja_value *v, struct jinja_reader *r, long turn, const char *name,
                          size_t n);
 struct jinja_value jinja_item(const struct jinja_value *list, long i);

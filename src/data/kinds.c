@@ -8,9 +8,9 @@
 #include "src/base/str.h"
 #include "src/base/utf8.h"
 
-/* ---- commands ------------------------------------------------------------------------------- */
+/* ---- commands -------------------------------------------------------------------------------- */
 
-/* A path that can be shown and pasted: FILE for one with characters that a terminal would obey. */
+/* A path that can be shown and pasted; "FILE" if it has characters that a terminal would obey. */
 static const char *shown(const char *path)
 {
     for (size_t i = 0, n = strlen(path), len; i < n; i += len) {
@@ -38,7 +38,7 @@ static size_t packed_suffix(const char *path, const char **tool)
     return 0;
 }
 
-/* A word of a command; one that begins with - would be an option. */
+/* Add a word of a command. A word that begins with - would be an option. */
 static void add_word(struct str *out, const char *path)
 {
     struct str word = { 0 };
@@ -47,7 +47,7 @@ static void add_word(struct str *out, const char *path)
     str_free(&word);
 }
 
-/* The path with another name in front of its last part and another ending. */
+/* Add the path with a prefix before its last part and with a different ending. */
 static void add_result(struct str *out, const char *path, const char *front, size_t cut,
                        const char *ending)
 {
@@ -78,7 +78,7 @@ static void add_iconv(struct str *out, const char *path, const char *from)
     add_result(out, name, "utf8-", packed, "");
 }
 
-/* A line of Python that reads the file and writes JSONL beside it. */
+/* Add a line of Python that reads the file and writes JSONL beside it. */
 static void add_python(struct str *out, const char *path, const char *code)
 {
     const char *name = shown(path), *base = path_base(name), *dot = strrchr(base, '.');
@@ -96,7 +96,7 @@ static const struct kind {
     const char *bytes;
     size_t n, at;
     const char *what;
-    const char *python; /* of a line that converts it, or NULL */
+    const char *python; /* the code of a line that converts it, or NULL */
 } kinds[] = {
     { "BZh", 3, 0, "is compressed with bzip2, wanted gzip, zstd or plain text (bunzip2 unpacks it)",
       NULL },
@@ -139,10 +139,10 @@ static const struct kind {
       NULL },
     { "<?xml", 5, 0, "is an XML file: convert it to JSONL or CSV first", NULL },
     { "version https://git-lfs", 23, 0,
-      "is a pointer of Git LFS, not the file itself (git lfs pull fetches it)", NULL },
+      "is a Git LFS pointer, not the file itself (git lfs pull fetches it)", NULL },
 };
 
-/* What a zip archive is, by a name in its directory or in front. */
+/* The kind of a zip archive, by a name in its directory or at its front. */
 static const struct {
     const char *name, *what;
 } archives[] = {
@@ -160,7 +160,7 @@ static const struct {
     { "ppt/presentation",
       "is a presentation: its text has to become records first, as JSONL or CSV" },
     { "application/epub", "is an e-book: its text has to become records first, as JSONL or CSV" },
-    { "/data.pkl", "is a file of PyTorch, wanted JSONL or CSV" },
+    { "/data.pkl", "is a PyTorch file, wanted JSONL or CSV" },
     { ".npy", "is an archive of NumPy arrays: convert it to JSONL first" },
 };
 
@@ -177,7 +177,8 @@ static const char *archive_kind(const uint8_t *bytes, size_t n)
     return "is a zip archive: unpack it first";
 }
 
-/* Encodings of two and four bytes: by their mark, or since text begins with two ASCII characters.
+/* Encodings of two and four bytes: recognised by their mark, or because text begins with two ASCII
+ * characters.
  * */
 static const char *wide_encoding(const uint8_t *b, size_t n)
 {
@@ -195,7 +196,7 @@ static const char *wide_encoding(const uint8_t *b, size_t n)
                        : NULL;
 }
 
-/* "path: what", and ": " with a command when there is one. */
+/* The error "path: what", with ": " and a command when there is one. */
 static int refuse(const char *path, const char *what, const struct str *command, struct err *e)
 {
     int code = str_error(command, e);
@@ -209,7 +210,7 @@ static bool is_pickle(const uint8_t *b, size_t n)
     return n >= 2 && b[0] == 0x80 && b[1] >= 2 && b[1] <= 5;
 }
 
-/* First bytes that are a word may be the beginning of a column's name: PAR1 of "PAR12,answer". */
+/* First bytes that form a word may be the beginning of a column's name: PAR1 in "PAR12,answer". */
 static bool is_name(const struct kind *k, const uint8_t *bytes, size_t n)
 {
     for (size_t i = 0; i < k->n; i++) {
@@ -238,11 +239,10 @@ int kinds_refuse(const char *path, const uint8_t *bytes, size_t n, struct err *e
     if (!code && n >= 4 && memcmp(bytes, "PK\x03\x04", 4) == 0) {
         code = refuse(path, archive_kind(bytes, n), &command, e);
     } else if (!code && is_pickle(bytes, n)) {
-        code = refuse(
-            path,
-            "is a Python pickle, which could run programs: let who made it write JSONL or "
-            "CSV",
-            &command, e);
+        code = refuse(path,
+                      "is a Python pickle, which could run programs: ask its author for JSONL or "
+                      "CSV",
+                      &command, e);
     } else if (!code && wide) {
         snprintf(what, sizeof what, "is %s, wanted UTF-8; convert it", wide);
         add_iconv(&command, path, wide);
@@ -254,8 +254,8 @@ int kinds_refuse(const char *path, const uint8_t *bytes, size_t n, struct err *e
 
 /* ---- bytes of another alphabet --------------------------------------------------------------- */
 
-/* The single-byte encoding that the text may be in; NULL when characters of UTF-8 are in it, too,
- * so that it is rather damaged. Windows' code page has letters and quotes where Latin-1 has control
+/* The single-byte encoding that the text may have; NULL when it also has characters of UTF-8 and so
+ * is probably damaged. Windows' code page has letters and quotes where Latin-1 has control
  * characters. */
 static const char *narrow_encoding(const char *text, size_t n)
 {

@@ -7,8 +7,8 @@
 
 enum { NO_ROW = UINT32_MAX };
 
-/* Examples that are looked at before the pages of a mapped data set are released again: a page fault
- * brings in some 64 KiB around it. */
+/* Examples that are read before the pages of a mapped data set are released again: a page fault
+ * also loads some 64 KiB around it. */
 enum { LOOKED_AT_MOST = 128 };
 
 static const int32_t *ids_of(const struct examples *x, uint32_t i)
@@ -24,7 +24,7 @@ static size_t length_of(const struct examples *x, uint32_t i)
     return x->at[i + 1] - x->at[i];
 }
 
-/* Rows of an example: up to the one that predicts its last target. */
+/* The rows of an example, up to the row that predicts its last target. */
 static size_t rows_of(const struct examples *x, uint32_t i)
 {
     const uint8_t *flag = flags_of(x, i);
@@ -52,15 +52,15 @@ static int compare_examples(const void *pa, const void *pb, void *examples)
     return i < j ? -1 : i > j;
 }
 
-/* The path through the trie along the example inserted last: how many rows of it a following
- * example in sorted order could walk on. Rows that an earlier, longer example left count too. */
+/* The path through the trie along the example inserted last: how many of its rows a later example
+ * in sorted order could share. Rows that an earlier, longer example left count, too. */
 struct pass_walk {
     size_t length;
     uint32_t last;
     bool any;
 };
 
-/* Rows that example i would share if inserted next. */
+/* The rows that example i would share if it were inserted next. */
 static size_t walk_shared(const struct pass_walk *w, const struct examples *x, uint32_t i,
                           bool share)
 {
@@ -88,7 +88,7 @@ static int descending(const void *pa, const void *pb)
     return a > b ? -1 : a < b;
 }
 
-/* The examples of the largest batch: those of the batch_size largest items. */
+/* The number of examples in the largest batch: those of the batch_size largest items. */
 static int bound_examples(size_t *bound, const struct examples *x, size_t batch_size, struct err *e)
 {
     size_t n = examples_items(x);
@@ -104,8 +104,8 @@ static int bound_examples(size_t *bound, const struct examples *x, size_t batch_
     return 0;
 }
 
-/* The rows of the largest pass that any batch can give: all of its n longest examples together, at
- * most pass_tokens, or one example that is longer. */
+/* The rows of the largest pass that any batch can give: the n longest examples together, at most
+ * pass_tokens, or one longer example. */
 static int bound_rows(size_t *bound, const struct examples *x, size_t n, size_t pass_tokens,
                       struct err *e)
 {
@@ -133,7 +133,7 @@ int batch_init(struct batch *b, const struct examples *x, size_t batch_size, siz
     };
     if (bound_examples(&b->examples_max, x, batch_size, e)) return e->code;
     if (bound_rows(&b->rows_max, x, b->examples_max, pass_tokens, e)) return e->code;
-    /* a trie with n leaves has at most 2n - 1 nodes without lonely children */
+    /* a trie with n leaves has at most 2n - 1 segments: each ends in a fork or a leaf */
     b->seg_max = 2 * b->examples_max;
     if (b->seg_max > b->rows_max) b->seg_max = b->rows_max;
     struct pass *p = &b->pass;
@@ -195,7 +195,7 @@ static void cut(struct batch *b, size_t n)
     b->first[b->n_passes] = n;
 }
 
-/* Put the examples of item k behind the n that are there; how many there are then. */
+/* Append the examples of item k to the n that are there; returns the new number. */
 static size_t add_item(struct batch *b, size_t n, size_t k)
 {
     const struct examples *x = b->examples;
@@ -221,9 +221,9 @@ void batch_begin_range(struct batch *b, uint32_t first, size_t n)
     cut(b, examples);
 }
 
-/* ---- building a pass ------------------------------------------------------------------------ */
+/* ---- building a pass ------------------------------------------------------------------------- */
 
-/* Add the rows of one example that are not there yet; path[j] is the row of depth j. */
+/* Add the rows of one example that do not exist yet; path[j] is the row of depth j. */
 static void insert(struct batch *b, uint32_t ex, size_t shared)
 {
     struct pass *p = &b->pass;
@@ -278,7 +278,7 @@ static void find_segments(struct batch *b)
     }
 }
 
-/* Keep the rows with loss; target and weight were per row and become per target, in place. */
+/* Keep only the rows with loss: target and weight were per row and become per target, in place. */
 static void find_targets(struct pass *p)
 {
     p->n_targets = 0;
@@ -309,7 +309,7 @@ struct pass *batch_pass(struct batch *b, size_t p)
     return &b->pass;
 }
 
-/* Targets are in row order: the one of a row, by bisection. */
+/* Whether a row's target is right. Targets are in row order, so bisection finds it. */
 static bool row_hit(const struct pass *p, const uint8_t *hit, uint32_t row)
 {
     size_t low = 0, high = p->n_targets;

@@ -1,15 +1,15 @@
-/* From the examples of an optimiser step to the passes that go through the model.
+/* Makes the passes that go through the model from the examples of an optimiser step.
  *
  * These rules decide the bits of a result and are fixed (they are part of what a checkpoint means):
- * - The examples of a batch are sorted by their token ids (then length, then number), so that those
- *   that begin alike are neighbours.
- * - Row j of an example reads token j and predicts token j + 1. Rows behind the one that predicts
- * the last target do nothing and are left out.
- * - With sharing, rows of one pass whose tokens so far and next token agree are one row: a pass is
- * a forest of tries, cut into segments (kernels/kernels.h). The last token that two examples share
- *   belongs to each of them, as its successor differs. A shared target counts once per example
- *   through it.
- * - A pass closes before its rows would exceed pass_tokens; a longer example is a pass of its own.
+ * - The examples of a batch are sorted by their token ids (then length, then number), so that
+ *   examples with the same beginning are neighbours.
+ * - Row j of an example reads token j and predicts token j + 1. Rows after the one that predicts
+ *   the last target do nothing and are left out.
+ * - With sharing, rows of one pass with the same tokens so far and the same next token are one row:
+ *   a pass is a forest of tries, cut into segments (kernels/kernels.h). The last token that two
+ *   examples have in common is a row in each of them, because the next token differs. A shared
+ *   target counts once per example that uses it.
+ * - A pass closes before its rows would exceed pass_tokens; a longer example is a pass alone.
  */
 #ifndef LORAC_DATA_PASS_H
 #define LORAC_DATA_PASS_H
@@ -21,18 +21,19 @@ struct pass {
     size_t T;          /* rows */
     int32_t *ids;      /* (T) token of each row */
     uint32_t *pos;     /* (T) its position in its text */
-    uint32_t *example; /* (T) the lowest example through it: names its dropout mask */
+    uint32_t *example; /* (T) the lowest example that uses it: decides its dropout mask */
     struct segment *seg;
     size_t n_seg;
     uint32_t *target_row; /* (n_targets) rows with loss, ascending */
     int32_t *target;      /* (n_targets) what they predict */
-    real *weight;         /* (n_targets) of its loss: how many examples' targets it is, or an
-                             objective's own */
+    real *weight;         /* (n_targets) of its loss: the number of examples whose target it is, or
+                             an objective's own weight */
     size_t n_targets;
 };
 
-/* The examples of a step in sorted order and where its passes begin. A batch is drawn by items
- * (examples.h): all paths of a tree are in it, so that what they share is computed once per pass. */
+/* The examples of a step in sorted order, and where its passes begin. A batch is drawn by items
+ * (examples.h): all paths of a tree are in it, so that their shared rows are computed once per
+ * pass. */
 struct batch {
     const struct examples *examples;
     size_t batch_size;   /* items */
@@ -52,11 +53,12 @@ struct batch {
 
     struct pass pass;                       /* the one last built */
     uint32_t *leaf;                         /* (n) for each example of it, in order, its last row */
-    uint32_t *parent_row, *children, *path; /* scratch for building it */
+    uint32_t *parent_row, *children, *path; /* scratch memory for building it */
     size_t pass_number;
 };
 
-/* Room for batches of at most batch_size of these items: everything a step needs is allocated here. */
+/* Make room for batches of at most batch_size of these items: everything that a step needs is
+ * allocated here. */
 int batch_init(struct batch *b, const struct examples *x, size_t batch_size, size_t pass_tokens,
                bool share, struct err *e);
 void batch_free(struct batch *b);
@@ -67,11 +69,11 @@ void batch_begin(struct batch *b, const uint32_t *which, size_t n);
 /* The same for items first .. first + n - 1. */
 void batch_begin_range(struct batch *b, uint32_t first, size_t n);
 
-/* Build pass number p; valid until the next call. Its weights are the caller's to change. */
+/* Build pass number p; valid until the next call. The caller may change its weights. */
 struct pass *batch_pass(struct batch *b, size_t p);
 
-/* How many examples of the pass last built have every target right; hit[i] is about target i of the
- * pass. */
+/* The number of examples of the last pass built whose targets are all right; hit[i] says it for
+ * target i. */
 size_t batch_count_exact(const struct batch *b, const uint8_t *hit);
 
 #endif

@@ -15,9 +15,10 @@ static const char format_name[] = "lorac-data", suffix[] = ".h5";
 /* `at` is read straight into memory. */
 _Static_assert(sizeof(size_t) == sizeof(int64_t), "a 64-bit machine");
 
-/* ---- the key -------------------------------------------------------------------------------- */
+/* ---- the key --------------------------------------------------------------------------------- */
 
-/* One line a setting, so that no two settings run into each other. Texts are quoted by length. */
+/* Each setting has its own line, so that two settings cannot be confused. Texts are preceded by
+ * their length. */
 static void add_text(struct str *s, const char *name, const char *text)
 {
     str_addf(s, "%s %zu %s\n", name, text ? strlen(text) : 0, text ? text : "-");
@@ -84,7 +85,7 @@ int prepared_dir(char out[PATH_BYTES], const char *dir, struct err *e)
     return err_usage(e, "%s; name a directory with data.cache_dir", e->msg);
 }
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static int copy(struct h5_writer *w, uint64_t to, struct scratch *s, struct err *e)
 {
@@ -172,14 +173,14 @@ int prepared_write(const char *path, struct build *b, const char *key,
     return code;
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static int wrong(const char *path, const char *what, struct err *e)
 {
-    return err_set(e, "%s: %s; remove it, it will be made again", path, what);
+    return err_set(e, "%s: %s; remove it and it will be made again", path, what);
 }
 
-/* Read an array of 64-bit numbers whose length is known, into memory of its own. */
+/* Read an array of 64-bit numbers of known length into new memory. */
 static void *get_row(const struct h5_reader *r, const char *name, enum h5_type type, size_t n,
                      size_t size, struct err *e)
 {
@@ -190,7 +191,7 @@ static void *get_row(const struct h5_reader *r, const char *name, enum h5_type t
     return NULL;
 }
 
-/* Every example lies within the n tokens. */
+/* Whether every example lies within the n tokens. */
 static bool in_order(const size_t *at, size_t n, size_t tokens)
 {
     if (at[0] != 0 || at[n] != tokens) return false;
@@ -248,7 +249,7 @@ static int read_items(struct examples *x, const struct h5_reader *r, const char 
     return in_order(x->item, x->n_items, x->n) ? 0 : wrong(r->path, "items out of order", e);
 }
 
-/* The arrays are read into memory, but for the large ones, which are used where they lie. */
+/* Read the arrays into memory, except the large ones, which are used in the mapped file. */
 static int read_side(struct examples *x, struct origins *o, struct data_counts *c,
                      const struct map *m, const struct h5_reader *r, const char *side,
                      struct err *e)
@@ -275,7 +276,7 @@ static int read_side(struct examples *x, struct origins *o, struct data_counts *
     return code ? code : read_counts(c, r, side, e);
 }
 
-/* The pages are given back piece by piece: a data set may be larger than memory. */
+/* The pages are released piece by piece, because a data set may be larger than memory. */
 static int check_ids(const struct examples *x, size_t vocabulary, const char *path, struct err *e)
 {
     enum { PIECE = 1 << 20 };
@@ -299,8 +300,8 @@ static int check_text(const struct h5_reader *r, const char *name, const char *w
     struct str s = { 0 };
     int code = h5_get_text(&s, r, name, e);
     if (!code && (s.n != strlen(wanted) || memcmp(s.p, wanted, s.n) != 0)) {
-        code = err_set(e, "%s: %s: found %s, wanted %s; remove it, it will be made again", r->path,
-                       name, err_quote(s.p ? s.p : "", s.n), wanted);
+        code = err_set(e, "%s: %s: found %s, wanted %s; remove it and it will be made again",
+                       r->path, name, err_quote(s.p ? s.p : "", s.n), wanted);
     }
     str_free(&s);
     return code;
@@ -345,7 +346,7 @@ int prepared_open(struct dataset *d, struct str *notes, const char *path, const 
     if (!code) code = check_ids(&d->train, vocabulary, path, e);
     if (!code) code = check_ids(&d->validation, vocabulary, path, e);
     if (!code && d->train_origins.n_sources != d->n_shares) {
-        code = wrong(path, "another number of sources", e);
+        code = wrong(path, "a different number of sources", e);
     }
     if (!code) code = h5_get_text(notes, &r, "notes", e);
     if (!code && !(d->prepared = mem_strdup(path, e))) code = e->code;
@@ -353,9 +354,10 @@ int prepared_open(struct dataset *d, struct str *notes, const char *path, const 
     return code;
 }
 
-/* ---- removing ------------------------------------------------------------------------------- */
+/* ---- removing -------------------------------------------------------------------------------- */
 
-/* A name of ours: a key and the suffix, or a piece that a killed process left of one. */
+/* Whether lorac made the file: its name is a key and the suffix, or that of a part left by a killed
+ * process. */
 static bool is_ours(const char *name)
 {
     size_t hex = strspn(name, "0123456789abcdef");

@@ -25,7 +25,7 @@ int reading_unwanted(const struct reading *r, const char *field, const json_t *v
                          wanted);
 }
 
-/* ---- columns and members -------------------------------------------------------------------- */
+/* ---- columns and members --------------------------------------------------------------------- */
 
 void used_add(struct used *u, const char *key)
 {
@@ -41,7 +41,7 @@ void reading_use(const struct reading *r, const char *key)
 
 void reading_remark(const struct reading *r, enum remark kind, const char *field)
 {
-    static const char message[] = "message "; /* of trees, by their number */
+    static const char message[] = "message "; /* of trees: a message is named by its number */
     char name[160];
     size_t n = 0;
     if (strncmp(field, message, sizeof message - 1) == 0) {
@@ -85,9 +85,9 @@ void reading_leftover(const struct reading *r, const char *at, const json_t *obj
     }
 }
 
-/* ---- texts ---------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
-/* A number as the JSON has it: 12.50 stays 12.50. */
+/* Add a number as it is written in the JSON: 12.50 stays 12.50. */
 static void add_number(struct str *out, const struct reading *r, const json_t *v)
 {
     const char *text;
@@ -177,7 +177,7 @@ int reading_system(const struct reading *r, const json_t *record)
         if (is_nothing(at->value)) continue;
         if (found && !json_equal(found, at->value)) {
             return reading_fault(r, FAULT_VALUE, at->key,
-                                 "found another system text than in %s, wanted one",
+                                 "found a system text that differs from %s, wanted one",
                                  err_quotez(name));
         }
         found = at->value;
@@ -186,7 +186,7 @@ int reading_system(const struct reading *r, const json_t *record)
     return found ? reading_turn(r, ROLE_SYSTEM, name, found) : 0;
 }
 
-/* ---- messages ------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -202,7 +202,7 @@ static const struct {
     { "chatgpt", ROLE_ASSISTANT },
     { "bot", ROLE_ASSISTANT },
     { "model", ROLE_ASSISTANT },
-    { "function_call", ROLE_ASSISTANT }, /* its text is the call, which is to be learnt */
+    { "function_call", ROLE_ASSISTANT }, /* its text is the call, which must be learnt */
     { "tool", ROLE_TOOL },
     { "function", ROLE_TOOL },
     { "observation", ROLE_TOOL },
@@ -222,15 +222,15 @@ static int role_of(enum role *out, const struct reading *r, const char *field, c
             return 0;
         }
     }
-    enum { NAME_BYTES = 24 }; /* what is longer may be text that lost its way */
+    enum { NAME_BYTES = 24 }; /* a longer name may be misplaced text of the record */
     bool is_short = json_string_length(v) <= NAME_BYTES;
     return reading_fault(r, FAULT_ROLE, field, "found %s, wanted %s",
                          is_short ? err_quote(name, json_string_length(v)) : "a long string",
                          wanted);
 }
 
-/* A call as a text: {"name": ..., "arguments": ...}. Arguments are JSON inside a string as a rule;
- * they are taken as they stand. */
+/* Add a call as a text: {"name": ..., "arguments": ...}. Arguments are usually JSON inside a
+ * string; they are used unchanged. */
 static int add_call(struct str *out, const struct reading *r, const char *field, const json_t *call)
 {
     const json_t *f = json_object_get(call, "function");
@@ -254,7 +254,7 @@ static int add_call(struct str *out, const struct reading *r, const char *field,
     return str_error(out, r->e);
 }
 
-/* The calls of tools in a message, a line each, behind its content. */
+/* Add the tool calls of a message, one per line, after its content. */
 static int add_calls(const struct reading *r, const char *at, const json_t *message)
 {
     struct str text = { 0 };
@@ -281,7 +281,7 @@ static int add_calls(const struct reading *r, const char *at, const json_t *mess
     return code;
 }
 
-/* The reasoning of an assistant's message, unless its content holds it already. */
+/* Add the reasoning of an assistant's message, unless its content holds it already. */
 static int add_reasoning(struct str *out, const struct reading *r, const char *at,
                          const json_t *message, const json_t *content, struct used *used)
 {
@@ -308,7 +308,8 @@ static int add_reasoning(struct str *out, const struct reading *r, const char *a
     return 0;
 }
 
-/* The type of a part that is no text, by a name of ours: the record's own may be any text. */
+/* The type of a part that is not text, by a name of lorac's: the record's own word may be any
+ * text. */
 static const char *media_of(const json_t *part)
 {
     static const char *const types[] = { "image_url", "image",     "input_image", "video_url",
@@ -331,7 +332,7 @@ static int add_parts(const struct reading *r, const char *field, const json_t *c
         if (!text && media) {
             return reading_fault(r, FAULT_KEY, part,
                                  "found nothing, wanted a string: the part is of type %s, and "
-                                 "lorac reads text alone",
+                                 "lorac reads only text",
                                  media);
         }
         if (!json_is_string(text)) return reading_unwanted(r, part, text, "a string");
@@ -340,7 +341,7 @@ static int add_parts(const struct reading *r, const char *field, const json_t *c
     return code;
 }
 
-/* A turn of the message's content, behind its reasoning. */
+/* Add a turn with the message's content, after its reasoning. */
 static int add_content(const struct reading *r, enum role role, const char *field,
                        const json_t *content, bool calls, const struct str *reasoning)
 {
@@ -358,7 +359,7 @@ static int add_content(const struct reading *r, enum role role, const char *fiel
     return code;
 }
 
-/* A key that is not there: another one may be meant. */
+/* The error for a missing key; it suggests a similar key. */
 static int lacking(const struct reading *r, const char *field, const char *key,
                    const json_t *object, const char *wanted)
 {
@@ -371,7 +372,7 @@ static int lacking(const struct reading *r, const char *field, const char *key,
                          nearest.best ? " meant?" : "");
 }
 
-/* Role, content, reasoning and calls of a message as a turn. */
+/* Add the role, content, reasoning and calls of a message as a turn. */
 static int add_message(enum role *role, const struct reading *r, const struct spelling *s,
                        const char *at, const json_t *message, struct used *used)
 {
@@ -393,7 +394,7 @@ static int add_message(enum role *role, const struct reading *r, const struct sp
     return code || !answers ? code : add_calls(r, at, message);
 }
 
-/* What OpenAssistant says of a message beside its text. */
+/* Note OpenAssistant's annotations of a message as used. */
 static void use_annotations(struct used *used)
 {
     static const char *const keys[] = {
@@ -427,7 +428,7 @@ static int read_message(const struct reading *r, const struct spelling *s, const
     if (code) return code;
     if (train && role != ROLE_ASSISTANT) {
         return reading_fault(r, FAULT_VALUE, at,
-                             "found %s to be trained, wanted that of assistant messages only "
+                             "found %s to be trained, wanted only assistant messages to be "
                              "(data.train_on: everything trains on all text)",
                              role == ROLE_USER     ? "a user message"
                              : role == ROLE_SYSTEM ? "a system message"
@@ -456,9 +457,10 @@ int reading_messages(const struct reading *r, const struct spelling *s, const ch
     return code;
 }
 
-/* ---- preferences, tools --------------------------------------------------------------------- */
+/* ---- preferences, tools ---------------------------------------------------------------------- */
 
-/* A whole conversation whose beginning the rejected one has too: only what differs is learnt. */
+/* For a whole conversation with the same beginning as the rejected one, only the different end is
+ * learnt. */
 static void mark_common(const struct reading *r, const json_t *chosen, const json_t *rejected)
 {
     for (size_t i = 0; i < r->c->n && i < json_array_size(rejected); i++) {
@@ -479,7 +481,7 @@ int reading_chosen(const struct reading *r, const struct spelling *s, const json
     size_t before = c->n;
     int code = reading_messages(r, s, "chosen", chosen, 0);
     if (code) return code;
-    if (c->turns[before].role != ROLE_ASSISTANT) { /* it repeats what was asked */
+    if (c->turns[before].role != ROLE_ASSISTANT) { /* it repeats the question */
         memmove(c->turns, c->turns + before, (c->n - before) * sizeof *c->turns);
         c->n -= before;
         mark_common(r, chosen, json_object_get(record, "rejected"));

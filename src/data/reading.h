@@ -1,7 +1,7 @@
-/* What the readers of format_*.c share: one JSON value on its way into a conversation.
+/* Shared by the readers in format_*.c, which turn one JSON value into a conversation.
  *
  * Errors begin with `where`, then name the field; the conversation's fault says of what kind they
- * are. Text of the record is never in them. */
+ * are. They never contain text of the record. */
 #ifndef LORAC_DATA_READING_H
 #define LORAC_DATA_READING_H
 
@@ -17,7 +17,7 @@ struct used {
 
 struct reading {
     const char *where;
-    const struct record_columns *columns; /* none given: the usual names */
+    const struct record_columns *columns; /* empty: the usual names */
     struct conversation *c;
     struct err *e;
     const json_t *record;
@@ -31,10 +31,10 @@ struct reading {
     int read_##name(const struct reading *r, const json_t *v);
 DATA_FORMATS(DATA_FORMAT_READER)
 
-/* "where: field: " and the message. */
+/* The error "where: field: message". */
 int reading_fault(const struct reading *r, enum fault f, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* The field holds v, NULL when it is not there; the error says what was wanted. */
+/* The error for a field that holds v, or NULL when it is missing; it says what was wanted. */
 int reading_unwanted(const struct reading *r, const char *field, const json_t *v,
                      const char *wanted);
 
@@ -45,50 +45,50 @@ void used_add(struct used *u, const char *key);
  * "" for the record. */
 void reading_leftover(const struct reading *r, const char *at, const json_t *object,
                       const struct used *used);
-/* Remark on a field: of "history[3][1]" as "history[][]". */
+/* Remark on a field; "history[3][1]" is named "history[][]". */
 void reading_remark(const struct reading *r, enum remark kind, const char *field);
 
-/* Append the text of v: a string, or a number, true or false as the JSON has it. */
+/* Append the text of v: a string, or a number, true or false as it is written in the JSON. */
 int reading_text(struct str *out, const struct reading *r, const char *field, const json_t *v);
-/* Append v as a turn: a text as above, of a system turn a string. */
+/* Append v as a turn: a text as above; for a system turn it must be a string. */
 int reading_turn(const struct reading *r, enum role role, const char *field, const json_t *v);
-/* Append a system text when the record has one, under any of its names; absent, null and empty are
- * none. Two that differ are an error. */
+/* Append a system text when the record has one, under any of its names; absent, null and empty
+ * values give none. Two different ones are an error. */
 int reading_system(const struct reading *r, const json_t *record);
-/* The one value of an answer: itself, or what a list of one, or of equal ones, holds; SQuAD's
- * {text: [...]} too. */
+/* The one value of an answer: the value itself, or the element of a list with one element or with
+ * equal ones; also SQuAD's {text: [...]}. */
 int reading_one(const json_t **out, const struct reading *r, const char *field, const json_t *v);
-/* Append reasoning in front of its answer, as <think>...</think>. */
+/* Append reasoning, as <think>...</think>; the answer follows it. */
 int reading_think(struct str *out, const struct reading *r, const char *field, const json_t *v);
 
-/* How lists of messages spell their parts. */
+/* The names of the parts in a list of messages. */
 struct spelling {
     const char *role, *content;
     const char *wanted; /* the usual roles, for messages */
 };
-/* Append the messages of the array v from number `from` on, or the one object v; `field` is its
+/* Append the messages of the array v from number `from` on, or the one object v; `field` is v's
  * name. */
 int reading_messages(const struct reading *r, const struct spelling *s, const char *field,
                      const json_t *v, size_t from);
-/* Append what an answer was preferred as: a text or messages; everything before is context. */
+/* Append the preferred answer: a text or messages; everything before it is context. */
 int reading_chosen(const struct reading *r, const struct spelling *s, const json_t *record);
-/* The record's list of tools becomes the end of the system text, as it stands. */
+/* Append the record's list of tools to the system text, unchanged. */
 int reading_tools(const struct reading *r, const json_t *record);
 
-/* Append the exchanges of `history`; absent and null are none. */
+/* Append the exchanges of `history`; absent and null values have none. */
 int reading_history(const struct reading *r, const json_t *record);
 /* The conversations of self-instruct's record, one for each of `instances`. */
 int reading_instances(const struct reading *r, const json_t *v);
 
-/* ---- what a record excludes (exclude.c) ----------------------------------------------------- */
+/* ---- what a record excludes (exclude.c) ------------------------------------------------------ */
 
-/* What the object says itself on whether it is trained, under any of the names of other trainers:
- * *train is left as it was when it says nothing. `text` is what is to be trained, for parts of it.
- * `at` is the object's place, "" for the record. Contradictions, and what cannot be done (0.5, a
- * part of an answer), are errors. */
+/* Read whether the object is to be trained, under any of the names that other trainers use; *train
+ * does not change when it says nothing. `text` is the text to be trained, to compare parts with it.
+ * `at` is the object's place, "" for the record. Contradictions, and wishes that cannot be met
+ * (0.5, a part of an answer), are errors. */
 int reading_train(bool *train, const struct reading *r, const char *at, const json_t *object,
                   const char *text, size_t n, struct used *used);
-/* Take all of the record out of training when it says so, or when it is a bad answer of single
+/* Exclude the whole record from training when it says so, or when it is a bad answer of single
  * judgements. */
 int reading_excluded(const struct reading *r, const json_t *record);
 

@@ -1,13 +1,13 @@
-/* The formats of records, and what a user may say of a file's: its format, its columns. A format is
- * one row of DATA_FORMATS (src/base/wordlists.h), and is_NAME() and read_NAME() in one of format_*.c.
- * datasets/README.md shows a record of each.
+/* The formats of records, and the settings that a user may give for a file: its format and its
+ * columns. A format is one row of DATA_FORMATS (src/base/wordlists.h), with is_NAME() and
+ * read_NAME() in one of format_*.c. datasets/README.md shows a record of each.
  *
  *   alpaca             a prompt and an answer, optional input, choices, system text, reasoning and
  *                      history: [[user, answer], ...], under any of the names in fields.h; or
  *                      self-instruct's instances: [{input, output}, ...], each a conversation
- *   prompt_completion  the same: the two names are kept for what files are known as
- *   sharegpt           conversations: [{from, value}]; roles human, gpt, system, tool and what else
- *                      they are called (reading.c); optional system, tools
+ *   prompt_completion  the same: both names exist because users know files by either
+ *   sharegpt           conversations: [{from, value}]; roles human, gpt, system, tool and their
+ *                      other names (reading.c); optional system, tools
  *   messages           messages: [{role, content}]; roles system (also developer), user, assistant,
  *                      tool; optional tools. In both an assistant message may be left out
  *                      (exclude.c), may have reasoning and may call tools
@@ -26,20 +26,20 @@
 
 #include "src/base/wordlists.h"
 
-/* Columns under names of the user's own, as data.columns gives them; NULL: not given. Where prompt
- * and completion are given, they and the others that are given are the only ones that are read;
- * `messages` names the list of messages, `text` the text. */
+/* The user's own names of columns, from data.columns; NULL: not given. Where prompt and completion
+ * are given, only the given columns are read. `messages` names the list of messages, `text` the
+ * text. */
 struct record_columns {
 #define RECORD_COLUMN(name) const char *name;
     RECORD_COLUMNS(RECORD_COLUMN)
 #undef RECORD_COLUMN
 };
 
-/* How a record is to be read. */
+/* Options for reading a record. */
 struct format_options {
     const struct record_columns *columns; /* NULL: the usual names */
-    const char *text; /* the record's JSON of n bytes, for numbers as they are */
-    size_t n;         /* written there; NULL: as they print */
+    const char *text;                     /* the record's JSON of n bytes, from which numbers */
+    size_t n;                             /* are copied; NULL: numbers are printed */
 };
 
 #endif

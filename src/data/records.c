@@ -12,22 +12,22 @@
 
 struct records {
     char *path;
-    struct map file; /* as it lies on the disk */
-    struct map map;  /* its text: the same, or what was packed in it */
+    struct map file; /* as it is on the disk */
+    struct map map;  /* its text: the same, or the unpacked content */
     bool packed;
     struct records_options options;
     enum data_format format;
     bool is_array;
     bool is_table;
     struct table table;
-    size_t begin; /* the byte where records begin: behind a byte order mark, or a header */
-    bool is_flat; /* a record is several elements or lines: the messages of one tree */
+    size_t begin; /* the byte where records begin: after a byte order mark, or a header */
+    bool is_flat; /* a record has several elements or lines: the messages of one tree */
     bool done;    /* nothing more can be read */
-    size_t at;    /* the byte behind the last slice */
+    size_t at;    /* the byte after the last slice */
     size_t line;  /* of `at` */
     size_t count; /* records cut so far */
     size_t last_line;
-    size_t released; /* bytes from the start that records_release() let go of */
+    size_t released; /* bytes from the start that records_release() has released */
 };
 
 static bool is_space(uint8_t c)
@@ -43,9 +43,9 @@ static void skip_space(struct records *r)
     }
 }
 
-/* ---- slices --------------------------------------------------------------------------------- */
+/* ---- slices ---------------------------------------------------------------------------------- */
 
-/* The bytes from .. end-1 that began on `line` are a record. */
+/* Make a record of the bytes from .. end-1, which begin on `line`. */
 static int number(struct records *r, struct record_slice *s, size_t from, size_t end, size_t line,
                   struct err *e)
 {
@@ -61,7 +61,8 @@ static int number(struct records *r, struct record_slice *s, size_t from, size_t
     return records_prefix(r, s, e);
 }
 
-/* The bytes [from, r->at) that began on `line`, without the space at their end. */
+/* Make a record of the bytes [from, r->at), which begin on `line`, without the space at their
+ * end. */
 static int take(struct records *r, struct record_slice *s, size_t from, size_t line, struct err *e)
 {
     size_t end = r->at;
@@ -101,14 +102,13 @@ static bool scan_element(struct records *r)
     return false;
 }
 
-/* What stands behind the array's bracket. */
+/* Check the text after the array's closing bracket. */
 static int end_array(struct records *r, struct err *e)
 {
     r->done = true;
     skip_space(r);
     if (r->at == r->map.size) return 0;
-    return err_set(e, "%s:%zu: found text behind the array's end, wanted nothing", r->path,
-                   r->line);
+    return err_set(e, "%s:%zu: found text after the array's end, wanted nothing", r->path, r->line);
 }
 
 static int slice_element(struct records *r, struct record_slice *s, bool *more, struct err *e)
@@ -119,7 +119,7 @@ static int slice_element(struct records *r, struct record_slice *s, bool *more, 
         r->at++;
         return end_array(r, e);
     }
-    r->at++; /* the bracket or comma in front */
+    r->at++; /* the bracket or comma before it */
     skip_space(r);
     size_t from = r->at, line = r->line;
     if (r->count == 0 && from < r->map.size && data[from] == ']') {
@@ -140,7 +140,7 @@ static int slice_element(struct records *r, struct record_slice *s, bool *more, 
     }
     if (!code && s->n == 0) {
         s->fault = FAULT_JSON;
-        err_set(e, "found nothing between two commas, or behind the last one; wanted a record");
+        err_set(e, "found nothing between two commas, or after the last one; wanted a record");
         return records_prefix(r, s, e);
     }
     return code;
@@ -181,7 +181,7 @@ static void skip_blank_rows(struct records *r)
 static int next_slice(struct records *r, struct record_slice *s, bool *more, struct err *e)
 {
     *more = true;
-    s->fault = FAULT_JSON; /* of what stands behind the array */
+    s->fault = FAULT_JSON; /* the fault of the text after the array */
     if (!r->done && r->is_array) return slice_element(r, s, more, e);
     if (!r->done) (r->is_table ? skip_blank_rows : skip_space)(r);
     if (r->done || r->at == r->map.size) {
@@ -192,10 +192,10 @@ static int next_slice(struct records *r, struct record_slice *s, bool *more, str
     return (r->is_table ? slice_row : slice_line)(r, s, e);
 }
 
-/* ---- flat trees ----------------------------------------------------------------------------- */
+/* ---- flat trees ------------------------------------------------------------------------------ */
 
-/* Whether a message of a flat list answers another. The key in quotes cannot stand inside a string,
- * where its second quote would have a backslash in front. */
+/* Whether a message of a flat list answers another. The quoted key cannot be inside a string, where
+ * a backslash would come before its second quote. */
 static bool has_parent(const struct record_slice *s)
 {
     static const char key[] = "\"parent_id\"";
@@ -206,7 +206,7 @@ static bool has_parent(const struct record_slice *s)
     return end - p >= 4 && memcmp(p, "null", 4) != 0;
 }
 
-/* Take what follows into the slice as long as it answers something. */
+/* Take the following messages into the slice as long as they answer another message. */
 static int extend_slice(struct records *r, struct record_slice *s, struct err *e)
 {
     for (;;) {
@@ -215,7 +215,7 @@ static int extend_slice(struct records *r, struct record_slice *s, struct err *e
         struct err ignored;
         bool more = false;
         bool answers = !next_slice(r, &next, &more, &ignored) && more && has_parent(&next);
-        if (!answers) { /* leave it to the next call, its errors too */
+        if (!answers) { /* leave it, and its errors, to the next call */
             *r = before;
             break;
         }
@@ -236,7 +236,7 @@ int records_slice(struct records *r, struct record_slice *s, bool *more, struct 
     return code || !*more || !r->is_flat ? code : extend_slice(r, s, e);
 }
 
-/* ---- records -------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 enum { WHERE_BYTES = PATH_BYTES + 64 };
 
@@ -253,8 +253,8 @@ int records_prefix(const struct records *r, const struct record_slice *s, struct
     return err_prefix(e, "%s", where);
 }
 
-/* The value of a slice. A string that holds JSON (lines that were encoded twice, as WizardLM's are)
- * is what it holds. */
+/* The value of a slice. A string that holds JSON (lines that were encoded twice, like WizardLM's)
+ * becomes that JSON. */
 static json_t *parse_slice(const struct records *r, const struct record_slice *s, enum fault *fault,
                            struct err *e)
 {
@@ -300,7 +300,7 @@ static json_t *parse_row(const struct records *r, const struct record_slice *s, 
     return v;
 }
 
-/* The messages of a flat tree as an array, a line each. */
+/* The messages of a flat tree as an array, from one line each. */
 static json_t *parse_lines(const struct records *r, const struct record_slice *s, enum fault *fault,
                            struct err *e)
 {
@@ -349,8 +349,8 @@ int records_parse(const struct records *r, const struct record_slice *s, struct 
     if (!v) return e->code;
     char where[WHERE_BYTES];
     where_of(where, r, s);
-    /* the text of a string that holds a record is not the slice's, nor is that of a tree's lines; a
-     * table's is not JSON */
+    /* a string that holds a record has a text that is not the slice's, and so have the lines of a
+     * tree; the text of a table is not JSON */
     bool whole = !r->is_flat && !r->is_table && s->n && *s->text != '"';
     struct format_options o = { &r->options.columns, whole ? s->text : NULL, s->n };
     int code = format_read(c, r->format, v, &o, where, e);
@@ -381,9 +381,9 @@ void records_release(struct records *r)
     r->released = r->at;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
-/* Stand before the first record. */
+/* Go back to the first record. */
 static void rewind_records(struct records *r)
 {
     r->at = r->begin;
@@ -394,7 +394,7 @@ static void rewind_records(struct records *r)
     if (!r->is_table) skip_space(r);
 }
 
-/* Whether the file is a table: content that begins like JSON never is. */
+/* Whether the file is a table: content that begins like JSON is never one. */
 static int look_for_table(struct records *r, struct err *e)
 {
     static const char mark[] = "\xef\xbb\xbf";
@@ -403,7 +403,7 @@ static int look_for_table(struct records *r, struct err *e)
     rewind_records(r);
     if (r->at == r->map.size) return err_set(e, "%s: holds no records", r->path);
     if (data[r->at] == '{' || data[r->at] == '[') return 0;
-    size_t from = r->at, end = 0; /* white space before the first name is a field that is empty */
+    size_t from = r->at, end = 0; /* white space before the first name is an empty field */
     while (from > r->begin && (data[from - 1] == ' ' || data[from - 1] == '\t')) from--;
     struct table_hints hints = { r->path, &r->options.columns };
     int code = table_begin(&r->table, &r->is_table, &end, (const char *)data + from,
@@ -413,7 +413,8 @@ static int look_for_table(struct records *r, struct err *e)
     return 0;
 }
 
-/* The format of a table by its header; a field is one text, so it has to be one of texts. */
+/* The format of a table by its header; it must be a format of texts, because a field is one
+ * text. */
 static int detect_table(struct records *r, struct err *e)
 {
     char where[WHERE_BYTES];
@@ -433,8 +434,8 @@ static int detect_table(struct records *r, struct err *e)
         where, data_format_name(r->format));
 }
 
-/* Find the first record that has the keys of a format. When there is none the error is the first
- * record's. */
+/* Find the first record that has the keys of a format. When there is none, the error is about the
+ * first record. */
 static int detect(struct records *r, struct err *e)
 {
     enum { TRIED = 1000 };
@@ -464,7 +465,7 @@ static int detect(struct records *r, struct err *e)
     return 0;
 }
 
-/* OpenAssistant's flat lists are known by the first record that is one: a message, not a tree. */
+/* A flat list of OpenAssistant's is recognised by its first record: a message, not a tree. */
 static void look_for_flat(struct records *r)
 {
     struct record_slice s;
@@ -483,7 +484,7 @@ static void look_for_flat(struct records *r)
     }
 }
 
-/* What data.columns names decides the format, or has to go with the one that is given. */
+/* The names in data.columns decide the format, or must fit the given format. */
 static int take_columns(struct records *r, struct err *e)
 {
     const struct record_columns *c = &r->options.columns;

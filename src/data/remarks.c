@@ -63,7 +63,7 @@ static bool is_column(const struct remark_row *row)
 
 static void say_unused(struct str *notes, const struct remarks *r, const char *file)
 {
-    enum { OWN_LINE = 4 }; /* more than these share a line */
+    enum { OWN_LINE = 4 }; /* more names than these share a line */
     size_t n = count_kind(r, REMARK_UNUSED), said = 0;
     bool together = n > OWN_LINE, columns = false;
     for (size_t i = 0; i < r->n; i++) {
@@ -79,7 +79,7 @@ static void say_unused(struct str *notes, const struct remarks *r, const char *f
         said++;
         if (together) continue;
         const char *near = is_column(row) ? field_nearest(&field, row->name) : NULL;
-        if (near) str_addf(notes, " (near to %s)", near);
+        if (near) str_addf(notes, " (similar to %s)", near);
         str_addf(notes, ", not used%s\n", is_column(row) ? "; data.columns" : "");
     }
     if (!together) return;
@@ -95,13 +95,14 @@ void remarks_say(struct str *notes, const struct remarks *r, const char *file)
         [REMARK_REASONING] = "%s, read as <think>...</think> in front of the answer",
         [REMARK_INDEX] =
             "found a number %s, read as the index of a choice, counted from 0 (0 is the "
-            "first); where yours count from 1 write letters",
-        [REMARK_EMPTY] = "empty %s: what they teach is to answer nothing; leave those out, or give "
-                         "them \"train\": false",
-        [REMARK_ENCODED] = "found a list of messages written as JSON in a text %s: it is taken "
-                           "letter by letter; write the list itself",
-        [REMARK_MEDIA] = "%s, with a mark such as <image> in the texts: lorac reads text alone, so "
-                         "that is not seen, and the mark is learnt as letters",
+            "first); if yours count from 1, write letters",
+        [REMARK_EMPTY] =
+            "empty %s: they teach the model to answer nothing; leave them out, or give "
+            "them \"train\": false",
+        [REMARK_ENCODED] = "found a list of messages written as JSON in a text %s: it is learnt "
+                           "as plain text; write the list itself",
+        [REMARK_MEDIA] = "%s, with a mark such as <image> in the texts: lorac reads only text, so "
+                         "the model does not see it, and the mark is learnt as letters",
     };
     say_unused(notes, r, file);
     for (size_t i = 0; i < r->n; i++) {

@@ -5,7 +5,7 @@
 #include "src/base/mem.h"
 #include "src/base/rng.h"
 
-/* How many times all of a source's examples stand in an epoch, and how many of them once more. */
+/* How many times an epoch has all of a source's examples, and how many of them it has once more. */
 static void parts_of(size_t *whole, size_t *some, const struct share *s)
 {
     double times = floor(s->weight), rest = s->weight - times;
@@ -65,7 +65,7 @@ static uint32_t *add_range(uint32_t *to, size_t first, size_t n)
     return to;
 }
 
-/* The epoch's stretch of each permutation. */
+/* Append the epoch's part of each permutation. */
 static uint32_t *add_fractions(uint32_t *to, const struct sampler *s, uint64_t epoch)
 {
     const uint32_t *turn = s->turn;

@@ -25,7 +25,7 @@ void split_free(struct split_records *r)
     *r = (struct split_records){ 0 };
 }
 
-/* ---- groups --------------------------------------------------------------------------------- */
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 static void add_u64(struct sha256 *h, uint64_t v, size_t bytes)
 {
@@ -39,8 +39,8 @@ static bool is_white(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* Text in front of which, or behind which, white space does not count: templates that strip make
- * questions that differ in it the same. */
+/* Hash a text without the white space before and after it, because templates that strip make
+ * questions equal that differ only in it. */
 static void add_text(struct sha256 *h, const char *text, size_t n, bool first, bool last)
 {
     while (last && n && is_white(text[n - 1])) n--;
@@ -48,7 +48,7 @@ static void add_text(struct sha256 *h, const char *text, size_t n, bool first, b
     sha256_add(h, text, n);
 }
 
-/* The first user turn; of segments those before the first learnt one; otherwise all turns. */
+/* The first user turn; of segments, the turns before the first learnt one; otherwise all turns. */
 static void choose_turns(size_t *from, size_t *to, const struct conversation *c)
 {
     size_t first = 0;
@@ -108,7 +108,7 @@ static size_t distance(size_t a, size_t b)
     return a > b ? a - b : b - a;
 }
 
-/* Walk over the groups in the order of their numbers. */
+/* Go through the groups in the order of their numbers. */
 static void choose_groups(struct split_choice *c, struct split_records *r, const size_t *order)
 {
     for (size_t i = 0, end; i < r->n; i = end) {

@@ -35,7 +35,7 @@ static int add_item(struct spool *s, size_t end, struct err *e)
     return 0;
 }
 
-/* The items of x between these examples, before they are appended. */
+/* Add the items of x between these examples, before the examples are appended. */
 static int add_items(struct spool *s, const struct examples *x, size_t from, size_t to,
                      struct err *e)
 {
@@ -71,7 +71,7 @@ int spool_append(struct spool *s, const struct examples *x, size_t from, size_t 
     return code;
 }
 
-/* The examples of the items from .. to-1, whose columns begin at `read`. */
+/* Add the examples of the items from .. to-1, whose columns begin at `read`. */
 static int add_examples(struct examples *out, const struct spool *s, size_t from, size_t to,
                         const struct examples *read, struct err *e)
 {

@@ -18,7 +18,7 @@ size_t table_row_end(bool *open, const char *text, size_t n, char separator)
     size_t end = line ? (size_t)(line - text) : n;
     *open = false;
     if (!memchr(text, '"', end)) return end;
-    bool begins = true; /* a field; elsewhere a quote is not one that opens */
+    bool begins = true; /* a field begins here; elsewhere a quote does not open a quoted text */
     for (size_t i = 0; i < n; i++) {
         if (text[i] == '\n') return i;
         if (begins && text[i] == '"') {
@@ -76,7 +76,7 @@ void table_free(struct table *t)
     *t = (struct table){ 0 };
 }
 
-/* Copy the names, without white space at their ends. */
+/* Copy the names without the white space at both ends. */
 static int copy_names(struct table *t, bool lower, struct err *e)
 {
     const struct csv_row *h = &t->header;
@@ -101,7 +101,7 @@ static int copy_names(struct table *t, bool lower, struct err *e)
     return code;
 }
 
-/* Whether all could be names of columns, empty ones apart: neither JSON nor prose. */
+/* Whether all names, apart from empty ones, could be names of columns and not JSON or prose. */
 static bool could_be_names(const struct table *t)
 {
     for (size_t i = 0; i < t->header.stored; i++) {
@@ -145,8 +145,8 @@ static bool fits(const struct table *t, const struct table_hints *h)
     return known;
 }
 
-/* Read the header by this separator. *known: its names fit, as they are or in lower case, as people
- * who write Question;Answer mean it. */
+/* Read the header with this separator. *known: a format knows its names, as they are or in lower
+ * case, because some people write Question;Answer. */
 static int try_separator(struct table *t, bool *known, const char *text, size_t n, char separator,
                          const struct table_hints *h, struct err *e)
 {
@@ -172,10 +172,9 @@ static int check_names(const struct table *t, struct err *e)
         size_t length = strlen(t->names[i]), where;
         if (length == 0) {
             return err_set(e, "column %zu has no name, wanted one for each column (%s)", i + 1,
-                           i == 0
-                               ? "pandas writes its index so; to_csv(..., index=False) leaves it "
-                                 "out"
-                           : i + 1 == n ? "is there a separator too many at the end of each line?"
+                           i == 0 ? "pandas writes its index like that; to_csv(..., index=False) "
+                                    "leaves it out"
+                           : i + 1 == n ? "does each line end in one separator too many?"
                                         : "name it, or take it out");
         }
         if (!utf8_valid(t->names[i], length, &where)) {
@@ -199,7 +198,7 @@ static char declared(const char *text, size_t n)
                : 0;
 }
 
-/* The separator by which the columns are known, else the one that gives the most of them. */
+/* Choose the separator that gives known columns, or else the one that gives the most columns. */
 static int choose_separator(struct table *t, bool *known, size_t *row, const char *text, size_t n,
                             char only, const struct table_hints *h, struct err *e)
 {
@@ -233,7 +232,7 @@ int table_begin(struct table *t, bool *is, size_t *end, const char *text, size_t
     *t = (struct table){ 0 };
     *is = false;
     if (n == 0 || (!named && !csv_is_built_in())) return 0;
-    if (n > HEADER_BYTES) n = HEADER_BYTES; /* what has no line end by then is not one */
+    if (n > HEADER_BYTES) n = HEADER_BYTES; /* a longer text without a line end is not a header */
     const char *first = memchr(text, '\n', n);
     line = first ? (size_t)(first - text) : n;
     char only = declared(text, line);
@@ -250,7 +249,7 @@ int table_begin(struct table *t, bool *is, size_t *end, const char *text, size_t
 
 /* ---- records --------------------------------------------------------------------------------- */
 
-/* One field more than there are names is enough to know. */
+/* Reading one field more than there are names is enough to see the fault. */
 static json_t *object_of(const struct table *t, const struct csv_row *row, struct err *e)
 {
     size_t columns = t->header.stored;

@@ -23,7 +23,7 @@ int template_digest(uint8_t digest[SHA256_BYTES], const struct template *t, stru
 #define TEMPLATE_VALUE(part, help) t->part,
     const char *parts[] = { TEMPLATE_PARTS(TEMPLATE_VALUE) };
     struct str s = { 0 };
-    enum { FIRST_PARTS = 10 }; /* later ones say something only where they are set */
+    enum { FIRST_PARTS = 10 }; /* later parts count only where they are set */
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (i >= FIRST_PARTS && !parts[i]) continue;
         str_addf(&s, "%zu %s\n", parts[i] ? strlen(parts[i]) + 1 : 0, parts[i] ? parts[i] : "");
@@ -53,9 +53,9 @@ const struct template *template_of_model(const struct tokenizer *tok, struct err
     return NULL;
 }
 
-/* ---- special tokens ------------------------------------------------------------------------- */
+/* ---- special tokens -------------------------------------------------------------------------- */
 
-/* What to say of the model's own template where another one does not work: it is the likeliest. */
+/* Name the model's own template where another one does not work: it is the most likely one. */
 static void suggest_own(struct str *s, const struct tokenizer *tok)
 {
     struct err ignored;
@@ -113,15 +113,15 @@ bool template_stops(const struct template *t, const struct tokenizer *tok, int32
     return tokenizer_is_eos(tok, id) || (id >= 0 && template_end(t, tok) == id);
 }
 
-/* ---- runs ----------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 struct span {
     const char *text;
     size_t n;
 };
 
-/* What a character says about the tokens that cover it: one TARGET makes a token a target, unless a
- * NEVER, of an answer that is not to be learnt, forbids it. */
+/* The mark of a character decides about the tokens that cover it: one TARGET makes a token a
+ * target, unless a NEVER, from an answer that must not be learnt, forbids it. */
 enum mark { OTHER, TARGET, NEVER };
 
 struct render {
@@ -130,11 +130,11 @@ struct render {
     struct encoded *x;
     bool all;       /* train_on: everything */
     bool on_eos;    /* train_on_eos */
-    enum mark rest; /* of what is no answer, in this turn */
-    enum mark now;  /* of what is written next */
-    bool answered;  /* an answer was written whose EOS is still to come */
+    enum mark rest; /* the mark of text outside answers, in this turn */
+    enum mark now;  /* the mark of the text written next */
+    bool answered;  /* an answer was written, its EOS not yet */
     struct err *e;
-    int32_t after; /* the special token in front of the run, -1 when the text begins with it */
+    int32_t after; /* the special token before the run, -1 when the run begins the text */
 };
 
 static int add_flag(struct encoded *x, size_t at, bool on, struct err *e)
@@ -150,7 +150,7 @@ static int add_flag(struct encoded *x, size_t at, bool on, struct err *e)
     return 0;
 }
 
-/* Tokenise the run that was collected; `before`: the special token that follows it, or -1. */
+/* Tokenise the collected run; `before`: the special token that follows it, or -1. */
 static int flush(struct render *r, int32_t before)
 {
     struct encoded *x = r->x;
@@ -173,7 +173,7 @@ static int flush(struct render *r, int32_t before)
     return code;
 }
 
-/* Tokenizers' spans are 32 bits wide. */
+/* Limit the text of a turn, because spans of tokens have 32 bits. */
 static int add_text(struct render *r, const char *text, size_t n, enum mark mark)
 {
     if (n > UINT32_MAX - r->x->run.n) {
@@ -214,7 +214,7 @@ static int add_special(struct render *r, const struct template_piece *p)
     return add_end(r->x, r->e);
 }
 
-/* ---- turns ---------------------------------------------------------------------------------- */
+/* ---- turns ----------------------------------------------------------------------------------- */
 
 struct template_parts {
     struct span system, user, input, answer;
@@ -250,7 +250,7 @@ static int add_format(struct render *r, const char *format, const struct templat
     return code;
 }
 
-/* What Python's str.strip() takes for white space, as the chat templates that strip are Python's.
+/* White space as in Python's str.strip(), because chat templates that strip do it in Python.
  */
 static bool is_white(uint32_t c)
 {
@@ -273,14 +273,14 @@ static struct span strip(struct span s)
     return s;
 }
 
-/* From now on a turn is written; nothing of one that is context is ever a target. */
+/* Begin to write a turn; a turn that is context never has a target. */
 static void begin_turn(struct render *r, const struct turn *t)
 {
     r->now = r->rest = t->context ? NEVER : r->all ? TARGET : OTHER;
 }
 
-/* The text of a user turn: with its input when that has no heading of its own, with the system text
- * when that is folded into it. */
+/* The text of a user turn: with its input, unless the input has its own heading, and with the
+ * system text when that is folded into it. */
 static int user_text(struct span *out, struct render *r, const struct turn *t,
                      const struct span *folded)
 {
@@ -320,7 +320,7 @@ static int add_user(struct render *r, const struct turn *t, const struct span *f
     return code;
 }
 
-/* Whether a turn can stand where it stands. */
+/* Check that turn i may be at its place. */
 static int check_order(const struct render *r, const struct conversation *c)
 {
     const struct template *t = r->t;
@@ -341,7 +341,7 @@ static int check_order(const struct render *r, const struct conversation *c)
     return 0;
 }
 
-/* The system text in front: the record's, else the row's. False when there is none. */
+/* The system text at the front: the record's, or else the row's. False when there is none. */
 static bool system_text(struct span *out, const struct template *t, const struct conversation *c)
 {
     if (c->n && c->turns[0].role == ROLE_SYSTEM) {
@@ -407,9 +407,9 @@ static int add_turns(struct render *r, const struct conversation *c, enum train_
     return code;
 }
 
-/* ---- segments ------------------------------------------------------------------------------- */
+/* ---- segments -------------------------------------------------------------------------------- */
 
-/* A special token that a text spells, after what was collected before it. */
+/* Add a special token that a text spells, after the text collected before it. */
 static int add_spelt(struct render *r, int32_t id, bool on)
 {
     int code = flush(r, id);
@@ -419,7 +419,8 @@ static int add_spelt(struct render *r, int32_t id, bool on)
     return code ? code : add_flag(r->x, r->x->tokens.n - 1, on, r->e);
 }
 
-/* A text, cut at the special tokens that it spells; in a text record any, whatever it is written with. */
+/* Add a text, cut at the special tokens that it spells; in a text record these may be any special
+ * tokens. */
 static int add_spelling(struct render *r, const char *text, size_t length, enum mark mark,
                         bool is_record)
 {
@@ -455,7 +456,7 @@ static int add_segments(struct render *r, const struct conversation *c)
     return code ? code : flush(r, -1);
 }
 
-/* Whether an EOS is the last thing that a text spells, white space apart. */
+/* Whether a text ends with an EOS, not counting white space. */
 static bool ends_with_eos(const struct tokenizer *tok, const char *text, size_t length)
 {
     bool ends = false;
@@ -471,7 +472,7 @@ static bool ends_with_eos(const struct tokenizer *tok, const char *text, size_t 
     return ends;
 }
 
-/* A text whose special tokens are read as such; begin() has placed the BOS. */
+/* Add a text whose special tokens are read; begin() has placed the BOS. */
 static int add_parsed(struct render *r, const char *text, size_t n)
 {
     int32_t first = -1;
@@ -487,7 +488,7 @@ static int add_parsed(struct render *r, const char *text, size_t n)
     return add_special(r, &(struct template_piece){ "eos", 3, true });
 }
 
-/* ---- examples ------------------------------------------------------------------------------- */
+/* ---- examples -------------------------------------------------------------------------------- */
 
 void encoded_free(struct encoded *x)
 {
@@ -510,8 +511,8 @@ static int encode_ids(struct encoded *x, const struct conversation *c, struct er
     return code;
 }
 
-/* Forget what an earlier encoding left, and place the BOS that the tokenizer wants, unless the row
- * writes its own. */
+/* Clear the result of an earlier encoding, and place the BOS that the tokenizer wants, unless the
+ * row writes its own. */
 static int begin(struct render *r, bool with_row)
 {
     struct encoded *x = r->x;
@@ -521,7 +522,7 @@ static int begin(struct render *r, bool with_row)
     if (with_row && r->t->begin) return add_format(r, r->t->begin, &(struct template_parts){ 0 });
     if (!r->tok || !tokenizer_adds_bos(r->tok)) return 0;
     int code = add_special(r, &(struct template_piece){ "bos", 3, true });
-    r->after = -1; /* not written in the text, which begins after it */
+    r->after = -1; /* the BOS is not written in the text, which begins after it */
     return code;
 }
 
@@ -550,7 +551,7 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
         code = add_segments(&r, c);
     } else if (c->kind == RECORD_TEXT) {
         CHECK(c->n == 1);
-        r.all = !excluded; /* every token of a text, and with train_on_eos its EOS */
+        r.all = !excluded; /* every token of a text, and, with train_on_eos, its EOS */
         struct template_parts v = { .answer = { c->turns[0].text, c->turns[0].n },
                                     .trained = r.all };
         code = begin(&r, false);
@@ -569,7 +570,7 @@ int template_encode(struct encoded *out, const struct template *t, const struct 
     return code;
 }
 
-/* The row's header of an answer without the spaces at its end: the answer's first word brings its
+/* Add the row's header of an answer without the spaces at its end: the answer's first word has its
  * own. */
 static int add_header(struct render *r)
 {

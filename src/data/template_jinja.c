@@ -8,12 +8,12 @@ struct writer {
     struct str *out;
     const struct template *t;
     const struct tokenizer *tok;
-    bool after_special; /* what was written last is a special token */
+    bool after_special; /* the last thing written is a special token */
     bool spelt;         /* a text spells one */
-    bool control;       /* a text has a byte that no string can hold */
+    bool control;       /* a text has a byte that no Jinja string can hold */
 };
 
-/* A string of Jinja's. */
+/* Add a Jinja string. */
 static void add_string(struct writer *w, const char *text, size_t n)
 {
     static const char bytes[] = "\n\r\t\\'", names[] = "nrt\\'";
@@ -56,8 +56,8 @@ static void add_text(struct writer *w, const char *text, size_t n)
     add_string(w, text + own, n - own);
 }
 
-/* A part as a sum; the record's text in it is the expression `text`. NULL: it ends there, without the
- * spaces before it, as a prompt does. */
+/* Add a part as a sum of strings; the record's text in it is the expression `text`. For NULL the
+ * part ends there, without the spaces before it, like a prompt. */
 static void add_sum(struct writer *w, const char *part, const char *text)
 {
     struct template_piece p;
@@ -97,7 +97,7 @@ static void add_print(struct writer *w, const char *part, const char *text)
     str_addz(w->out, " -}}");
 }
 
-/* The system text and the first user text as one, where a row folds. */
+/* Add the system text and the first user text as one text, where a row folds. */
 static void add_fold(struct writer *w)
 {
     struct template_piece p;
@@ -122,7 +122,7 @@ static void add_begin(struct writer *w)
     w->after_special = true;
 }
 
-/* What is known before the first turn: the system text, the user turn that it goes into. */
+/* Add the values known before the first turn: the system text, and the user turn for it. */
 static void add_front(struct writer *w)
 {
     const struct template *t = w->t;

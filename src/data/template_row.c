@@ -29,7 +29,7 @@
 #define LLAMA3(role) "{<|start_header_id|>}" role "{<|end_header_id|>}\n\n"
 
 static const struct template templates[] = {
-    ALPACA_LORA("alpaca"), /* what people mean who name none */
+    ALPACA_LORA("alpaca"), /* people who do not name a form mean this one */
     ALPACA_LORA("alpaca_lora"),
     { .name = "alpaca_stanford", ALPACA, .assistant = "### Response:{answer}{eos}" },
     { .name = "alpaca_qlora", ALPACA, .assistant = "### Response: {answer}{eos}" },
@@ -127,7 +127,7 @@ static const struct template templates[] = {
 };
 enum { TEMPLATES = sizeof templates / sizeof *templates };
 
-/* ---- the table ------------------------------------------------------------------------------ */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 const struct template *template_named(const char *name)
 {
@@ -163,7 +163,7 @@ const char *template_names(void)
     return names;
 }
 
-/* ---- pieces --------------------------------------------------------------------------------- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 bool piece_next(struct template_piece *out, const char **at)
 {
@@ -205,7 +205,7 @@ const char *part_find(const char *part, const char *name)
     return NULL;
 }
 
-/* ---- definitions ---------------------------------------------------------------------------- */
+/* ---- definitions ----------------------------------------------------------------------------- */
 
 #define TEMPLATE_NAME(part, help) #part,
 static const char *const part_names[] = { TEMPLATE_PARTS(TEMPLATE_NAME) };
@@ -231,7 +231,7 @@ static bool *flag_of(struct template *t, const char *name)
     return NULL;
 }
 
-/* Which of the record's texts each part must, and which it may place. */
+/* The texts of the record that each part must place, and those that it may place. */
 static const struct {
     const char *part, *text;
 } must[] = {
@@ -263,7 +263,7 @@ static int check_braces(const char *part, const char *text, struct err *e)
     return 0;
 }
 
-/* A part places each text that belongs there once, and no other. */
+/* Check that a part places each text that belongs there once, and no other. */
 static int check_texts(const char *part, const char *text, struct err *e)
 {
     static const char *const texts[] = { "system", "user", "input", "answer" };
@@ -292,18 +292,19 @@ static int check_definition(struct template *t, struct err *e)
         const char *text = *part_of(t, i), *part = part_names[i];
         if (!text) continue;
         bool is_text = !strncmp(part, "default_system", 14) || !strcmp(part, "date");
-        /* those are taken as they stand */
+        /* these parts are used unchanged */
         int code = is_text ? 0 : check_braces(part, text, e);
         if (!code && !is_text) code = check_texts(part, text, e);
         if (code) return code;
     }
-    if (!t->user) return refuse_part(e, "user", "not given, and no `like` to take it from");
+    if (!t->user)
+        return refuse_part(e, "user", "not given, and there is no `like` to take it from");
     if (!t->assistant)
-        return refuse_part(e, "assistant", "not given, and no `like` to take it from");
+        return refuse_part(e, "assistant", "not given, and there is no `like` to take it from");
     if (t->date && !part_find(t->system, "date"))
-        return refuse_part(e, "date", "given, and `system` has no {date}");
+        return refuse_part(e, "date", "given, but `system` has no {date}");
     if (!t->date && part_find(t->system, "date"))
-        return refuse_part(e, "system", "found {date}, and no `date` that it stands for");
+        return refuse_part(e, "system", "found {date}, but no `date` to put there");
     bool ends = false;
     struct template_piece p;
     for (const char *at = part_find(t->assistant, "answer"); piece_next(&p, &at);) {
@@ -311,7 +312,7 @@ static int check_definition(struct template *t, struct err *e)
     }
     if (!ends) {
         return refuse_part(e, "assistant",
-                           "found no special token behind {answer}, wanted {eos} or another one: "
+                           "found no special token after {answer}, wanted {eos} or another one: "
                            "without it the model would not learn to stop");
     }
     for (const char *at = t->fold; piece_next(&p, &at);) {
@@ -332,14 +333,14 @@ static int unknown_part(const char *key, struct err *e)
     struct str s = { 0 };
     for (size_t i = 0; i < PARTS; i++) str_addf(&s, "%s, ", part_names[i]);
     for (size_t i = 0; i < FLAGS; i++) str_addf(&s, "%s, ", flag_names[i]);
-    err_usage(e, "template: unknown name %s%s%s; there are %sname and like", err_quotez(key),
+    err_usage(e, "template: unknown name %s%s%s; the names are %sname and like", err_quotez(key),
               nearest.best ? "; did you mean " : "", nearest.best ? nearest.best : "",
               s.p ? s.p : "");
     str_free(&s);
     return e->code;
 }
 
-/* One member of a definition. null takes a part away that `like` has. */
+/* Set one member of a definition. null removes a part that `like` has. */
 static int set_member(struct template *t, const char *key, const json_t *v, struct err *e)
 {
     bool *flag = flag_of(t, key);
@@ -358,7 +359,8 @@ static int set_member(struct template *t, const char *key, const json_t *v, stru
     if (text && strlen(text) != json_string_length(v)) return refuse_part(e, key, "holds a NUL");
     if (!strcmp(key, "like")) return 0;
     if (!strcmp(key, "name")) {
-        if (!text || template_named(text)) return refuse_part(e, key, "wanted a name of its own");
+        if (!text || template_named(text))
+            return refuse_part(e, key, "wanted a name that no built-in template has");
         t->name = text;
         return 0;
     }
@@ -387,7 +389,7 @@ static int start_like(struct template *t, const json_t *o, struct err *e)
     return 0;
 }
 
-/* A copy whose texts live as long as it does: behind it, in one block. */
+/* Make a copy with its texts after it in one block, so that they live as long as it does. */
 static int keep(const struct template **out, struct template *t, const char *json, struct err *e)
 {
     size_t n = sizeof *t + strlen(json) + 1 + strlen(t->name) + 1;

@@ -8,15 +8,15 @@
 /* The id of a special token by its name in a part; -1: the tokenizer does not have it. */
 int32_t template_token(const struct tokenizer *tok, const struct template_piece *p);
 
-/* Whether the template places a special token that the tokenizer does not have, or the model has no
- * row for; *out is the first one. */
+/* Whether the template places a special token that the tokenizer does not have, or for which the
+ * model has no row; *out is the first one. */
 bool template_lacks(struct template_piece *out, const struct template *t,
                     const struct tokenizer *tok);
-/* Whether it places none of these. */
+/* Whether the template places no such token. */
 bool template_fits(const struct template *t, const struct tokenizer *tok);
 
-/* The special token that the `left` bytes of text begin with, spelt out: its id and *n, its length;
- * -1: none. */
+/* The special token that the `left` bytes of text spell at their beginning: its id and *n, its
+ * length; -1: none. */
 int32_t template_spelt_special(size_t *n, const struct tokenizer *tok, const char *text,
                                size_t left);
 

@@ -1,6 +1,6 @@
 /* GPT-2's alphabet: every byte has a printable character, so that vocabularies are plain text.
- * Printable Latin-1 characters stand for themselves; the other 68 bytes, in order, are U+0100 and
- * on. Source: bytes_to_unicode() in openai/gpt-2, src/encoder.py. */
+ * Printable Latin-1 characters stand for themselves; the other 68 bytes are, in order, U+0100 and
+ * the characters after it. Source: bytes_to_unicode() in openai/gpt-2, src/encoder.py. */
 #include <string.h>
 
 #include "src/base/utf8.h"

@@ -5,7 +5,7 @@
 #include "src/base/mem.h"
 #include "src/tokenizer/vocab.h"
 
-/* ---- rules ---------------------------------------------------------------------------------- */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 int bpe_init(struct bpe *b, struct err *e)
 {
@@ -76,7 +76,7 @@ int bpe_add(struct bpe *b, uint32_t left, uint32_t right, uint32_t rank, uint32_
     return 0;
 }
 
-/* ---- heap of (rank << 32 | position), lowest first ------------------------------------------ */
+/* ---- heap of (rank << 32 | position), lowest first ------------------------------------------- */
 
 static void sift_up(uint64_t *heap, size_t i)
 {
@@ -107,7 +107,7 @@ static uint64_t pop(struct bpe_work *w)
     return least;
 }
 
-/* ---- joining -------------------------------------------------------------------------------- */
+/* ---- joining --------------------------------------------------------------------------------- */
 
 void bpe_work_release(struct bpe_work *w)
 {
@@ -138,7 +138,7 @@ int bpe_work_reserve(struct bpe_work *w, size_t n, struct err *e)
     struct bpe_symbol *symbols = mem_resize(w->symbols, cap, sizeof *symbols, e);
     if (!symbols) return e->code;
     w->symbols = symbols;
-    /* n - 1 pairs at the start; each of at most n - 1 joins takes one out and puts two in. */
+    /* There are n - 1 pairs at the start; each of at most n - 1 joins removes one and adds two. */
     uint64_t *heap = mem_resize(w->heap, cap, 2 * sizeof *heap, e);
     if (!heap) return e->code;
     w->heap = heap;
@@ -146,7 +146,7 @@ int bpe_work_reserve(struct bpe_work *w, size_t n, struct err *e)
     return 0;
 }
 
-/* Note the rule for symbol i and the one behind it; true when there is one. */
+/* Note the rule for symbol i and the symbol after it; true when there is a rule. */
 static inline bool look_up(struct bpe_work *w, const struct bpe *b, uint32_t i)
 {
     struct bpe_symbol *s = &w->symbols[i];
@@ -189,8 +189,8 @@ void bpe_run(struct bpe_work *w, const struct bpe *b)
         uint64_t least = pop(w);
         uint32_t i = (uint32_t)least;
         w->steps++;
-        /* An entry is out of date when its pair has changed since. If the pair there now has the
-         * same rank, it has an entry of its own with this very key: either may stand for it. */
+        /* An entry is out of date when its pair has changed since. If the new pair at this place
+         * has the same rank, it has its own entry with the same key, and either entry may serve. */
         if (w->symbols[i].rank == (uint32_t)(least >> 32)) join(w, b, i);
     }
 }

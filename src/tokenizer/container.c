@@ -1,5 +1,6 @@
-/* What a tokenizer's file is. Names are a habit (tokenizer.model holds SentencePiece's protobuf, or
- * tiktoken's ranks; tokenizer.model.v3 the former), so the content decides. */
+/* The kind of a tokenizer's file. Its name is only a habit (tokenizer.model may hold
+ * SentencePiece's protobuf or tiktoken's ranks; tokenizer.model.v3 holds the former), so the
+ * content decides. */
 #include <string.h>
 
 #include "src/base/bytes.h"
@@ -30,7 +31,7 @@ bool is_tiktoken(const uint8_t *bytes, size_t n)
     return true;
 }
 
-/* A message whose first field is a piece: field 1 of bytes, in it field 1 of bytes. */
+/* A message whose first field is a piece: field 1 holds bytes, and in them field 1 holds bytes. */
 static bool is_sentencepiece(const uint8_t *p, size_t n)
 {
     struct reader r = reader_of(p, n);
@@ -49,7 +50,7 @@ static bool is_safetensors(const uint8_t *p, size_t n)
     return !r.short_read && n > 8 && p[8] == '{' && header <= n - 8;
 }
 
-/* An object: what a tokenizer.json is. */
+/* A JSON object, as a tokenizer.json is. */
 static bool is_json_object(const uint8_t *p, size_t n)
 {
     size_t i = n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
@@ -77,7 +78,7 @@ int container_of(enum container *c, const char *path, struct err *e)
     if (*c != CONTAINER_UNKNOWN) return 0;
     *c = ends_with(path, ".gguf")   ? CONTAINER_GGUF
          : ends_with(path, ".json") ? CONTAINER_HF
-                                    : CONTAINER_SPM; /* whose reader says what is wrong */
+                                    : CONTAINER_SPM; /* its reader says what is wrong */
     return 0;
 }
 

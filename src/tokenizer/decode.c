@@ -18,7 +18,7 @@ static void add_spm(struct str *out, const char *text, size_t n)
     }
 }
 
-/* A piece that is not all in the alphabet stands for itself, as in Hugging Face's decoder. */
+/* A piece with a character outside the alphabet stands for itself, as in Hugging Face's decoder. */
 static void add_byte_level(struct str *out, const char *text, size_t n)
 {
     size_t mark = out->n;

@@ -1,4 +1,5 @@
-/* Text to ids: cut out added tokens, normalise or split into words, run BPE, attach spans. */
+/* Text to ids: cut out the added tokens, normalise the rest or split it into words, run BPE, attach
+ * spans. */
 #include <string.h>
 
 #include "src/base/mem.h"
@@ -6,31 +7,30 @@
 #include "src/tokenizer/parts.h"
 #include "src/tokenizer/tokenizer.h"
 
-/* Normalised, spaces of one kind and characters of the other take three times as many bytes, and
- * offsets have 32 bits. */
+/* A normalised text may have three times as many bytes, and offsets have 32 bits. */
 enum { TEXT_MOST = 1 << 30 };
 
 struct encoder {
     const struct tokenizer *t;
     struct tokens *out;
     const char *text; /* the caller's */
-    /* What added tokens and words are looked for in: `text`, or byte-level its NFC, of the segment
-     * that begins at `shift`. */
+    /* The text in which added tokens and words are looked for: `text`, or, for a byte-level
+     * tokenizer, the NFC of the segment that begins at `shift`. */
     const char *words;
     size_t shift;
     struct nfc nfc;
     size_t base; /* added to every span */
-    bool inner;  /* a special token stands in front of the text: it begins nothing */
+    bool inner;  /* a special token stands before the text: no text begins here */
     struct bpe_work work;
     struct splits splits;
-    /* SentencePiece-style: the normalised segment, and for each of its bytes (and its end) the
-     * offset of the byte of `text` that it stands for. */
+    /* SentencePiece-style: the normalised segment, and for each of its bytes (and for its end) the
+     * offset of the byte in `text` that it comes from. */
     struct str normal;
     uint32_t *origin;
     size_t origin_cap;
     struct str word;    /* byte-level: a word in GPT-2's alphabet */
-    bool after_unknown; /* the last id was the unknown piece, which swallows further ones */
-    uint32_t *pile;     /* symbols that are still to be taken apart */
+    bool after_unknown; /* the last id was the unknown piece, which absorbs further ones */
+    uint32_t *pile;     /* symbols that must still be taken apart */
     size_t pile_cap;
     struct err *e;
 };
@@ -83,7 +83,7 @@ static int put_words(struct encoder *x, uint32_t id, size_t start, size_t end)
                x->shift + nfc_source_end(&x->nfc, end));
 }
 
-/* ---- white space beside added tokens -------------------------------------------------------- */
+/* ---- white space beside added tokens --------------------------------------------------------- */
 
 /* White space as Hugging Face's library strips it (Unicode's White_Space). */
 static bool is_white(uint32_t c)
@@ -118,7 +118,7 @@ static size_t before_white(const char *text, size_t from, size_t to)
     return to;
 }
 
-/* A word with lstrip or rstrip covers the white space beside it as well. */
+/* A word with lstrip or rstrip covers the white space beside it, too. */
 static void widen_word(size_t *begin, size_t *end, const struct tokenizer *t, int32_t id,
                        const char *text, size_t from, size_t to)
 {
@@ -127,7 +127,7 @@ static void widen_word(size_t *begin, size_t *end, const struct tokenizer *t, in
     if (word->rstrip) *end = after_white(text, *end, to);
 }
 
-/* ---- SentencePiece-style -------------------------------------------------------------------- */
+/* ---- SentencePiece-style --------------------------------------------------------------------- */
 
 /* Bytes [start, end) of the normalised text have no piece. */
 static int put_unknown(struct encoder *x, size_t start, size_t end)
@@ -154,8 +154,9 @@ static size_t symbol_bytes(const struct tokenizer *t, uint32_t symbol)
     return symbol < t->vocab.n ? t->vocab.pieces[symbol].n : t->chars.pieces[symbol - t->vocab.n].n;
 }
 
-/* Emit a symbol, unused pieces by the parts they were last made of, unknown when they have none.
- * A part is shorter than its whole, so the pile holds at most one symbol for each byte. */
+/* Emit a symbol. An unused piece becomes the parts from which it was last made, or unknown when it
+ * has none. A part is shorter than its whole, so the pile holds at most one symbol for each
+ * byte. */
 static int put_symbol(struct encoder *x, uint32_t symbol, size_t start, size_t end)
 {
     const struct tokenizer *t = x->t;
@@ -245,7 +246,7 @@ static int encode_pieces(struct encoder *x, size_t from, size_t to)
     return code ? code : run_word(x, to);
 }
 
-/* The segment begins at `from`, what is kept of it at i. */
+/* The segment begins at `from`; the part of it that is kept begins at i. */
 static bool wants_prefix(const struct encoder *x, size_t from, size_t i, size_t to)
 {
     const struct tokenizer *t = x->t;
@@ -274,8 +275,8 @@ static int normal_reserve(struct encoder *x, size_t from, size_t to)
     return 0;
 }
 
-/* Spaces become U+2581, with one more in front where the tokenizer wants it; `trim` keeps one space
- * of each run and none at the ends. */
+/* Spaces become U+2581, with one more at the front where the tokenizer wants it. `trim` keeps one
+ * space of each run and none at the ends. */
 static int normalize(struct encoder *x, size_t from, size_t to)
 {
     const struct tokenizer *t = x->t;
@@ -328,9 +329,9 @@ static int encode_spm(struct encoder *x, size_t from, size_t to)
     return !code && start < n ? encode_pieces(x, start, n) : code;
 }
 
-/* ---- byte-level ----------------------------------------------------------------------------- */
+/* ---- byte-level ------------------------------------------------------------------------------ */
 
-/* *id = the piece that the word is by itself, to be taken without merging, or -1. */
+/* *id = the piece that equals the whole word and is used without merging, or -1. */
 static int whole_word(struct encoder *x, int32_t *id, const char *word, size_t n)
 {
     *id = -1;
@@ -380,11 +381,11 @@ static int encode_bytes(struct encoder *x, size_t from, size_t to)
     return code;
 }
 
-/* ---- added tokens in the text --------------------------------------------------------------- */
+/* ---- added tokens in the text ---------------------------------------------------------------- */
 
 typedef int segment_fn(struct encoder *x, size_t from, size_t to);
 
-/* Emit the added tokens of m that stand in x->words, and hand what is between them to f. */
+/* Emit the added tokens of m that are in x->words, and call f for the text between them. */
 static int between_words(struct encoder *x, const struct match *m, segment_fn *f, size_t from,
                          size_t to)
 {
@@ -406,7 +407,7 @@ static int between_words(struct encoder *x, const struct match *m, segment_fn *f
     return !code && start < to ? f(x, start, to) : code;
 }
 
-/* Normalise what lies between two added tokens by itself, as Hugging Face's library does. */
+/* Normalise the text between two added tokens separately, as Hugging Face's library does. */
 static int encode_nfc(struct encoder *x, size_t from, size_t to)
 {
     int code = nfc_form(&x->nfc, x->text + from, to - from, x->e);

@@ -1,9 +1,10 @@
 /* Writing a tokenizer for transformers and the tools around it.
  *
- * A SentencePiece-style tokenizer is written twice where both say the same: tokenizer.json, which
- * transformers reads as it stands, and tokenizer.model, which llama.cpp's converter and others
- * want. The class is transformers' plain PreTrainedTokenizerFast: its LlamaTokenizer (version 5)
- * sets aside the normaliser of a tokenizer.json for one that treats leading spaces otherwise. */
+ * A SentencePiece-style tokenizer is written twice where both files can hold the same: as
+ * tokenizer.json, which transformers reads unchanged, and as tokenizer.model, which llama.cpp's
+ * converter and others need. The class is transformers' plain PreTrainedTokenizerFast: its
+ * LlamaTokenizer (version 5) replaces the normaliser of a tokenizer.json with one that treats
+ * leading spaces differently. */
 #include "src/tokenizer/export.h"
 
 #include <string.h>
@@ -17,10 +18,10 @@ static const char *json_bool(bool v)
     return v ? "true" : "false";
 }
 
-/* Whether tokenizer.json can say what this tokenizer does. */
+/* Whether a tokenizer.json can describe this tokenizer. */
 static bool fits_json(const struct tokenizer *t)
 {
-    for (size_t i = 0; i < t->vocab.n; i++) { /* a key with a NUL in it is not read everywhere */
+    for (size_t i = 0; i < t->vocab.n; i++) { /* not every reader takes a key with a NUL in it */
         const struct piece *p = &t->vocab.pieces[i];
         if (p->n && memchr(t->vocab.text.p + p->at, 0, p->n)) return false;
     }
@@ -30,8 +31,8 @@ static bool fits_json(const struct tokenizer *t)
     for (size_t i = 0; i < t->vocab.n; i++) {
         const struct piece *p = &t->vocab.pieces[i];
         if (p->type != TOKEN_USER || !plain_prefix) continue;
-        /* Its Prepend puts a space behind each added token that is cut out of the raw text, and
-         * cannot look for one in the normalised text. */
+        /* Prepend puts a space after each added token that is cut out of the raw text, and
+         * tokenizer.json cannot look for a token in the normalised text. */
         if (t->prefix == PREFIX_FIRST || p->search == SEARCH_NORMALIZED) return false;
     }
     return true;

@@ -9,12 +9,12 @@
 /* tokenizer.model. Needs SentencePiece-style pieces whose scores say how they merge. */
 void export_model(struct str *out, const struct tokenizer *t);
 
-/* tokenizer.json, for either kind. The merges of a vocabulary that merges by score are listed in
- * the order in which Hugging Face's own converter lists them. */
+/* tokenizer.json, for both kinds. The merges of a vocabulary that merges by score are listed in the
+ * order in which Hugging Face's own converter lists them. */
 int export_json(struct str *out, const struct tokenizer *t, struct err *e);
 
-/* A token's text as it has to be spelt in JSON vocabularies: unreachable empty pieces get a name
- * of their own. Valid until the next call on the same buffer. */
+/* A token's text as it must be spelt in JSON vocabularies: empty pieces, which no text reaches, get
+ * a name. Valid until the next call on the same buffer. */
 const char *export_text(char buffer[32], const struct tokenizer *t, int32_t id, size_t *n);
 
 #endif

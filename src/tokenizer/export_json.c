@@ -25,7 +25,7 @@ static void put_text(struct str *out, const struct tokenizer *t, int32_t id)
     json_add_string(out, text, n);
 }
 
-/* ---- around the model ----------------------------------------------------------------------- */
+/* ---- around the model ------------------------------------------------------------------------ */
 
 static void put_added(struct str *out, const struct tokenizer *t)
 {
@@ -92,7 +92,7 @@ static void put_byte_shape(struct str *out, const struct tokenizer *t)
              pre->split ? "false" : "true");
 }
 
-/* BOS in front of each text, where the model's files put it. */
+/* BOS before each text, where the model's files put it. */
 static void put_post(struct str *out, const struct tokenizer *t)
 {
     if (!tokenizer_adds_bos(t)) {
@@ -116,14 +116,14 @@ static void put_post(struct str *out, const struct tokenizer *t)
     str_free(&bos);
 }
 
-/* ---- merges --------------------------------------------------------------------------------- */
+/* ---- merges ---------------------------------------------------------------------------------- */
 
 struct listed {
     struct merge merge;
     uint32_t rank, left_n, right_n; /* characters of the parts */
 };
 
-/* By score, then the longer parts first, then anything that is the same on every machine. */
+/* By score, then the longer parts first, then in any order that is the same on every machine. */
 static int listed_order(const void *a, const void *b)
 {
     const struct listed *x = a, *y = b;
@@ -134,7 +134,7 @@ static int listed_order(const void *a, const void *b)
     return (x->merge.left > y->merge.left) - (x->merge.left < y->merge.left);
 }
 
-/* The merges of the file, or those that the scores stand for. */
+/* The merges of the file, or those that follow from the scores. */
 static int list_merges(struct listed **out, size_t *n, const struct tokenizer *t, struct err *e)
 {
     const struct bpe *b = &t->bpe;
@@ -155,7 +155,7 @@ static int list_merges(struct listed **out, size_t *n, const struct tokenizer *t
     return 0;
 }
 
-/* "a b" is read by every version of the library, but serves only parts without spaces. */
+/* Every version of the library reads "a b", but this form works only for parts without spaces. */
 static void put_merges(struct str *out, const struct tokenizer *t, const struct listed *list,
                        size_t n)
 {
@@ -190,9 +190,9 @@ static void put_merges(struct str *out, const struct tokenizer *t, const struct 
     str_free(&pair);
 }
 
-/* ---- the file ------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
-/* Added tokens at the end stay outside the model, where merging cannot come to them; the library
+/* Added tokens at the end stay outside the model, where merging cannot reach them; the library
  * gives them the ids that follow. */
 static size_t model_pieces(const struct tokenizer *t)
 {

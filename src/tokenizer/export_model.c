@@ -1,4 +1,4 @@
-/* SentencePiece's protobuf, the fields that spm.c reads and SentencePiece itself asks for.
+/* SentencePiece's protobuf, with the fields that spm.c reads and that SentencePiece itself needs.
  * Source: https://github.com/google/sentencepiece, src/sentencepiece_model.proto. */
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* A tokenizer beside a model with another number of rows. */
+/* A tokenizer and a model with a different number of rows. */
 #include "src/base/mem.h"
 #include "src/tokenizer/parts.h"
 #include "src/tokenizer/tokenizer.h"
@@ -8,7 +8,8 @@ void padding_name(struct str *out, int32_t id)
     str_addf(out, "[PAD%d]", (int)id);
 }
 
-/* Added tokens and unused pieces: no text comes to them but by spelling or placing them. */
+/* Added tokens and unused pieces: a text reaches them only if it spells them or they are placed by
+ * id. */
 static bool is_spare(const struct tokenizer *t, int32_t id)
 {
     enum token_type type = t->vocab.pieces[id].type;
@@ -49,7 +50,7 @@ int tokenizer_no_row(const struct tokenizer *t, int32_t id, struct err *e)
     const char *text = vocab_bytes(&t->vocab, id, &n);
     return err_set(e,
                    "the token %s has the id %d, the model has %zu rows: it was added to the "
-                   "tokenizer and not to the model; leave it out, or take a base whose embedding "
+                   "tokenizer but not to the model; leave it out, or take a base whose embedding "
                    "has a row for it",
                    err_quote(text, n), (int)id, t->rows);
 }

@@ -12,14 +12,14 @@
 
 #define KEY(name) "tokenizer.ggml." name
 
-#define NO_TOKEN ((size_t)UINT32_MAX) /* how converters write "none" */
+#define NO_TOKEN ((size_t)UINT32_MAX) /* converters write "none" like this */
 
 static bool same(const char *text, size_t n, const char *word)
 {
     return n == strlen(word) && memcmp(text, word, n) == 0;
 }
 
-/* ---- pieces --------------------------------------------------------------------------------- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 /* A numeric array with one item for each piece. */
 static int per_piece(struct reader *r, const struct gguf *g, const char *key, enum gguf_type item,
@@ -54,8 +54,8 @@ static int add_piece(struct tokenizer *t, const struct gguf *g, const char *text
     int code = vocab_add(&t->vocab, text, n, score, (enum token_type)type, g->path, e);
     if (code) return code;
     if (type == TOKEN_BYTE) t->byte_fallback = true;
-    /* llama.cpp cuts user-defined tokens out of the text as it came, and puts a space in front of
-     * what follows each (tokenizer_st_partition, is_prev_special) */
+    /* llama.cpp cuts user-defined tokens out of the raw text, and puts a space before the text that
+     * follows each (tokenizer_st_partition, is_prev_special) */
     t->vocab.pieces[id].search = SEARCH_RAW;
     return 0;
 }
@@ -100,7 +100,7 @@ static int read_merges(struct tokenizer *t, const struct gguf *g, struct err *e)
     return code;
 }
 
-/* ---- special ids ---------------------------------------------------------------------------- */
+/* ---- special ids ----------------------------------------------------------------------------- */
 
 /* *id stays when the key is absent or says "none". */
 static int read_id(int32_t *id, struct tokenizer *t, const struct gguf *g, const char *key,
@@ -127,7 +127,7 @@ static int read_stop(struct tokenizer *t, const struct gguf *g, const char *key,
     return code || id < 0 ? code : tokenizer_add_stop(t, id, e);
 }
 
-/* The unknown piece is the one of that type, else the one that the file names. */
+/* The unknown piece is the piece of that type, or else the one that the file names. */
 static int read_unknown(struct tokenizer *t, const struct gguf *g, struct err *e)
 {
     int32_t id = -1;
@@ -153,7 +153,7 @@ static int read_special(struct tokenizer *t, const struct gguf *g, struct err *e
     if (code || !text) return code;
     if (!utf8_valid(text, n, &bad) || memchr(text, 0, n)) {
         return err_set(e,
-                       "%s: key tokenizer.chat_template: found bytes that are no text, wanted "
+                       "%s: key tokenizer.chat_template: found bytes that are not text, wanted "
                        "UTF-8 without NUL",
                        g->path);
     }
@@ -161,7 +161,7 @@ static int read_special(struct tokenizer *t, const struct gguf *g, struct err *e
     return t->chat_template ? 0 : e->code;
 }
 
-/* ---- kinds ---------------------------------------------------------------------------------- */
+/* ---- kinds ----------------------------------------------------------------------------------- */
 
 static int read_llama(struct tokenizer *t, const struct gguf *g, struct err *e)
 {
@@ -181,7 +181,8 @@ static int read_llama(struct tokenizer *t, const struct gguf *g, struct err *e)
     return code ? code : read_pieces(t, g, e);
 }
 
-/* The pre-tokeniser by llama.cpp's name. Not "default": llama.cpp itself warns that it is a guess. */
+/* The pre-tokeniser by llama.cpp's name. "default" is refused: llama.cpp itself warns that it is a
+ * guess. */
 static int read_pre(struct tokenizer *t, const struct gguf *g, struct err *e)
 {
     const char *text = NULL;

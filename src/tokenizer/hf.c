@@ -1,5 +1,5 @@
-/* Hugging Face's tokenizer.json: vocabulary, merges and added tokens. What surrounds the model
- * (normaliser, pre-tokeniser, decoder) is read by hf_shape.c.
+/* Hugging Face's tokenizer.json: vocabulary, merges and added tokens. hf_shape.c reads the parts
+ * around the model (normaliser, pre-tokeniser, decoder).
  * Source: https://github.com/huggingface/tokenizers, tokenizers/src/models/bpe and
  * tokenizers/src/tokenizer/added_vocabulary.rs. */
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "src/base/mem.h"
 #include "src/tokenizer/parts.h"
 
-/* A merge such as ["a","b"] takes 300 bytes as a tree: 16 times what it takes in a file. */
+/* A merge such as ["a","b"] takes 300 bytes as a tree: 16 times as many as in a file. */
 enum { TREE_TIMES = 16 };
 
 struct hf {
@@ -19,7 +19,7 @@ struct hf {
     char where[PATH_BYTES + 64];
 };
 
-/* A piece on its way into the vocabulary, which takes them in the order of their ids. */
+/* A piece that waits for its turn: the vocabulary takes pieces in the order of their ids. */
 struct entry {
     const char *text;
     size_t n;
@@ -34,7 +34,7 @@ static const char *at(struct hf *h, const char *key)
     return h->where;
 }
 
-/* ---- added tokens --------------------------------------------------------------------------- */
+/* ---- added tokens ---------------------------------------------------------------------------- */
 
 int hf_read_added(struct added *a, const json_t *o, const char *where, struct err *e)
 {
@@ -55,7 +55,7 @@ int hf_read_added(struct added *a, const json_t *o, const char *where, struct er
     a->text = json_string_value(text);
     a->n = json_string_length(text);
     a->search = normalized ? SEARCH_RAW_LAST : SEARCH_RAW;
-    if (a->special || !single) return 0; /* text is not searched for special ones */
+    if (a->special || !single) return 0; /* special tokens are not looked for in text */
     return err_set(e, "%s (%s): found single_word on a token that is not special, wanted none",
                    where, err_quote(a->text, a->n));
 }
@@ -79,7 +79,7 @@ static int read_added(struct hf *h, struct entry *x, size_t *id, size_t i, struc
     return 0;
 }
 
-/* ---- pieces --------------------------------------------------------------------------------- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 static int place(struct hf *h, struct entry *entries, size_t n, size_t id, const struct entry *x,
                  struct err *e)
@@ -177,7 +177,7 @@ static int read_pieces(struct hf *h, struct err *e)
     if (!entries) return e->code;
     int code = place_vocab(h, entries, n, vocab, e);
     if (!code) code = place_added(h, entries, n, vocab, e);
-    for (size_t i = 0; !code && i < n; i++) { /* n distinct ids below n: none is missing */
+    for (size_t i = 0; !code && i < n; i++) { /* n distinct ids below n, so none is missing */
         const struct entry *x = &entries[i];
         code = vocab_add(&h->t->vocab, x->text, x->n, 0, x->type, at(h, "model.vocab"), e);
         if (code) break;
@@ -190,7 +190,7 @@ static int read_pieces(struct hf *h, struct err *e)
     return code;
 }
 
-/* ---- merges --------------------------------------------------------------------------------- */
+/* ---- merges ---------------------------------------------------------------------------------- */
 
 /* "a b", or ["a", "b"] for pieces that may hold spaces. */
 static bool merge_parts(const json_t *m, int32_t *left, int32_t *right, const struct vocab *v)
@@ -226,11 +226,12 @@ static int read_merges(struct hf *h, struct err *e)
         const json_t *m = json_array_get(merges, i);
         int32_t left, right;
         if (!merge_parts(m, &left, &right, &h->t->vocab)) {
-            return err_set(e, "%s[%zu]: found %s that is no pair, wanted \"a b\" or [\"a\", \"b\"]",
+            return err_set(e,
+                           "%s[%zu]: found %s that is not a pair, wanted \"a b\" or [\"a\", \"b\"]",
                            h->where, i, json_kind(m));
         }
         if (left < 0 || right < 0) {
-            return err_set(e, "%s[%zu]: the %s part is no piece of the vocabulary", h->where, i,
+            return err_set(e, "%s[%zu]: the %s part is not a piece of the vocabulary", h->where, i,
                            left < 0 ? "left" : "right");
         }
         int code = tokenizer_add_merge(h->t, left, right, h->where, e);
@@ -239,7 +240,7 @@ static int read_merges(struct hf *h, struct err *e)
     return 0;
 }
 
-/* ---- the model ------------------------------------------------------------------------------ */
+/* ---- the model ------------------------------------------------------------------------------- */
 
 /* The model's switches that change what merging does. */
 static int check_model(struct hf *h, struct err *e)
@@ -273,7 +274,7 @@ static int check_model(struct hf *h, struct err *e)
     return code;
 }
 
-/* The unknown token: with byte fallback no text ever becomes it. */
+/* The unknown token. With byte fallback no text ever becomes it. */
 static int read_unknown(struct hf *h, struct err *e)
 {
     struct tokenizer *t = h->t;
@@ -290,7 +291,7 @@ static int read_unknown(struct hf *h, struct err *e)
         return 0;
     }
     for (int b = 0; b < 0xf5; b++) { /* a byte without a piece would become the unknown token */
-        if (b == 0xc0 || b == 0xc1) continue; /* like those above, not in any UTF-8 */
+        if (b == 0xc0 || b == 0xc1) continue; /* not in any UTF-8, as those from 0xf5 on */
         struct str s = { 0 };
         alphabet_spell(&s, &(char){ (char)b }, 1);
         code = str_error(&s, e);

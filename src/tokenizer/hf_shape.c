@@ -1,6 +1,6 @@
-/* What surrounds the model in a tokenizer.json: normaliser, pre-tokeniser, decoder, post-processor.
- * Only the shapes that Llama models come with are known; everything else is refused by name, since
- * a part that is skipped gives ids that are nearly right.
+/* The parts around the model in a tokenizer.json: normaliser, pre-tokeniser, decoder,
+ * post-processor. Only the shapes that Llama models come with are known. Everything else is refused
+ * by name, because skipping a part would give ids that are nearly right.
  *
  *   SentencePiece-style   normalizer [Prepend U+2581,] Replace " " by U+2581; no pre_tokenizer
  *                         or no normalizer; pre_tokenizer Metaspace
@@ -14,7 +14,7 @@
 #include "src/base/json.h"
 #include "src/tokenizer/parts.h"
 
-/* A component or the Sequence of them: its parts. */
+/* The parts of a component, or of a Sequence of components. */
 struct hf_parts {
     const char *path, *key; /* "tokenizer.json", "normalizer" */
     const json_t *one, *many;
@@ -77,7 +77,7 @@ static int unknown_part(const struct hf_parts *p, size_t i, const char *wanted, 
                    o ? err_quotez(type_of(o)) : "nothing", wanted);
 }
 
-/* ---- SentencePiece-style -------------------------------------------------------------------- */
+/* ---- SentencePiece-style --------------------------------------------------------------------- */
 
 /* Replace { pattern: { String: from }, content: to } */
 static bool is_replace(const json_t *o, const char *from, const char *to)
@@ -96,7 +96,7 @@ static int read_normalizer(struct tokenizer *t, const struct hf_parts *p, struct
     }
     if (i + 1 != p->n || !is_replace(part(p, i), " ", META_SPACE)) {
         return unknown_part(p, i < p->n && is_replace(part(p, i), " ", META_SPACE) ? i + 1 : i,
-                            "Llama 2's: Prepend U+2581 and Replace \" \" by U+2581", e);
+                            "Llama 2's: Prepend U+2581 and Replace \" \" with U+2581", e);
     }
     t->normalizer = true;
     return 0;
@@ -152,7 +152,7 @@ static int read_spm(struct tokenizer *t, const struct hf_parts *normalizer,
 {
     int code;
     if (normalizer->n && pre->n) {
-        return unknown_part(pre, 0, "none behind a normaliser", e);
+        return unknown_part(pre, 0, "none after a normaliser", e);
     }
     if (normalizer->n) {
         code = read_normalizer(t, normalizer, e);
@@ -178,7 +178,7 @@ static int read_spm(struct tokenizer *t, const struct hf_parts *normalizer,
     return check_spm_decoder(root, pre->path, e);
 }
 
-/* ---- byte-level ----------------------------------------------------------------------------- */
+/* ---- byte-level ------------------------------------------------------------------------------ */
 
 static int read_split(struct tokenizer *t, const struct hf_parts *p, const json_t *o, struct err *e)
 {
@@ -229,8 +229,7 @@ static int read_byte_pre(struct tokenizer *t, const struct hf_parts *p, struct e
         return 0;
     }
     if (p->n == 2 && is(p, 0, "Split") && !regex) return read_split(t, p, first, e);
-    return unknown_part(p, 0, regex ? wanted : "Split in front of a ByteLevel without use_regex",
-                        e);
+    return unknown_part(p, 0, regex ? wanted : "Split before a ByteLevel without use_regex", e);
 }
 
 static int read_byte_bpe(struct tokenizer *t, const struct hf_parts *normalizer,
@@ -265,7 +264,7 @@ int hf_read_shape(struct tokenizer *t, const json_t *root, const char *path, str
     return read_spm(t, &normalizer, &pre, root, e);
 }
 
-/* ---- post-processor ------------------------------------------------------------------------- */
+/* ---- post-processor -------------------------------------------------------------------------- */
 
 /* TemplateProcessing whose single form begins with a special token: that is BOS. */
 static int read_template(struct tokenizer *t, const struct hf_parts *p, const json_t *o,

@@ -41,8 +41,8 @@ void match_seal(struct match *m)
     if (m->n) qsort_r(m->words, m->n, sizeof *m->words, by_bytes, m->text.p);
 }
 
-/* The first word in [low, high) whose byte number `depth` is at least `byte`. They agree in the
- * bytes before it, so they are sorted by it; a word that ends there comes first. */
+/* The first word in [low, high) whose byte number `depth` is at least `byte`. The words agree in
+ * the bytes before it, so they are sorted by this byte; a word that ends there comes first. */
 static size_t lower_bound(const struct match *m, size_t low, size_t high, size_t depth, int byte)
 {
     while (low < high) {

@@ -19,8 +19,9 @@ void nfc_release(struct nfc *f)
     *f = (struct nfc){ 0 };
 }
 
-/* Characters that NFC keeps and that join nothing in front of them; Unicode promises that this stays
- * so. Most of most texts: Latin letters, Chinese characters, Hangul syllables. */
+/* Characters that NFC keeps and that never join the character before them; Unicode promises that
+ * this stays so. They are most of most texts: Latin letters, Chinese characters, Hangul
+ * syllables. */
 static bool is_plain(uint32_t c)
 {
     return c < 0x300 || (c >= 0x3400 && c <= 0x4dbf) || (c >= 0x4e00 && c <= 0x9fff) ||
@@ -33,7 +34,7 @@ static unsigned class_of(int32_t c)
     return (unsigned)utf8proc_get_property(c)->combining_class & (CLASSES - 1);
 }
 
-/* ---- a cluster: a starter and its marks ------------------------------------------------------- */
+/* ---- a cluster: a starter and its marks ------------------------------------------------------ */
 
 static int add_to_cluster(struct nfc *f, int32_t c, struct err *e)
 {
@@ -51,7 +52,7 @@ static int add_to_cluster(struct nfc *f, int32_t c, struct err *e)
     return 0;
 }
 
-/* By class, those of one class as they stand: by counting. A starter has class 0 and stays first. */
+/* A stable sort by class, by counting. A starter has class 0 and stays first. */
 static void sort_marks(struct nfc *f)
 {
     size_t place[CLASSES + 1] = { 0 };
@@ -87,8 +88,8 @@ static void write_cluster(struct nfc *f)
     f->n = 0;
 }
 
-/* Whether a starter joins the one in front of it (Hangul's vowels and finals, signs of Indic
- * scripts), which it then is a part of. */
+/* Whether a starter joins the one before it (Hangul's vowels and finals, signs of Indic scripts)
+ * and so becomes a part of it. */
 static bool join_starters(struct nfc *f, int32_t c)
 {
     int32_t pair[2] = { f->cluster[0], c };
@@ -97,9 +98,9 @@ static bool join_starters(struct nfc *f, int32_t c)
     return true;
 }
 
-/* ---- stretches -------------------------------------------------------------------------------- */
+/* ---- stretches ------------------------------------------------------------------------------- */
 
-/* What was written since the last call stands for the text up to `to`. */
+/* The bytes written since the last call stand for the text up to `to`. */
 static int close_stretch(struct nfc *f, const char *text, size_t to, struct err *e)
 {
     size_t source = to - f->from, n = f->text.n - f->at;
@@ -121,7 +122,7 @@ static int close_stretch(struct nfc *f, const char *text, size_t to, struct err 
     return 0;
 }
 
-/* Add the character c, which stands at text[at]. */
+/* Add the character c of text[at]. */
 static int add_character(struct nfc *f, const char *text, size_t at, uint32_t c, struct err *e)
 {
     int32_t parts[DECOMPOSED_MOST];
@@ -140,8 +141,8 @@ static int add_character(struct nfc *f, const char *text, size_t at, uint32_t c,
     return code;
 }
 
-/* The plain characters at text[*at]: all of them at the text's end, else all but the last, which may
- * join what follows. */
+/* Copy the plain characters at text[*at]: all of them at the end of the text, otherwise all but the
+ * last, which may join the next character. */
 static int copy_plain(struct nfc *f, const char *text, size_t *at, size_t n, struct err *e)
 {
     size_t end = *at, last = *at, step;
@@ -177,9 +178,9 @@ int nfc_form(struct nfc *f, const char *text, size_t n, struct err *e)
     return str_error(&f->text, e);
 }
 
-/* ---- where it comes from ---------------------------------------------------------------------- */
+/* ---- where it comes from --------------------------------------------------------------------- */
 
-/* How many changes begin in front of `at`. */
+/* How many changes begin before `at`. */
 static size_t changes_before(const struct nfc *f, size_t at)
 {
     size_t low = 0, high = f->n_changes;

@@ -1,7 +1,7 @@
 /* A score belongs to a piece, and SentencePiece joins any two neighbours whose text together is a
- * piece. So each piece of n characters gives up to n - 1 rules, one for every place to cut it where
- * both halves can be symbols: pieces themselves, or single characters. Prefix and suffix hashes
- * make that linear in the bytes of the vocabulary. */
+ * piece. So a piece of n characters gives up to n - 1 rules: one for each cut whose halves can both
+ * be symbols, that is pieces or single characters. Prefix and suffix hashes make that linear in the
+ * bytes of the vocabulary. */
 #include "src/tokenizer/rules.h"
 
 #include <math.h>
@@ -10,7 +10,7 @@
 
 #include "src/base/mem.h"
 
-#define LONE_CHAR (BPE_NONE - 1) /* a character that is no piece (yet no symbol either) */
+#define LONE_CHAR (BPE_NONE - 1) /* a character that is not a piece (and not yet a symbol) */
 
 typedef int cut_fn(void *context, struct tokenizer *t, int32_t id, uint32_t left, uint32_t right,
                    struct err *e);
@@ -21,7 +21,7 @@ static size_t char_bytes(char lead)
     return c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
 }
 
-/* What the n bytes can be: a piece, LONE_CHAR, or BPE_NONE. */
+/* The symbol that the n bytes can be: a piece, LONE_CHAR, or BPE_NONE. */
 static uint32_t half(const struct tokenizer *t, uint64_t hash, const char *bytes, size_t n)
 {
     int32_t id = vocab_find_hashed(&t->vocab, hash, bytes, n);
@@ -52,9 +52,9 @@ static int each_cut(struct tokenizer *t, int32_t id, cut_fn *f, void *context, s
     return code;
 }
 
-/* ---- by score ------------------------------------------------------------------------------- */
+/* ---- by score -------------------------------------------------------------------------------- */
 
-/* The symbol of a character that is no piece, made when it is new. */
+/* The symbol of a character that is not a piece; a new one is made when needed. */
 static int lone_symbol(struct tokenizer *t, uint32_t *symbol, const char *bytes, size_t n,
                        struct err *e)
 {
@@ -137,8 +137,8 @@ static int number_unused_piece(struct tokenizer *t, uint32_t id, struct err *e)
     return 0;
 }
 
-/* Unused pieces that some rule makes have to be taken apart again; those of one character come out
- * as unknown. */
+/* Unused pieces that a rule makes must be taken apart again; those of one character become
+ * unknown. */
 static int number_unused(struct tokenizer *t, struct err *e)
 {
     const struct piece *p = t->vocab.pieces;
@@ -155,9 +155,10 @@ static int number_unused(struct tokenizer *t, struct err *e)
     return code;
 }
 
-/* ---- by a list of merges -------------------------------------------------------------------- */
+/* ---- by a list of merges --------------------------------------------------------------------- */
 
-/* Merges of or to special and byte pieces are left out: they would let text spell such a token. */
+/* Merges from or to special and byte pieces are left out: with them a text could spell such a
+ * token. */
 static int rules_by_merges(struct tokenizer *t, const char *where, struct err *e)
 {
     for (size_t i = 0; i < t->n_merges; i++) {
@@ -174,10 +175,10 @@ static int rules_by_merges(struct tokenizer *t, const char *where, struct err *e
     return 0;
 }
 
-/* ---- scores for merges -------------------------------------------------------------------------
- * Hugging Face's converter lists, for every piece from the best score down, all cuts of the piece;
- * those of pieces with equal scores together, longer parts first. A list of that form can be turned
- * back into scores, which tokenizer.model and GGUF need. */
+/* ---- scores for merges --------------------------------------------------------------------------
+ * Hugging Face's converter lists, for every piece from the best score down, all cuts of the piece.
+ * The cuts of pieces with equal scores stand together, those with longer parts first. A list of
+ * that form can be turned back into scores, which tokenizer.model and GGUF need. */
 
 struct rule_fit {
     bool all_cuts;  /* every cut is a merge */
@@ -206,7 +207,8 @@ static bool longer_first(const struct tokenizer *t, const struct merge *a, const
     return piece_characters(t, a->right) >= piece_characters(t, b->right);
 }
 
-/* Walk up the ranks. A run of merges that ends where all its pieces are done is one score. */
+/* Go through the ranks in order. A run of merges that ends where all its pieces are done has one
+ * score. */
 static bool score_runs(struct tokenizer *t, const struct rule_fit *f)
 {
     const struct merge *m = t->merges, *before = NULL;

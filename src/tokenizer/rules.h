@@ -5,8 +5,8 @@
 #include "src/tokenizer/parts.h"
 
 /* Fill t->bpe and t->chars from what the container declared; for SentencePiece-style vocabularies
- * with a list of merges also the scores, and t->scores_fit: whether merging by them alone says the
- * same as the list. */
+ * with a list of merges also the scores, and t->scores_fit: whether merging by the scores alone
+ * gives the same as the list. */
 int rules_make(struct tokenizer *t, const char *where, struct err *e);
 
 #endif

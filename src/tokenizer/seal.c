@@ -1,11 +1,11 @@
-/* From what the files declare to what encoding needs. */
+/* Makes the tables that encoding needs from the contents of the files. */
 #include <string.h>
 
 #include "src/base/mem.h"
 #include "src/tokenizer/parts.h"
 #include "src/tokenizer/rules.h"
 
-/* ---- symbols of single characters and bytes ------------------------------------------------- */
+/* ---- symbols of single characters and bytes -------------------------------------------------- */
 
 static uint32_t symbol_of(const struct tokenizer *t, const char *bytes, size_t n)
 {
@@ -64,12 +64,12 @@ static int seal_byte_level(struct tokenizer *t, struct err *e)
     return splitter_init(&t->splitter, t->pre, e);
 }
 
-/* Every place of a text may cost this many steps. */
+/* Each position in a text may cost this many steps. */
 enum { USER_MOST = 256 };
 
-/* ---- added tokens that text is searched for ------------------------------------------------- */
+/* ---- added tokens that text is searched for -------------------------------------------------- */
 
-/* An added token as it stands in normalised text. */
+/* An added token as it is spelt in normalised text. */
 static int spell_normalized(struct str *out, const struct tokenizer *t, const char *text, size_t n,
                             struct err *e)
 {
@@ -132,7 +132,7 @@ static int seal_user_pieces(struct tokenizer *t, const char *where, struct err *
     return 0;
 }
 
-/* Special tokens are looked for only where somebody asks; a longer one than that is in no file. */
+/* Special tokens are looked for only on request; no known file has a longer one. */
 static int seal_special_pieces(struct tokenizer *t, struct err *e)
 {
     int code = 0;
@@ -158,7 +158,7 @@ static int seal_matches(struct tokenizer *t, const char *where, struct err *e)
     return 0;
 }
 
-/* ---- words ---------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 static bool has_inner_space(const struct tokenizer *t, int32_t id)
 {
@@ -172,10 +172,10 @@ static bool has_inner_space(const struct tokenizer *t, int32_t id)
     return false;
 }
 
-/* Where no rule makes a piece that has a space behind another character, texts can be cut in front
- * of each run of spaces: nothing is ever joined across, and the order of joins on one side is
- * nothing to the other. Unused pieces forbid it, since how they come apart depends on what was
- * joined last in the whole text. */
+/* Where no rule makes a piece that has a space after another character, a text can be cut before
+ * each run of spaces: no join ever crosses the cut, and the order of joins on one side does not
+ * matter to the other. Unused pieces forbid it, because how they come apart depends on the last
+ * joins in the whole text. */
 static bool words_are_apart(const struct tokenizer *t)
 {
     if (t->bpe.n_unused) return false;

@@ -1,5 +1,5 @@
-/* The files beside a tokenizer.model or tokenizer.json: which pieces are special, which begin and
- * end a text, the chat template. Each file may be missing.
+/* The files beside a tokenizer.model or tokenizer.json: they say which pieces are special, which
+ * begin and end a text, and the chat template. Each file may be missing.
  *
  *   tokenizer_config.json    bos_token, eos_token, add_bos_token, chat_template,
  *                            added_tokens_decoder; for a tokenizer.model add_prefix_space, legacy
@@ -44,7 +44,7 @@ static int read_object(json_t **out, char path[PATH_BYTES], const char *dir, con
     return code;
 }
 
-/* ---- added pieces --------------------------------------------------------------------------- */
+/* ---- added pieces ---------------------------------------------------------------------------- */
 
 struct numbered {
     size_t id;
@@ -140,7 +140,7 @@ static const json_t *token_text(const json_t *v)
     return json_is_string(v) && json_string_length(v) ? v : NULL;
 }
 
-/* Put the texts of all special tokens that a configuration names into a set. */
+/* Collect the texts of all special tokens that a configuration names. */
 static int note_named(struct vocab *set, const json_t *config, struct err *e)
 {
     static const char *const keys[] = { "bos_token", "eos_token", "unk_token", "pad_token",
@@ -197,9 +197,9 @@ static int read_added_tokens(struct sidecars *s, struct err *e)
     return code;
 }
 
-/* ---- BOS and EOS ---------------------------------------------------------------------------- */
+/* ---- BOS and EOS ----------------------------------------------------------------------------- */
 
-/* *known: the files say which token has this role; *id is -1 when they say that none has. */
+/* *known: the files name the token with this role; *id is -1 when they say that there is none. */
 static int read_role(struct sidecars *s, const char *key, int32_t *id, bool *known, struct err *e)
 {
     const json_t *v = json_object_get(s->config, key);
@@ -232,7 +232,7 @@ static int check_id(const struct tokenizer *t, const json_t *v, const char *wher
                    key, json_is_number(v) ? number : json_kind(v), t->vocab.n);
 }
 
-/* eos_token_id and, where nothing else told, bos_token_id. */
+/* eos_token_id and, where no other file gave it, bos_token_id. */
 static int read_ids(struct sidecars *s, const char *name, bool *bos_known, struct err *e)
 {
     char path[PATH_BYTES];
@@ -288,9 +288,10 @@ static int read_roles(struct sidecars *s, struct err *e)
     return !eos_known && t->eos < 0 && eos >= 0 ? tokenizer_add_stop(t, eos, e) : 0;
 }
 
-/* ---- chat template -------------------------------------------------------------------------- */
+/* ---- chat template --------------------------------------------------------------------------- */
 
-/* A text, or [{ name, template }], or { name: template }: the one named "default", else the first. */
+/* A text, or [{ name, template }], or { name: template }: the template named "default", else the
+ * first. */
 static const char *template_of(const json_t *v)
 {
     if (json_is_object(v)) {
@@ -336,7 +337,7 @@ static int read_template(struct sidecars *s, struct err *e)
     return code;
 }
 
-/* ---- all of them ---------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 static int read_config(struct sidecars *s, const char *path, struct err *e)
 {
@@ -348,8 +349,8 @@ static int read_config(struct sidecars *s, const char *path, struct err *e)
     if (code || !s->from_spm) return code;
     if (!prefix) s->t->prefix = PREFIX_NONE;
     if (legacy || s->t->prefix != PREFIX_EACH) return 0;
-    /* As Metaspace's "first", which is what transformers makes of it but for its slow class of
-     * version 4: that puts a second space in front of a text that begins with one. */
+    /* Like Metaspace's "first". transformers does the same, except in its slow class of version 4,
+     * which puts a second space before a text that begins with one. */
     s->t->prefix = PREFIX_FIRST;
     s->t->prefix_unless_space = true;
     return 0;

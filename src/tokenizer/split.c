@@ -4,8 +4,8 @@
 #include <pcre2.h>
 #include <string.h>
 
-/* Unicode's White_Space, which is what \s means to Hugging Face's tokenizers. PCRE2's \s would also
- * take U+180E. */
+/* Unicode's White_Space, the meaning of \s in Hugging Face's tokenizers. PCRE2's \s would also take
+ * U+180E. */
 #define SPACE                                                                                      \
     "\\x09-\\x0d\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"            \
     "\\x{205f}\\x{3000}"
@@ -15,18 +15,18 @@
 
 #define GPT2_REGEX                                                                                 \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-/* Llama 3's and Qwen2's, which differ in the digits that they keep together. */
+/* The patterns of Llama 3 and Qwen2, which differ in how many digits they keep together. */
 #define LLAMA3_REGEX(number)                                                                       \
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" number                           \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-/* The same with possessive quantifiers where giving back never helps, so that the time is linear.
- * Each matches at every position of every text.
+/* The same with possessive quantifiers where backtracking never helps, so that the time is linear.
+ * Each pattern matches at every position of every text.
  *
- * SmolLM2: every \p{N} on its own, then GPT-2's pattern on what lies between. The end of a piece
- *          counts as "no \S follows", so spaces in front of a digit stay together.
- * Llama 3: \s*[\r\n]+ always ends with the last line end of the spaces: \s*[\r\n]. It goes back
- *          once over the spaces behind, which the next match takes. */
+ * SmolLM2: every \p{N} alone, then GPT-2's pattern on the text between. The end of a part counts
+ *          as "no \S follows", so spaces before a digit stay together.
+ * Llama 3: \s*[\r\n]+ always ends with the last line end of the spaces: \s*[\r\n]. It backtracks
+ *          once over the spaces after it, which the next match takes. */
 #define LLAMA3_PATTERN(number)                                                                     \
     "(?i:'(?:[stmd]|re|ve|ll))|[^\\r\\n" LETTER NUMBER "]?" LETTER "++|" number "| ?" OTHER        \
     "++[\\r\\n]*+|[" SPACE "]*[\\r\\n]|[" SPACE "]+(?![^" SPACE "])|[" SPACE "]++"
@@ -66,7 +66,7 @@ int splitter_init(struct splitter *s, enum pretokenizer pre, struct err *e)
                        "Unicode support",
                        text);
     }
-    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE); /* where it cannot, the interpreter runs */
+    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE); /* where this fails, the interpreter runs */
     s->code = code;
     return 0;
 }
@@ -101,7 +101,7 @@ void splits_begin(struct splits *w, const char *text, size_t n)
     w->n = n;
     w->at = 0;
     size_t most = n < UINT32_MAX / 4 ? 2 * n + STEPS_LEAST : UINT32_MAX;
-    pcre2_set_match_limit(w->limits, (uint32_t)most); /* the patterns stay far below */
+    pcre2_set_match_limit(w->limits, (uint32_t)most); /* the patterns need far less */
 }
 
 int splits_next(struct splits *w, bool *more, size_t *start, size_t *end, struct err *e)

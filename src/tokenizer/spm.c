@@ -1,9 +1,9 @@
 /* SentencePiece's tokenizer.model: a protobuf message.
  * Source: https://github.com/google/sentencepiece, src/sentencepiece_model.proto; the meaning of
- * the fields from sentencepiece_processor.cc, model_interface.cc and normalizer.cc.
+ * the fields is from sentencepiece_processor.cc, model_interface.cc and normalizer.cc.
  *
- * Only BPE with the identity normaliser. Messages that occur twice are merged and unknown fields
- * skipped, as protobuf does. */
+ * It reads only BPE with the identity normaliser. Messages that occur twice are merged and unknown
+ * fields are skipped, as in protobuf. */
 #include <string.h>
 
 #include "src/base/bytes.h"
@@ -50,13 +50,13 @@ static const char *wire_name(unsigned wire)
 static int damaged(const struct spm *s, size_t at, struct err *e)
 {
     return err_set(e,
-                   "%s: byte %zu: found a field that the file does not hold or that is no "
+                   "%s: byte %zu: found a field that the file does not hold or that is not "
                    "protobuf, wanted a SentencePiece model: damaged, or a download that was cut "
                    "off",
                    s->path, at);
 }
 
-/* The next field of a message; false in *more at its end. */
+/* Read the next field of a message; *more is false at its end. */
 static int next_field(struct spm *s, struct reader *r, struct field *f, bool *more, struct err *e)
 {
     *more = reader_left(r) > 0;
@@ -93,7 +93,7 @@ static int want_wire(const struct spm *s, const struct field *f, enum wire wire,
                    wire_name(f->wire), wire_name(wire));
 }
 
-/* ---- pieces --------------------------------------------------------------------------------- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 static int add_piece(struct spm *s, const struct text_span *text, float score, uint64_t type,
                      size_t at, struct err *e)
@@ -144,7 +144,7 @@ static int read_piece(struct spm *s, const struct field *message, struct err *e)
     return code ? code : add_piece(s, &text, score, type, message->at, e);
 }
 
-/* ---- trainer and normaliser ----------------------------------------------------------------- */
+/* ---- trainer and normaliser ------------------------------------------------------------------ */
 
 static int read_trainer(struct spm *s, const struct field *message, struct err *e)
 {
@@ -226,9 +226,9 @@ static int refuse_unsupported(const struct spm *s, struct err *e)
     return why ? err_set(e, "%s: %s", s->path, why) : 0;
 }
 
-/* ---- the file ------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
-/* A named piece, if it is a control piece. */
+/* The piece of that name, if it is a control piece. */
 static int32_t control_piece(const struct tokenizer *t, const struct text_span *name,
                              const char *usual)
 {

@@ -1,4 +1,4 @@
-/* Opening a tokenizer, wherever it is, and asking it things. */
+/* Opening a tokenizer, wherever it is, and its queries. */
 #include "src/tokenizer/tokenizer.h"
 
 #include <string.h>
@@ -70,17 +70,17 @@ int tokenizer_add_merge(struct tokenizer *t, int32_t left, int32_t right, const 
     memcpy(text + n, b, m);
     int32_t joined = vocab_find(&t->vocab, text, n + m);
     if (joined < 0) {
-        return err_set(e, "%s: merge %zu: found %s, which is no piece of the vocabulary", where,
+        return err_set(e, "%s: merge %zu: found %s, which is not a piece of the vocabulary", where,
                        t->n_merges, err_quote(text, n + m));
     }
     t->merges[t->n_merges++] = (struct merge){ left, right, joined };
     return 0;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 struct attempt {
-    bool refused; /* sound, but of a kind that we do not encode */
+    bool refused; /* sound, but of a kind that lorac does not encode */
     bool absent;  /* sound, but without a tokenizer */
 };
 
@@ -119,7 +119,7 @@ static int open_file(struct tokenizer **out, const char *path, struct attempt *a
     return 0;
 }
 
-/* A directory without the usual names: the one file of Mistral's names, which are told apart by the
+/* A directory without the usual names: the one file with a name of Mistral's, which differ by the
  * version of the vocabulary. a->absent when there is none. */
 static int open_other(struct tokenizer **out, const char *dir, struct attempt *a, struct err *e)
 {
@@ -172,7 +172,7 @@ int tokenizer_open(struct tokenizer **out, const char *path, struct err *e)
     return kind == PATH_DIRECTORY ? open_dir(out, path, &a, e) : open_file(out, path, &a, e);
 }
 
-/* The directory above: of "a/b" it is "a", of "a/b/" too, of "a" it is ".", of "." it is "..". */
+/* The directory above: "a" for "a/b" and "a/b/", "." for "a", ".." for ".". */
 static int parent_of(char out[PATH_BYTES], const char *path, struct err *e)
 {
     size_t n = strlen(path);
@@ -189,7 +189,7 @@ static int parent_of(char out[PATH_BYTES], const char *path, struct err *e)
 }
 
 /* The directory in which a model's tokenizer is looked for first; or *out, when the path is a file
- * that has one itself. */
+ * that holds a tokenizer itself. */
 static int home_of(char dir[PATH_BYTES], struct tokenizer **out, const char *path, struct err *e)
 {
     enum path_kind kind;
@@ -228,7 +228,7 @@ int tokenizer_find(struct tokenizer **out, const char *model_path, const char *n
                    model_path);
 }
 
-/* ---- asking --------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 const char *tokenizer_path(const struct tokenizer *t)
 {
@@ -340,7 +340,7 @@ bool tokenizer_merge(const struct tokenizer *t, size_t i, int32_t *left, int32_t
     return true;
 }
 
-/* Numbers are printed: padding inside structs has no say. */
+/* Numbers are printed, so that the padding of structs does not count. */
 int tokenizer_digest(const struct tokenizer *t, uint8_t digest[SHA256_BYTES], struct err *e)
 {
     struct str s = { 0 };
@@ -349,7 +349,7 @@ int tokenizer_digest(const struct tokenizer *t, uint8_t digest[SHA256_BYTES], st
              t->ignore_merges, t->byte_fallback, t->adds_bos);
     str_addf(&s, "%d %d %d\n", t->unk, t->bos, t->eos);
     for (size_t i = 0; i < t->n_stops; i++) str_addf(&s, "%d ", t->stops[i]);
-    /* earlier versions put a space after every special token there: other ids */
+    /* earlier versions put a space after every special token there, which gave other ids */
     if (t->prefix == PREFIX_FIRST) str_addz(&s, "first only ");
     if (t->nfc) str_addz(&s, "NFC "); /* earlier versions refused it */
     for (size_t i = 0; i < t->vocab.n; i++) {

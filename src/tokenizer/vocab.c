@@ -7,10 +7,10 @@
 #include "src/base/mem.h"
 #include "src/base/utf8.h"
 
-/* ---- hash: a polynomial in a secret base, modulo 2^61 - 1 --------------------------------------
+/* ---- hash: a polynomial in a secret base, modulo 2^61 - 1 ---------------------------------------
  * Two different texts of n bytes collide for at most n of the 2^61 bases, so vocabularies cannot
- * be built to collide without knowing the base; and prefixes and suffixes come for one step each.
- */
+ * be built to collide without knowing the base. The hash of the next longer prefix or suffix takes
+ * one step. */
 
 static const uint64_t PRIME = (1ull << 61) - 1;
 
@@ -53,7 +53,7 @@ uint64_t process_secret(void)
     return secret;
 }
 
-/* ---- table ---------------------------------------------------------------------------------- */
+/* ---- table ----------------------------------------------------------------------------------- */
 
 void vocab_release(struct vocab *v)
 {

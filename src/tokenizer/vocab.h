@@ -10,13 +10,13 @@
 
 enum {
     PIECE_MOST = 4096,    /* bytes of a piece; the longest known one has 256 */
-    VOCAB_MOST = 1 << 24, /* pieces: ids stay exact in a float, and far above any model */
+    VOCAB_MOST = 1 << 24, /* pieces: more than in any model, and ids stay exact in a float */
 };
 
 /* Where a TOKEN_USER piece is looked for in a text. */
 enum piece_search {
     SEARCH_NORMALIZED, /* in the normalised text, by the piece itself: SentencePiece */
-    SEARCH_RAW,        /* in the text as it came: Hugging Face's normalized = false */
+    SEARCH_RAW,        /* in the raw text: Hugging Face's normalized = false */
     SEARCH_RAW_LAST,   /* Hugging Face's normalized = true: after the others are cut out, and in
                           normalised text where a normaliser is declared */
 };
@@ -26,9 +26,9 @@ struct piece {
     float score;
     uint8_t type;        /* enum token_type */
     uint8_t search;      /* enum piece_search */
-    bool lstrip, rstrip; /* it swallows the white space before, after it */
-    bool in_model; /* of a TOKEN_USER piece: merging may come to it as well, since Hugging Face's
-                       added tokens can be in the model's vocabulary too */
+    bool lstrip, rstrip; /* it takes the white space before or after it */
+    bool in_model; /* of a TOKEN_USER piece: merging may make it as well, because Hugging Face's
+                      added tokens can be in the model's vocabulary, too */
 };
 
 struct vocab {
@@ -37,7 +37,7 @@ struct vocab {
     size_t n, cap;
     uint32_t *slots; /* open addressing: id + 1, 0 where empty */
     size_t n_slots;
-    uint64_t key; /* of the hash: drawn per process, so that no file can aim at collisions */
+    uint64_t key; /* of the hash: random per process, so no file can force collisions */
 };
 
 void vocab_release(struct vocab *v);
@@ -58,13 +58,13 @@ static inline const char *vocab_bytes(const struct vocab *v, int32_t id, size_t 
     return v->text.p + p->at;
 }
 
-/* The hash by which vocab_find() looks, for callers that know it already: all prefixes of a text
- * by appending bytes, all suffixes by putting bytes in front (`power` starts at 1). */
+/* The hash that vocab_find() uses, for callers that can compute it step by step: of all prefixes of
+ * a text by appending bytes, of all suffixes by prepending bytes (`power` starts at 1). */
 uint64_t vocab_hash_append(const struct vocab *v, uint64_t hash, uint8_t byte);
 uint64_t vocab_hash_prepend(const struct vocab *v, uint64_t hash, uint8_t byte, uint64_t *power);
 int32_t vocab_find_hashed(const struct vocab *v, uint64_t hash, const char *bytes, size_t n);
 
-/* A number that nobody outside the process knows; the same for its whole life. */
+/* A number that nobody outside the process knows. It never changes while the process runs. */
 uint64_t process_secret(void);
 
 #endif
