@@ -235,7 +235,7 @@ for command in 'data check' 'data show' plan train; do
     run "$LORAC" $command "$scratch/images.yaml"
     is "images: $command: exit code" "$status" 0
     like "images: $command: says that they are not read" "$err" "*note: train: images: in 100 % of the records, with a mark*does not see it*"
-    ok "images: $command: one record is no plural" [ "${out/1 records/}${err/1 records/}" = "$out$err" ]
+    ok "images: $command: one record is not a plural" [ "${out/1 records/}${err/1 records/}" = "$out$err" ]
 done
 rm -rf "$scratch/run"
 run "$LORAC" train "$scratch/columns.yaml" train.max_steps=1 train.warmup_ratio=0

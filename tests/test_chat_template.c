@@ -4,7 +4,7 @@
  *
  *   test_chat_template jinja TOKENIZER TEMPLATE          prints the program that merge would write
  *   test_chat_template text TOKENIZER TEMPLATE|model FILE
- *       prints {"name", "text", "ids"} of each {"messages"}: a prompt where the user has the last word
+ *       prints {"name", "text", "ids"} of each {"messages"}; a prompt where the user comes last
  * are for scripts/interop-templates.py. */
 #include "tests/data_test.h"
 

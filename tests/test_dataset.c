@@ -342,22 +342,12 @@ static void long_chats_keep_their_system_text(void **state)
     for (size_t i = 0; i < d.train.n; i++) assert_true(d.train.at[i + 1] - d.train.at[i] <= 200);
     dataset_close(&d);
     /* an exchange that does not fit is lost, its neighbours are not */
-    s.path = temp_file(
-        "gap.jsonl",
-        "{\"messages\":[" MESSAGE("user", "A") "," MESSAGE("assistant", "1") "," MESSAGE(
-            "user",
-            "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB") "," MESSAGE("assistant",
-                                                               "2") "," MESSAGE("user",
-                                                                                "C") "," MESSAGE("a"
-                                                                                                 "s"
-                                                                                                 "s"
-                                                                                                 "i"
-                                                                                                 "s"
-                                                                                                 "t"
-                                                                                                 "a"
-                                                                                                 "n"
-                                                                                                 "t",
-                                                                                                 "3") "]}");
+    // clang-format off
+    s.path = temp_file("gap.jsonl", "{\"messages\":["
+        MESSAGE("user", "A") "," MESSAGE("assistant", "1") ","
+        MESSAGE("user", "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB") "," MESSAGE("assistant", "2") ","
+        MESSAGE("user", "C") "," MESSAGE("assistant", "3") "]}");
+    // clang-format on
     o.max_length = 46;
     open_ok(&d, &o, bytes(), NULL);
     assert_rendered(&d.train, U("A") ANSWER("1") "\n|" U("C") ANSWER("3") "\n");

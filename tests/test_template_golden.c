@@ -1,8 +1,8 @@
 /* Every template against renderings that others made (tests/golden/templates.jsonl), the random
  * conversations of all templates, and templates of a user's own.
  *
- *   test_template_golden TOKENIZER TEMPLATE|model FILE     prints {"ids", "targets"} of each record,
- *                                                          for scripts/interop-templates.py */
+ *   test_template_golden TOKENIZER TEMPLATE|model FILE
+ *       prints {"ids", "targets"} of each record, for scripts/interop-templates.py */
 #include "tests/data_test.h"
 
 #include "src/base/rng.h"

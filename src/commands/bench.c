@@ -184,9 +184,8 @@ const struct command command_bench = {
     .min_args = 0,
     .max_args = 0,
     .options = options,
-    .about =
-        "Synthetic weights are made once. Shares are of limits that the same run measured: compare\n"
-        "shares, not the absolute numbers of two runs.",
+    .about = "Synthetic weights are made once. Shares are of limits that the same run measured:\n"
+             "compare shares, not the absolute numbers of two runs.",
     .examples = "lorac bench\nlorac bench --shape 1.1b --parts steps --examples 1 --length 512\n",
     .run = run,
 };

@@ -44,7 +44,7 @@ static int read_stdin(struct str *text, struct err *e)
         str_add(text, buf, n);
         if (text->n > PROMPT_BYTES) return err_set(e, "stdin: the prompt is larger than 16 MiB");
     }
-    if (text->n && text->p[text->n - 1] == '\n') text->p[--text->n] = 0; /* the line end that the shell added */
+    if (text->n && text->p[text->n - 1] == '\n') text->p[--text->n] = 0; /* the shell's */
     return str_error(text, e);
 }
 

@@ -26,7 +26,7 @@ struct merge {
 
 struct tokenizer {
     char *path; /* of the file it was read from */
-    /* ---- declared by the files ---- */
+    /* declared by the files: */
     enum tokenizer_kind kind;
     enum pretokenizer pre;
     struct vocab vocab;
@@ -50,7 +50,7 @@ struct tokenizer {
     char *chat_template;
     size_t rows; /* of the model (tokenizer_fit()); 0: not known, any number */
 
-    /* ---- derived by tokenizer_seal() ---- */
+    /* derived by tokenizer_seal(): */
     struct vocab chars; /* characters that occur only inside pieces: symbols from vocab.n on */
     struct bpe bpe;
     uint32_t ascii[128]; /* symbols of single characters (SPM) */
