@@ -8,11 +8,11 @@ struct json_parts {
     const char *normalizer, *pre, *post, *decoder, *added, *vocab, *merges, *model;
 };
 
-#define REPLACE         "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" SP "\"}"
-#define PREPEND         "{\"type\":\"Prepend\",\"prepend\":\"" SP "\"}"
-#define SEQUENCE(x)     "{\"type\":\"Sequence\",\"normalizers\":[" x "]}"
-#define PRE_SEQUENCE(x) "{\"type\":\"Sequence\",\"pretokenizers\":[" x "]}"
-#define METASPACE(x)    "{\"type\":\"Metaspace\",\"replacement\":\"" SP "\"" x "}"
+#define REPLACE      "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" SP "\"}"
+#define PREPEND      "{\"type\":\"Prepend\",\"prepend\":\"" SP "\"}"
+#define LIST(x)      "{\"type\":\"Sequence\",\"normalizers\":[" x "]}"
+#define PRE_LIST(x)  "{\"type\":\"Sequence\",\"pretokenizers\":[" x "]}"
+#define METASPACE(x) "{\"type\":\"Metaspace\",\"replacement\":\"" SP "\"" x "}"
 #define BYTE_LEVEL(regex)                                                                          \
     "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_"              \
     "regex\":" regex "}"
@@ -103,8 +103,8 @@ static void test_spm_forms(void **state)
         const char *normalizer, *pre;
         const char *ids[5]; /* of "ab", " ab", "  ", "é", "" */
     } forms[] = {
-        { SEQUENCE(PREPEND "," REPLACE), NULL, { "263", "259 263", "264 259", "259 198 172", "" } },
-        { SEQUENCE(REPLACE), NULL, { "262", "263", "264", "198 172", "" } },
+        { LIST(PREPEND "," REPLACE), NULL, { "263", "259 263", "264 259", "259 198 172", "" } },
+        { LIST(REPLACE), NULL, { "262", "263", "264", "198 172", "" } },
         { REPLACE, NULL, { "262", "263", "264", "198 172", "" } },
         { NULL,
           METASPACE(",\"prepend_scheme\":\"always\",\"split\":false"),
@@ -135,7 +135,7 @@ static void test_spm_forms(void **state)
     }
 }
 
-#define LEGACY .normalizer = SEQUENCE(PREPEND "," REPLACE)
+#define LEGACY .normalizer = LIST(PREPEND "," REPLACE)
 #define FIRST  .pre = METASPACE(",\"prepend_scheme\":\"first\",\"split\":false")
 
 static void test_added_tokens(void **state)
@@ -252,18 +252,18 @@ static void test_byte_forms(void **state)
         const char *ids[3]; /* of " ab", "1212", "ab\n\n" */
     } forms[] = {
         { BYTE_LEVEL("true"), PRE_GPT2, { "260", "261 261", "259 13 13" } },
-        { PRE_SEQUENCE(BYTE_LEVEL("true")), PRE_GPT2, { "260", "261 261", "259 13 13" } },
-        { PRE_SEQUENCE(DIGITS "," BYTE_LEVEL("true")),
+        { PRE_LIST(BYTE_LEVEL("true")), PRE_GPT2, { "260", "261 261", "259 13 13" } },
+        { PRE_LIST(DIGITS "," BYTE_LEVEL("true")),
           PRE_SMOLLM,
           { "260", "52 53 52 53", "259 13 13" } },
-        { PRE_SEQUENCE(SPLIT(LLAMA3) "," BYTE_LEVEL("false")),
+        { PRE_LIST(SPLIT(LLAMA3) "," BYTE_LEVEL("false")),
           PRE_LLAMA3,
           { "260", "261 52 53", "259 13 13" } },
-        { PRE_SEQUENCE(SPLIT(QWEN2) "," BYTE_LEVEL("false")),
+        { PRE_LIST(SPLIT(QWEN2) "," BYTE_LEVEL("false")),
           PRE_QWEN2,
           { "260", "52 53 52 53", "259 13 13" } },
-        { PRE_SEQUENCE(SPLIT("'s|'t|'re|'ve|'m|'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}"
-                             "\\\\p{N}]+|\\\\s+(?!\\\\S)|\\\\s+") "," BYTE_LEVEL("false")),
+        { PRE_LIST(SPLIT("'s|'t|'re|'ve|'m|'ll|'d| ?\\\\p{L}+| ?\\\\p{N}+| ?[^\\\\s\\\\p{L}"
+                         "\\\\p{N}]+|\\\\s+(?!\\\\S)|\\\\s+") "," BYTE_LEVEL("false")),
           PRE_GPT2,
           { "260", "261 261", "259 13 13" } },
     };
@@ -328,8 +328,8 @@ static void test_spm_shapes_refused(void **state)
         const char *want;
     } cases[] = {
         { { .normalizer = "{\"type\":\"NFC\"}" }, "normalizer: found \"NFC\", wanted Llama 2's" },
-        { { .normalizer = SEQUENCE(PREPEND) }, "normalizer: found nothing, wanted Llama 2's" },
-        { { .normalizer = SEQUENCE(PREPEND "," REPLACE "," REPLACE) },
+        { { .normalizer = LIST(PREPEND) }, "normalizer: found nothing, wanted Llama 2's" },
+        { { .normalizer = LIST(PREPEND "," REPLACE "," REPLACE) },
           "normalizer: found \"Replace\"" },
         { { .normalizer = "{\"type\":\"Sequence\"}" }, "normalizer.normalizers: found nothing" },
         { { .normalizer = "7" }, "normalizer: found an integer without a type" },
@@ -427,7 +427,7 @@ static void test_vocabularies_refused(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct json_parts p = cases[i].parts;
-        p.normalizer = SEQUENCE(PREPEND "," REPLACE);
+        p.normalizer = LIST(PREPEND "," REPLACE);
         if (p.vocab) p.merges = "";
         if (p.vocab) p.model = "\"byte_fallback\":true";
         refuse(put_spm_json(p), cases[i].want);
@@ -446,19 +446,18 @@ static void test_byte_shapes_refused(void **state)
         { { .pre = "{\"type\":\"ByteLevel\"}" }, "pre_tokenizer.add_prefix_space: found true" },
         { { .pre = BYTE_LEVEL("false") },
           "pre_tokenizer: found \"ByteLevel\", wanted Split before" },
-        { { .pre = PRE_SEQUENCE(BYTE_LEVEL("true") "," DIGITS) },
-          "pre_tokenizer: found \"Digits\"" },
-        { { .pre = PRE_SEQUENCE(
+        { { .pre = PRE_LIST(BYTE_LEVEL("true") "," DIGITS) }, "pre_tokenizer: found \"Digits\"" },
+        { { .pre = PRE_LIST(
                 "{\"type\":\"Digits\",\"individual_digits\":false}," BYTE_LEVEL("true")) },
           "pre_tokenizer: found \"Digits\"" },
-        { { .pre = PRE_SEQUENCE(DIGITS "," DIGITS "," BYTE_LEVEL("true")) },
+        { { .pre = PRE_LIST(DIGITS "," DIGITS "," BYTE_LEVEL("true")) },
           "pre_tokenizer: found \"ByteLevel\"" },
-        { { .pre = PRE_SEQUENCE(SPLIT("\\\\w+") "," BYTE_LEVEL("false")) },
+        { { .pre = PRE_LIST(SPLIT("\\\\w+") "," BYTE_LEVEL("false")) },
           "pre_tokenizer: found a Split by \"\\w+\"" },
-        { { .pre = PRE_SEQUENCE(
+        { { .pre = PRE_LIST(
                 "{\"type\":\"Split\",\"pattern\":{\"String\":\" \"}}," BYTE_LEVEL("false")) },
           "found a Split by no Regex" },
-        { { .pre = PRE_SEQUENCE(SPLIT(LLAMA3) "," BYTE_LEVEL("true")) },
+        { { .pre = PRE_LIST(SPLIT(LLAMA3) "," BYTE_LEVEL("true")) },
           "pre_tokenizer: found \"Split\"" },
         { { .pre = BYTE_LEVEL("true"), .decoder = "{\"type\":\"Fuse\"}" },
           "decoder: found \"Fuse\", wanted ByteLevel" },
