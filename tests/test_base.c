@@ -972,7 +972,8 @@ static void test_waiting(void **state)
         { 0.05, 0.10, 0, false, WAITING_SPIN },  /* alone */
         { 0.05, 0.10, 3, false, WAITING_SPIN },  /* the kernel's own work */
         { 0.05, 0.10, 3, true, WAITING_SPIN },   /* many want to compute, but no core is taken */
-        { 0.05, 0.05, 9, false, WAITING_SLEEP }, /* beside two loops, a turn is 3 ms: 2 seconds */
+        { 0.05, 0.05, 9, false, WAITING_SPIN },  /* a burst that has passed */
+        { 0.05, 0.05, 9, true, WAITING_SLEEP },  /* beside two loops, a turn is 3 ms: 2 seconds */
         { 0.08, 0.02, 0, false, WAITING_SLEEP }, /* all of them, 0.1 s ... */
         { 0.04, 0.02, 900, false,
           WAITING_ALONE }, /* ... did a third of a core; then one, 0.1 s ... */
@@ -980,18 +981,18 @@ static void test_waiting(void **state)
         { 0.12, 0.01, 0, false, WAITING_ALONE },
         { 0.12, 0.00, 0, false, WAITING_SLEEP }, /* until it does no longer */
         { 1.60, 0.50, 0, false, WAITING_SPIN },  /* a new try */
-        { 0.05, 0.05, 8, false, WAITING_SLEEP }, /* they are still there: 4 seconds, tried again */
+        { 0.05, 0.05, 8, true, WAITING_SLEEP },  /* they are still there: 4 seconds, tried again */
         { 0.20, 0.20, 0, false, WAITING_ALONE },
         { 0.20, 0.14, 0, false, WAITING_SLEEP }, /* all did more */
         { 3.70, 2.00, 0, true, WAITING_SLEEP },  /* seen again: 8 seconds */
         { 8.10, 4.00, 0, true, WAITING_SLEEP },  /* no longer than 8 */
         { 8.10, 4.00, 0, false, WAITING_SPIN },
         { 0.05, 0.10, 1, false, WAITING_SPIN }, /* they are gone */
-        { 0.05, 0.01, 4, false,
+        { 0.05, 0.01, 4, true,
           WAITING_SLEEP }, /* beside ten, few turns, but each was taken: 2 seconds */
         { 2.10, 0.05, 0, false, WAITING_SPIN },
-        { 60.0, 110., 900, false, WAITING_SPIN },  /* a long piece of work, alone */
-        { 60.0, 55.0, 9000, false, WAITING_SLEEP } /* and not */
+        { 60.0, 110., 900, false, WAITING_SPIN }, /* a long piece of work, alone */
+        { 60.0, 55.0, 9000, true, WAITING_SLEEP } /* and not */
     };
     struct waiting_rule r = { 0 };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -189,18 +189,25 @@ static enum waiting choose_way(const struct waiting_rule *r)
                                                                      : WAITING_SLEEP;
 }
 
-/* Threads that spin lose their core only to other programs: if they are alone, a few times a
- * second, to the kernel; else at the end of every time slice, a hundred to five hundred times in a
- * second of their own time. For threads that sleep, the count says nothing: they may leave before a
+/* Threads that spin lose their core only to others: if they are alone, a few times a second, to the
+ * kernel; else at the end of every time slice, a hundred to five hundred times in a second of their
+ * own time. */
+static bool is_often(long taken, double cpu_s)
+{
+    return taken >= 4 && (double)taken > 50 * cpu_s;
+}
+
+/* A burst of the kernel's or a daemon's work also takes a core often for a moment, and has passed
+ * when it is seen: sleeping for it would cost more than it took. So the others must still be there.
+ * For threads that sleep, the count says nothing: they may leave before a
  * slice ends, and take cores from each other as they wake. So they sleep for a while, and then
  * spinning is tried again. The next sleep is longer each time that the trial finds other programs,
  * or that they are visible. */
 enum waiting waiting_decide(struct waiting_rule *r, double seconds, double cpu_s, long taken,
                             bool crowded)
 {
-    static const double often_per_s = 50;
     if (r->now == WAITING_SPIN) {
-        bool others = taken >= 4 && (double)taken > often_per_s * cpu_s;
+        bool others = crowded && is_often(taken, cpu_s);
         if (!others) r->next_s = 0;
         return r->now = others ? begin_sleep(r) : WAITING_SPIN;
     }
@@ -238,14 +245,14 @@ static struct time_usage usage_now(void)
 
 /* Whether more threads are ready to compute than the machine has processors: "0.20 0.18 0.12
  * RUNNING/ALL ...". Our spinning threads are among them. */
-static bool is_crowded(void)
+static bool is_crowded(bool unknown)
 {
     FILE *f = fopen("/proc/loadavg", "re");
     int running = 0;
-    if (!f) return false;
+    if (!f) return unknown;
     bool known = fscanf(f, "%*s %*s %*s %d", &running) == 1;
     fclose(f);
-    return known && running > sysconf(_SC_NPROCESSORS_ONLN);
+    return known ? running > sysconf(_SC_NPROCESSORS_ONLN) : unknown;
 }
 
 static struct {
@@ -284,7 +291,7 @@ static void begin_adapting(void)
     self.runtime = find_runtime(&variable);
     self.last = usage_now();
     if (!self.runtime) return;
-    if (is_crowded()) self.rule.now = begin_sleep(&self.rule);
+    if (is_crowded(false)) self.rule.now = begin_sleep(&self.rule);
     self.runtime->sleep(self.rule.now != WAITING_SPIN);
 }
 
@@ -297,9 +304,10 @@ void waiting_adapt(void)
     if (!self.runtime || seconds_of(CLOCK_MONOTONIC) - self.last.time_s < interval_s) return;
     struct time_usage now = usage_now(), *last = &self.last;
     bool slept = self.rule.now != WAITING_SPIN;
-    bool ends = slept && self.rule.sleep_s <= now.time_s - last->time_s;
-    waiting_decide(&self.rule, now.time_s - last->time_s, now.cpu_s - last->cpu_s,
-                   now.taken - last->taken, ends && is_crowded());
+    double seconds = now.time_s - last->time_s, cpu_s = now.cpu_s - last->cpu_s;
+    long taken = now.taken - last->taken;
+    bool asks = slept ? self.rule.sleep_s <= seconds : is_often(taken, cpu_s);
+    waiting_decide(&self.rule, seconds, cpu_s, taken, asks && is_crowded(!slept));
     *last = now;
     bool sleeps = self.rule.now != WAITING_SPIN;
     if (sleeps != slept) self.runtime->sleep(sleeps);

@@ -40,7 +40,7 @@ struct waiting_rule {
 };
 /* What to do from now on, after `seconds` in which the process took `cpu_s` of processor time and a
  * core was taken away from its threads `taken` times. crowded: at this moment more threads of all
- * programs are ready to compute than there are processors. */
+ * programs are ready to compute than there are processors; without it no thread begins to sleep. */
 enum waiting waiting_decide(struct waiting_rule *r, double seconds, double cpu_s, long taken,
                             bool crowded);
 
