@@ -969,30 +969,29 @@ static void test_waiting(void **state)
         bool crowded;
         enum waiting wanted;
     } rows[] = {
-        { 0.05, 0.10, 0, false, WAITING_SPIN },  /* alone */
-        { 0.05, 0.10, 3, false, WAITING_SPIN },  /* the kernel's own work */
-        { 0.05, 0.10, 3, true, WAITING_SPIN },   /* many want to compute, but no core is taken */
-        { 0.05, 0.05, 9, false, WAITING_SPIN },  /* a burst that has passed */
-        { 0.05, 0.05, 9, true, WAITING_SLEEP },  /* beside two loops, a turn is 3 ms: 2 seconds */
-        { 0.08, 0.02, 0, false, WAITING_SLEEP }, /* all of them, 0.1 s ... */
-        { 0.04, 0.02, 900, false,
-          WAITING_ALONE }, /* ... did a third of a core; then one, 0.1 s ... */
-        { 0.12, 0.08, 0, false, WAITING_ALONE }, /* ... did more: it goes on */
-        { 0.12, 0.01, 0, false, WAITING_ALONE },
-        { 0.12, 0.00, 0, false, WAITING_SLEEP }, /* until it does no longer */
-        { 1.60, 0.50, 0, false, WAITING_SPIN },  /* a new try */
-        { 0.05, 0.05, 8, true, WAITING_SLEEP },  /* they are still there: 4 seconds, tried again */
-        { 0.20, 0.20, 0, false, WAITING_ALONE },
-        { 0.20, 0.14, 0, false, WAITING_SLEEP }, /* all did more */
-        { 3.70, 2.00, 0, true, WAITING_SLEEP },  /* seen again: 8 seconds */
-        { 8.10, 4.00, 0, true, WAITING_SLEEP },  /* no longer than 8 */
+        { 0.05, 0.10, 0, false, WAITING_SPIN },    /* alone */
+        { 0.05, 0.10, 3, false, WAITING_SPIN },    /* the kernel's own work */
+        { 0.05, 0.10, 3, true, WAITING_SPIN },     /* many want to compute, but no core is taken */
+        { 0.05, 0.05, 9, false, WAITING_SPIN },    /* a burst that has passed */
+        { 0.05, 0.05, 9, true, WAITING_ALONE },    /* beside two loops, a slice is 3 ms: for 1 s */
+        { 0.06, 0.04, 900, false, WAITING_ALONE }, /* one thread, 0.1 s ... */
+        { 0.06, 0.04, 0, false, WAITING_SLEEP },   /* ... did two thirds of a core; then all ... */
+        { 0.06, 0.055, 0, false, WAITING_SLEEP },  /* ... got 1.25 times that: it goes on */
+        { 0.06, 0.02, 0, false, WAITING_ALONE },   /* until they get less */
+        { 0.80, 0.50, 0, false, WAITING_SPIN },    /* a new try */
+        { 0.05, 0.05, 8, true, WAITING_ALONE },    /* they are still there: 2 s, tried again */
+        { 0.20, 0.14, 0, false, WAITING_SLEEP },
+        { 0.20, 0.16, 0, false, WAITING_ALONE }, /* all got a little more, and need more */
+        { 1.70, 1.00, 0, true, WAITING_ALONE },  /* seen again: 4 s */
+        { 4.10, 2.00, 0, true, WAITING_ALONE },
+        { 8.10, 4.00, 0, true, WAITING_ALONE }, /* no longer than 8 */
         { 8.10, 4.00, 0, false, WAITING_SPIN },
         { 0.05, 0.10, 1, false, WAITING_SPIN }, /* they are gone */
         { 0.05, 0.01, 4, true,
-          WAITING_SLEEP }, /* beside ten, few turns, but each was taken: 2 seconds */
-        { 2.10, 0.05, 0, false, WAITING_SPIN },
-        { 60.0, 110., 900, false, WAITING_SPIN }, /* a long piece of work, alone */
-        { 60.0, 55.0, 9000, true, WAITING_SLEEP } /* and not */
+          WAITING_ALONE }, /* beside ten, few slices, but each was taken: 1 s */
+        { 1.10, 0.05, 0, false, WAITING_SPIN },
+        { 60.0, 110., 900, true, WAITING_SPIN },   /* a long piece of work, alone */
+        { 60.0, 55.0, 9000, true, WAITING_ALONE }, /* and not */
     };
     struct waiting_rule r = { 0 };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "src/base/term.h"
+#include "src/base/waiting.h"
 #include "src/train/ranks.h"
 
 enum { PASS_TOKENS_AUTO = 2048 };
@@ -213,8 +214,8 @@ static void update(struct learner *l, const real *grad, double norm, uint64_t st
     l->net.k->adamw(l->adapter.params, l->m, l->v, grad, l->adapter.n_params, &o);
 }
 
-int learner_step(struct learner *l, struct step_result *out, const uint32_t *which, size_t n,
-                 uint64_t step, double lr, struct err *e)
+static int make_step(struct learner *l, struct step_result *out, const uint32_t *which, size_t n,
+                     uint64_t step, double lr, struct err *e)
 {
     struct batch *b = &l->batch;
     batch_begin(b, which, n);
@@ -238,4 +239,15 @@ int learner_step(struct learner *l, struct step_result *out, const uint32_t *whi
     out->update_s = term_now_s() - start;
     bool good = is_finite(l, l->adapter.params) && is_finite(l, l->m) && is_finite(l, l->v);
     return good ? 0 : not_finite(l, step, "the updated adapter or its moments are", 0, b->n, e);
+}
+
+/* All of a step is one piece of work: where others compute, a region of all threads between its passes
+ * would wait for a thread that has to get a core first. */
+int learner_step(struct learner *l, struct step_result *out, const uint32_t *which, size_t n,
+                 uint64_t step, double lr, struct err *e)
+{
+    waiting_begin();
+    int code = make_step(l, out, which, n, step, lr, e);
+    waiting_end();
+    return code;
 }
