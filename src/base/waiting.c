@@ -178,10 +178,10 @@ static enum waiting begin_sleep(struct waiting_rule *r)
     return WAITING_ALONE;
 }
 
-/* For threads that sleep, all processor time is work, but those that meet hundreds of times in a time
- * slice need up to 1.2 times that of one thread for the same work (measured beside two loops on two
- * cores). So all work together only where they get clearly more, and the trial of that, which rarely
- * wins on few cores, is the shorter one. */
+/* Threads that sleep spend all their processor time on work, but those that meet hundreds of times
+ * in a time slice need up to 1.2 times that of one thread for the same work (measured beside two
+ * loops on two cores). So all work together only where they get clearly more. The trial of that is
+ * the shorter one, since it rarely wins on few cores. */
 static enum waiting choose_way(const struct waiting_rule *r)
 {
     static const double alone_trial_s = 0.1, all_trial_s = 0.06, more = 1.25;

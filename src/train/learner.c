@@ -241,8 +241,8 @@ static int make_step(struct learner *l, struct step_result *out, const uint32_t 
     return good ? 0 : not_finite(l, step, "the updated adapter or its moments are", 0, b->n, e);
 }
 
-/* All of a step is one piece of work: where others compute, a region of all threads between its passes
- * would wait for a thread that has to get a core first. */
+/* The whole step is one piece of work: where other programs compute, a region of all threads
+ * between its passes would wait for a thread that has to get a core first. */
 int learner_step(struct learner *l, struct step_result *out, const uint32_t *which, size_t n,
                  uint64_t step, double lr, struct err *e)
 {
