@@ -993,12 +993,15 @@ static void test_waiting(void **state)
         { 60.0, 110., 900, true, WAITING_SPIN },   /* a long piece of work, alone */
         { 60.0, 55.0, 9000, true, WAITING_ALONE }, /* and not */
     };
-    struct waiting_rule r = { 0 };
+    struct waiting_rule r = { .brief = true };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum waiting found = waiting_decide(&r, rows[i].seconds, rows[i].cpu_s, rows[i].taken,
                                             rows[i].crowded);
         if (found != rows[i].wanted) fail_msg("row %zu: %d", i, found);
     }
+    r = (struct waiting_rule){ .brief = false }; /* large layers: one thread is never tried */
+    assert_int_equal(waiting_decide(&r, 0.05, 0.05, 9, true), WAITING_SLEEP);
+    assert_int_equal(waiting_decide(&r, 0.2, 0.01, 0, false), WAITING_SLEEP);
     int threads = omp_get_max_threads();
     waiting_begin();
     waiting_begin();

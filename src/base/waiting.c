@@ -175,16 +175,18 @@ static enum waiting begin_sleep(struct waiting_rule *r)
     if (r->next_s > most_s) r->next_s = most_s;
     r->sleep_s = r->next_s;
     for (int way = 0; way < 2; way++) r->tried_s[way] = r->cpu_s[way] = 0;
-    return WAITING_ALONE;
+    return r->brief ? WAITING_ALONE : WAITING_SLEEP;
 }
 
 /* Threads that sleep spend all their processor time on work, but those that meet hundreds of times
  * in a time slice need up to 1.2 times that of one thread for the same work (measured beside two
  * loops on two cores). So all work together only where they get clearly more. The trial of that is
- * the shorter one, since it rarely wins on few cores. */
+ * the shorter one, since it rarely wins on few cores. One thread is not tried where its next look
+ * would be long in coming: threads that meet so rarely get their share. */
 static enum waiting choose_way(const struct waiting_rule *r)
 {
     static const double alone_trial_s = 0.1, all_trial_s = 0.06, more = 1.25;
+    if (!r->brief) return WAITING_SLEEP;
     if (r->tried_s[1] < alone_trial_s) return WAITING_ALONE;
     if (r->tried_s[0] < all_trial_s) return WAITING_SLEEP;
     double alone = r->cpu_s[1] / r->tried_s[1], all = r->cpu_s[0] / r->tried_s[0];
@@ -201,10 +203,9 @@ static bool is_often(long taken, double cpu_s)
 
 /* A burst of the kernel's or a daemon's work also takes a core often for a moment, and has passed
  * when it is seen: sleeping for it would cost more than it took. So the others must still be there.
- * For threads that sleep, the count says nothing: they may leave before a
- * slice ends, and take cores from each other as they wake. So they sleep for a while, and then
- * spinning is tried again. The next sleep is longer each time that the trial finds other programs,
- * or that they are visible. */
+ * For threads that sleep, the count says nothing: they may leave before a slice ends, and take
+ * cores from each other as they wake. So they sleep for a while, and then spinning is tried again.
+ * The next sleep is longer each time that the trial finds others, or that they are visible. */
 enum waiting waiting_decide(struct waiting_rule *r, double seconds, double cpu_s, long taken,
                             bool crowded)
 {
@@ -263,6 +264,7 @@ static struct {
     struct waiting_rule rule;
     int threads; /* in a piece of work: the number of all threads; else 0 */
     int depth;
+    int looks; /* calls of waiting_adapt() since `last` */
     bool begun;
 } self;
 
@@ -285,6 +287,14 @@ void waiting_end(void)
     self.threads = 0;
 }
 
+/* Whether one of all `threads` would need less than a tenth of a second from one look to the next,
+ * of which there were self.looks in `seconds`. */
+static bool looks_are_brief(double seconds, int threads)
+{
+    double alone_s = self.rule.now == WAITING_ALONE ? seconds : seconds * threads;
+    return alone_s < 0.1 * self.looks;
+}
+
 /* If other programs compute already, threads need not spin to detect them. */
 static void begin_adapting(void)
 {
@@ -303,11 +313,14 @@ void waiting_adapt(void)
     int threads = self.threads ? self.threads : omp_get_max_threads();
     if (threads < 2) return;
     if (!self.begun) begin_adapting();
+    self.looks++;
     if (!self.runtime || seconds_of(CLOCK_MONOTONIC) - self.last.time_s < interval_s) return;
     struct time_usage now = usage_now(), *last = &self.last;
     bool slept = self.rule.now != WAITING_SPIN;
     double seconds = now.time_s - last->time_s, cpu_s = now.cpu_s - last->cpu_s;
     long taken = now.taken - last->taken;
+    self.rule.brief = looks_are_brief(seconds, threads);
+    self.looks = 0;
     bool asks = slept ? self.rule.sleep_s <= seconds : is_often(taken, cpu_s);
     waiting_decide(&self.rule, seconds, cpu_s, taken, asks && is_crowded(!slept));
     *last = now;

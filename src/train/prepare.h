@@ -24,8 +24,8 @@ enum prepare_to {
 };
 
 /* Open what c names for one of them; the learner lies within train.memory_budget and begins with
- * adapter.init_from if there is one. Notes for the user are in t->setup.notes. To plan, one of them
- * says what train will refuse about output.dir. training_free() after failure too. */
+ * adapter.init_from if there is one. Notes for the user are in t->setup.notes. To plan, one of
+ * them says what train will refuse about output.dir. training_free() after failure too. */
 int prepare(struct training *t, const struct config *c, enum prepare_to to, struct err *e);
 void training_free(struct training *t);
 

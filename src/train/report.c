@@ -27,11 +27,10 @@ static void report_load(struct report *r)
         double others = load_others(&r->load, &now);
         if (load_remedy(remedy, sizeof remedy, others, cpus, machine_threads(&why),
                         machine_cpu_quota()))
-            progress_note(
-                &r->progress,
-                "note: other programs use %.1f of these %d processor%s, and a run waits for its "
-                "slowest thread: %s",
-                others, cpus, cpus == 1 ? "" : "s", remedy);
+            progress_note(&r->progress,
+                          "note: other programs use %.1f of these %s, and a run waits for its "
+                          "slowest thread: %s",
+                          others, str_count((uint64_t)cpus, "processor"), remedy);
     }
     r->load.time_s = 0;
 }
@@ -66,9 +65,8 @@ static void print_compute(const struct kernels *k)
     const char *why;
     int threads = machine_threads(&why);
     term_print(stderr, "lorac " LORAC_VERSION " on %s: %s\n", machine_host(), machine_cpu());
-    term_print(stderr,
-               "compute   %d thread%s (%s), kernels %s (%s), products %s (%s), OpenBLAS for %s\n",
-               threads, threads == 1 ? "" : "s", why, k->isa,
+    term_print(stderr, "compute   %s (%s), kernels %s (%s), products %s (%s), OpenBLAS for %s\n",
+               str_count((uint64_t)threads, "thread"), why, k->isa,
                getenv("LORAC_ISA") ? "LORAC_ISA" : "the best here", k->gemm,
                getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_core());
 }

@@ -109,11 +109,10 @@ static void keep_warmup(const struct resume *x, const struct checkpoint_start *h
                        : schedule_warmup_before(x->run->config, (size_t)x->work->course.total);
     if (begun == x->work->course.schedule.warmup) return;
     if (x->work->course.schedule.type != CONFIG_SCHEDULE_CONSTANT) {
-        progress_note(
-            x->progress,
-            "the run was begun by an earlier lorac with a warm-up of %zu step%s and keeps "
-            "it; a new run of this configuration has %zu",
-            begun, begun == 1 ? "" : "s", x->work->course.schedule.warmup);
+        progress_note(x->progress,
+                      "the run was begun by an earlier lorac with a warm-up of %s and keeps "
+                      "it; a new run of this configuration has %zu",
+                      str_count(begun, "step"), x->work->course.schedule.warmup);
     }
     x->work->course.schedule.warmup = begun;
 }
@@ -209,8 +208,8 @@ static int resume_file(const struct resume *x, const char *file, struct err *e)
     }
     if (!code && own) code = rundir_prune_after(&x->run->dir, x->work->state.step, &n, e);
     if (!code && n > 0) {
-        progress_note(x->progress, "removed: %zu newer checkpoint%s, which this run makes again", n,
-                      n == 1 ? "" : "s");
+        progress_note(x->progress, "removed: %s, which this run makes again",
+                      str_count(n, "newer checkpoint"));
     }
     return code;
 }

@@ -17,13 +17,12 @@ static const char *warmup_key(const struct config *c)
 int schedule_check(const struct schedule *s, const struct config *c, struct err *e)
 {
     if (s->peak <= 0 || has_rate(s)) return 0;
-    return config_error(
-        e, c, warmup_key(c),
-        "found a warm-up of %zu step%s in a run of %zu, which leaves no step with a "
-        "learning rate above 0, so nothing would be trained; wanted fewer warm-up "
-        "steps (train.warmup_steps: 0), or more steps by a smaller "
-        "train.batch_size or more train.num_epochs",
-        s->warmup, s->warmup == 1 ? "" : "s", s->total);
+    return config_error(e, c, warmup_key(c),
+                        "found a warm-up of %s in a run of %zu, which leaves no step with a "
+                        "learning rate above 0, so nothing would be trained; wanted fewer warm-up "
+                        "steps (train.warmup_steps: 0), or more steps by a smaller "
+                        "train.batch_size or more train.num_epochs",
+                        str_count(s->warmup, "step"), s->total);
 }
 
 /* transformers' constant schedule ignores it, too. */
