@@ -35,7 +35,7 @@ enum waiting { WAITING_SPIN, WAITING_SLEEP, WAITING_ALONE };
 /* The rule, public for tests; all zero at first. */
 struct waiting_rule {
     enum waiting now;
-    bool brief; /* one thread may be tried: the next decision comes soon even so */
+    bool brief;                  /* one thread may be tried: the next decision comes soon even so */
     double sleep_s, next_s;      /* how much longer they sleep; the length of the last sleep */
     double tried_s[2], cpu_s[2]; /* during that sleep, of WAITING_SLEEP and WAITING_ALONE */
 };
