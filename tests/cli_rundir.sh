@@ -169,7 +169,7 @@ begins "through a link" "$scratch/place/link"
 steps() { grep -c '"loss"' "$1/metrics.jsonl"; }
 place
 dir=$scratch/place/run
-config "$dir" "train: {batch_size: 12, num_epochs: 1}" >"$scratch/run.yaml"
+config "$dir" "train: {batch_size: 12, num_epochs: 1, learning_rate: 2.0e-4}" >"$scratch/run.yaml"
 run "$LORAC" plan "$scratch/run.yaml"
 like "plan tells few steps" "$err" "*1 optimiser step in all*batch_size*"
 run "$LORAC" data check "$scratch/run.yaml"

@@ -69,7 +69,7 @@ static void check_run(struct golden *g, const char *which, size_t pass_tokens, b
     OK(learner_plan(&l, &c, &g->model, &g->adapter, &g->examples, &none, golden_kernels(), 0, &e),
        e);
     OK(learner_map(&l, &c, &g->adapter, &e), e);
-    struct schedule s = schedule_of(&c, (size_t)c.train.max_steps);
+    struct schedule s = schedule_of(&c, c.train.learning_rate, (size_t)c.train.max_steps);
     size_t size = (size_t)c.train.batch_size, per_epoch = (g->examples.n + size - 1) / size;
     for (size_t i = 0; i < json_array_size(steps); i++) {
         uint32_t batch[16];

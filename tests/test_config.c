@@ -110,9 +110,9 @@ static const struct wrong {
     { LEAST "output_dir: o\n", "c.yaml:5:", "write output.dir" },
     /* numbers and words */
     { LEAST "train:\n  learning_rate: 1e-4abc\n",
-      "c.yaml:6: train.learning_rate:", "found \"1e-4abc\", wanted a number in [0, 1]" },
-    { LEAST "train:\n  learning_rate: .nan\n", "c.yaml:6:", "wanted a number" },
-    { LEAST "train:\n  learning_rate: inf\n", "c.yaml:6:", "wanted a number" },
+      "c.yaml:6: train.learning_rate:", "found \"1e-4abc\", wanted auto or a number in [0, 1]" },
+    { LEAST "train:\n  learning_rate: .nan\n", "c.yaml:6:", "wanted auto or a number" },
+    { LEAST "train:\n  learning_rate: inf\n", "c.yaml:6:", "wanted auto or a number" },
     { LEAST "train:\n  learning_rate: 1e999\n", "c.yaml:6:", "does not fit a double" },
     { LEAST "train:\n  learning_rate: 0x1p-4\n", "c.yaml:6:", "decimal digits" },
     { LEAST "train:\n  learning_rate: 2\n", "c.yaml:6:", "[0, 1]" },
@@ -367,7 +367,7 @@ static void defaults(void **state)
     assert_int_equal(c.adapter.r, 16);
     assert_int_equal(c.adapter.lora_alpha, 32);
     assert_int_equal(c.adapter.target_modules, 0x7f);
-    assert_true(c.train.learning_rate == 2e-4);
+    assert_true(c.train.learning_rate == CONFIG_NONE);
     assert_true(c.train.adam_epsilon == 1e-8);
     assert_int_equal(c.train.max_steps, CONFIG_NONE);
     assert_int_equal(c.train.warmup_steps, CONFIG_NONE);
@@ -769,7 +769,7 @@ static void differences(void **state)
     const char *names[CONFIG_KEYS];
     parse_ok(&a, LEAST);
     parse_ok(&b, LEAST "train: {seed: 1, memory_budget: 1GiB, save_steps: 5, eval_steps: 5, "
-                       "save_total_limit: 9, learning_rate: 0.0002}\n");
+                       "save_total_limit: 9, warmup_ratio: 0.030}\n");
     assert_int_equal(config_diff(names, &a, &b, false), 5);
     assert_int_equal(config_diff(names, &a, &b, true), 1);
     assert_string_equal(names[0], "train.seed");

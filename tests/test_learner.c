@@ -12,6 +12,7 @@
 #include "src/base/hash.h"
 #include "src/base/rng.h"
 #include "src/train/learner.h"
+#include "src/train/learning_rate.h"
 #include "src/train/schedule.h"
 
 /* ---- learning rate --------------------------------------------------------------------------- */
@@ -112,7 +113,7 @@ static void test_rates_of_many_lengths(void **state)
         c.train.warmup_steps = json_is_null(steps) ? CONFIG_NONE : json_integer_value(steps);
         for (size_t k = 0; k < json_array_size(totals); k++) {
             size_t total = (size_t)json_integer_value(json_array_get(totals, k));
-            struct schedule s = schedule_of(&c, total);
+            struct schedule s = schedule_of(&c, c.train.learning_rate, total);
             for (size_t step = 0; step < total; step++) {
                 double rate = schedule_rate(&s, step);
                 str_add(&all, (const char *)&rate, sizeof rate);
@@ -185,7 +186,8 @@ static void test_a_run_has_a_rate_above_zero(void **state)
           NULL,
           "train.learning_rate is 0" },
     };
-    static const char text[] = "model: {path: m}\ndata: {train: d}\noutput: {dir: o}\n";
+    static const char text[] = "model: {path: m}\ndata: {train: d}\noutput: {dir: o}\n"
+                               "train: {learning_rate: 2.0e-4}\n";
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct config c;
         struct err e = { 0 };
@@ -195,7 +197,7 @@ static void test_a_run_has_a_rate_above_zero(void **state)
         for (; rows[i].keys[n]; n++) overrides[n] = (char *)(uintptr_t)rows[i].keys[n];
         if (config_parse(&c, text, sizeof text - 1, "c.yaml", overrides, n, &e))
             fail_msg("%s", e.msg);
-        struct schedule s = schedule_of(&c, rows[i].total);
+        struct schedule s = schedule_of(&c, c.train.learning_rate, rows[i].total);
         int code = schedule_check(&s, &c, &e);
         assert_int_equal(code, rows[i].error ? ERR_USAGE : 0);
         if (code && !strstr(e.msg, rows[i].error)) fail_msg("row %zu: %s", i, e.msg);
@@ -205,6 +207,39 @@ static void test_a_run_has_a_rate_above_zero(void **state)
         str_free(&notes);
         config_free(&c);
     }
+}
+
+/* What is published for 1B to 70B at lora_alpha 32, and measured for 135M. The scale of rsLoRA is
+ * lora_alpha / sqrt(r). */
+static void test_learning_rate_by_size(void **state)
+{
+    (void)state;
+    static const struct {
+        double params, scale, wanted;
+        const char *said;
+    } rows[] = {
+        { 134.5e6, 2, 3e-3, "learning rate 0.003 (auto: 0.003 for 134 M parameters)" },
+        { 1.24e9, 2, 1e-3, "learning rate 0.001 (auto: 0.001 for 1.24 G parameters)" },
+        { 3.21e9, 2, 1e-3, "" },
+        { 6.74e9, 2, 3e-4, "" },
+        { 70.6e9, 2, 3e-4, "" },
+        { 1.24e9, 1, 2e-3,
+          "learning rate 0.002 (auto: 0.001 for 1.24 G parameters, times 32 / 16 for lora_alpha)" },
+        { 8e9, 8, 7.5e-5, "times 32 / 128 for lora_alpha" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct str said = { 0 };
+        struct adapter a = { .r = 16, .lora_alpha = 32, .scale = rows[i].scale };
+        struct learning_rate l = learning_rate_by_size(rows[i].params, &a);
+        assert_true(fabs(l.peak - rows[i].wanted) < 1e-12);
+        learning_rate_say(&said, &l);
+        if (!strstr(said.p, rows[i].said)) fail_msg("row %zu: %s", i, said.p);
+        str_free(&said);
+    }
+    struct str said = { 0 };
+    learning_rate_say(&said, &(struct learning_rate){ .peak = 1e-4 });
+    assert_string_equal(said.p, "learning rate 0.0001");
+    str_free(&said);
 }
 
 static void test_warmup(void **state)
@@ -236,7 +271,7 @@ static void test_warmup(void **state)
         c.train.warmup_ratio = rows[i].ratio;
         c.train.learning_rate = 0.5;
         c.train.lr_scheduler_type = CONFIG_SCHEDULE_LINEAR;
-        struct schedule s = schedule_of(&c, rows[i].total);
+        struct schedule s = schedule_of(&c, c.train.learning_rate, rows[i].total);
         assert_int_equal(s.warmup, rows[i].wanted);
         assert_int_equal(s.total, rows[i].total);
         assert_int_equal(s.type, CONFIG_SCHEDULE_LINEAR);
@@ -549,6 +584,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ENTRY(test_rates, "schedule: learning rates are transformers' to the last bit"),
+        ENTRY(test_learning_rate_by_size,
+              "learning rate: auto is the published one, scaled with lora_alpha"),
         ENTRY(test_warmup,
               "schedule: warm-up steps are transformers', a ratio below one step gives none"),
         ENTRY(test_rates_of_many_lengths,

@@ -368,6 +368,46 @@ static void test_an_old_run_keeps_its_warmup(void **state)
     go_on_with(0, 0);
 }
 
+/* The learning rate of a config.yaml, as it is written there. */
+static double written_rate(const char *dir)
+{
+    struct str s = { 0 };
+    get_file(&s, dir, "config.yaml");
+    const char *at = strstr(s.p, "  learning_rate: ");
+    assert_non_null(at);
+    double rate = strtod(at + strlen("  learning_rate: "), NULL);
+    str_free(&s);
+    return rate;
+}
+
+/* auto is a number in config.yaml, and what a run was begun with when it is resumed: also where
+ * that was another version's default. */
+static void test_learning_rate_auto(void **state)
+{
+    (void)state;
+    const char *fresh = temp_path("auto"), *old = temp_path("begun");
+    const char *by_size[] = { "train.max_steps=2", "train.learning_rate=auto", NULL };
+    const char *given[] = { "train.max_steps=2", "train.save_steps=1", NULL };
+    const char *other[] = { "train.max_steps=2", "train.learning_rate=1e-4", NULL };
+    char path[PATH_BYTES];
+    struct err e;
+    if (run_golden("gqa-tied", fresh, by_size, RESUME_NEVER, &e)) fail_msg("%s", e.msg);
+    assert_non_null(strstr(said.p, " (auto: 0.003 for "));
+    assert_true(written_rate(fresh) > 0);
+    if (run_golden("gqa-tied", old, given, RESUME_NEVER, &e)) fail_msg("%s", e.msg);
+    snprintf(path, sizeof path, "%s/step-000002.h5", old);
+    assert_int_equal(unlink(path), 0);
+    if (run_golden("gqa-tied", old, by_size, RESUME_AUTO, &e)) fail_msg("%s", e.msg);
+    assert_non_null(strstr(said.p, "was begun with the learning rate 0.0002 and keeps it"));
+    assert_true(written_rate(old) == 2e-4);
+    assert_int_equal(run_golden("gqa-tied", old, other, RESUME_AUTO, &e), ERR_USAGE);
+    assert_non_null(strstr(e.msg, "another train.learning_rate;"));
+    if (run_golden("gqa-tied", old, by_size, RESUME_AUTO, &e)) fail_msg("%s", e.msg);
+    assert_non_null(strstr(said.p, "finished"));
+    remove_tree(fresh);
+    remove_tree(old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +419,8 @@ int main(void)
         ENTRY(test_split_seed,
               "training: data.split_seed chooses the split, and a resumed run keeps it"),
         ENTRY(test_an_old_run_keeps_its_warmup, "training: a run of version 0.1 keeps its warm-up"),
+        ENTRY(test_learning_rate_auto,
+              "training: the learning rate by size is written as a number, and kept on resuming"),
     };
     int failed = cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
     str_free(&said);

@@ -90,7 +90,8 @@ static inline int run_config(struct config *c, const char *name, const char *out
         const char *target = json_string_value(json_array_get(targets, i));
         str_addf(&s, "%s%s", i ? ", " : "  target_modules: [", target);
     }
-    str_addf(&s, "]\ntrain:\n  shuffle: false\noutput:\n  dir: %s\n", out_dir);
+    str_addf(&s, "]\ntrain:\n  learning_rate: 2.0e-4\n  shuffle: false\noutput:\n  dir: %s\n",
+             out_dir);
     for (; more && more[n]; n++) overrides[n] = (char *)(uintptr_t)more[n];
     int code = config_parse(c, s.p, s.n, "test.yaml", overrides, n, e);
     str_free(&s);

@@ -66,6 +66,17 @@ static double peak_bytes(const struct plan *p)
     return (double)budget_total_bytes(&p->training.setup, &p->training.learner);
 }
 
+static void print_steps(const struct plan *p)
+{
+    const struct course *k = &p->training.course;
+    struct str rate = { 0 };
+    learning_rate_say(&rate, &k->rate);
+    printf("steps      %llu, %llu an epoch, %.1f passes each, %s\n", (unsigned long long)k->total,
+           (unsigned long long)k->steps_per_epoch, p->passes / (double)k->steps_per_epoch,
+           rate.failed ? "" : rate.p);
+    str_free(&rate);
+}
+
 static void print_people(const struct plan *p, size_t available, const char *why)
 {
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
@@ -92,10 +103,7 @@ static void print_people(const struct plan *p, size_t available, const char *why
            "%zu for validation\n",
            str_count(p->training.setup.data.train.n, "example"), p->tokens, p->rows,
            100 - 100 * p->rows / p->tokens, p->targets, p->training.setup.data.validation.n);
-    printf("steps      %llu, %llu an epoch, %.1f passes each\n",
-           (unsigned long long)p->training.course.total,
-           (unsigned long long)p->training.course.steps_per_epoch,
-           p->passes / (double)p->training.course.steps_per_epoch);
+    print_steps(p);
     printf("work       %.4g TFLOP an epoch: products %.0f %%, adapter %.0f %%, attention %.0f %%, "
            "head "
            "%.0f %%\n",
@@ -131,6 +139,7 @@ static int print_json(const struct plan *p, size_t available, struct err *e)
     json_write_decimals(&w, "targets", p->targets, 0);
     json_write_count(&w, "steps", p->training.course.total);
     json_write_count(&w, "steps_per_epoch", p->training.course.steps_per_epoch);
+    json_write_real(&w, "learning_rate", p->training.course.rate.peak);
     json_write_digits(&w, "flops_per_epoch", cost_total(&p->work), 6);
     json_write_decimals(&w, "gflops", p->gflops, 1);
     json_write_decimals(&w, "seconds_per_epoch", seconds, 3);

@@ -3,6 +3,7 @@
 #include "src/config/keys.h"
 #include "src/config/value.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char opening[] =
@@ -24,6 +25,33 @@ static const char opening[] =
     "all keys but those marked ‡.\n"
     "\n"
     "This page is generated (`lorac help keys`).\n";
+
+static const char rates[] =
+    "\n"
+    "## Learning rates\n"
+    "\n"
+    "`train.learning_rate: auto` takes the rate of this table. It is for an adapter that is scaled "
+    "by\n"
+    "`lora_alpha / r` with `lora_alpha: 32`; the best rate then hardly depends on the rank `r`. "
+    "For "
+    "another\n"
+    "`lora_alpha` lorac multiplies it by 32 / `lora_alpha`, and for another scale (an rsLoRA "
+    "adapter that\n"
+    "`init_from` names) by what keeps the product the same. The header of the run says the "
+    "number, and its\n"
+    "`config.yaml` holds it. A resumed run keeps the rate that it was begun with.\n"
+    "\n"
+    "| parameters of the model | rate | source |\n"
+    "| --- | --- | --- |\n";
+
+static const char rates_source[] =
+    "\n"
+    "Published: Schulman and others, *LoRA Without Regret* (Thinking Machines Lab, 2025), and the "
+    "table of the\n"
+    "Tinker cookbook. They also found that LoRA's best rate is about ten times that of training "
+    "all weights,\n"
+    "and that LoRA loses more by large batches than training all weights does. Nothing is "
+    "published below 1B.\n";
 
 static const char migrating[] = "\n"
                                 "## Coming from another trainer\n"
@@ -48,6 +76,27 @@ static void add_key(struct str *out, const struct key *k)
     str_free(&wanted);
 }
 
+static void add_rates(struct str *out)
+{
+    static const struct {
+        double below, rate;
+        const char *why;
+    } rows[] = {
+#define LEARNING_RATE(below, rate, why) { below, rate, why },
+#include "src/config/learning_rates.def"
+#undef LEARNING_RATE
+    };
+    str_addz(out, rates);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (isfinite(rows[i].below))
+            str_addf(out, "| below %g G | %g | %s |\n", rows[i].below * 1e-9, rows[i].rate,
+                     rows[i].why);
+        else
+            str_addf(out, "| more | %g | %s |\n", rows[i].rate, rows[i].why);
+    }
+    str_addz(out, rates_source);
+}
+
 void config_reference(struct str *out)
 {
     const char *section = "";
@@ -63,6 +112,7 @@ void config_reference(struct str *out)
         section = k->section;
         add_key(out, k);
     }
+    add_rates(out);
     str_addz(out, migrating);
     for (const struct synonym *s = config_synonyms; s->name; s++) {
         str_addf(out, "| `%s` | ", s->name);

@@ -80,6 +80,7 @@ struct config_interval {
 #define CONFIG_FIELD_NULL_INT     int64_t
 #define CONFIG_FIELD_AUTO_BYTES   int64_t
 #define CONFIG_FIELD_REAL         double
+#define CONFIG_FIELD_AUTO_REAL    double /* CONFIG_NONE: auto */
 #define CONFIG_FIELD_NUMBER       double /* usually whole, and then printed without a point */
 #define CONFIG_FIELD_CHOICE(list) enum list
 #define CONFIG_FIELD_TEMPLATE     char * /* a name, or a definition as a JSON object; NULL: null */

@@ -63,6 +63,9 @@ void value_add_wanted(struct str *out, const struct key *k)
     case VALUE_AUTO_BYTES:
         str_addz(out, "auto or a size such as 16GiB");
         break;
+    case VALUE_AUTO_REAL:
+        str_addf(out, "auto or a number%s%s", in, range);
+        break;
     case VALUE_REAL:
     case VALUE_NUMBER:
         str_addf(out, "a number%s%s", in, range);
@@ -408,6 +411,9 @@ int value_read(struct config *c, const struct key *k, const struct yaml_node *v,
     case VALUE_REAL:
     case VALUE_NUMBER:
         return read_real(field, &r, v);
+    case VALUE_AUTO_REAL:
+        *(double *)field = CONFIG_NONE;
+        return is_word(v, "auto") ? 0 : read_real(field, &r, v);
     case VALUE_NULL_INT:
     case VALUE_AUTO_INT:
     case VALUE_AUTO_BYTES:
@@ -622,6 +628,13 @@ void value_print(struct str *out, const struct key *k, const struct config *c)
     case VALUE_REAL:
         str_addc(out, ' ');
         scalar_add_real(out, *(const double *)field);
+        break;
+    case VALUE_AUTO_REAL:
+        str_addc(out, ' ');
+        if (*(const double *)field == CONFIG_NONE)
+            str_addz(out, "auto");
+        else
+            scalar_add_real(out, *(const double *)field);
         break;
     case VALUE_NUMBER:
         str_addc(out, ' ');

@@ -33,6 +33,7 @@ static const char *word_of(const struct key *k, size_t i)
     case VALUE_MODULES:
         return i < MODULES ? module_words[i] : i == MODULES ? all[0] : NULL;
     case VALUE_AUTO_INT:
+    case VALUE_AUTO_REAL:
     case VALUE_AUTO_BYTES:
         return i ? NULL : automatic[0];
     case VALUE_NULL_INT:

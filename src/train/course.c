@@ -1,15 +1,25 @@
 #include "src/train/course.h"
 
 #include "src/base/mem.h"
+#include "src/model/tensors.h"
 
-int course_open(struct course *k, const struct setup *s, const struct config *c, struct err *e)
+static struct learning_rate choose_rate(const struct setup *s, const struct adapter *a,
+                                        const struct config *c)
 {
-    *k = (struct course){ .batch_size = (size_t)c->train.batch_size };
+    double given = c->train.learning_rate;
+    if (given != CONFIG_NONE) return (struct learning_rate){ .peak = given };
+    return learning_rate_by_size((double)model_params(&s->model.dims), a);
+}
+
+int course_open(struct course *k, const struct setup *s, const struct adapter *a,
+                const struct config *c, struct err *e)
+{
+    *k = (struct course){ .batch_size = (size_t)c->train.batch_size, .rate = choose_rate(s, a, c) };
     int code = setup_sampler(&k->sampler, s, c, e);
     if (code) return code;
     k->steps_per_epoch = schedule_steps_per_epoch(c, k->sampler.n);
     k->total = schedule_steps(c, k->steps_per_epoch);
-    k->schedule = schedule_of(c, k->total);
+    k->schedule = schedule_of(c, k->rate.peak, k->total);
     k->order = mem_alloc(k->sampler.n, sizeof *k->order, e);
     return k->order ? 0 : e->code;
 }
@@ -19,6 +29,20 @@ void course_free(struct course *k)
     sampler_free(&k->sampler);
     mem_free(k->order);
     *k = (struct course){ 0 };
+}
+
+void course_keep_rate(struct course *k, double peak)
+{
+    if (!k->rate.by_size || peak == k->rate.peak) return;
+    k->rate = (struct learning_rate){ .peak = peak };
+    k->schedule.peak = peak;
+}
+
+struct config course_config(const struct course *k, const struct config *c)
+{
+    struct config whole = *c;
+    whole.train.learning_rate = k->rate.peak;
+    return whole;
 }
 
 const uint32_t *course_batch(struct course *k, uint64_t step, size_t *n)

@@ -83,7 +83,7 @@ int prepare(struct training *t, const struct config *c, enum prepare_to to, stru
     if (!code) code = setup_kernels(&t->kernels, e);
     if (code || to == PREPARE_TO_EVAL) return code;
     code = lay_out(t, c, to, e);
-    if (!code) code = course_open(&t->course, &t->setup, c, e);
+    if (!code) code = course_open(&t->course, &t->setup, &t->learner.adapter, c, e);
     if (code || plans) return code;
     code = open_validation(t, e);
     return code ? code : begin_state(t, e);

@@ -100,10 +100,21 @@ static void print_model(const struct report *r)
     fputc('\n', stderr);
 }
 
+static void print_training(const struct report *r)
+{
+    const struct batch *b = &r->work->learner.batch;
+    struct str rate = { 0 };
+    learning_rate_say(&rate, &r->work->course.rate);
+    fprintf(stderr, "training  %s of %s, %s, passes of up to %zu tokens%s\n",
+            str_count(r->work->course.total, "step"), str_count(b->batch_size, "example"),
+            rate.failed ? "" : rate.p, b->pass_tokens,
+            b->share ? ", shared prefixes computed once" : "");
+    str_free(&rate);
+}
+
 void report_header(struct report *r)
 {
     const struct setup *s = &r->work->setup;
-    const struct batch *b = &r->work->learner.batch;
     r->first_step = r->work->state.step;
     if (ranks_me() != 0) return;
     print_compute(r->work->kernels);
@@ -114,9 +125,7 @@ void report_header(struct report *r)
     notes_print(&s->notes);
     report_load(r);
     print_memory(r);
-    fprintf(stderr, "training  %s of %s, passes of up to %zu tokens%s\n",
-            str_count(r->work->course.total, "step"), str_count(b->batch_size, "example"),
-            b->pass_tokens, b->share ? ", shared prefixes computed once" : "");
+    print_training(r);
     const char *warning = notices_warning(r->config->model.path);
     if (warning) progress_note(&r->progress, "warning: %s: %s", r->config->model.path, warning);
     r->time.before_first = term_now_s() - r->time.start;

@@ -32,6 +32,20 @@ static bool is_length(const char *name)
     return strcmp(name, "train.num_epochs") == 0 || strcmp(name, "train.max_steps") == 0;
 }
 
+/* A run keeps the rate that it was begun with, where the configuration leaves it open: another
+ * version's table, or its default of 2e-4, may have been in use. */
+static void keep_rate(const struct resume *x, const struct config *old)
+{
+    struct course *k = &x->work->course;
+    double begun = old->train.learning_rate, today = k->rate.peak;
+    if (begun == CONFIG_NONE || !k->rate.by_size || begun == today) return;
+    course_keep_rate(k, begun);
+    progress_note(x->progress,
+                  "the run was begun with the learning rate %g and keeps it; a new run of this "
+                  "configuration has %g",
+                  begun, today);
+}
+
 /* A configuration whose results differ is another run: refused by name. */
 static int check_config(const struct resume *x, const struct checkpoint_start *h, const char *path,
                         struct err *e)
@@ -41,7 +55,9 @@ static int check_config(const struct resume *x, const struct checkpoint_start *h
     int code = config_parse(&old, h->config.p ? h->config.p : "", h->config.n, path, NULL, 0, e);
     if (code) return code;
     code = check_split(&old, h, path, e);
-    size_t n = config_diff(names, &old, x->run->config, true);
+    if (!code) keep_rate(x, &old);
+    struct config now = course_config(&x->work->course, x->run->config);
+    size_t n = config_diff(names, &old, &now, true);
     bool splits = old.data.validation.fraction > 0 || x->run->config->data.validation.fraction > 0;
     config_free(&old);
     if (code) return code;
@@ -140,6 +156,7 @@ static int try_checkpoint(const struct resume *x, const char *path, bool *damage
     code = check_config(x, &h, path, e);
     if (!code) code = check_inputs(x, &h, path, e);
     if (!code) keep_warmup(x, &h);
+    if (!code) code = run_print_config(x->run, e);
     checkpoint_start_free(&h);
     if (code) return code;
     code = load(x, path, e);
@@ -223,7 +240,7 @@ static void share(struct training *w)
     const size_t bytes[] = { sizeof s->step, sizeof s->eval_pending, sizeof s->best_eval_loss,
                              sizeof s->best_step };
     for (size_t i = 0; i < sizeof small / sizeof *small; i++) ranks_broadcast(small[i], bytes[i]);
-    ranks_broadcast(&w->course.schedule.warmup, sizeof w->course.schedule.warmup);
+    ranks_broadcast(&w->course.schedule, sizeof w->course.schedule);
     ranks_broadcast(s->params, n);
     ranks_broadcast(s->m, n);
     ranks_broadcast(s->v, n);

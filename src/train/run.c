@@ -26,6 +26,15 @@ static void note_open_directory(struct run *r)
         r->dir.path, (unsigned)st.st_mode & 0777);
 }
 
+int run_print_config(struct run *r, struct err *e)
+{
+    struct config whole = course_config(&r->work->course, r->config);
+    str_clear(&r->config_text);
+    config_print(&r->config_text, &whole);
+    r->work->state.config = r->config_text.p;
+    return str_error(&r->config_text, e);
+}
+
 /* The directory is made and locked after everything that does not need it: a run that is refused
  * before that leaves nothing. */
 int run_open(struct run *r, const struct config *c, struct training *w, struct err *e)
@@ -38,12 +47,10 @@ int run_open(struct run *r, const struct config *c, struct training *w, struct e
         .saved_s = term_now_s(),
         .eval_loss = NAN,
     };
-    config_print(&r->config_text, c);
     hex_of(r->data_sha256, w->setup.data.sha256);
-    w->state.config = r->config_text.p;
     w->state.data_sha256 = r->data_sha256;
     w->state.base_sha256 = r->inputs.base_sha256;
-    int code = str_error(&r->config_text, e);
+    int code = run_print_config(r, e);
     if (!code) code = inputs_begin(&r->inputs, c, &w->setup, e);
     if (code) return code;
     code = rundir_open(&r->dir, c->output.dir, c->output.private, e);

@@ -34,6 +34,8 @@ struct run {
 /* Begin to hash the files that the run is made of, then make and lock its directory. Fills in the
  * texts of w->state; c and w must stay. run_close() after failure too. */
 int run_open(struct run *r, const struct config *c, struct training *w, struct err *e);
+/* Print the configuration again, after resuming changed what the course chose. */
+int run_print_config(struct run *r, struct err *e);
 /* Removes what run_open() made, unless run_begin() came so far that there is a run. */
 void run_close(struct run *r);
 

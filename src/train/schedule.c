@@ -20,11 +20,11 @@ size_t schedule_warmup_before(const struct config *c, size_t total)
     return (size_t)ceil((double)total * c->train.warmup_ratio);
 }
 
-struct schedule schedule_of(const struct config *c, size_t total)
+struct schedule schedule_of(const struct config *c, double peak, size_t total)
 {
     bool none = c->train.warmup_steps == CONFIG_NONE && (double)total * c->train.warmup_ratio < 1;
     return (struct schedule){ .type = c->train.lr_scheduler_type,
-                              .peak = c->train.learning_rate,
+                              .peak = peak,
                               .warmup = none ? 0 : schedule_warmup_before(c, total),
                               .total = total };
 }

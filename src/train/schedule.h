@@ -21,7 +21,7 @@ uint64_t schedule_steps(const struct config *c, uint64_t steps_per_epoch);
 /* Warm-up and length from the configuration: warmup_steps when given, else ceil(ratio * total), but
  * none where ratio * total is below one step: transformers rounds that up to one warm-up step,
  * whose rate is 0, so that a run of one step learns nothing. */
-struct schedule schedule_of(const struct config *c, size_t total);
+struct schedule schedule_of(const struct config *c, double peak, size_t total);
 
 /* The warm-up that version 0.1 gave it: always rounded up, as in transformers. */
 size_t schedule_warmup_before(const struct config *c, size_t total);

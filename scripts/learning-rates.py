@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+"""Which learning rate is best: short runs at each rate with several seeds, and what each learnt.
+
+    scripts/learning-rates.py MODEL OUT --data NAME=TRAIN,HELD,STEPS [--data ...]
+
+MODEL is a model with a chat template, OUT a directory that keeps the runs: a second call goes on
+where the first was ended. A set of data is a file to learn, a file of held-out records, and the
+steps of a run, in batches of 8. Prints a table in Markdown: the mean over the seeds and, after ±,
+the standard deviation of the validation loss after the last step and of the held-out answers that
+are exactly right.
+
+The table of configs/README.md is made with SmolLM2-135M-Instruct (scripts/get-smollm2) and
+    --data handbook=datasets/handbook.jsonl,datasets/handbook-questions.jsonl,60
+    --data gsm8k=gsm8k-260.jsonl,gsm8k-40.jsonl,33
+where the last two are records 1 to 260 and 261 to 300 of the training file of
+https://github.com/openai/grade-school-math.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from checks import evaluate, lorac, write_config
+
+BATCH, R, LORA_ALPHA = 8, 16, 32
+
+
+def arguments() -> argparse.Namespace:
+    p = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    p.add_argument("model", type=Path)
+    p.add_argument("out", type=Path)
+    p.add_argument("--data", action="append", required=True, metavar="NAME=TRAIN,HELD,STEPS")
+    p.add_argument("--rates", default="3e-4,1e-3,3e-3,1e-2")
+    p.add_argument("--seeds", type=int, default=3)
+    return p.parse_args()
+
+
+class DataSet(NamedTuple):
+    name: str
+    train: str
+    held: str
+    steps: int
+
+
+def data_set(text: str) -> DataSet:
+    name, _, rest = text.partition("=")
+    files = rest.split(",")
+    if len(files) != 3 or not files[2].isdigit():
+        sys.exit(f"--data {text}: wanted NAME=TRAIN,HELD,STEPS")
+    return DataSet(name, files[0], files[1], int(files[2]))
+
+
+def result(run: Path, model: Path, data: DataSet, rate: str, seed: int) -> dict:
+    """Train, unless that is done, and measure."""
+    measured = run / "measured.json"
+    if measured.exists():
+        return json.loads(measured.read_text())
+    sections = {
+        "model": {"path": str(model)},
+        "data": {"train": data.train, "template": "model"},
+        "adapter": {"r": R, "lora_alpha": LORA_ALPHA},
+        "train": {
+            "max_steps": data.steps,
+            "batch_size": BATCH,
+            "learning_rate": float(rate),
+            "seed": seed,
+        },
+        "output": {"dir": str(run / "run")},
+    }
+    run.mkdir(parents=True, exist_ok=True)
+    write_config(run / "run.yaml", sections)
+    lorac("train", run / "run.yaml", "--resume", "auto")
+    adapter = run / "run/adapter"
+    found = evaluate(model, data.held, "--adapter", adapter, "--template", "model")
+    measured.write_text(json.dumps(found))
+    return found
+
+
+def spread(values: list[float], digits: int) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else 0
+    return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
+
+
+def main() -> None:
+    args = arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    print("| data | learning rate | validation loss | answers exactly right |")
+    print("| --- | --- | --- | --- |")
+    for data in map(data_set, args.data):
+        base = evaluate(args.model, data.held, "--template", "model")
+        of = base["examples"]
+        right = round(base["exact_match"] * of)
+        print(f"| {data.name} | the base | {base['loss']:.3f} | {right} of {of} |", flush=True)
+        for rate in args.rates.split(","):
+            runs = [
+                result(args.out / f"{data.name}-{rate}-{seed}", args.model, data, rate, seed)
+                for seed in range(args.seeds)
+            ]
+            losses = spread([r["loss"] for r in runs], 3)
+            exact = spread([r["exact_match"] * of for r in runs], 1)
+            print(f"| {data.name} | {rate} | {losses} | {exact} of {of} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

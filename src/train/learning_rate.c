@@ -1,0 +1,38 @@
+#include "src/train/learning_rate.h"
+
+#include <math.h>
+
+#include "src/base/term.h"
+
+static const double table_alpha = 32;
+
+static const struct {
+    double below, rate;
+} by_size[] = {
+#define LEARNING_RATE(below, rate, why) { below, rate },
+#include "src/config/learning_rates.def"
+#undef LEARNING_RATE
+};
+
+struct learning_rate learning_rate_by_size(double params, const struct adapter *a)
+{
+    size_t i = 0;
+    while (params >= by_size[i].below) i++;
+    double alpha = a->scale * (double)a->r;
+    return (struct learning_rate){ .peak = by_size[i].rate * table_alpha / alpha,
+                                   .by_size = true,
+                                   .params = params,
+                                   .table = by_size[i].rate,
+                                   .alpha = alpha };
+}
+
+void learning_rate_say(struct str *out, const struct learning_rate *l)
+{
+    char params[HUMAN_BYTES];
+    str_addf(out, "learning rate %g", l->peak);
+    if (!l->by_size) return;
+    str_addf(out, " (auto: %g for %s parameters", l->table, human_count(params, l->params));
+    if (fabs(l->alpha - table_alpha) > 1e-6 * table_alpha)
+        str_addf(out, ", times 32 / %.6g for lora_alpha", l->alpha);
+    str_addc(out, ')');
+}
