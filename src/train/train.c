@@ -37,7 +37,8 @@ static int validate(struct trainer *t, struct err *e)
     struct checkpoint *s = &t->work.state;
     struct learner *l = &t->work.learner;
     double start = term_now_s();
-    int code = evaluate(&v, l->objective, &l->net, &t->work.validation, &stop_by_signal, e);
+    int code = evaluate(&v, l->objective, &l->net, &t->work.validation, &stop_by_signal,
+                        NULL, e);
     double evaluated = term_now_s();
     t->report.time.evaluation += evaluated - start;
     if (code) return code;
