@@ -146,7 +146,7 @@ int plan_make(struct plan *p, const struct config *c, struct err *e)
     int code = prepare(t, c, PREPARE_TO_PLAN, e);
     if (code) return code;
     count_epoch(p);
-    schedule_notes(&t->setup.notes, &t->course.schedule, c);
+    schedule_notes(&t->setup.notes, &t->course.schedule, t->course.sampler.n, c);
     code = schedule_check(&t->course.schedule, c, e);
     return code ? code : measure_rate(p, e);
 }
