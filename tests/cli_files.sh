@@ -112,7 +112,8 @@ if [ "$(id -u)" = 0 ] && mkdir "$scratch/small" && mount -t tmpfs -o size=640k t
     wait "$pid" || status=$?
     err=$(<"$scratch/err")
     is "the disk fills: exit code" "$status" 1
-    like "the disk fills: message" "$err" "*No space left on device*"
+    like "the disk fills: message" "$err" \
+        "*No space left on device; make room there (a checkpoint takes *), then go on with the same command and --resume auto"
     rm "$scratch/small/fill"
     run "$LORAC" train "$scratch/run.yaml" output.dir="$scratch/small/run" train.max_steps=300000 \
         train.save_steps=5 train.eval_steps=100000 --resume auto --max-hours 0.0001
@@ -124,7 +125,7 @@ fi
 
 run bash -c "ulimit -f 8; '$LORAC' train '$scratch/run.yaml' output.dir='$scratch/limited'"
 is "a limit on file sizes: an error, not a signal" "$status" 1
-like "a limit on file sizes: message" "$err" "*File too large*"
+like "a limit on file sizes: message" "$err" "*File too large; make room there*--resume auto"
 run "$LORAC" train "$scratch/run.yaml" output.dir="$scratch/limited" --resume auto
 is "a limit on file sizes, lifted: goes on" "$status" 0
 

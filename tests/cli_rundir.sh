@@ -176,7 +176,7 @@ run "$LORAC" data check "$scratch/run.yaml"
 like "data check tells few steps" "$err" "*1 optimiser step in all*"
 train "$scratch/run.yaml"
 is "one step: trained" "$status" 0
-like "train tells few steps" "$err" "*note: 1 optimiser step in all*"
+like "train tells few steps" "$err" "*note: 12 examples in batches of 12 are 1 optimiser step in all*"
 like "one step: at the full rate" "$(cat "$dir/metrics.jsonl")" '*"learning_rate": 0.0002,*'
 run "$LORAC" plan "$scratch/run.yaml" train.warmup_steps=1
 is "no step above rate 0: refused by plan" "$status" 2

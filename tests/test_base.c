@@ -166,6 +166,14 @@ static void test_err(void **state)
     e.code = ERR_USAGE;
     assert_int_equal(err_prefix(&e, "in %s", "x"), ERR_USAGE);
     assert_string_equal(e.msg, "in x: file: No such file or directory");
+    assert_int_equal(err_append(&e, "%s", "a\nb"), ERR_USAGE);
+    assert_string_equal(e.msg, "in x: file: No such file or directory; a\\x0ab");
+    static const int room[] = { ENOSPC, EDQUOT, EFBIG };
+    for (size_t i = 0; i < sizeof room / sizeof *room; i++) {
+        errno = room[i];
+        assert_int_equal(err_errno(&e, "file"), ERR_SPACE);
+        assert_int_equal(err_exit_status(e.code), ERR_FAIL);
+    }
     char longest[4000];
     memset(longest, 'x', sizeof longest);
     longest[sizeof longest - 1] = 0;

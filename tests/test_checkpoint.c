@@ -13,7 +13,8 @@ static const struct dims dims = { .layers = 1, .C = 8, .F = 8, .H = 2, .G = 1, .
 struct sample {
     struct adapter adapter;
     real params[MOST], m[MOST], v[MOST];
-    double loss[STEPS];
+    double loss[STEPS], eval_loss[STEPS + 1];
+    int64_t eval_step[STEPS + 1];
     struct checkpoint c;
 };
 
@@ -43,6 +44,18 @@ static void make_sample(struct sample *s)
                                 .data_sha256 = "d",
                                 .isa = "base",
                                 .gemm = "own" };
+    s->c.history =
+        (struct history){ .room = STEPS + 1, .step = s->eval_step, .loss = s->eval_loss };
+}
+
+/* Before the first step and after two of the three. */
+static void add_evaluations(struct sample *s)
+{
+    static const int64_t steps[] = { 0, 1, 2 };
+    static const double losses[] = { 4, 2, 1.5 };
+    s->c.history.n = 3;
+    memcpy(s->eval_step, steps, sizeof steps);
+    memcpy(s->eval_loss, losses, sizeof losses);
 }
 
 static int load(struct sample *s, const char *path, struct err *e)
@@ -62,6 +75,7 @@ static void test_round_trip(void **state)
     struct err e;
     const char *path = temp_path("step.h5");
     make_sample(&s);
+    add_evaluations(&s);
     if (checkpoint_save(&s.c, path, 0600, &e)) fail_msg("%s", e.msg);
     if (checkpoint_read_start(&h, path, &e)) fail_msg("%s", e.msg);
     assert_true(h.step == 3 && h.total_steps == STEPS);
@@ -73,6 +87,46 @@ static void test_round_trip(void **state)
     assert_true(back.c.best_eval_loss == 1.5 && back.loss[2] == 1.0);
     assert_memory_equal(back.params, s.params, sizeof s.params);
     assert_memory_equal(back.v, s.v, sizeof s.v);
+    assert_int_equal(back.c.history.n, 3);
+    assert_memory_equal(back.eval_step, s.eval_step, sizeof s.eval_step);
+    assert_memory_equal(back.eval_loss, s.eval_loss, sizeof s.eval_loss);
+    s.c.history.n = 0; /* as version 0.1 wrote it */
+    if (checkpoint_save(&s.c, path, 0600, &e)) fail_msg("%s", e.msg);
+    back.c.history.n = 2;
+    if (load(&back, path, &e)) fail_msg("%s", e.msg);
+    assert_int_equal(back.c.history.n, 0);
+}
+
+/* The list of evaluations belongs to the steps that were made. */
+static void test_evaluations_that_cannot_be(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t steps[3];
+        double last;
+        size_t n;
+        const char *want;
+    } rows[] = {
+        { { 0, 2, 2 }, 1, 3, "history/eval_step: found 2, wanted 3 to 3" },
+        { { 0, 2, 1 }, 1, 3, "history/eval_step: found 1, wanted 3 to 3" },
+        { { -1, 1, 2 }, 1, 3, "history/eval_step: found -1, wanted 0 to 3" },
+        { { 0, 1, 4 }, 1, 3, "history/eval_step: found 4, wanted 2 to 3" },
+        { { 0, 1, 2 }, NAN, 3, "history/eval_loss holds NaN" },
+        { { 0, 1, 2 }, INFINITY, 3, "history/eval_loss holds NaN" },
+        { { 0, 1, 2 }, 1, 5, "history/eval_step: found 5 evaluations after 3 steps" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *path = temp_path("evaluations.h5");
+        struct sample s, back;
+        struct err e;
+        make_sample(&s);
+        add_evaluations(&s);
+        memcpy(s.eval_step, rows[i].steps, sizeof rows[i].steps);
+        s.eval_loss[2] = rows[i].last;
+        s.c.history.n = rows[i].n;
+        if (checkpoint_save(&s.c, path, 0600, &e)) fail_msg("%s", e.msg);
+        assert_refused(load(&back, path, &e), &e, path, rows[i].want, rows[i].want);
+    }
 }
 
 static void test_nothing_but_numbers(void **state)
@@ -196,6 +250,8 @@ int main(void)
         ENTRY(test_round_trip, "checkpoint: what is saved is loaded"),
         ENTRY(test_nothing_but_numbers,
               "checkpoint: NaN and infinities are neither saved nor loaded"),
+        ENTRY(test_evaluations_that_cannot_be,
+              "checkpoint: evaluations that do not belong to its steps are refused"),
         ENTRY(test_contradictions,
               "checkpoint: each value that contradicts the others is refused by its name"),
     };

@@ -126,7 +126,7 @@ static void check_evaluation(const struct golden *g, const struct examples *x,
     OK(network_plan(&net, &g->model, &g->adapter, golden_kernels(), &limits, &e), e);
     OK(network_map(&net, &e), e);
     net.drop.p = (real)p_drop;
-    assert_int_equal(evaluate(&v, objective_named("sft"), &net, &b, NULL, &e), 0);
+    assert_int_equal(evaluate(&v, objective_named("sft"), &net, &b, NULL, NULL, &e), 0);
     assert_true(net.drop.p == (real)p_drop);
     assert_int_equal(v.examples, want->examples);
     assert_int_equal(v.tokens, want->tokens);

@@ -520,7 +520,7 @@ static void test_random_chains(void **state)
     remove_tree(dir);
     uint64_t drawn = 0;
     size_t disturbed = 0;
-    for (int chain = 0; chain < 6; chain++) {
+    for (int chain = 0; chain < 8; chain++) {
         struct outcome o = { .code = -1 };
         size_t runs = 0;
         while (o.code && runs++ < 100) {

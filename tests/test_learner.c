@@ -176,7 +176,7 @@ static void test_a_run_has_a_rate_above_zero(void **state)
         { { "train.seed=1" }, 1, NULL, "1 optimiser step in all" },
         { { "train.warmup_steps=1" }, 2, NULL, "2 optimiser steps in all" },
         { { "train.seed=1" }, 19, NULL, "19 optimiser steps in all" },
-        { { "train.max_steps=19" }, 19, NULL, "a larger train.max_steps" },
+        { { "train.max_steps=19" }, 19, NULL, "train.max_steps: 19 optimiser steps in all" },
         { { "train.seed=1" }, 20, NULL, NULL },
         { { "train.warmup_steps=30" }, 20, NULL, "is not over when the run of 20 ends" },
         { { "train.warmup_steps=20" }, 20, NULL, "no higher than 0.00019 of 0.0002" },
@@ -201,7 +201,7 @@ static void test_a_run_has_a_rate_above_zero(void **state)
         int code = schedule_check(&s, &c, &e);
         assert_int_equal(code, rows[i].error ? ERR_USAGE : 0);
         if (code && !strstr(e.msg, rows[i].error)) fail_msg("row %zu: %s", i, e.msg);
-        schedule_notes(&notes, &s, &c);
+        schedule_notes(&notes, &s, 60, &c);
         if (!rows[i].notes) assert_int_equal(notes.n, 0);
         if (rows[i].notes && !strstr(notes.p, rows[i].notes)) fail_msg("row %zu: %s", i, notes.p);
         str_free(&notes);

@@ -91,6 +91,76 @@ static void plain_lines_come_now_and_then(void **state)
     screen_close(&s);
 }
 
+/* A text for a moment: that of the last update comes back under a note, and at the end. */
+static void an_aside_does_not_stay(void **state)
+{
+    (void)state;
+    struct screen s;
+    screen_open(&s, true, 20, 0.1);
+    progress_update(&s.p, "step 1");
+    fake_now += 0.2;
+    progress_aside(&s.p, "pass %d/8", 1);
+    progress_aside(&s.p, "pass %d/8", 2); /* too early */
+    screen_holds(&s, "\r" LINE("step 1") "\r" LINE("pass 1/8"));
+    progress_note(&s.p, "saved");
+    progress_end(&s.p);
+    screen_holds(&s, "\r" LINE("step 1") "\r" LINE("pass 1/8") "\r\033[Jsaved\n" LINE(
+                         "step 1") "\r" LINE("step 1") "\n");
+    screen_close(&s);
+    screen_open(&s, true, 20, 0.1); /* nothing stays where there was no update */
+    progress_aside(&s.p, "pass 1/8");
+    progress_note(&s.p, "stopped");
+    progress_end(&s.p);
+    screen_holds(&s, "\r" LINE("pass 1/8") "\r\033[Jstopped\n");
+    screen_close(&s);
+    screen_open(&s, false, 20, 10);
+    progress_aside(&s.p, "pass 1/8");
+    progress_aside(&s.p, "pass 2/8");
+    progress_end(&s.p);
+    screen_holds(&s, "pass 1/8\n");
+    screen_close(&s);
+}
+
+static void lines_are_wrapped_between_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t indent, width;
+        const char *wanted;
+    } rows[] = {
+        { "", 2, 10, "" },
+        { "memory    1 GiB at most", 10, 0, "memory    1 GiB at most" },
+        { "memory    1 GiB at most", 10, 23, "memory    1 GiB at most" },
+        { "memory    1 GiB at most", 10, 22, "memory    1 GiB at\n          most" },
+        { "memory    1 GiB at most", 10, 20, "memory    1 GiB at\n          most" },
+        { "memory    1 GiB at most", 10, 19, "memory    1 GiB at\n  most" },
+        { "memory    1 GiB at most", 10, 12, "memory    1\n  GiB at\n  most" },
+        { "memory    1 GiB at most", 10, 5, "memory\n  1\n  GiB\n  at\n  most" },
+        { "note: see /a/path/that/is/long for it", 6, 20,
+          "note: see\n      /a/path/that/is/long\n      for it" },
+        { "  a        12 B  b  c", 6, 12, "  a        12\n      B  b\n      c" },
+        { "w  \xc3\xbc\xc3\xbc\xc3\xbc \xc3\xbc", 1, 8, "w  \xc3\xbc\xc3\xbc\xc3\xbc \xc3\xbc" },
+        { "w  \xe4\xbd\xa0\xe5\xa5\xbd a", 1, 8, "w  \xe4\xbd\xa0\xe5\xa5\xbd\n a" },
+        { "a b ", 1, 10, "a b " },
+        { "a \xff b", 1, 4, "a \xff\n b" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct str s = { 0 };
+        term_wrap(&s, rows[i].text, rows[i].indent, rows[i].width);
+        assert_string_equal(s.n ? s.p : "", rows[i].wanted);
+        str_free(&s);
+    }
+    struct screen s;
+    screen_open(&s, true, 20, 0.1);
+    progress_note(&s.p, "note: a b c d e f g h i");
+    progress_note(&s.p, "warning: %s", "a b c d e f g h i\n");
+    progress_note(&s.p, "step 1: a b c d e f g h i");
+    screen_holds(&s, "note: a b c d e f g\n      h i\nwarning: a b c d e\n         f g h\n         "
+                     "i\\x0a\nstep 1: a b c d e f\n  g h i\n");
+    screen_close(&s);
+}
+
 static void nothing_to_end(void **state)
 {
     (void)state;
@@ -202,6 +272,10 @@ int main(void)
               "terminal: a live line is redrawn in place and cut to the width"),
         ENTRY(plain_lines_come_now_and_then,
               "terminal: without a terminal a line comes now and then"),
+        ENTRY(an_aside_does_not_stay,
+              "terminal: a text for a moment gives way to the one that stays"),
+        ENTRY(lines_are_wrapped_between_words,
+              "terminal: lines are wrapped between words, under their labels"),
         ENTRY(nothing_to_end, "terminal: ending a line that was never shown prints nothing"),
         ENTRY(names_do_nothing_to_the_terminal,
               "terminal: names stay in their line and do nothing to it"),

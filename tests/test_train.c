@@ -297,7 +297,8 @@ static void test_split_seed(void **state)
     str_free(&s);
 }
 
-/* Give the checkpoint of step 2 in `dir` another warm-up, or none, as version 0.1 wrote it. */
+/* Give the checkpoint of step 2 in `dir` another warm-up, or none and no list of evaluations, as
+ * version 0.1 wrote it. */
 static void rewrite_warmup(const char *dir, uint64_t warmup)
 {
     char path[PATH_BYTES], model[PATH_BYTES], start[PATH_BYTES];
@@ -320,11 +321,13 @@ static void rewrite_warmup(const char *dir, uint64_t warmup)
     };
     if (checkpoint_load(&c, path, &e)) fail_msg("%s", e.msg);
     c.warmup = warmup;
+    if (warmup == CHECKPOINT_NO_WARMUP) c.history.n = 0;
     c.config = h.config.p, c.base_sha256 = h.base_sha256.p, c.data_sha256 = h.data_sha256.p;
     c.isa = h.isa.p, c.gemm = h.gemm.p;
     if (checkpoint_save(&c, path, 0600, &e)) fail_msg("%s", e.msg);
     free(mean);
     free(square);
+    history_free(&c.history);
     str_free(&notes);
     checkpoint_start_free(&h);
     adapter_free(&a);
@@ -408,6 +411,220 @@ static void test_learning_rate_auto(void **state)
     remove_tree(old);
 }
 
+/* ---- evaluations ----------------------------------------------------------------------------- */
+
+/* Keys of a run that is evaluated at each step; with that rate it gets worse. */
+#define EVALUATED                                                                                  \
+    "data.validation=0.3", "train.eval_steps=1", "train.batch_size=3", "train.shuffle=true"
+#define GETS_WORSE                                                                                 \
+    "train.learning_rate=1", "train.lr_scheduler_type=constant", "train.max_grad_norm=0"
+
+static bool is_there(const char *dir, const char *name)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static json_t *read_record(const char *dir)
+{
+    struct err e;
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    json_t *o = json_read(path, 1 << 24, &e);
+    if (!o) fail_msg("%s", e.msg);
+    return o;
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    return text ? text : "null";
+}
+
+static void run_well(const char *dir, const char *const *keys, enum resume_mode resume)
+{
+    struct err e;
+    if (run_golden("gqa-tied", dir, keys, resume, &e)) fail_msg("%s", e.msg);
+}
+
+static void assert_said(const char *words)
+{
+    if (!strstr(said.p, words)) fail_msg("%s is missing in:\n%s", words, said.p);
+}
+
+/* The base's loss is measured first, and changes no bit of the training. */
+static void test_step_0(void **state)
+{
+    (void)state;
+    const char *dir = temp_path("zero"), *without = temp_path("without");
+    const char *keys[] = { EVALUATED, "train.max_steps=3", "train.learning_rate=0.01", NULL };
+    const char *off[] = { EVALUATED, "train.max_steps=3", "train.learning_rate=0.01",
+                          "train.eval_on_start=false", NULL };
+    struct str text = { 0 };
+    run_well(dir, keys, RESUME_NEVER);
+    assert_said("before training: validation loss ");
+    get_file(&text, dir, "metrics.jsonl");
+    static const char *const names[] = {
+        "{\"step\": 0, \"eval_loss\": ", ", \"eval_token_accuracy\": ", ", \"eval_exact_match\": "
+    };
+    const char *at = text.p;
+    for (size_t i = 0; i < 3; i++) {
+        const char *found = strstr(at, names[i]);
+        if (!found || (i == 0 && found != text.p) || found > strchr(text.p, '\n'))
+            fail_msg("%s is not in its place: %s", names[i], text.p);
+        at = found;
+    }
+    str_free(&text);
+    run_well(without, off, RESUME_NEVER);
+    assert_null(strstr(said.p, "before training"));
+    assert_true(same_file(dir, without, "adapter/adapter_model.safetensors"));
+    json_t *with = read_metrics(dir), *less = read_metrics(without);
+    assert_int_equal(json_array_size(with), json_array_size(less) + 1);
+    json_array_remove(with, 0);
+    assert_true(json_equal(with, less));
+    json_decref(with);
+    json_decref(less);
+    remove_tree(dir);
+    remove_tree(without);
+}
+
+/* Nothing beats the start: there is no best/, and everybody who asks is told. */
+static void test_nothing_is_better(void **state)
+{
+    (void)state;
+    const char *dir = temp_path("worse");
+    const char *keys[] = { EVALUATED, GETS_WORSE, "train.max_steps=3", NULL };
+    char next[PATH_BYTES + 32];
+    run_well(dir, keys, RESUME_NEVER);
+    assert_false(is_there(dir, "best"));
+    assert_true(is_there(dir, "adapter/adapter_model.safetensors"));
+    assert_said("result    no evaluation was better than the start adapter's validation loss of ");
+    snprintf(next, sizeof next, "--adapter %s/adapter ", dir);
+    assert_said(next);
+    json_t *run = read_record(dir);
+    assert_string_equal(text_of(run, "status"), "finished");
+    assert_non_null(strstr(text_of(run, "reason"), "no evaluation was better than the start"));
+    assert_true(number_of(run, "best_step") == 0 && number_of(run, "best_eval_loss") > 0);
+    json_decref(run);
+    run_well(dir, keys, RESUME_AUTO);
+    assert_said("the run is finished (3 steps; no evaluation was better than");
+    remove_tree(dir);
+}
+
+/* A run that ends early is finished, and goes on when it is allowed to: to the bits of a run that
+ * never ended early. */
+static void test_early_stopping(void **state)
+{
+    (void)state;
+    const char *dir = temp_path("early"), *whole = temp_path("whole");
+    const char *early[] = { EVALUATED,
+                            GETS_WORSE,
+                            "train.max_steps=8",
+                            "train.save_steps=1000",
+                            "train.early_stopping_patience=3",
+                            NULL };
+    const char *plain[] = { EVALUATED, GETS_WORSE, "train.max_steps=8", "train.save_steps=1000",
+                            NULL };
+    run_well(whole, plain, RESUME_NEVER);
+    run_well(dir, early, RESUME_NEVER);
+    assert_said(
+        "result    ended early after step 3 of 8: 3 evaluations without a better validation "
+        "loss (train.early_stopping_patience: 3); no evaluation was better");
+    assert_true(is_there(dir, "step-000003.h5"));
+    json_t *run = read_record(dir);
+    assert_string_equal(text_of(run, "status"), "finished");
+    assert_non_null(strstr(text_of(run, "reason"), "ended early after step 3 of 8"));
+    assert_true(number_of(run, "step") == 3 && number_of(run, "total_steps") == 8);
+    json_decref(run);
+    run_well(dir, early, RESUME_AUTO);
+    assert_said("the run is finished (3 steps; ended early after step 3 of 8");
+    assert_said("nothing to do; a larger train.early_stopping_patience, or null, goes on");
+    early[9] = "train.early_stopping_patience=5";
+    run_well(dir, early, RESUME_AUTO); /* the three count */
+    assert_said("ended early after step 5 of 8: 5 evaluations");
+    run_well(dir, plain, RESUME_AUTO);
+    assert_said("going on from ");
+    assert_same_run(dir, whole, "after an early end");
+    run = read_record(dir);
+    assert_string_equal(text_of(run, "status"), "finished");
+    json_decref(run);
+    remove_tree(dir);
+    remove_tree(whole);
+}
+
+/* A smaller patience may end a run where it stands: what a killed run left of later steps goes. */
+static void test_a_smaller_patience(void **state)
+{
+    (void)state;
+    const char *dir = temp_path("smaller");
+    const char *keys[] = { EVALUATED,
+                           GETS_WORSE,
+                           "train.max_steps=8",
+                           "train.save_steps=4",
+                           "train.save_total_limit=9",
+                           NULL,
+                           NULL };
+    char last[PATH_BYTES];
+    run_well(dir, keys, RESUME_NEVER);
+    snprintf(last, sizeof last, "%s/step-000008.h5", dir);
+    assert_int_equal(unlink(last), 0); /* as if it was killed before it wrote it */
+    keys[10] = "train.early_stopping_patience=2";
+    struct str record = { 0 };
+    get_file(&record, dir, "run.json");
+    char *status = strstr(record.p, "\"finished\"");
+    assert_non_null(status);
+    memcpy(status, "\"running\" ", 10);
+    snprintf(last, sizeof last, "%s/run.json", dir);
+    struct err e;
+    assert_int_equal(file_replace(last, record.p, record.n, 0600, &e), 0);
+    str_free(&record);
+    run_well(dir, keys, RESUME_AUTO);
+    assert_said("ended early after step 4 of 8: 4 evaluations");
+    json_t *lines = read_metrics(dir);
+    assert_int_equal(json_array_size(lines), 9); /* of steps 0 to 4 */
+    json_decref(lines);
+    json_t *run = read_record(dir);
+    assert_string_equal(text_of(run, "status"), "finished");
+    json_decref(run);
+    remove_tree(dir);
+}
+
+/* The checkpoints of version 0.1 have no list of evaluations: patience begins with the next one. */
+static void test_patience_of_an_old_run(void **state)
+{
+    (void)state;
+    const char *dir = temp_path("old");
+    const char *keys[] = { EVALUATED,
+                           "train.learning_rate=0",
+                           "train.max_steps=4",
+                           "train.save_steps=2",
+                           "train.early_stopping_patience=2",
+                           NULL };
+    struct err e;
+    if (run_golden("mha-untied", dir, keys, RESUME_NEVER, &e)) fail_msg("%s", e.msg);
+    assert_said("ended early after step 2 of 4");
+    rewrite_warmup(dir, CHECKPOINT_NO_WARMUP);
+    if (run_golden("mha-untied", dir, keys, RESUME_AUTO, &e)) fail_msg("%s", e.msg);
+    assert_said(
+        "note: the run was begun by an earlier lorac, which kept no list of its evaluations");
+    json_t *lines = read_metrics(dir);
+    assert_int_equal(json_array_size(lines), 9); /* of steps 0 to 4 */
+    json_decref(lines);
+    remove_tree(dir);
+}
+
+static void test_patience_needs_validation(void **state)
+{
+    (void)state;
+    struct err e;
+    const char *keys[] = { "train.max_steps=3", "train.early_stopping_patience=3", NULL };
+    assert_int_equal(run_golden("gqa-tied", temp_path("none"), keys, RESUME_NEVER, &e), ERR_USAGE);
+    assert_non_null(strstr(e.msg, "override train.early_stopping_patience: found 3, but no records "
+                                  "are kept aside to measure on; add data.validation: 0.05"));
+    assert_false(is_there(temp_path("none"), ""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -421,6 +638,17 @@ int main(void)
         ENTRY(test_an_old_run_keeps_its_warmup, "training: a run of version 0.1 keeps its warm-up"),
         ENTRY(test_learning_rate_auto,
               "training: the learning rate by size is written as a number, and kept on resuming"),
+        ENTRY(test_step_0, "training: the loss before step 1 is measured and changes no bit"),
+        ENTRY(test_nothing_is_better,
+              "training: a run that never beats its start has no best/ and says so"),
+        ENTRY(test_early_stopping,
+              "training: a run that ended early is finished, and may go on to the same bits"),
+        ENTRY(test_a_smaller_patience,
+              "training: a smaller patience ends a run at its newest checkpoint"),
+        ENTRY(test_patience_of_an_old_run,
+              "training: patience counts from here in a run of version 0.1"),
+        ENTRY(test_patience_needs_validation,
+              "training: early stopping without validation records is refused"),
     };
     int failed = cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
     str_free(&said);

@@ -57,7 +57,7 @@ int err_code(struct err *e, int code, const char *fmt, ...)
 
 int err_exit_status(int code)
 {
-    return code == ERR_MEMORY || code == ERR_BUDGET ? ERR_FAIL : code;
+    return code == ERR_MEMORY || code == ERR_BUDGET || code == ERR_SPACE ? ERR_FAIL : code;
 }
 
 /* Append ": " and `more` to the text in raw. */
@@ -76,7 +76,8 @@ int err_errno(struct err *e, const char *fmt, ...)
     vsnprintf(raw, RAW_BYTES, fmt, ap);
     va_end(ap);
     add_after(raw, strerror(number));
-    return settle(e, ERR_FAIL, raw);
+    bool room = number == ENOSPC || number == EDQUOT || number == EFBIG;
+    return settle(e, room ? ERR_SPACE : ERR_FAIL, raw);
 }
 
 int err_prefix(struct err *e, const char *fmt, ...)
@@ -87,6 +88,17 @@ int err_prefix(struct err *e, const char *fmt, ...)
     vsnprintf(raw, RAW_BYTES, fmt, ap);
     va_end(ap);
     add_after(raw, e->msg);
+    return settle(e, e->code, raw);
+}
+
+int err_append(struct err *e, const char *fmt, ...)
+{
+    char raw[MSG + 2 + RAW_BYTES];
+    int n = snprintf(raw, sizeof raw, "%s; ", e->msg);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(raw + n, sizeof raw - (size_t)n, fmt, ap);
+    va_end(ap);
     return settle(e, e->code, raw);
 }
 

@@ -17,6 +17,7 @@ enum {
     ERR_USAGE = 2,    /* the user: a wrong option, key or value */
     ERR_MEMORY = 3,   /* out of memory; the files that were read are not at fault. Exit code 1 */
     ERR_BUDGET = 4,   /* train.memory_budget is too small. Exit code 1 */
+    ERR_SPACE = 5,    /* no room for a file: disk, quota or limit. Exit code 1 */
     ERR_STOPPED = 85, /* stopped by a signal or a time limit with a checkpoint written: resume me */
 };
 
@@ -37,11 +38,15 @@ int err_code(struct err *e, int code, const char *fmt, ...) __attribute__((forma
 /* The exit status of the process for a code: callers distinguish more codes than shells do. */
 int err_exit_status(int code);
 
-/* As err_set(), with ": " and the text of errno at the end. */
+/* As err_set(), with ": " and the text of errno at the end; ERR_SPACE where errno is about room. */
 int err_errno(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Put context in front of a message that is already there; returns e->code. */
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Put "; " and more after a message that is there, such as a remedy that only a caller knows;
+ * returns e->code. */
+int err_append(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Make untrusted text fit for one line of a terminal: in quotation marks, safe as in safe.h, cut
  * with "..." to at most 80 shown characters. Writes into one of eight rotating buffers of the

@@ -239,15 +239,20 @@ void dir_unlock(int fd)
     if (fd >= 0) close(fd);
 }
 
+bool space_free(uint64_t *bytes, const char *path)
+{
+    char at[PATH_MAX];
+    struct statvfs v;
+    if (!resolve_existing(at, path) || statvfs(at, &v) != 0 || v.f_blocks == 0) return false;
+    return !__builtin_mul_overflow((uint64_t)v.f_bavail, (uint64_t)v.f_frsize, bytes);
+}
+
 int space_need(const char *path, uint64_t bytes, const char *what, const char *remedy,
                struct err *e)
 {
-    char at[PATH_MAX], free_text[HUMAN_BYTES], need_text[HUMAN_BYTES];
-    struct statvfs v;
-    if (!resolve_existing(at, path) || statvfs(at, &v) != 0 || v.f_blocks == 0) return 0;
+    char free_text[HUMAN_BYTES], need_text[HUMAN_BYTES];
     uint64_t room;
-    if (__builtin_mul_overflow((uint64_t)v.f_bavail, (uint64_t)v.f_frsize, &room)) return 0;
-    if (bytes <= room) return 0;
+    if (!space_free(&room, path) || bytes <= room) return 0;
     return err_set(e, "%s: %s are free, %s %s; %s", path, human_bytes(free_text, (double)room),
                    what, human_bytes(need_text, (double)bytes), remedy);
 }

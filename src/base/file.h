@@ -69,6 +69,9 @@ int dir_make(const char *path, mode_t mode, struct err *e);
 int dir_lock(int *fd, const char *path, struct err *e);
 void dir_unlock(int fd);
 
+/* How many bytes the file system of `path`, which exists or will be made, has room for. False where
+ * it cannot be asked. */
+bool space_free(uint64_t *bytes, const char *path);
 /* An error unless the file system of `path`, which exists or will be made, has room for `bytes`
  * more bytes: "PATH: 1.2 GiB are free, WHAT 3.4 GiB; REMEDY". If it cannot be asked, that is not an
  * error. */

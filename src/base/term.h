@@ -25,7 +25,18 @@ void term_print(FILE *f, const char *fmt, ...) __attribute__((format(printf, 2, 
  * written as \xNN, or as `instead` unless that is NULL. */
 void term_text(FILE *f, const char *text, size_t n, const char *instead);
 
-/* Print each line of the text to stderr as "note: ...". */
+/* Append the text, which is one safe line, broken between words so that no line takes more than
+ * `width` columns (0: unbroken). The lines after the first begin `indent` columns from the left,
+ * under a label of that width, or 2 where that is more than half of the width. A word that is
+ * longer than a line, such as a path, stays whole. */
+void term_wrap(struct str *out, const char *text, size_t indent, size_t width);
+/* Print a whole line, as term_print() and with its line end (fmt has none). On a terminal it is
+ * wrapped as above, at 80 columns or where a narrower terminal ends; anywhere else it stays one
+ * line, so that grep finds it. Not for commands that people paste. */
+void term_line(FILE *f, size_t indent, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Print each line of the text to stderr as "note: ..."; one that begins with "warning: " as it is.
+ * Wrapped as by term_line(). */
 void notes_print(const struct str *notes);
 
 /* Seconds of the monotonic clock. */
@@ -51,7 +62,11 @@ void progress_init(struct progress *p, double plain_every_s);
 /* Set a new text; it is shown if enough time has passed. */
 void progress_update(struct progress *p, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-/* Print an ordinary line above the progress line. fmt has no line end. */
+/* Show another text for a moment, as often: that of progress_update() is the one that stays at the
+ * end. */
+void progress_aside(struct progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Print an ordinary line above the progress line, wrapped as by term_line() under "note: ",
+ * "warning: " or 2 columns. fmt has no line end. */
 void progress_note(struct progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* End the job: the latest text stays as an ordinary line, if it was not written already. */
 void progress_end(struct progress *p);

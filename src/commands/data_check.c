@@ -211,8 +211,6 @@ static void print_people(const struct check *k)
 {
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
     const struct plan *p = &k->plan;
-    double s = plan_epoch_seconds(p),
-           epochs = (double)p->training.course.total / (double)p->training.course.steps_per_epoch;
     print_files(k);
     printf("\n");
     print_counts(k);
@@ -227,7 +225,7 @@ static void print_people(const struct check *k)
            100 - 100 * p->rows / p->tokens);
     print_findings(k);
     printf("\nexpected time: %s, %s an epoch (lorac plan says how it is estimated)\n",
-           human_duration(a, s * epochs), human_duration(b, s));
+           human_duration(a, plan_run_seconds(p)), human_duration(b, plan_epoch_seconds(p)));
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -288,9 +286,7 @@ static void write_time(struct json_writer *w, const struct plan *p)
     json_write_decimals(w, "tokens_computed_per_epoch", p->rows, 0);
     json_write_decimals(w, "shared_fraction", 1 - p->rows / p->tokens, 6);
     json_write_decimals(w, "seconds_per_epoch", seconds, 3);
-    json_write_decimals(
-        w, "seconds",
-        seconds * (double)p->training.course.total / (double)p->training.course.steps_per_epoch, 3);
+    json_write_decimals(w, "seconds", plan_run_seconds(p), 3);
 }
 
 static int print_json(const struct check *k, struct err *e)

@@ -81,7 +81,7 @@ static int evaluate_examples(const struct llama *m, const struct adapter *a,
     n.mute = mute;
     if (!code) {
         struct evaluation v;
-        code = evaluate(&v, objective_named("sft"), &n, &b, NULL, e);
+        code = evaluate(&v, objective_named("sft"), &n, &b, NULL, NULL, e);
         if (!code && isfinite(v.loss)) {
             code = print_result(&v, e);
         } else if (!code) {

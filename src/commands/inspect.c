@@ -335,6 +335,7 @@ int inspect_run(struct facts *f, const char *dir, struct err *e)
     if (!run) return e->code;
     facts_text(f, "kind", "training run");
     add_status(f, text_of(run, "status"), dir);
+    facts_text(f, "reason", text_of(run, "reason"));
     long long step = json_integer_value(json_object_get(run, "step"));
     long long total = json_integer_value(json_object_get(run, "total_steps"));
     facts_add(f, "step", json_integer(step), "%lld of %lld", step, total);

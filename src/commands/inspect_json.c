@@ -187,7 +187,7 @@ static int add_metrics(struct facts *f, const char *path, struct err *e)
         facts_text(f, "kind", "metrics of a run");
         facts_count(f, "steps", lines);
         facts_count(f, "last_step", (uint64_t)json_integer_value(json_object_get(last, "step")));
-        facts_add(f, "last_loss", json_real(loss), "%g", loss);
+        if (last) facts_add(f, "last_loss", json_real(loss), "%g", loss);
         inspect_add_use(f, path, "the run is its directory");
     }
     json_decref(last);
@@ -195,11 +195,17 @@ static int add_metrics(struct facts *f, const char *path, struct err *e)
     return code;
 }
 
+/* A run begins with a step or, before it, with an evaluation. */
+static bool is_metrics(const json_t *line)
+{
+    return json_object_get(line, "step") &&
+           (json_object_get(line, "tokens_computed") || json_object_get(line, "eval_loss"));
+}
+
 /* The first line is a whole object: each line is one. */
 static int add_lines(struct facts *f, const char *path, const json_t *first, struct err *e)
 {
-    if (json_object_get(first, "step") && json_object_get(first, "tokens_computed"))
-        return add_metrics(f, path, e);
+    if (is_metrics(first)) return add_metrics(f, path, e);
     inspect_unusable(f, "records (JSON lines)", records_remedy);
     return 0;
 }
@@ -231,7 +237,7 @@ int inspect_json(struct facts *f, const char *path, const char *head, size_t n, 
                                            : NULL;
     if (first) {
         /* a document on one line, with a line feed at its end, is a document */
-        bool more = (size_t)(end - head) + 1 < n;
+        bool more = (size_t)(end - head) + 1 < n || is_metrics(first);
         int code = more ? add_lines(f, path, first, e) : add_document(f, first, path, e);
         json_decref(first);
         return code;

@@ -9,25 +9,45 @@
 
 /* ---- what is left, and what to say about it -------------------------------------------------- */
 
-/* No example of a side is left: say what happened to its records, and which setting to change. */
-static int nothing_left(const struct build *b, const struct build_side *side,
-                        const struct data_counts *c)
+/* What happened to a side's records that are not used, and which setting to change. */
+static void add_losses(struct str *s, const struct build *b, const struct build_side *side,
+                       const struct data_counts *c)
 {
-    struct str s = { 0 };
     if (c->overlong) {
-        str_addf(&s,
+        str_addf(s,
                  "; %zu longer than data.max_length = %zu (the longest has %s: raise it, or set "
                  "data.overlong to truncate or split)",
                  c->overlong, b->o->max_length, str_count(c->longest, "token"));
     }
     if (c->without_targets) {
-        str_addf(&s,
+        str_addf(s,
                  "; %zu without a target within data.max_length = %zu (data.train_on is %s, the "
                  "longest has %s; a record's own train or weight may also rule its answers out)",
                  c->without_targets, b->o->max_length, train_on_name(b->o->render.train_on),
                  str_count(c->longest, "token"));
     }
-    if (c->bad) str_addf(&s, "; %zu malformed, the first: %s", c->bad, side->first_bad.msg);
+    if (c->bad) str_addf(s, "; %zu malformed, the first: %s", c->bad, side->first_bad.msg);
+}
+
+/* Three of four are no accident any more: most of what was collected is not learnt. Copies that
+ * data.deduplicate leaves out were meant to be. */
+static void warn_losses(struct str *notes, const struct build *b, const struct build_side *side)
+{
+    const struct data_counts *c = &side->counts;
+    size_t lost = c->overlong + c->without_targets + c->bad, all = lost + build_examples(side);
+    if (lost == 0 || lost < all - all / 4) return;
+    str_addf(notes, "warning: %s: %zu of %s (%d %%) are dropped, and only the rest is used",
+             side->name, lost, str_count(all, "record"), (int)(100.0 * (double)lost / (double)all));
+    add_losses(notes, b, side, c);
+    str_addc(notes, '\n');
+}
+
+/* No example of a side is left: say what happened to its records. */
+static int nothing_left(const struct build *b, const struct build_side *side,
+                        const struct data_counts *c)
+{
+    struct str s = { 0 };
+    add_losses(&s, b, side, c);
     int code = str_error(&s, b->e);
     if (!code) {
         code = err_set(b->e, "data.%s: none of %s is left%s", side->name,
@@ -227,6 +247,7 @@ static int finish(struct str *notes, struct build *b)
     int code = check_sides(b);
     if (code) return code;
     for (int s = SIDE_TRAIN; s < SIDES; s++) {
+        warn_losses(notes, b, &b->side[s]);
         note_malformed(notes, &b->side[s]);
         note_counts(notes, b, &b->side[s]);
     }

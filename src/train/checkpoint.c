@@ -66,6 +66,10 @@ static int put_arrays(struct h5_writer *w, const struct checkpoint *c, struct er
     if (!code) code = h5_put(w, "optimizer/m", real_type, c->m, 1, &n, e);
     if (!code) code = h5_put(w, "optimizer/v", real_type, c->v, 1, &n, e);
     if (!code) code = h5_put(w, "history/loss", H5_TYPE_F64, c->loss, 1, &steps, e);
+    const struct history *h = &c->history;
+    uint64_t evals = h->n;
+    if (!code && evals) code = h5_put(w, "history/eval_step", H5_TYPE_I64, h->step, 1, &evals, e);
+    if (!code && evals) code = h5_put(w, "history/eval_loss", H5_TYPE_F64, h->loss, 1, &evals, e);
     return code;
 }
 
@@ -182,6 +186,42 @@ static int get_arrays(struct checkpoint *c, const struct h5_reader *r, struct er
     return code;
 }
 
+static int check_history(const struct checkpoint *c, const struct h5_reader *r, struct err *e)
+{
+    const struct history *h = &c->history;
+    for (size_t i = 0; i < h->n; i++) {
+        int64_t least = i ? h->step[i - 1] + 1 : 0;
+        if (h->step[i] < least || (uint64_t)h->step[i] > c->step) {
+            return err_set(e, "%s: history/eval_step: found %lld, wanted %lld to %llu", r->path,
+                           (long long)h->step[i], (long long)least, (unsigned long long)c->step);
+        }
+        if (!isfinite(h->loss[i]))
+            return err_set(e, "%s: history/eval_loss holds NaN or infinity", r->path);
+    }
+    return 0;
+}
+
+/* Each step is evaluated at most once, and the start. */
+static int get_history(struct checkpoint *c, const struct h5_reader *r, struct err *e)
+{
+    size_t found = 0;
+    struct history *h = &c->history;
+    h->n = 0;
+    if (!h5_has(r, "history/eval_step")) return 0;
+    int code = h5_length(&found, r, "history/eval_step", H5_TYPE_I64, e);
+    if (!code && found > c->step + 1) {
+        code = err_set(e, "%s: history/eval_step: found %s after %s", r->path,
+                       str_count(found, "evaluation"), str_count(c->step, "step"));
+    }
+    uint64_t n = found;
+    if (!code) code = history_reserve(h, found, e);
+    if (!code) code = h5_get(h->step, r, "history/eval_step", H5_TYPE_I64, 1, &n, e);
+    if (!code) code = h5_get(h->loss, r, "history/eval_loss", H5_TYPE_F64, 1, &n, e);
+    if (code) return code;
+    h->n = found;
+    return check_history(c, r, e);
+}
+
 int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
 {
     struct h5_reader r;
@@ -208,6 +248,7 @@ int checkpoint_load(struct checkpoint *c, const char *path, struct err *e)
                        (unsigned long long)pending);
     }
     if (!code) code = get_arrays(c, &r, e);
+    if (!code) code = get_history(c, &r, e);
     if (!code) code = check_finite(c, path, "wanted numbers", e);
     c->eval_pending = pending != 0;
     h5_close(&r);

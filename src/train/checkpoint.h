@@ -12,12 +12,15 @@
  *   base_sha256, data_sha256            of the files
  *   isa, gemm                           what computed it
  *   history/loss                        of every step so far
- *   best/eval_loss, best/step           NaN and 0: none yet
+ *   history/eval_step, eval_loss        of every evaluation so far; absent: none is known
+ *   best/eval_loss, best/step           NaN and 0: none yet; a number and 0: that of the start,
+ *                                       which nothing beat so far
  * Randomness is counter-based and the data order follows from seed and step: neither has state. */
 #ifndef LORAC_TRAIN_CHECKPOINT_H
 #define LORAC_TRAIN_CHECKPOINT_H
 
 #include "src/model/adapter.h"
+#include "src/train/history.h"
 
 /* The warm-up that a checkpoint does not name. */
 #define CHECKPOINT_NO_WARMUP UINT64_MAX
@@ -30,6 +33,7 @@ struct checkpoint {
     const struct adapter *adapter; /* its layout; params below */
     real *params, *m, *v;
     double *loss; /* (total_steps), the first `step` valid */
+    struct history history;
     const char *config, *base_sha256, *data_sha256, *isa, *gemm;
 };
 
@@ -47,8 +51,8 @@ struct checkpoint_start {
 int checkpoint_read_start(struct checkpoint_start *h, const char *path, struct err *e);
 void checkpoint_start_free(struct checkpoint_start *h);
 
-/* Fill step, eval_pending, best_*, params, m, v and loss of c, whose adapter and total_steps say
- * what is wanted. */
+/* Fill step, eval_pending, best_*, params, m, v, loss and history of c, whose adapter and
+ * total_steps say what is wanted. The caller frees the history, also after failure. */
 int checkpoint_load(struct checkpoint *c, const char *path, struct err *e);
 
 /* The adapter alone, for a base of this shape, as adapter_load(). */

@@ -56,3 +56,19 @@ const uint32_t *course_batch(struct course *k, uint64_t step, size_t *n)
     *n = k->sampler.n - first < k->batch_size ? k->sampler.n - first : k->batch_size;
     return k->order + first;
 }
+
+static uint64_t steps_per_eval(const struct course *k, const struct config *c)
+{
+    return c->train.eval_steps != CONFIG_NONE ? (uint64_t)c->train.eval_steps : k->steps_per_epoch;
+}
+
+bool course_eval_due(const struct course *k, const struct config *c, uint64_t step)
+{
+    return step == k->total || step % steps_per_eval(k, c) == 0;
+}
+
+uint64_t course_evals_after(const struct course *k, const struct config *c, uint64_t step)
+{
+    uint64_t every = steps_per_eval(k, c);
+    return k->total / every - step / every + (k->total % every && step < k->total);
+}

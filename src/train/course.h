@@ -35,4 +35,10 @@ struct config course_config(const struct course *k, const struct config *c);
  * last one may be short. Valid until the next call. */
 const uint32_t *course_batch(struct course *k, uint64_t step, size_t *n);
 
+/* Whether an evaluation follows step `step` (counted from 1), where there are validation examples:
+ * every train.eval_steps steps or at each epoch's end, and after the last step. */
+bool course_eval_due(const struct course *k, const struct config *c, uint64_t step);
+/* How many follow the steps after `step`. */
+uint64_t course_evals_after(const struct course *k, const struct config *c, uint64_t step);
+
 #endif

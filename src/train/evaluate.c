@@ -19,11 +19,11 @@ static void count_pass(struct counts *c, const struct network *n, const struct b
     c->exact += (double)batch_count_exact(b, n->hit);
 }
 
-/* This rank's share of the batch's passes. *bad: the first example of a pass whose loss is not
- * finite, as evaluation.bad_example. */
-static int run_share(struct losssum *sum, struct counts *c, uint64_t *bad,
+/* This rank's share of the batch's passes, after `before` examples. *bad: the first example of a
+ * pass whose loss is not finite, as evaluation.bad_example. */
+static int run_share(struct losssum *sum, struct counts *c, uint64_t *bad, size_t before,
                      const struct objective *o, struct network *n, struct batch *b,
-                     const struct stop *stop, struct err *e)
+                     const struct stop *stop, const struct listener *listener, struct err *e)
 {
     size_t from, to;
     ranks_share(&from, &to, b->n_passes);
@@ -35,25 +35,28 @@ static int run_share(struct losssum *sum, struct counts *c, uint64_t *bad,
         count_pass(c, n, b, p);
         losssum_add(sum, loss);
         if (!isfinite(loss)) *bad = b->order[b->first[i]] + 1;
+        tell_passed(listener, before + b->first[i + 1], b->examples->n);
     }
     return 0;
 }
 
 int evaluate(struct evaluation *out, const struct objective *o, struct network *n, struct batch *b,
-             const struct stop *stop, struct err *e)
+             const struct stop *stop, const struct listener *listener, struct err *e)
 {
     const struct examples *x = b->examples;
     struct losssum all = { 0 };
     struct counts c = { 0 };
     uint64_t bad = UINT64_MAX;
+    size_t done = 0;
     double size = 0;
     *out = (struct evaluation){ .examples = x->n };
     for (size_t first = 0, items = examples_items(x); first < items; first += b->batch_size) {
         struct losssum sum = { 0 };
         size_t m = items - first < b->batch_size ? items - first : b->batch_size;
         batch_begin_range(b, (uint32_t)first, m);
-        int code = ranks_agree(run_share(&sum, &c, &bad, o, n, b, stop, e), e);
+        int code = ranks_agree(run_share(&sum, &c, &bad, done, o, n, b, stop, listener, e), e);
         if (code) return code;
+        done += b->n;
         losssum_add(&all, ranks_sum_losses(&sum));
         size += o->size(b);
         out->tokens += b->tokens;
@@ -69,4 +72,17 @@ int evaluate(struct evaluation *out, const struct objective *o, struct network *
     out->token_accuracy = counts[0] / (out->targets ? (double)out->targets : 1);
     out->exact_match = counts[1] / (x->n ? (double)x->n : 1);
     return 0;
+}
+
+int evaluation_check(const struct evaluation *v, uint64_t step, struct err *e)
+{
+    if (isfinite(v->loss)) return 0;
+    return err_set(
+        e,
+        "step %llu: the validation loss is not finite (%g), first in the pass of "
+        "validation example %zu (counted from 1); %s",
+        (unsigned long long)step, v->loss, v->bad_example,
+        step ? "the last checkpoint is untouched; a lower train.learning_rate often helps"
+             : "nothing is trained yet: lorac inspect --verify tells whether the base and "
+               "adapter.init_from are whole");
 }

@@ -18,8 +18,13 @@ struct evaluation {
 /* Run all examples of `b` (in batches of its size, in order) through n; every rank runs its share
  * of each batch's passes. Losses are added along the tree over the passes of a batch, and those of
  * the batches along another (gradsum.h). ERR_STOPPED when `stop` (NULL: nothing does) ended it; a
- * loss that is not finite is not an error here, and ends what is counted. */
+ * loss that is not finite is not an error here, and ends what is counted. `listener` (NULL: nobody)
+ * hears of the examples that this rank's passes are done with. */
 int evaluate(struct evaluation *out, const struct objective *o, struct network *n, struct batch *b,
-             const struct stop *stop, struct err *e);
+             const struct stop *stop, const struct listener *listener, struct err *e);
+
+/* The error where the loss measured after `step` steps is not finite; the remedy is another one
+ * before the first step. */
+int evaluation_check(const struct evaluation *v, uint64_t step, struct err *e);
 
 #endif

@@ -227,7 +227,10 @@ static int make_step(struct learner *l, struct step_result *out, const uint32_t 
     size_t from, to;
     int code = 0;
     ranks_share(&from, &to, b->n_passes);
-    for (size_t p = from; !code && p < to; p++) code = run_pass(l, out, p, step, e);
+    for (size_t p = from; !code && p < to; p++) {
+        code = run_pass(l, out, p, step, e);
+        if (!code) tell_passed(l->listener, p + 1, b->n_passes);
+    }
     code = ranks_agree(code, e);
     if (code) return code;
     double start = term_now_s();

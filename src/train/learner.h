@@ -17,6 +17,7 @@ struct learner {
     real *m, *v;                       /* AdamW's moments */
     size_t passes_max;
     const struct stop *stop; /* asked before each block of a step; NULL, as planned: never */
+    const struct listener *listener; /* told after each pass of a step; NULL, as planned: nobody */
     struct arena arena;
     size_t state_bytes; /* adapter, moments, gradients, the copy that publishing makes */
     double beta1, beta2, eps, weight_decay, max_grad_norm;

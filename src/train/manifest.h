@@ -4,7 +4,8 @@
  *   format, format_version     "lorac-run", 1
  *   program, compiler, libraries, host, cpu, isa, gemm, blas, threads, ranks
  *   status                     running, finished, stopped (resume it), failed
- *   reason                     why it stopped or failed; else null
+ *   reason                     why it stopped or failed; of a finished run, that it ended early or
+ *                              that no evaluation was better than what it started from; else null
  *   started_utc, written_utc   of the run's first session; of this file
  *   inputs                     [{role, path, bytes, sha256}]: see inputs.h
  *   base_sha256                one digest for the weights: see base_digest() in publish.h

@@ -29,16 +29,16 @@ static bool is_eval(const char *line, size_t n)
     return memmem(line, n, key, sizeof key - 1) != NULL;
 }
 
-static int cut_back(const char *path, uint64_t step, bool eval_pending, mode_t mode, struct err *e)
+static int cut_back(const char *path, const struct metrics_place *from, mode_t mode, struct err *e)
 {
     struct str old = { 0 }, kept = { 0 };
-    int code = step && file_exists(path) ? file_read(&old, path, METRICS_BYTES, e) : 0;
+    int code = from->goes_on && file_exists(path) ? file_read(&old, path, METRICS_BYTES, e) : 0;
     for (size_t at = 0; !code && at < old.n;) {
         const char *end = memchr(old.p + at, '\n', old.n - at);
         size_t n = end ? (size_t)(end - (old.p + at)) + 1 : old.n - at;
         long long of = line_step(old.p + at, n);
-        if (of < 0 || (uint64_t)of > step) break;
-        if (eval_pending && (uint64_t)of == step && is_eval(old.p + at, n)) break;
+        if (of < 0 || (uint64_t)of > from->step) break;
+        if (from->eval_pending && (uint64_t)of == from->step && is_eval(old.p + at, n)) break;
         str_add(&kept, old.p + at, n);
         at += n;
     }
@@ -49,11 +49,11 @@ static int cut_back(const char *path, uint64_t step, bool eval_pending, mode_t m
     return code;
 }
 
-int metrics_open(struct metrics *m, const char *path, uint64_t step, bool eval_pending,
+int metrics_open(struct metrics *m, const char *path, const struct metrics_place *at,
                  bool is_private, struct err *e)
 {
     *m = (struct metrics){ 0 };
-    int code = cut_back(path, step, eval_pending, is_private ? 0600 : 0666, e);
+    int code = cut_back(path, at, is_private ? 0600 : 0666, e);
     if (code) return code;
     m->path = mem_strdup(path, e);
     if (!m->path) return e->code;
@@ -104,11 +104,13 @@ int metrics_step(struct metrics *m, const struct step_metrics *s, struct err *e)
     return end_line(m, &w, e);
 }
 
-int metrics_eval(struct metrics *m, uint64_t step, double eval_loss, struct err *e)
+int metrics_eval(struct metrics *m, uint64_t step, const struct evaluation *v, struct err *e)
 {
     struct str line = { 0 };
     struct json_writer w = begin_line(&line, step);
-    json_write_real(&w, "eval_loss", eval_loss);
+    json_write_real(&w, "eval_loss", v->loss);
+    json_write_real(&w, "eval_token_accuracy", v->token_accuracy);
+    json_write_real(&w, "eval_exact_match", v->exact_match);
     return end_line(m, &w, e);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "src/base/err.h"
+#include "src/train/evaluate.h"
 
 struct step_metrics {
     uint64_t step; /* counted from 1: the steps done */
@@ -20,13 +21,18 @@ struct metrics {
     char *path;
 };
 
-/* Open for appending, after cutting the file back to the lines of steps <= `step` (a resumed run
- * writes the later ones again; with eval_pending, also the evaluation of that step). step 0, or no
- * file: start empty. */
-int metrics_open(struct metrics *m, const char *path, uint64_t step, bool eval_pending,
+/* Open for appending. A run that `goes_on` from `step` keeps the lines up to that step and writes
+ * the later ones again (with eval_pending, also the evaluation of that step); any other begins an
+ * empty file. */
+struct metrics_place {
+    bool goes_on, eval_pending;
+    uint64_t step;
+};
+int metrics_open(struct metrics *m, const char *path, const struct metrics_place *at,
                  bool is_private, struct err *e);
 int metrics_step(struct metrics *m, const struct step_metrics *s, struct err *e);
-int metrics_eval(struct metrics *m, uint64_t step, double eval_loss, struct err *e);
+/* {"step", "eval_loss", "eval_token_accuracy", "eval_exact_match"}; step 0: before the first. */
+int metrics_eval(struct metrics *m, uint64_t step, const struct evaluation *v, struct err *e);
 /* Make what was written durable. */
 int metrics_sync(struct metrics *m, struct err *e);
 void metrics_close(struct metrics *m);

@@ -10,6 +10,17 @@
 
 #include "src/model/network.h"
 
+/* Whom a step and an evaluation tell after each pass how far they are: `done` of `all` passes of a
+ * step, or examples of an evaluation. A NULL in its place: nobody. */
+struct listener {
+    void (*passed)(void *context, size_t done, size_t all);
+    void *context;
+};
+static inline void tell_passed(const struct listener *l, size_t done, size_t all)
+{
+    if (l) l->passed(l->context, done, all);
+}
+
 struct objective {
     const char *name;
     size_t sweeps;

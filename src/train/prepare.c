@@ -47,6 +47,17 @@ static int lay_out(struct training *t, const struct config *c, enum prepare_to t
     return code;
 }
 
+static int check_patience(const struct training *t, const struct config *c, struct err *e)
+{
+    int64_t patience = c->train.early_stopping_patience;
+    if (patience == CONFIG_NONE || t->setup.data.validation.n) return 0;
+    return config_error(e, c, "train.early_stopping_patience",
+                        "found %lld, but no records are kept aside to measure on; add "
+                        "data.validation: 0.05 (a fraction) or a file, or leave "
+                        "early_stopping_patience out",
+                        (long long)patience);
+}
+
 static int open_validation(struct training *t, struct err *e)
 {
     const struct examples *x = &t->setup.data.validation;
@@ -55,11 +66,12 @@ static int open_validation(struct training *t, struct err *e)
 }
 
 /* The state before the first step. */
-static int begin_state(struct training *t, struct err *e)
+static int begin_state(struct training *t, const struct config *c, struct err *e)
 {
     struct learner *l = &t->learner;
     t->state = (struct checkpoint){
         .total_steps = t->course.total,
+        .eval_pending = c->train.eval_on_start && t->setup.data.validation.n > 0,
         .best_eval_loss = NAN,
         .adapter = &l->adapter,
         .params = l->adapter.params,
@@ -82,16 +94,18 @@ int prepare(struct training *t, const struct config *c, enum prepare_to to, stru
         str_add_line(&t->setup.notes, "train will refuse output.dir: %s\n", why.msg);
     if (!code) code = setup_kernels(&t->kernels, e);
     if (code || to == PREPARE_TO_EVAL) return code;
-    code = lay_out(t, c, to, e);
+    code = check_patience(t, c, e);
+    if (!code) code = lay_out(t, c, to, e);
     if (!code) code = course_open(&t->course, &t->setup, &t->learner.adapter, c, e);
+    if (!code) code = open_validation(t, e);
     if (code || plans) return code;
-    code = open_validation(t, e);
-    return code ? code : begin_state(t, e);
+    return begin_state(t, c, e);
 }
 
 void training_free(struct training *t)
 {
     mem_free(t->state.loss);
+    history_free(&t->state.history);
     course_free(&t->course);
     batch_free(&t->validation);
     learner_free(&t->learner);

@@ -13,7 +13,7 @@ struct training {
     const struct kernels *kernels;
     struct learner learner; /* to plan: laid out, not mapped */
     struct course course;
-    struct batch validation; /* to train: over the validation examples if there are some */
+    struct batch validation; /* to plan and train: over the validation examples, if any */
     struct checkpoint state; /* to train: where training stands; its texts are not filled in */
 };
 

@@ -35,6 +35,9 @@ static void report_load(struct report *r)
     r->load.time_s = 0;
 }
 
+/* Lines of the header hang under their texts. */
+enum { LABEL = 10 };
+
 static void print_memory(const struct report *r)
 {
     char weights[HUMAN_BYTES], state[HUMAN_BYTES], net[HUMAN_BYTES], all[HUMAN_BYTES];
@@ -44,19 +47,18 @@ static void print_memory(const struct report *r)
     int64_t given = r->config->train.memory_budget;
     const char *why = "train.memory_budget";
     double limit = given != CONFIG_NONE ? (double)given : (double)machine_memory_available(&why);
-    fprintf(stderr,
-            "memory    %s at most, of %s (%s): weights %s, mapped; adapter and optimiser %s; "
-            "activations "
-            "%s; program and data %s\n",
-            human_bytes(all, (double)budget_total_bytes(&r->work->setup, l)),
-            human_bytes(most, limit), why, human_bytes(weights, w),
-            human_bytes(state, (double)l->state_bytes), human_bytes(net, (double)l->net.bytes),
-            human_bytes(own, (double)budget_other_bytes(&r->work->setup) - w));
+    term_line(stderr, LABEL,
+              "memory    %s at most, of %s (%s): weights %s, mapped; adapter and optimiser %s; "
+              "activations %s; program and data %s",
+              human_bytes(all, (double)budget_total_bytes(&r->work->setup, l)),
+              human_bytes(most, limit), why, human_bytes(weights, w),
+              human_bytes(state, (double)l->state_bytes), human_bytes(net, (double)l->net.bytes),
+              human_bytes(own, (double)budget_other_bytes(&r->work->setup) - w));
     const size_t *keeps = l->net.keeps;
     if (keeps[KEEP_ALL] == r->work->setup.model.dims.layers) return;
-    fprintf(stderr, "          of %s %zu recompute the MLP's inputs and %zu everything\n",
-            str_count(r->work->setup.model.dims.layers, "layer"), keeps[KEEP_NO_MLP],
-            keeps[KEEP_INPUT]);
+    term_line(stderr, LABEL, "          of %s %zu recompute the MLP's inputs and %zu everything",
+              str_count(r->work->setup.model.dims.layers, "layer"), keeps[KEEP_NO_MLP],
+              keeps[KEEP_INPUT]);
 }
 
 /* What it computes on, and who decided that. */
@@ -64,16 +66,65 @@ static void print_compute(const struct kernels *k)
 {
     const char *why;
     int threads = machine_threads(&why);
-    term_print(stderr, "lorac " LORAC_VERSION " on %s: %s\n", machine_host(), machine_cpu());
-    term_print(stderr, "compute   %s (%s), kernels %s (%s), products %s (%s), OpenBLAS for %s\n",
-               str_count((uint64_t)threads, "thread"), why, k->isa,
-               getenv("LORAC_ISA") ? "LORAC_ISA" : "the best here", k->gemm,
-               getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_core());
+    term_line(stderr, LABEL, "lorac " LORAC_VERSION " on %s: %s", machine_host(), machine_cpu());
+    term_line(stderr, LABEL,
+              "compute   %s (%s), kernels %s (%s), products %s (%s), OpenBLAS for %s",
+              str_count((uint64_t)threads, "thread"), why, k->isa,
+              getenv("LORAC_ISA") ? "LORAC_ISA" : "the best here", k->gemm,
+              getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_core());
+}
+
+/* ---- how far it is --------------------------------------------------------------------------- */
+
+/* A piece of work that takes longer than this shows how far it is. */
+enum { LONG_S = 2 };
+
+static bool takes_long(const struct report *r)
+{
+    return ranks_me() == 0 && term_now_s() - r->began_s >= LONG_S;
+}
+
+/* Only on a terminal: in a file, whole steps are enough. */
+static void show_pass(void *context, size_t done, size_t all)
+{
+    struct report *r = context;
+    if (!r->progress.live || !takes_long(r)) return;
+    progress_aside(&r->progress, "step %llu/%llu pass %zu/%zu%s",
+                   (unsigned long long)r->work->state.step + 1,
+                   (unsigned long long)r->work->course.total, done, all, r->so_far);
+}
+
+static void show_example(void *context, size_t done, size_t all)
+{
+    struct report *r = context;
+    uint64_t step = r->work->state.step;
+    if (!takes_long(r)) return;
+    if (step == 0) {
+        progress_aside(&r->progress, "before training: validation, example %zu/%zu", done, all);
+    } else {
+        progress_aside(&r->progress, "step %llu/%llu: validation, example %zu/%zu",
+                       (unsigned long long)step, (unsigned long long)r->work->course.total, done,
+                       all);
+    }
+}
+
+/* Print the lines above the progress line, and free them. */
+static void say(struct report *r, struct str *lines)
+{
+    for (const char *p = lines->p; p && *p && ranks_me() == 0;) {
+        size_t n = strcspn(p, "\n");
+        progress_note(&r->progress, "%.*s", (int)n, p);
+        p += n + (p[n] == '\n');
+    }
+    str_free(lines);
 }
 
 void report_begin(struct report *r, const struct config *c, struct training *w)
 {
     *r = (struct report){ .config = c, .work = w };
+    r->on_pass = (struct listener){ show_pass, r };
+    r->on_example = (struct listener){ show_example, r };
+    r->watch = (struct watch){ .config = c, .schedule = &w->course.schedule, .state = &w->state };
     r->time.start = term_now_s();
     load_sample(&r->load);
     progress_init(&r->progress, 10);
@@ -81,8 +132,15 @@ void report_begin(struct report *r, const struct config *c, struct training *w)
 
 void report_finished(struct report *r, const char *dir)
 {
-    progress_note(&r->progress, "%s: the run is finished (%s); nothing to do", dir,
-                  str_count(r->work->state.step, "step"));
+    struct str outcome = { 0 };
+    watch_outcome(&r->watch, &outcome);
+    progress_note(&r->progress, "%s: the run is finished (%s%s%s); nothing to do%s", dir,
+                  str_count(r->work->state.step, "step"), outcome.n ? "; " : "",
+                  outcome.n ? outcome.p : "",
+                  r->work->state.step < r->work->state.total_steps
+                      ? "; a larger train.early_stopping_patience, or null, goes on"
+                      : "");
+    str_free(&outcome);
 }
 
 static void print_model(const struct report *r)
@@ -90,14 +148,15 @@ static void print_model(const struct report *r)
     char params[HUMAN_BYTES], trained[HUMAN_BYTES];
     const struct llama *m = &r->work->setup.model;
     const struct adapter *a = &r->work->learner.adapter;
-    term_print(stderr, "model     %s: %s, hidden %zu, %s parameters, %s\n", r->config->model.path,
-               str_count(m->dims.layers, "layer"), m->dims.C,
-               human_count(params, (double)model_params(&m->dims)), storage_name(llama_storage(m)));
-    fprintf(stderr, "adapter   r %zu, alpha %g, %s parameters:", a->r, a->lora_alpha,
-            human_count(trained, (double)a->n_params));
+    struct str modules = { 0 };
+    term_line(stderr, LABEL, "model     %s: %s, hidden %zu, %s parameters, %s",
+              r->config->model.path, str_count(m->dims.layers, "layer"), m->dims.C,
+              human_count(params, (double)model_params(&m->dims)), storage_name(llama_storage(m)));
     for (int i = 0; i < MODULES; i++)
-        if (adapter_has(a, (enum module)i)) fprintf(stderr, " %s", module_table[i].name);
-    fputc('\n', stderr);
+        if (adapter_has(a, (enum module)i)) str_addf(&modules, " %s", module_table[i].name);
+    term_line(stderr, LABEL, "adapter   r %zu, alpha %g, %s parameters:%s", a->r, a->lora_alpha,
+              human_count(trained, (double)a->n_params), modules.p ? modules.p : "");
+    str_free(&modules);
 }
 
 static void print_training(const struct report *r)
@@ -105,10 +164,10 @@ static void print_training(const struct report *r)
     const struct batch *b = &r->work->learner.batch;
     struct str rate = { 0 };
     learning_rate_say(&rate, &r->work->course.rate);
-    fprintf(stderr, "training  %s of %s, %s, passes of up to %zu tokens%s\n",
-            str_count(r->work->course.total, "step"), str_count(b->batch_size, "example"),
-            rate.failed ? "" : rate.p, b->pass_tokens,
-            b->share ? ", shared prefixes computed once" : "");
+    term_line(stderr, LABEL, "training  %s of %s, %s, passes of up to %zu tokens%s",
+              str_count(r->work->course.total, "step"), str_count(b->batch_size, "example"),
+              rate.failed ? "" : rate.p, b->pass_tokens,
+              b->share ? ", shared prefixes computed once" : "");
     str_free(&rate);
 }
 
@@ -119,16 +178,18 @@ void report_header(struct report *r)
     if (ranks_me() != 0) return;
     print_compute(r->work->kernels);
     print_model(r);
-    fprintf(stderr, "data      %s, %s, %zu of them targets; %zu for validation\n",
-            str_count(s->data.train.n, "example"), str_count(s->data.train_counts.tokens, "token"),
-            s->data.train_counts.targets, s->data.validation.n);
+    term_line(stderr, LABEL, "data      %s, %s, %zu of them targets; %zu for validation",
+              str_count(s->data.train.n, "example"),
+              str_count(s->data.train_counts.tokens, "token"), s->data.train_counts.targets,
+              s->data.validation.n);
     notes_print(&s->notes);
     report_load(r);
     print_memory(r);
     print_training(r);
     const char *warning = notices_warning(r->config->model.path);
     if (warning) progress_note(&r->progress, "warning: %s: %s", r->config->model.path, warning);
-    r->time.before_first = term_now_s() - r->time.start;
+    r->began_s = term_now_s();
+    r->time.before_first = r->began_s - r->time.start;
 }
 
 static void add_step(struct report *r, const struct step_result *s, double seconds)
@@ -145,29 +206,51 @@ static void add_step(struct report *r, const struct step_result *s, double secon
     if (seconds > r->slowest_step_s) r->slowest_step_s = seconds;
 }
 
+/* What the steps and evaluations that are left will take, as those of this process did. */
+static double seconds_left(const struct report *r, double busy)
+{
+    const struct course *k = &r->work->course;
+    uint64_t step = r->work->state.step, evals = r->evaluations;
+    double left = busy / (double)(step - r->first_step) * (double)(k->total - step);
+    if (!evals) return left;
+    return left +
+           r->time.evaluation / (double)evals * (double)course_evals_after(k, r->config, step);
+}
+
 void report_step(struct report *r, const struct step_result *s, double seconds)
 {
     char left[HUMAN_BYTES];
+    struct str lines = { 0 };
     add_step(r, s, seconds);
+    r->began_s = term_now_s();
     if (ranks_me() != 0) return;
     uint64_t step = r->work->state.step, total = r->work->course.total;
     double busy = r->time.forward + r->time.backward + r->time.update;
-    double per_step = (busy + r->time.evaluation) / (double)(step - r->first_step);
     report_load(r);
-    progress_update(&r->progress, "step %llu/%llu  epoch %.2f  loss %.4f  %.0f tokens/s  %s left",
-                    (unsigned long long)step, (unsigned long long)total,
-                    (double)step / (double)r->work->course.steps_per_epoch, s->loss,
-                    (double)r->tokens / busy,
-                    human_duration(left, per_step * (double)(total - step)));
+    snprintf(r->so_far, sizeof r->so_far, "  epoch %.2f  loss %.4f  %.0f tokens/s  %s left",
+             (double)step / (double)r->work->course.steps_per_epoch, s->loss,
+             (double)r->tokens / busy, human_duration(left, seconds_left(r, busy)));
+    progress_update(&r->progress, "step %llu/%llu%s", (unsigned long long)step,
+                    (unsigned long long)total, r->so_far);
+    watch_step(&r->watch, &lines);
+    say(r, &lines);
 }
 
 void report_eval(struct report *r, const struct evaluation *v, bool best)
 {
-    if (ranks_me() != 0) return;
-    progress_note(&r->progress,
-                  "step %llu: validation loss %.4f, %.1f %% of targets right, %.1f %% of answers%s",
-                  (unsigned long long)r->work->state.step, v->loss, 100 * v->token_accuracy,
-                  100 * v->exact_match, best ? "; best" : "");
+    struct str lines = { 0 };
+    uint64_t step = r->work->state.step;
+    r->evaluations++;
+    r->began_s = term_now_s();
+    if (step) {
+        str_addf(&lines, "step %llu", (unsigned long long)step);
+    } else {
+        str_addz(&lines, "before training");
+    }
+    str_addf(&lines, ": validation loss %.4f, %.1f %% of targets right, %.1f %% of answers%s\n",
+             v->loss, 100 * v->token_accuracy, 100 * v->exact_match, step && best ? "; best" : "");
+    watch_evaluation(&r->watch, &lines);
+    say(r, &lines);
 }
 
 /* The sum over the rows is the whole time: nothing is left out. */
@@ -204,20 +287,20 @@ static void print_speed(const struct report *r, double busy)
     enum { WORTH_S = 10 };
     const char *why;
     double rate = r->flops / busy;
-    fprintf(stderr, "speed     %.0f tokens/s, %.1f GFLOP/s", (double)r->tokens / busy, rate * 1e-9);
-    if (busy < WORTH_S) {
-        fputc('\n', stderr);
-        return;
+    struct str shares = { 0 };
+    if (busy >= WORTH_S) {
+        struct err ignored;
+        double fma = rate_fma(r->work->kernels), sgemm = 0; /* stays 0 where memory is short */
+        rate_sgemm(&sgemm, &r->work->setup.model.dims, machine_threads(&why), &ignored);
+        str_addf(&shares, ": %.0f %% of the %.0f in registers", 100 * rate / fma, fma * 1e-9);
+        if (sgemm > 0) {
+            str_addf(&shares, ", %.0f %% of OpenBLAS's sgemm (%.0f, for %s)", 100 * rate / sgemm,
+                     sgemm * 1e-9, blas_core());
+        }
     }
-    struct err ignored;
-    double fma = rate_fma(r->work->kernels), sgemm = 0; /* stays 0 where memory is short */
-    rate_sgemm(&sgemm, &r->work->setup.model.dims, machine_threads(&why), &ignored);
-    fprintf(stderr, ": %.0f %% of the %.0f in registers", 100 * rate / fma, fma * 1e-9);
-    if (sgemm > 0) {
-        fprintf(stderr, ", %.0f %% of OpenBLAS's sgemm (%.0f, for %s)", 100 * rate / sgemm,
-                sgemm * 1e-9, blas_core());
-    }
-    fputc('\n', stderr);
+    term_line(stderr, LABEL, "speed     %.0f tokens/s, %.1f GFLOP/s%s", (double)r->tokens / busy,
+              rate * 1e-9, shares.p ? shares.p : "");
+    str_free(&shares);
 }
 
 void report_time(const struct report *r)
@@ -226,33 +309,50 @@ void report_time(const struct report *r)
     const struct timings *s = &r->time;
     double total = term_now_s() - s->start, busy = s->forward + s->backward + s->update + s->data;
     if (r->work->state.step == r->first_step || ranks_me() != 0) return;
-    fprintf(stderr, "time      %s for %s\n", human_duration(text, total),
-            str_count(r->work->state.step - r->first_step, "step"));
+    term_line(stderr, LABEL, "time      %s for %s", human_duration(text, total),
+              str_count(r->work->state.step - r->first_step, "step"));
     print_table(r, total);
-    fprintf(stderr, "peak      %s of memory, of %s at most\n",
-            human_bytes(text, (double)machine_memory_peak()),
-            human_bytes(planned, (double)budget_total_bytes(&r->work->setup, &r->work->learner)));
+    term_line(stderr, LABEL, "peak      %s of memory, of %s at most",
+              human_bytes(text, (double)machine_memory_peak()),
+              human_bytes(planned, (double)budget_total_bytes(&r->work->setup, &r->work->learner)));
     print_speed(r, busy);
-    fprintf(
-        stderr,
-        "tokens    %llu given, %llu computed (%.0f %% saved by shared prefixes and unused ends)\n",
+    term_line(
+        stderr, LABEL,
+        "tokens    %llu given, %llu computed (%.0f %% saved by shared prefixes and unused ends)",
         (unsigned long long)r->tokens, (unsigned long long)r->rows,
         100 - 100 * (double)r->rows / (double)r->tokens);
+}
+
+/* What its losses say of the whole run. */
+static void print_result(const struct report *r)
+{
+    struct str lines = { 0 };
+    watch_outcome(&r->watch, &lines);
+    if (lines.n) str_addc(&lines, '\n');
+    watch_end(&r->watch, &lines);
+    for (const char *p = lines.p; p && *p;) {
+        size_t n = strcspn(p, "\n");
+        term_line(stderr, LABEL, "result    %.*s", (int)n, p);
+        p += n + (p[n] == '\n');
+    }
+    str_free(&lines);
 }
 
 void report_end(const struct report *r, const char *dir)
 {
     const char *which = r->work->state.best_step ? "best" : "adapter";
-    struct str model = { 0 }, adapter = { 0 }, path = { 0 };
+    struct str model = { 0 }, adapter = { 0 }, path = { 0 }, best = { 0 };
+    print_result(r);
     str_add_shell(&model, r->config->model.path);
     str_addf(&path, "%s/%s", dir, which);
     str_add_shell(&adapter, path.p ? path.p : "");
-    term_print(stderr, "written   %s/adapter, of the last step", dir);
     if (r->work->state.best_step) {
-        term_print(stderr, "; %s/best, of step %llu, validation loss %.4f", dir,
-                   (unsigned long long)r->work->state.best_step, r->work->state.best_eval_loss);
+        str_addf(&best, "; %s/best, of step %llu, validation loss %.4f", dir,
+                 (unsigned long long)r->work->state.best_step, r->work->state.best_eval_loss);
     }
-    fprintf(stderr, "\n          metrics.jsonl, run.json, config.yaml and checkpoints beside it\n");
+    term_line(stderr, LABEL, "written   %s/adapter, of the last step%s", dir, best.p ? best.p : "");
+    term_line(stderr, LABEL,
+              "          metrics.jsonl, run.json, config.yaml and checkpoints beside it");
     if (!model.failed && !adapter.failed) {
         term_print(stderr, "next      lorac generate --model %s --adapter %s --prompt \"...\"\n",
                    model.p, adapter.p);
@@ -262,4 +362,5 @@ void report_end(const struct report *r, const char *dir)
     str_free(&model);
     str_free(&adapter);
     str_free(&path);
+    str_free(&best);
 }

@@ -1,10 +1,12 @@
 #include "src/train/resume.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "src/base/version.h"
 #include "src/train/ranks.h"
+#include "src/train/watch.h"
 
 enum { CHECKPOINTS_MAX = 4096 };
 
@@ -73,7 +75,8 @@ static int check_config(const struct resume *x, const struct checkpoint_start *h
         str_addf(&further, "; with adapter.init_from: %s it trains that adapter further", path);
     err_usage(e,
               "%s: the run was begun with another %s; a resumed run must agree with it (only "
-              "memory_budget, save_* and eval_* may change); give it back its value, or begin a "
+              "memory_budget, save_*, eval_* and early_stopping_patience may change); give it back "
+              "its value, or begin a "
               "new run in another output.dir%s",
               path, list.p ? list.p : "configuration", further.p ? further.p : "");
     str_free(&further);
@@ -135,6 +138,7 @@ static void keep_warmup(const struct resume *x, const struct checkpoint_start *h
 
 static int load(const struct resume *x, const char *path, struct err *e)
 {
+    const struct checkpoint *s = &x->work->state;
     int code = checkpoint_load(&x->work->state, path, e);
     if (code) return code;
     snprintf(x->run->resumed_from, sizeof x->run->resumed_from, "%s", path);
@@ -143,6 +147,12 @@ static int load(const struct resume *x, const char *path, struct err *e)
     progress_note(x->progress, "going on from %s (step %llu of %llu)", path,
                   (unsigned long long)x->work->state.step,
                   (unsigned long long)x->work->course.total);
+    bool patient = x->run->config->train.early_stopping_patience != CONFIG_NONE;
+    if (patient && s->history.n == 0 && isfinite(s->best_eval_loss)) {
+        progress_note(x->progress,
+                      "note: the run was begun by an earlier lorac, which kept no list of its "
+                      "evaluations: train.early_stopping_patience counts those from here on");
+    }
     return 0;
 }
 
@@ -215,13 +225,15 @@ static int resume_file(const struct resume *x, const char *file, struct err *e)
         return config_prefix(e, x->run->config, "output.dir", 0);
     }
     code = try_checkpoint(x, file, &damaged, e);
-    if (!code && !own && x->work->state.step == x->work->course.total &&
-        !x->work->state.eval_pending) {
-        return err_usage(e,
-                         "%s: is of the last step: nothing is left to train in another output.dir; "
-                         "generate, eval and merge take it as --adapter, and a new run as "
-                         "adapter.init_from",
-                         err_quotez(file));
+    const struct checkpoint *s = &x->work->state;
+    bool early = watch_ends_early(s, x->run->config->train.early_stopping_patience);
+    if (!code && !own && (s->step == s->total_steps || early) && !s->eval_pending) {
+        return err_usage(
+            e,
+            "%s: is of the last step%s: nothing is left to train in another output.dir; "
+            "generate, eval and merge take it as --adapter, and a new run as "
+            "adapter.init_from",
+            err_quotez(file), early ? " before train.early_stopping_patience ends the run" : "");
     }
     if (!code && own) code = rundir_prune_after(&x->run->dir, x->work->state.step, &n, e);
     if (!code && n > 0) {
@@ -232,7 +244,7 @@ static int resume_file(const struct resume *x, const char *file, struct err *e)
 }
 
 /* All ranks go on from what the first rank found. */
-static void share(struct training *w)
+static int share(struct training *w, struct err *e)
 {
     struct checkpoint *s = &w->state;
     size_t n = s->adapter->n_params * sizeof *s->params;
@@ -245,6 +257,15 @@ static void share(struct training *w)
     ranks_broadcast(s->m, n);
     ranks_broadcast(s->v, n);
     ranks_broadcast(s->loss, (size_t)s->step * sizeof *s->loss);
+    struct history *h = &s->history;
+    size_t evals = h->n;
+    ranks_broadcast(&evals, sizeof evals);
+    int code = history_reserve(h, evals, e);
+    if (code) return code;
+    h->n = evals;
+    ranks_broadcast(h->step, evals * sizeof *h->step);
+    ranks_broadcast(h->loss, evals * sizeof *h->loss);
+    return 0;
 }
 
 int resume_from(const struct resume *x, const struct train_options *o, struct err *e)
@@ -257,7 +278,7 @@ int resume_from(const struct resume *x, const struct train_options *o, struct er
     if (x->run && o->resume == RESUME_AUTO) code = resume_auto(x, e);
     if (x->run && o->resume == RESUME_FILE) code = resume_file(x, o->resume_file, e);
     code = ranks_agree(code, e);
-    if (!code) share(x->work);
+    if (!code) code = share(x->work, e);
     x->work->state.warmup = x->work->course.schedule.warmup;
     return code;
 }

@@ -6,6 +6,7 @@
 
 #include "src/base/machine.h"
 #include "src/base/term.h"
+#include "src/train/disk.h"
 #include "src/train/publish.h"
 
 /* ---- beginning ------------------------------------------------------------------------------- */
@@ -69,32 +70,17 @@ void run_close(struct run *r)
     rundir_close(&r->dir);
 }
 
-/* How many checkpoints the run makes, the one before its first step included; when they are made by
- * time, as many as are certain to exist at once. */
-static uint64_t count_saves(const struct run *r)
-{
-    const struct config_interval *every = &r->config->train.save_steps;
-    const struct course *k = &r->work->course;
-    if (every->steps == CONFIG_NONE && every->seconds != CONFIG_NONE) return 3;
-    uint64_t n = every->steps != CONFIG_NONE ? (uint64_t)every->steps : k->steps_per_epoch;
-    return 1 + (k->total + n - 1) / n;
-}
-
-/* Room for what the run will leave, less what is there already: the checkpoints that are kept and
- * the one being written, adapter and best and the one being written. */
+/* Room for what the run will leave, less what is there already. */
 static int check_room(const struct run *r, struct err *e)
 {
-    enum { ADAPTERS = 3 };
-    const struct adapter *a = &r->work->learner.adapter;
-    uint64_t newest, most = count_saves(r);
+    struct disk d = disk_plan(r->config, &r->work->learner.adapter, &r->work->course);
+    uint64_t newest;
     size_t there;
     int code = rundir_list(&newest, 1, &there, &r->dir, e);
     if (code) return code;
-    uint64_t kept = (uint64_t)r->config->train.save_total_limit + 1;
-    if (kept < most) most = kept;
-    uint64_t bytes = (most - (there ? 1 : 0)) * checkpoint_bytes(a, r->work->course.total);
-    if (!there) bytes += ADAPTERS * sizeof(float) * (uint64_t)a->n_params;
-    return space_need(r->dir.path, bytes, "this run writes",
+    if (there) d.checkpoints--, d.adapters = 0;
+    d.log_bytes = 0; /* it grows slowly, and a run without room for it stops with a checkpoint */
+    return space_need(r->dir.path, disk_bytes(&d), "this run writes",
                       "free some, lower train.save_total_limit or adapter.r, or choose another "
                       "output.dir",
                       e);
@@ -127,21 +113,25 @@ int run_begin(struct run *r, bool goes_on, struct err *e)
     if (code) return code;
     r->dir.begun = true;
     code = rundir_path(path, &r->dir, "metrics.jsonl", e);
-    if (!code) {
-        code = metrics_open(&r->metrics, path, r->work->state.step, r->work->state.eval_pending,
-                            r->dir.is_private, e);
-    }
+    const struct checkpoint *s = &r->work->state;
+    const struct metrics_place at = { *r->resumed_from != 0, s->eval_pending, s->step };
+    if (!code) code = metrics_open(&r->metrics, path, &at, r->dir.is_private, e);
     return code ? code : manifest_write(&r->manifest, "running", NULL, e);
 }
 
-int run_finish_leftovers(struct run *r, struct err *e)
+bool run_is_finished(const struct run *r)
+{
+    return manifest_has_status(&r->dir, "finished");
+}
+
+int run_finish_leftovers(struct run *r, const char *why, struct err *e)
 {
     if (!r) return 0;
     r->dir.begun = true;
     int code = rundir_prune(&r->dir, (size_t)r->config->train.save_total_limit, e);
-    if (code || manifest_has_status(&r->dir, "finished")) return code;
+    if (code || run_is_finished(r)) return code;
     code = begin_manifest(r, true, e);
-    return code ? code : manifest_write(&r->manifest, "finished", NULL, e);
+    return code ? code : manifest_write(&r->manifest, "finished", why, e);
 }
 
 /* ---- adapters and checkpoints ---------------------------------------------------------------- */
@@ -222,8 +212,9 @@ int run_eval(struct run *r, const struct evaluation *v, bool best, struct err *e
 {
     if (!r) return 0;
     r->eval_loss = v->loss;
-    int code = metrics_eval(&r->metrics, r->work->state.step, v->loss, e);
-    if (code || !best) return code;
+    uint64_t step = r->work->state.step;
+    int code = metrics_eval(&r->metrics, step, v, e);
+    if (code || !best || step == 0) return code;
     code = inputs_base_hash(&r->inputs, &r->work->setup.model, e);
     if (!code) code = publish(r, "best", e);
     return code ? code : manifest_write(&r->manifest, "running", NULL, e);
@@ -236,4 +227,22 @@ int run_end(struct run *r, const char *status, const char *why, struct err *e)
     int code = inputs_base_hash(&r->inputs, &r->work->setup.model, e);
     int written = manifest_write(&r->manifest, status, why, e);
     return code ? code : written;
+}
+
+int run_finish(struct run *r, const char *why, struct err *e)
+{
+    return run_end(r, "finished", why, e);
+}
+
+int run_needs_room(const struct run *r, struct err *e)
+{
+    char size[HUMAN_BYTES];
+    e->code = ERR_FAIL;
+    if (!r || !r->dir.begun) return err_append(e, "make room there");
+    const struct training *w = r->work;
+    human_bytes(size, (double)checkpoint_bytes(&w->learner.adapter, w->course.total));
+    return err_append(e,
+                      "make room there (a checkpoint takes %s, and train.save_total_limit says how "
+                      "many are kept), then go on with the same command and --resume auto",
+                      size);
 }

@@ -41,17 +41,25 @@ void run_close(struct run *r);
 
 /* Write the first files of this process. `goes_on`: what run.json says of earlier ones is kept. */
 int run_begin(struct run *r, bool goes_on, struct err *e);
-/* Do what a run that was killed after its last checkpoint still had to do. */
-int run_finish_leftovers(struct run *r, struct err *e);
+/* Whether run.json says that the run is finished. */
+bool run_is_finished(const struct run *r);
+/* Do what a run that was killed after its last checkpoint still had to do; `why` as for
+ * run_finish(). */
+int run_finish_leftovers(struct run *r, const char *why, struct err *e);
 
 /* A step was made at this learning rate, in `seconds`. */
 int run_step(struct run *r, const struct step_result *s, double rate, double seconds,
              struct err *e);
-/* An evaluation was made; the best one so far: best/ becomes this step's adapter. */
+/* An evaluation was made; the best one so far: best/ becomes this step's adapter, except before the
+ * first step, since what a run starts from is somewhere already. */
 int run_eval(struct run *r, const struct evaluation *v, bool best, struct err *e);
 /* Write adapter/ and a checkpoint. */
 int run_save(struct run *r, struct err *e);
+/* Append to an ERR_SPACE how the run goes on after it; returns ERR_FAIL. */
+int run_needs_room(const struct run *r, struct err *e);
 /* Write down how it ends ("finished", "stopped", "failed"), and why unless that is NULL. */
 int run_end(struct run *r, const char *status, const char *why, struct err *e);
+/* The first of them. */
+int run_finish(struct run *r, const char *why, struct err *e);
 
 #endif

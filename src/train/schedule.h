@@ -33,8 +33,9 @@ double schedule_rate(const struct schedule *s, size_t step);
 /* A usage error when the warm-up leaves no step above rate 0: the run would change nothing. */
 int schedule_check(const struct schedule *s, const struct config *c, struct err *e);
 
-/* Append what the user should know, a line each: a run of few steps, one that never gets to its
- * learning rate or has none. */
-void schedule_notes(struct str *notes, const struct schedule *s, const struct config *c);
+/* Append what the user should know of a run on so many examples, a line each: one of few steps, one
+ * that never gets to its learning rate or has none. */
+void schedule_notes(struct str *notes, const struct schedule *s, size_t examples,
+                    const struct config *c);
 
 #endif

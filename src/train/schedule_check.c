@@ -35,18 +35,21 @@ static bool ignores_warmup(const struct config *c)
     return ratio_given || c->train.warmup_steps != CONFIG_NONE;
 }
 
-void schedule_notes(struct str *notes, const struct schedule *s, const struct config *c)
+void schedule_notes(struct str *notes, const struct schedule *s, size_t examples,
+                    const struct config *c)
 {
     enum { FEW = 20 };
-    if (s->total < FEW) {
+    if (s->total < FEW && c->train.max_steps != CONFIG_NONE) {
         str_addf(notes,
-                 "%s in all: few to learn from; %s or a smaller "
-                 "train.batch_size (now %lld)%s\n",
-                 str_count(s->total, "optimiser step"),
-                 c->train.max_steps != CONFIG_NONE ? "a larger train.max_steps makes more"
-                                                   : "more train.num_epochs",
-                 (long long)c->train.batch_size,
-                 c->train.max_steps != CONFIG_NONE ? " with epochs instead" : " make more");
+                 "train.max_steps: %s in all: few to learn from; a larger number makes more, or "
+                 "null, for train.num_epochs\n",
+                 str_count(s->total, "optimiser step"));
+    } else if (s->total < FEW) {
+        str_addf(notes,
+                 "%s in batches of %lld are %s in all (train.num_epochs: %g), which is little to "
+                 "learn from: a smaller batch_size or more num_epochs make more\n",
+                 str_count(examples, "example"), (long long)c->train.batch_size,
+                 str_count(s->total, "optimiser step"), c->train.num_epochs);
     }
     if (s->peak <= 0) {
         str_addz(notes, "train.learning_rate is 0: the adapter stays as it begins\n");

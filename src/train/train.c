@@ -23,11 +23,16 @@ struct trainer {
 
 static bool eval_due(const struct trainer *t)
 {
-    int64_t every = t->config->train.eval_steps;
-    const struct course *k = &t->work.course;
-    if (!t->work.setup.data.validation.n) return false;
-    if (t->work.state.step == k->total) return true;
-    return t->work.state.step % (every != CONFIG_NONE ? (uint64_t)every : k->steps_per_epoch) == 0;
+    return t->work.setup.data.validation.n > 0 &&
+           course_eval_due(&t->work.course, t->config, t->work.state.step);
+}
+
+/* Whether no step is left to make: after the last one, or after train.early_stopping_patience. */
+static bool is_over(const struct trainer *t)
+{
+    const struct checkpoint *s = &t->work.state;
+    return s->step == s->total_steps ||
+           watch_ends_early(s, t->config->train.early_stopping_patience);
 }
 
 /* ERR_STOPPED leaves eval_pending set, so that a resumed run makes this evaluation first. */
@@ -37,21 +42,19 @@ static int validate(struct trainer *t, struct err *e)
     struct checkpoint *s = &t->work.state;
     struct learner *l = &t->work.learner;
     double start = term_now_s();
-    int code = evaluate(&v, l->objective, &l->net, &t->work.validation, &stop_by_signal, e);
+    int code = evaluate(&v, l->objective, &l->net, &t->work.validation, &stop_by_signal,
+                        &t->report.on_example, e);
     double evaluated = term_now_s();
     t->report.time.evaluation += evaluated - start;
     if (code) return code;
     s->eval_pending = false;
-    if (!isfinite(v.loss)) {
-        return err_set(e,
-                       "step %llu: the validation loss is not finite (%g), first in the pass of "
-                       "validation example %zu (counted from 1); the last checkpoint is untouched; "
-                       "a lower train.learning_rate often helps",
-                       (unsigned long long)s->step, v.loss, v.bad_example);
-    }
+    code = evaluation_check(&v, s->step, e);
+    if (code) return code;
     bool best = !isfinite(s->best_eval_loss) || v.loss < s->best_eval_loss;
-    report_eval(&t->report, &v, best);
     if (best) s->best_eval_loss = v.loss, s->best_step = s->step;
+    code = history_add(&s->history, s->step, v.loss, e);
+    if (code) return code;
+    report_eval(&t->report, &v, best);
     code = run_eval(t->run, &v, best, e);
     t->report.time.checkpoints += term_now_s() - evaluated;
     return code;
@@ -62,7 +65,7 @@ static bool save_due(const struct trainer *t)
     const struct config_interval *every = &t->config->train.save_steps;
     const struct run *r = t->run;
     if (!r || r->saved_step == t->work.state.step) return false;
-    if (t->work.state.step == t->work.course.total || stop_wants_checkpoint()) return true;
+    if (is_over(t) || stop_wants_checkpoint()) return true;
     if (every->steps != CONFIG_NONE) return t->work.state.step % (uint64_t)every->steps == 0;
     if (every->seconds != CONFIG_NONE) return term_now_s() - r->saved_s >= (double)every->seconds;
     return t->work.state.step % t->work.course.steps_per_epoch == 0;
@@ -118,7 +121,7 @@ static int loop(struct trainer *t, struct err *e)
     for (;;) {
         if (!code && t->work.state.eval_pending) code = validate(t, e);
         if (!code && save_due(t)) code = save(t, e);
-        bool done = t->work.state.step == t->work.course.total;
+        bool done = is_over(t);
         if (!code && !done && time_is_up(t)) stop_for_time();
         if (!code && !done && stop_requested()) code = err_code(e, ERR_STOPPED, "stopped");
         code = ranks_agree(code, e);
@@ -138,6 +141,7 @@ static int open_all(struct trainer *t, struct err *e)
     code = prepare(&t->work, c, PREPARE_TO_TRAIN, e);
     if (!code && fresh) code = schedule_check(&t->work.course.schedule, c, e);
     t->work.learner.stop = &stop_by_signal;
+    t->work.learner.listener = &t->report.on_pass;
     if (code || ranks_me() != 0) return code;
     t->run = &t->files;
     return run_open(t->run, c, &t->work, e);
@@ -159,12 +163,24 @@ static int end_stopped(struct trainer *t, struct err *e)
                     why, (unsigned long long)s->step, (unsigned long long)s->total_steps);
 }
 
+/* Write down by `end` how the run ended. */
+static int finish(struct trainer *t, int (*end)(struct run *, const char *why, struct err *),
+                  struct err *e)
+{
+    struct str why = { 0 };
+    watch_outcome(&t->report.watch, &why);
+    int code = str_error(&why, e);
+    if (!code) code = end(t->run, why.n ? why.p : NULL, e);
+    str_free(&why);
+    return code;
+}
+
 static int run_steps(struct trainer *t, struct err *e)
 {
     struct err ignored;
     const struct schedule *schedule = &t->work.course.schedule;
     if (schedule_check(schedule, t->config, e)) return e->code;
-    schedule_notes(&t->work.setup.notes, schedule, t->config);
+    schedule_notes(&t->work.setup.notes, schedule, t->work.course.sampler.n, t->config);
     int code = ranks_agree(run_begin(t->run, t->options->resume != RESUME_NEVER, e), e);
     if (code) return code;
     report_header(&t->report);
@@ -174,27 +190,42 @@ static int run_steps(struct trainer *t, struct err *e)
     if (code && code != ERR_STOPPED) run_end(t->run, "failed", e->msg, &ignored);
     learner_release(&t->work.learner); /* the yardsticks need room of their own */
     if (!code || code == ERR_STOPPED) report_time(&t->report);
-    if (!code) code = run_end(t->run, "finished", NULL, e);
+    if (!code) code = finish(t, run_finish, e);
     if (!code && t->run) report_end(&t->report, t->run->dir.path);
     return code;
+}
+
+/* Whether there is anything left to do for a run that begins or goes on. One that a smaller
+ * train.early_stopping_patience ends at its newest checkpoint may have left later files: they are
+ * written again. */
+static bool is_left(struct trainer *t)
+{
+    const struct checkpoint *s = &t->work.state;
+    bool left = s->eval_pending || !is_over(t);
+    if (!left && t->run && s->step < s->total_steps && !run_is_finished(t->run)) {
+        left = true;
+        t->run->saved_step = RUN_NEVER;
+    }
+    ranks_broadcast(&left, sizeof left);
+    return left;
 }
 
 int train_run(const struct config *c, const struct train_options *o, struct err *e)
 {
     struct trainer t = { .config = c, .options = o };
-    const struct checkpoint *s = &t.work.state;
     report_begin(&t.report, c, &t.work);
     stop_install();
     int code = h5_init(e);
     if (!code) code = ranks_agree(open_all(&t, e), e);
     struct resume from = { t.run, &t.work, &t.report.progress };
     if (!code) code = resume_from(&from, o, e);
-    if (!code && (s->step < s->total_steps || s->eval_pending)) {
+    if (!code && is_left(&t)) {
         code = run_steps(&t, e);
     } else if (!code && t.run) {
         report_finished(&t.report, t.run->dir.path);
-        code = run_finish_leftovers(t.run, e);
+        code = finish(&t, run_finish_leftovers, e);
     }
+    if (code == ERR_SPACE) code = run_needs_room(t.run, e);
     run_close(t.run);
     training_free(&t.work);
     return code;

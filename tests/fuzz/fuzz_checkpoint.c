@@ -24,6 +24,7 @@ static void try_file(const char *path)
         .adapter = &a, .total_steps = STEPS, .params = params, .m = m, .v = v, .loss = loss
     };
     code = checkpoint_load(&c, path, &e);
+    history_free(&c.history);
     if (code) {
         fuzz_refused(&e, code, ERR_FAIL, path);
         return;
