@@ -3,13 +3,21 @@
 #include <stdio.h>
 
 #include "src/base/term.h"
+#include "src/translate/translate.h"
 
 static int show_all(const struct complaints *all, const char *path, struct err *e)
 {
-    const char *more = all->n < COMPLAINTS_MOST ? "" : " or more";
+    const char *trainer = trainer_of_file(path), *more = all->n < COMPLAINTS_MOST ? "" : " or more";
     char shown[64] = "";
     for (size_t i = 0; i < all->kept; i++) term_print(stderr, "lorac: %s\n", all->at[i].text);
     if (all->n > all->kept) snprintf(shown, sizeof shown, ", of which %zu are shown", all->kept);
+    if (trainer) {
+        return err_usage(
+            e,
+            "%s: %zu%s errors%s; it is written for %s: 'lorac convert %s -o OURS.yaml' "
+            "translates it",
+            path, all->n, more, shown, trainer, path);
+    }
     return err_usage(e, "%s: %zu%s errors%s", path, all->n, more, shown);
 }
 

@@ -5,7 +5,8 @@
 #include "src/config/config.h"
 
 /* config_load() for a command. A single fault is the message. Of more, each is printed on stderr as
- * main() prints a message, in the order of the file, and the message is how many they are. */
+ * main() prints a message, in the order of the file, and the message is how many they are, with the
+ * command that translates the file when its keys are another trainer's. */
 int config_argument(struct config *c, const char *path, char *const *overrides, size_t n,
                     struct err *e);
 
