@@ -318,7 +318,8 @@ static void all_at_once(void **state)
                                "  template: [a]\n"
                                "train:\n"
                                "  seed: x\n"
-                               "xyzzy: 1\n";
+                               "xyzzy: 1\n"
+                               "train: {sed: 1}\n";
     static const struct {
         size_t line;
         const char *begin;
@@ -329,6 +330,7 @@ static void all_at_once(void **state)
         { 6, "c.yaml:6: data.template: found a list" },
         { 8, "c.yaml:8: train.seed: found \"x\"" },
         { 9, "c.yaml:9: unknown key \"xyzzy\"" },
+        { 10, "c.yaml:10: the key \"train\" again; it is already in line 7" },
         { COMPLAINT_OVERRIDE, "override adapter.r: found \"0\"" },
         { COMPLAINT_OVERRIDE, "found \"b\", wanted key=value" },
         { COMPLAINT_MISSING, "c.yaml: model.path: missing" },
@@ -350,7 +352,7 @@ static void all_at_once(void **state)
     assert_int_equal(e.code, ERR_USAGE);
     assert_int_equal(all.n, ROWS);
     assert_int_equal(all.kept, ROWS);
-    assert_non_null(strstr(e.msg, "(the first of 11 errors)"));
+    assert_non_null(strstr(e.msg, "(the first of 12 errors)"));
     for (size_t i = 0; i < ROWS; i++) {
         const char *begin = rows[i].begin, *found = all.at[i].text;
         if (!strncmp(begin, "c.yaml", 6) && !strncmp(found, path, strlen(path)))

@@ -11,7 +11,8 @@
 
 enum { COMPLAINTS_KEPT = 100, COMPLAINTS_MOST = 1000 };
 
-/* Places after the last line of a file. */
+/* Places after the last line of a file; a fault that ends the parsing is the last of the file. */
+#define COMPLAINT_SYNTAX   (SIZE_MAX - 2)
 #define COMPLAINT_OVERRIDE (SIZE_MAX - 1)
 #define COMPLAINT_MISSING  SIZE_MAX
 

@@ -110,9 +110,9 @@ static int read_section(struct reading *r, const struct yaml_node *section)
 static int read_document(struct reading *r, bool *whole, const char *text, size_t bytes)
 {
     struct yaml_node *root;
-    int code = yaml_tree_parse(&root, text, bytes, r->c->file, true, r->e);
+    int code = yaml_tree_parse_all(&root, text, bytes, r->c->file, r->all, r->e);
     *whole = !code;
-    if (code) return complain(r, 0);
+    if (code) return complain(r, COMPLAINT_SYNTAX);
     if (root && root->kind != YAML_MAPPING) {
         *whole = false;
         code = refuse_structure(r, root, NULL);
