@@ -5,9 +5,9 @@
     scripts/make-malformed.py seeds DIR            the same files as seeds for the fuzz targets
 
 A case that must be refused ends with its exit code and one line on stderr (of a configuration: one
-for each fault, and their number) that names the file and holds the table's text, within TIME, with at most 64 MB + twice the files' size of memory, and
-leaves no files. One that must be accepted ends with 0. Tables: malformed_models.py,
-malformed_texts.py.
+for each fault, and their number) that names the file and holds the table's text, within TIME, with
+at most 64 MB + twice the files' size of memory, and leaves no files. One that must be accepted ends
+with 0. Tables: malformed_models.py, malformed_texts.py.
 """
 
 import json

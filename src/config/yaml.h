@@ -37,8 +37,8 @@ struct yaml_node {
  * yaml_tree_free(). */
 int yaml_tree_parse(struct yaml_node **root, const char *text, size_t n, const char *where,
                     bool lines, struct err *e);
-/* The same with lines, where a key given twice does not end the parsing: it is a complaint in `all`,
- * and the tree holds the first value. */
+/* The same with lines, where a key given twice does not end the parsing: it is a complaint in
+ * `all`, and the tree holds the first value. */
 int yaml_tree_parse_all(struct yaml_node **root, const char *text, size_t n, const char *where,
                         struct complaints *all, struct err *e);
 void yaml_tree_free(struct yaml_node *root);

@@ -100,7 +100,7 @@ static int add_files(struct translation *t, bool validation, const struct theirs
     if (files && files->kind == YAML_SCALAR)
         return add_source(t, validation, g, files->text, format, template, e);
     for (const struct yaml_node *m = files ? files->child : NULL; m && !code; m = m->next)
-        if (m->kind == YAML_SCALAR)
+        if (m->kind == YAML_SCALAR && is_given(m))
             code = add_source(t, validation, g, m->text, format, template, e);
     if (files) return code;
     if (!path || path->kind != YAML_SCALAR) {

@@ -92,7 +92,8 @@ static int read_names(struct translation *t, const struct row *r, const struct t
         p += n;
     }
     for (const struct yaml_node *m = list ? g->v->child : NULL; m && !code; m = m->next)
-        if (m->kind == YAML_SCALAR) code = add_name(t, validation, g, m->text, all, dir, info, e);
+        if (m->kind == YAML_SCALAR && is_given(m))
+            code = add_name(t, validation, g, m->text, all, dir, info, e);
     json_decref(all);
     return code;
 }

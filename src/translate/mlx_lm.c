@@ -161,7 +161,7 @@ static int put_number(struct translation *t, const char *ours, double v, struct 
     char text[40];
     snprintf(text, sizeof text, "%.0f", v);
     if (!put_text(t, ours, text, e)) return 0;
-    return e->code == ERR_USAGE ? err_prefix(e, "%s: %s", t->where, ours) : e->code;
+    return e->code == ERR_USAGE ? err_prefix(e, "%s", ours) : e->code;
 }
 
 /* The scale multiplies the adapter's output, as lora_alpha / r does. In old versions there is alpha

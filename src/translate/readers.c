@@ -145,8 +145,11 @@ static int put_path(struct translation *t, const char *ours, const struct theirs
     } else if (!expand_names(&path, t, g->v->text)) {
         leave(t, g, "%s: a name in ${} that is not in this file", err_quotez(g->v->text));
     } else {
-        code = str_error(&path, e);
-        if (!code && put_name(t, ours, path.p, e)) code = leave_refused(t, g, ours, e);
+        struct str whole = { 0 };
+        add_path(&whole, path.p ? path.p : "");
+        code = str_error(&path, e) ? e->code : str_error(&whole, e);
+        if (!code && put_name(t, ours, whole.p, e)) code = leave_refused(t, g, ours, e);
+        str_free(&whole);
     }
     str_free(&path);
     return code;

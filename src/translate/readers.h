@@ -28,8 +28,9 @@ READER(read_if_false);   /* the same when it is false */
 
 /* Optimisers that are AdamW, for read_known(). */
 #define OPTIMIZERS                                                                                 \
-    "adamw adamw_torch adamw_torch_fused adamw_hf adamw_bnb_8bit adamw_8bit paged_adamw_8bit "     \
-    "paged_adamw_32bit torch.optim.AdamW"
+    "adamw adamw_torch adamw_torch_fused adamw_torch_8bit adamw_torch_4bit adamw_hf adamw_8bit "   \
+    "adamw_bnb_8bit paged_adamw_8bit paged_adamw_32bit ao_adamw_8bit ao_adamw_4bit "               \
+    "torch.optim.AdamW"
 
 /* The first of our words for one of theirs; NULL when there is none. A NULL pair ends the list. */
 struct word_pair {

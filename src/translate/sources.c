@@ -1,6 +1,7 @@
 #include "src/translate/sources.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/base/file.h"
@@ -23,9 +24,17 @@ static bool has_ending(const char *name)
 bool is_local(const char *name)
 {
     const char *slash = strchr(name, '/');
-    if (strchr("/.~", *name) || has_ending(name)) return true;
+    if (*name && (strchr("/.~", *name) || has_ending(name))) return true;
     if (slash && strchr(slash + 1, '/')) return true;
     return file_exists(name) || dir_exists(name);
+}
+
+void add_path(struct str *out, const char *path)
+{
+    const char *home = getenv("HOME");
+    bool below = home && *home && !strncmp(path, "~/", 2);
+    if (below) str_addz(out, home);
+    str_addz(out, below ? path + 1 : path);
 }
 
 /* ---- adding ---------------------------------------------------------------------------------- */
@@ -51,7 +60,11 @@ int add_source(struct translation *t, bool validation, const struct theirs *g, c
     struct source *s = &(validation ? t->validation : t->train)[*n];
     if (*n == SOURCES) return refuse(t, g, e, "more than %d files of records", SOURCES);
     *s = (struct source){ .format = format, .template = template };
-    s->path = is_local(name) ? mem_strdup(name, e) : path_for_hub(t, key, name, e);
+    struct str path = { 0 };
+    add_path(&path, name);
+    int code = str_error(&path, e);
+    if (!code) s->path = is_local(name) ? mem_strdup(path.p, e) : path_for_hub(t, key, name, e);
+    str_free(&path);
     if (!s->path) return e->code;
     if (dir_exists(name))
         want(t, key, "%s is a directory: name the file of records in it", err_quotez(name));
@@ -87,7 +100,8 @@ int read_dataset(struct translation *t, const struct row *r, const struct theirs
         p += n;
     }
     for (const struct yaml_node *m = text ? NULL : g->v->child; m && !code; m = m->next)
-        if (m->kind == YAML_SCALAR) code = add_source(t, validation, g, m->text, NULL, NULL, e);
+        if (m->kind == YAML_SCALAR && is_given(m))
+            code = add_source(t, validation, g, m->text, NULL, NULL, e);
     return code;
 }
 
@@ -135,7 +149,7 @@ static int put_sources(struct translation *t, const char *key, const struct comm
     }
     str_addc(&list, ']');
     int code = str_error(&list, e);
-    if (!code) code = put_text(t, key, list.p, e);
+    if (!code && put_text(t, key, list.p, e)) code = err_prefix(e, "%s", key);
     str_free(&list);
     return code;
 }
@@ -163,7 +177,8 @@ int sources_finish(struct translation *t, struct err *e)
     if (!code && t->columns.n) {
         str_addc(&t->columns, '}');
         code = str_error(&t->columns, e);
-        if (!code) code = put_text(t, "data.columns", t->columns.p, e);
+        if (!code && put_text(t, "data.columns", t->columns.p, e))
+            code = err_prefix(e, "data.columns");
     }
     return code;
 }

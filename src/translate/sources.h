@@ -8,6 +8,10 @@
  * taken for a name on the Hugging Face hub. */
 bool is_local(const char *name);
 
+/* Append a path as it is written in ours: ~/ becomes the home directory, which lorac does not
+ * expand. */
+void add_path(struct str *out, const char *path);
+
 /* Add a file of records, for training or for validation. For a name on the hub, a path is written
  * in its place, and the user told what to put there. The format and the template are words of ours;
  * NULL leaves them to the records, and to the file as a whole. */

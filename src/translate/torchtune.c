@@ -74,7 +74,8 @@ static int add_files(struct translation *t, const struct theirs *g, const struct
     if (files && files->kind == YAML_SCALAR)
         return add_source(t, false, g, files->text, format, c->template, e);
     for (const struct yaml_node *m = files ? files->child : NULL; m && !code; m = m->next)
-        if (m->kind == YAML_SCALAR) code = add_source(t, false, g, m->text, format, c->template, e);
+        if (m->kind == YAML_SCALAR && is_given(m))
+            code = add_source(t, false, g, m->text, format, c->template, e);
     if (files || code) return code;
     const char *name = source && source->kind == YAML_SCALAR ? source->text : c->source;
     if (name) return add_source(t, false, g, name, format, c->template, e);

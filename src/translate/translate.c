@@ -155,7 +155,7 @@ static int put_batch(struct translation *t, struct err *e)
     str_addz(why, ", for one GPU: there each GPU or process adds as many");
     snprintf(text, sizeof text, "%lld", (long long)t->batch);
     if (!put_text(t, "train.batch_size", text, e)) return 0;
-    return e->code == ERR_USAGE ? err_prefix(e, "%s: train.batch_size", t->where) : e->code;
+    return e->code == ERR_USAGE ? err_prefix(e, "train.batch_size") : e->code;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -261,6 +261,7 @@ static int translate(struct translated *out, struct translation *t, struct err *
     if (!code && t->n_notes == NOTES)
         code = err_set(e, "%s: more than %d keys are not known: not a training file", t->where,
                        NOTES);
+    if (code == ERR_USAGE) code = err_prefix(e, "%s", t->where); /* what two keys make together */
     if (!code && t->failed) code = err_code(e, ERR_MEMORY, "%s: out of memory", t->where);
     return code ? code : write_all(out, t, e);
 }
