@@ -61,6 +61,13 @@ static int refuse_structure(struct reading *r, const struct yaml_node *v, const 
     return complain(r, v->line);
 }
 
+static int tell_fault(void *to, const struct key *k, size_t line, struct err *e)
+{
+    struct reading *r = to;
+    err_prefix(e, "%s:%zu: %s", r->c->file, line, k->name);
+    return complain(r, line);
+}
+
 /* One member of a section. */
 static int read_member(struct reading *r, const char *section, const struct yaml_node *m)
 {
@@ -73,12 +80,8 @@ static int read_member(struct reading *r, const char *section, const struct yaml
         err_prefix(r->e, "%s:%zu", c->file, m->key_line);
         return complain(r, m->key_line);
     }
-    size_t line = m->line;
     c->line[k - config_keys] = m->key_line;
-    if (!value_read(c, k, m, &line, r->e)) return 0;
-    r->wrong[k - config_keys] = true;
-    err_prefix(r->e, "%s:%zu: %s", c->file, line, k->name);
-    return complain(r, line);
+    return value_read_all(c, k, m, &r->wrong[k - config_keys], tell_fault, r, r->e);
 }
 
 static int unknown_section(struct reading *r, const struct yaml_node *m)
