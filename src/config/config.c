@@ -167,7 +167,8 @@ static int check_given(struct reading *r)
     for (size_t i = 0; i < CONFIG_KEYS; i++) {
         const struct key *k = &config_keys[i];
         if (k->by_default || c->line[i] || c->overridden[i]) continue;
-        err_usage(r->e, "%s: %s: missing; %s", c->file, k->name, k->help);
+        err_usage(r->e, "%s: %s: missing; %.*s", c->file, k->name, (int)strcspn(k->help, ";"),
+                  k->help);
         int code = complain(r, COMPLAINT_MISSING);
         if (code) return code;
     }
