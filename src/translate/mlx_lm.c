@@ -19,8 +19,13 @@ static int read_directory(struct translation *t, const struct row *r, const stru
         return 0;
     }
     const char *dir = g->v->text;
+    int code = 0;
+    if (!is_local(dir)) {
+        code = want_validation(t, "mlx-lm evaluates on valid.jsonl, where the data set has it", e);
+        if (code) return code;
+    }
     if (!is_local(dir) || file_exists(dir)) return add_source(t, false, g, dir, NULL, NULL, e);
-    int code = path_join(train, dir, "train.jsonl", e);
+    code = path_join(train, dir, "train.jsonl", e);
     if (!code) code = path_join(valid, dir, "valid.jsonl", e);
     if (!code) code = add_source(t, false, g, train, NULL, NULL, e);
     if (!code && (file_exists(valid) || !dir_exists(dir)))
@@ -115,6 +120,33 @@ static int read_eos_loss(struct translation *t, const struct row *r, const struc
     return put_text(t, "data.train_on", "everything", e);
 }
 
+/* A section for each optimiser, of which `optimizer` chooses one. */
+static int read_optimizer(struct translation *t, const struct row *r, const struct theirs *g,
+                          struct err *e)
+{
+    static const struct row rows[] = {
+        { "weight_decay", read_copy, "train.weight_decay", NULL },
+        { "betas", read_betas, "", NULL },
+        { "eps", read_copy, "train.adam_epsilon", NULL },
+    };
+    const char *chosen = text_at(t, "optimizer");
+    const struct yaml_node *set = node_at(g->v, chosen ? chosen : "adam");
+    int code = 0;
+    (void)r;
+    for (const struct yaml_node *m = set ? set->child : NULL; m && !code; m = m->next) {
+        char name[256];
+        struct theirs member = { name, m, false };
+        size_t i = 0;
+        snprintf(name, sizeof name, "optimizer_config.%s.%s", set->key, m->key ? m->key : "");
+        while (i < 3 && (!m->key || strcmp(rows[i].theirs, m->key) != 0)) i++;
+        if (i < 3)
+            code = rows[i].read(t, &rows[i], &member, e);
+        else
+            leave(t, &member, "it is always AdamW");
+    }
+    return code;
+}
+
 static const char hub[] = "nothing is downloaded";
 
 static const struct row rows[] = {
@@ -148,6 +180,7 @@ static const struct row rows[] = {
     { "learning_rate", read_copy, "train.learning_rate", "1.0e-5" },
     { "lr_schedule", read_lr_schedule, "train.lr_scheduler_type", NULL },
     { "optimizer", read_known, OPTIMIZERS " adam; AdamW is used", NULL },
+    { "optimizer_config", read_optimizer, "", NULL },
     { "steps_per_eval", read_copy, "train.eval_steps", "200" },
     { "val_batches", read_known, "-1; all validation records are read", NULL },
     { "save_every", read_copy, "train.save_steps", "100" },
@@ -200,9 +233,20 @@ static int put_steps(struct translation *t, struct err *e)
     return put_number(t, "train.max_steps", fmax(1, floor((double)iters / (double)n)), e);
 }
 
+/* mlx's AdamW has a weight decay of its own. */
+static int put_decay(struct translation *t, struct err *e)
+{
+    const char *optimizer = text_at(t, "optimizer");
+    if (!optimizer || strcmp(optimizer, "adamw") != 0 || t->set[CONFIG_KEY_train_weight_decay])
+        return 0;
+    remark(t, "train.weight_decay", "the default of mlx's AdamW");
+    return put_text(t, "train.weight_decay", "0.01", e);
+}
+
 static int finish(struct translation *t, struct err *e)
 {
     int code = put_alpha(t, e);
+    if (!code) code = put_decay(t, e);
     if (!code) code = put_steps(t, e);
     if (!code && !t->set[CONFIG_KEY_train_lr_scheduler_type]) {
         code = put_text(t, "train.lr_scheduler_type", "constant", e);

@@ -314,6 +314,20 @@ READER(read_held_out)
     return copy_to(t, r->ours, g, e);
 }
 
+READER(read_betas)
+{
+    static const char *const keys[] = { "train.adam_beta1", "train.adam_beta2" };
+    const struct yaml_node *m = g->v->kind == YAML_SEQUENCE ? g->v->child : NULL;
+    (void)r;
+    if (!m) leave(t, g, "found %s, wanted a list of two numbers", shown(g->v));
+    for (size_t i = 0; i < 2 && m; i++, m = m->next) {
+        if (!put(t, keys[i], m, e)) continue;
+        if (e->code != ERR_USAGE) return e->code;
+        leave(t, g, "%s", e->msg);
+    }
+    return 0;
+}
+
 READER(read_template)
 {
     static const struct word_pair words[] = {

@@ -22,6 +22,7 @@ READER(read_schedule);   /* words of learning-rate schedules */
 READER(read_warmup);     /* steps, or below 1 a part of all steps */
 READER(read_overlong);   /* words for what happens to long records */
 READER(read_held_out);   /* a fraction for validation; 1 and more is a number of records */
+READER(read_betas);      /* [beta1, beta2]; `ours` is not read */
 READER(read_template);   /* the name of a template */
 READER(read_if_true);    /* `ours` is "KEY=VALUE", which is set when the value is true */
 READER(read_if_false);   /* the same when it is false */

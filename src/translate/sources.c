@@ -72,6 +72,12 @@ int add_source(struct translation *t, bool validation, const struct theirs *g, c
     return 0;
 }
 
+int want_validation(struct translation *t, const char *why, struct err *e)
+{
+    want(t, "data.validation", "%s: write its path, or a fraction such as 0.1; now it says 0", why);
+    return put_text(t, "data.validation", "0", e);
+}
+
 int add_column(struct translation *t, const struct theirs *g, const char *column, const char *name,
                struct err *e)
 {

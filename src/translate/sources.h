@@ -18,6 +18,9 @@ void add_path(struct str *out, const char *path);
 int add_source(struct translation *t, bool validation, const struct theirs *g, const char *name,
                const char *format, const char *template, struct err *e);
 
+/* Ask for the records that theirs evaluates on, which `why` describes. */
+int want_validation(struct translation *t, const char *why, struct err *e);
+
 /* Add a column to data.columns; `column` is a word of ours, such as "text". One name for each: the
  * first that is given stays. */
 int add_column(struct translation *t, const struct theirs *g, const char *column, const char *name,

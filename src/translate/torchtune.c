@@ -107,6 +107,13 @@ static int read_dataset_section(struct translation *t, const struct row *r, cons
     if (code || !format || !strcmp(format, "text")) return code;
     bool everything = all ? is_true(all) : c->input_trained;
     if (everything) code = put_text(t, "data.train_on", "everything", e);
+    if (!code && c->template) {
+        tell(t, g,
+             "torchtune also wraps %s in the model's own chat template, which no template of "
+             "lorac does",
+             c->template);
+        remark(t, "data.template", "torchtune also wraps it in the model's own chat template");
+    }
     if (!code && everything && !all)
         remark(t, "data.train_on", "torchtune's default for %s", c->name);
     return code;
@@ -128,20 +135,6 @@ static int read_clip(struct translation *t, const struct row *r, const struct th
 {
     if (g->v->kind != YAML_SCALAR || strcmp(g->v->text, "inf") != 0) return read_copy(t, r, g, e);
     return put_text(t, r->ours, "0", e);
-}
-
-static int read_betas(struct translation *t, const struct row *r, const struct theirs *g,
-                      struct err *e)
-{
-    static const char *const keys[] = { "train.adam_beta1", "train.adam_beta2" };
-    const struct yaml_node *m = g->v->kind == YAML_SEQUENCE ? g->v->child : NULL;
-    (void)r;
-    for (size_t i = 0; i < 2 && m; i++, m = m->next) {
-        if (!put(t, keys[i], m, e)) continue;
-        if (e->code != ERR_USAGE) return e->code;
-        leave(t, g, "%s", e->msg);
-    }
-    return 0;
 }
 
 static const struct row rows[] = {
@@ -174,7 +167,7 @@ static const struct row rows[] = {
     { "optimizer.fused", NULL, NULL, NULL },
     { "optimizer.lr", read_copy, "train.learning_rate", NULL },
     { "optimizer.weight_decay", read_copy, "train.weight_decay", "0.01" },
-    { "optimizer.betas", read_betas, "", NULL },
+    { "optimizer.betas", read_betas, "train.adam_beta1", NULL },
     { "optimizer.eps", read_copy, "train.adam_epsilon", NULL },
     { "lr_scheduler._component_", read_schedule, "train.lr_scheduler_type", "constant" },
     { "lr_scheduler.num_warmup_steps", read_copy, "train.warmup_steps", "0" },

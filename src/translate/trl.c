@@ -86,8 +86,11 @@ static int finish(struct translation *t, struct err *e)
 {
     const struct yaml_node *a = node_at(t->root, "assistant_only_loss"),
                            *c = node_at(t->root, "completion_only_loss");
+    const char *when = text_at(t, "eval_strategy");
     int code = 0;
-    if (!t->set[CONFIG_KEY_data_max_length]) {
+    if (when && strcmp(when, "no") != 0 && !t->set[CONFIG_KEY_data_validation])
+        code = want_validation(t, "TRL evaluates on another split of the data set", e);
+    if (!code && !t->set[CONFIG_KEY_data_max_length]) {
         code = put_text(t, "data.max_length", "1024", e);
         remark(t, "data.max_length", "TRL's default");
     }
