@@ -1,6 +1,7 @@
-/* A translation under way, and what the tables of the trainers are made of: a row for each key of
- * theirs, with the function that reads it. readers.h has
- * those that several trainers need, sources.h what concerns files of records. */
+/* A translation under way, and what the tables of the trainers are made of: a row for a key of
+ * theirs, with the function that reads it. A key that only has another name needs no row, since
+ * key_translated() knows it from src/config/synonyms.def. readers.h has the functions that several
+ * trainers need, sources.h what concerns files of records. */
 #ifndef LORAC_TRANSLATE_TRANSLATION_H
 #define LORAC_TRANSLATE_TRANSLATION_H
 
