@@ -4,10 +4,10 @@
     scripts/make-malformed.py check [KIND...]      $LORAC (build/lorac) on every case
     scripts/make-malformed.py seeds DIR            the same files as seeds for the fuzz targets
 
-A case that must be refused ends with its exit code and one line on stderr that names the file and
-holds the table's text, within TIME, with at most 64 MB + twice the files' size of memory, and
-leaves no files. One that must be accepted ends with 0. Tables: malformed_models.py,
-malformed_texts.py.
+A case that must be refused ends with its exit code and one line on stderr (of a configuration: one
+for each fault, and their number) that names the file and holds the table's text, within TIME, with
+at most 64 MB + twice the files' size of memory, and leaves no files. One that must be accepted ends
+with 0. Tables: malformed_models.py, malformed_texts.py.
 """
 
 import json
@@ -124,11 +124,11 @@ def faults(kind: m.Kind, case: m.Case, got: Outcome, limit: int) -> Iterator[str
         return
     said = got.said.decode(errors="replace")
     about = case.about or kind.about
-    if len(lines) != 1 or not said.startswith("lorac: "):
-        yield "more or less than one line"
+    if len(lines) != case.lines or not all(line.startswith(b"lorac: ") for line in lines):
+        yield f"{len(lines)} lines, wanted {case.lines}"
     if about not in said or case.says not in said:
         yield f"wanted {about!r} and {case.says!r} in the line"
-    if any(b < 32 for b in got.said.rstrip(b"\n")):
+    if any(b < 32 and b != 10 for b in got.said):
         yield "control characters in the line"
     if malformed_texts.SECRET.decode()[4:] in said:
         yield "shows what a record says"

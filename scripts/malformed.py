@@ -37,6 +37,7 @@ class Case:
     code: int = REFUSED
     about: str = ""  # the file that the message must name; else the kind's
     args: list[str] | None = None  # instead of the kind's; {} is the case's directory
+    lines: int = 1  # of a configuration with several faults: one for each, and their number
 
 
 @dataclass

@@ -573,18 +573,25 @@ def yaml() -> Kind:
         ("dotted key", "train.seed: 1\n", "train.seed"),
     ]:  # fmt: skip
         add(label, tail, says)
-    for label, text, says in [
-        ("empty file", "", "model.path: missing"),
-        ("only a comment", "# nothing\n", "model.path: missing"),
-        ("a list", "- a\n", "a list"),
-        ("a text", "a\n", '"a"'),
-        ("UTF-16", "model: {}".encode("utf-16"), ":1: "),
-        ("larger than any", b"#" * (2 << 20), "too large"),
-        ("data missing", "model: {path: x}\n", "data.train: missing"),
-        ("path a list", "model: {path: [a]}\n", "model.path"),
-        ("path empty", "model: {path: ''}\n", "model.path"),
+    for label, text, says, lines in [
+        ("empty file", "", "model.path: missing", 4),
+        ("only a comment", "# nothing\n", "model.path: missing", 4),
+        ("a list", "- a\n", "a list", 1),
+        ("a text", "a\n", '"a"', 1),
+        ("UTF-16", "model: {}".encode("utf-16"), ":1: ", 1),
+        ("larger than any", b"#" * (2 << 20), "too large", 1),
+        ("data missing", "model: {path: x}\n", "data.train: missing", 3),
+        ("path a list", "model: {path: [a]}\n", "model.path", 4),
+        ("path empty", "model: {path: ''}\n", "model.path", 4),
+        (
+            "a hundred unknown keys",
+            "".join(f"k{i}: 1\n" for i in range(150)),
+            "153 errors, of",
+            101,
+        ),
     ]:
         add(label, text, says, whole=True)
+        kind.cases[-1].lines = lines
     short = "train: {max_steps: 1, batch_size: 1}\nadapter: {r: 1}\n"
     for label, file in [
         ("as it should be", head + out + short),

@@ -210,10 +210,11 @@ run "$LORAC" plan "$scratch/long.yaml"
 like "a path of 300 characters is shown whole" "$err" "*$(printf '%0250d/x.jsonl' 7)*"
 
 # ---- names in files ------------------------------------------------------------------------------
-# Keys and values of a configuration.
+# Keys and values of a configuration; what is missing in it would be further lines.
+given=(model.path=m data.train=d output.dir=o)
 while IFS='|' read -r name lines; do
     printf '%b\n' "${lines//BAD/"${quoted//\\/\\\\}"}" >"$scratch/key.yaml"
-    one "configuration: $name" "$LORAC" train "$scratch/key.yaml"
+    one "configuration: $name" "$LORAC" train "$scratch/key.yaml" "${given[@]}"
 done <<'END'
 a section|BAD:\n  x: 1
 a key|model:\n  BAD: 1

@@ -306,6 +306,89 @@ static void wrong_overrides(void **state)
     }
 }
 
+/* The file and the overrides of a mistaken user: every fault is kept, each with its place. */
+static void all_at_once(void **state)
+{
+    (void)state;
+    static const char text[] = "model: {pth: m}\n"
+                               "adapter: {target_modules: [wq, q_proj, wk]}\n"
+                               "data:\n"
+                               "  format: text\n"
+                               "  columns: {prompt: a}\n"
+                               "  template: [a]\n"
+                               "  train: [{path: a, type: b}, c, {format: d, path: e}, [f]]\n"
+                               "train:\n"
+                               "  seed: x\n"
+                               "xyzzy: 1\n"
+                               "train: {sed: 1}\n";
+    static const struct {
+        size_t line;
+        const char *begin;
+    } rows[] = {
+        { 1, "c.yaml:1: unknown key \"model.pth\"" },
+        { 2, "c.yaml:2: adapter.target_modules: found \"wq\"" },
+        { 2, "c.yaml:2: adapter.target_modules: found \"wk\"" },
+        { 5, "c.yaml:5: data.columns: found with data.format text" },
+        { 6, "c.yaml:6: data.template: found a list" },
+        { 7, "c.yaml:7: data.train: unknown name \"type\"" },
+        { 7, "c.yaml:7: data.train: format: found \"d\"" },
+        { 7, "c.yaml:7: data.train: found a list, wanted a file" },
+        { 9, "c.yaml:9: train.seed: found \"x\"" },
+        { 10, "c.yaml:10: unknown key \"xyzzy\"" },
+        { 11, "c.yaml:11: the key \"train\" again; it is already in line 8" },
+        { COMPLAINT_OVERRIDE, "override adapter.r: found \"0\"" },
+        { COMPLAINT_OVERRIDE, "found \"b\", wanted key=value" },
+        { COMPLAINT_MISSING, "c.yaml: model.path: missing" },
+        { COMPLAINT_MISSING, "c.yaml: output.dir: missing" },
+    };
+    char *overrides[] = { (char[]){ "adapter.r=0" }, (char[]){ "b" }, (char[]){ "train.seed=1" } };
+    enum { ROWS = sizeof rows / sizeof *rows };
+    char path[] = "/tmp/lorac-config-XXXXXX";
+    struct complaints all = { 0 };
+    struct config c;
+    struct err e;
+    int fd = mkstemp(path);
+    assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+    close(fd);
+    int code = config_load_all(&c, path, overrides, 3, &all, &e);
+    unlink(path);
+    assert_int_equal(code, ERR_USAGE);
+    assert_int_equal(e.code, ERR_USAGE);
+    assert_int_equal(all.n, ROWS);
+    assert_int_equal(all.kept, ROWS);
+    assert_non_null(strstr(e.msg, "(the first of 15 errors)"));
+    for (size_t i = 0; i < ROWS; i++) {
+        const char *begin = rows[i].begin, *found = all.at[i].text;
+        if (!strncmp(begin, "c.yaml", 6) && !strncmp(found, path, strlen(path)))
+            begin += 6, found += strlen(path);
+        assert_int_equal(all.at[i].line, rows[i].line);
+        if (strncmp(found, begin, strlen(begin)) != 0) fail_msg("%s\nwanted %s", found, begin);
+    }
+    complaints_free(&all);
+}
+
+/* A file of errors ends soon, keeps the first, and counts them. */
+static void many_are_counted(void **state)
+{
+    (void)state;
+    struct complaints all = { 0 };
+    struct err e;
+    size_t n = 0;
+    do err_usage(&e, "fault %zu", n);
+    while (!complaints_add(&all, n++, &e));
+    assert_int_equal(n, COMPLAINTS_MOST);
+    assert_int_equal(all.n, COMPLAINTS_MOST);
+    assert_int_equal(all.kept, COMPLAINTS_KEPT);
+    err_usage(&e, "an earlier line");
+    complaints_add(&all, 3, &e);
+    assert_int_equal(all.kept, COMPLAINTS_KEPT);
+    assert_string_equal(all.at[4].text, "an earlier line");
+    assert_string_equal(all.at[COMPLAINTS_KEPT - 1].text, "fault 98");
+    assert_int_equal(complaints_error(&all, &e), ERR_USAGE);
+    assert_non_null(strstr(e.msg, "or more errors"));
+    complaints_free(&all);
+}
+
 /* ---- what is accepted ------------------------------------------------------------------------ */
 
 /* Whole numbers as other programs write them are accepted, and an epoch has parts. */
@@ -887,6 +970,9 @@ int main(void)
               "config: a wrong file is refused with line, key and what is wanted"),
         ENTRY(wrong_overrides,
               "config: a wrong override is refused with the key that may be meant"),
+        ENTRY(all_at_once,
+              "config: all faults of a file and of overrides are told, in their order"),
+        ENTRY(many_are_counted, "config: of very many faults the first are kept, the rest counted"),
         ENTRY(defaults, "config: keys that are left out have their documented defaults"),
         ENTRY(whole_floats_are_whole_numbers, "config: 16.0 is a whole number, 16.5 is not"),
         ENTRY(epochs_print_as_they_are_written, "config: num_epochs prints as it is written"),

@@ -1,4 +1,4 @@
-/* lorac convert: the same adapter or model in another form. */
+/* lorac convert: the same adapter, model or configuration in another form. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/commands/commands.h"
+#include "src/commands/convert_config.h"
 #include "src/commands/model_options.h"
 #include "src/convert/adapter_files.h"
 #include "src/convert/adapter_gguf.h"
@@ -20,7 +21,8 @@ static const char *out, *model, *quantize, *extract, *tokenizer;
 static int64_t r; /* 0: was not given */
 
 static const struct option options[] = {
-    { "output", 'o', "OUT", "a name that ends in .gguf: a GGUF file; any other: a directory",
+    { "output", 'o', "OUT",
+      "a name that ends in .gguf: a GGUF file; in .yaml: a configuration; any other: a directory",
       .text = &out },
     { "model", 'm', "M",
       "of an adapter: its base, if it is not where the adapter says; the config.json of "
@@ -297,10 +299,32 @@ static int extract_difference(const char *path, struct err *e)
     return code;
 }
 
+/* Options of other conversions are not for a configuration. */
+static int check_config_options(const char *path, struct err *e)
+{
+    const struct {
+        const char *name;
+        bool given;
+    } rows[] = { { "model", model },
+                 { "quantize", quantize },
+                 { "extract", extract },
+                 { "r", r },
+                 { "tokenizer", tokenizer } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].given)
+            return err_usage(e, "--%s: is for models and adapters; %s is a configuration",
+                             rows[i].name, path);
+    return 0;
+}
+
 static int run(int n, char **args, struct err *e)
 {
     (void)n;
     if (!out) return err_usage(e, "-o is missing: where to?");
+    if (is_config_name(args[0]) && !dir_exists(args[0])) {
+        int code = check_config_options(args[0], e);
+        return code ? code : convert_config(args[0], out, e);
+    }
     if (extract) return extract_difference(args[0], e);
     if (r) return err_usage(e, "--r: goes with --extract only; an adapter keeps its rank");
     return adapter_form_of(args[0]) == ADAPTER_NONE ? convert_model(args[0], e)
@@ -309,7 +333,7 @@ static int run(int n, char **args, struct err *e)
 
 const struct command command_convert = {
     .name = "convert",
-    .summary = "the same adapter or model in another form",
+    .summary = "the same adapter, model or configuration in another form",
     .args = "IN",
     .min_args = 1,
     .max_args = 1,
@@ -322,12 +346,17 @@ const struct command command_convert = {
         "Models: a Hugging Face directory or a .gguf becomes either; --quantize makes it "
         "smaller.\n"
         "--extract: a fine-tuned model's difference from its base becomes an adapter (truncated "
-        "SVD).",
+        "SVD).\n"
+        "Configurations: a LoRA training file (.yaml) of axolotl, LLaMA-Factory, mlx-lm, torchtune "
+        "or TRL\n"
+        "becomes one of lorac; what is left out, and what has to be put in, is said there and "
+        "here.",
     .examples =
         "lorac convert checkpoints/runs/demo/best -o adapter.gguf\n"
         "lorac convert adapter.gguf --model models/base -o peft-adapter\n"
         "lorac convert checkpoints/runs/demo/step-000100.h5 -o peft-adapter\n"
         "lorac convert models/Llama-2-7b-hf --quantize q8_0 -o models/llama-2-7b-q8_0.gguf\n"
-        "lorac convert models/tuned --extract models/base --r 32 -o adapter\n",
+        "lorac convert models/tuned --extract models/base --r 32 -o adapter\n"
+        "lorac convert theirs.yaml -o run.yaml\n",
     .run = run,
 };

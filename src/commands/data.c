@@ -8,6 +8,7 @@
 #include "src/base/machine.h"
 #include "src/base/term.h"
 #include "src/commands/commands.h"
+#include "src/commands/config_argument.h"
 #include "src/data/prepared.h"
 #include "src/train/setup.h"
 
@@ -97,7 +98,7 @@ static int run(int n, char **args, struct err *e)
     }
     if (n < 2) return err_usage(e, "data %s needs CONFIG.yaml", actions[i].name);
     struct config c;
-    int code = config_load(&c, args[1], args + 2, (size_t)n - 2, e);
+    int code = config_argument(&c, args[1], args + 2, (size_t)n - 2, e);
     if (code) return code;
     code = actions[i].run(&c, e);
     config_free(&c);

@@ -7,6 +7,7 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/commands/commands.h"
+#include "src/commands/config_argument.h"
 #include "src/commands/model_options.h"
 #include "src/config/config.h"
 #include "src/convert/adapter_files.h"
@@ -170,7 +171,7 @@ static int run_config(const char *path, char *const *overrides, size_t n, struct
     struct config c;
     struct training t;
     struct adapter a = { 0 };
-    int code = config_load(&c, path, overrides, n, e);
+    int code = config_argument(&c, path, overrides, n, e);
     if (code) return code;
     code = prepare(&t, &c, PREPARE_TO_EVAL, e);
     if (code) {

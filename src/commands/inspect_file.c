@@ -9,6 +9,7 @@
 #include "src/config/config.h"
 #include "src/formats/foreign.h"
 #include "src/tokenizer/tokenizer.h"
+#include "src/translate/translate.h"
 
 enum { HEAD = 65536, HDF5_USER_BLOCK = 512 };
 
@@ -244,7 +245,13 @@ static bool inspect_yaml(struct facts *f, const char *path)
     struct str files = { 0 };
     if (!has_suffix(path, ".yaml") && !has_suffix(path, ".yml")) return false;
     if (config_load(&c, path, NULL, 0, &why)) {
+        const char *trainer = trainer_of_file(path);
         facts_text(f, "kind", "YAML");
+        if (trainer) {
+            facts_text(f, "written_for", trainer);
+            facts_text(f, "use", "lorac convert FILE -o OURS.yaml translates it");
+            return true;
+        }
         facts_check(f, VERDICT_PROBLEM, "configuration", NULL, "%s", why.msg);
         return true;
     }

@@ -11,6 +11,7 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/commands/commands.h"
+#include "src/commands/config_argument.h"
 #include "src/commands/plan.h"
 #include "src/model/rate.h"
 #include "src/train/budget.h"
@@ -281,7 +282,7 @@ static int run(int n, char **args, struct err *e)
     struct config c;
     struct plan p = { 0 };
     const char *why;
-    int code = config_load(&c, args[0], args + 1, (size_t)n - 1, e);
+    int code = config_argument(&c, args[0], args + 1, (size_t)n - 1, e);
     if (code) return code;
     size_t available = machine_memory_available(&why);
     code = plan_make(&p, &c, e);

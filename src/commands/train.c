@@ -4,6 +4,7 @@
 
 #include "src/base/file.h"
 #include "src/commands/commands.h"
+#include "src/commands/config_argument.h"
 #include "src/train/train.h"
 
 static const char *resume = "never";
@@ -43,7 +44,7 @@ static int run(int n, char **args, struct err *e)
     if (strcmp(resume, "never") == 0) o.resume = RESUME_NEVER;
     if (strcmp(resume, "auto") == 0) o.resume = RESUME_AUTO;
     int code = check_resume(e);
-    if (!code) code = config_load(&c, args[0], args + 1, (size_t)n - 1, e);
+    if (!code) code = config_argument(&c, args[0], args + 1, (size_t)n - 1, e);
     if (code) return code;
     code = train_run(&c, &o, e);
     config_free(&c);

@@ -18,71 +18,121 @@ void config_free(struct config *c)
     *c = (struct config){ 0 };
 }
 
+/* A configuration while it is read. */
+struct reading {
+    struct config *c;
+    struct complaints *all;
+    bool wrong[CONFIG_KEYS]; /* which values could not be read */
+    struct err *e;
+};
+
+static int complain(struct reading *r, size_t line)
+{
+    return complaints_add(r->all, line, r->e);
+}
+
 /* ---- the file -------------------------------------------------------------------------------- */
 
-static int refuse_structure(const char *where, const struct yaml_node *v, const char *section,
-                            struct err *e)
+/* What another trainer's value means where lorac has a section of that name. */
+static const struct {
+    const char *section, *remedy;
+} one_value[] = {
+    { "model", "write model: and below it, indented, path:" },
+    { "data", "write data: and below it, indented, train:" },
+    { "adapter", "adapters are always LoRA; leave it out, or write keys such as r: below it" },
+    { "train", "'lorac train' trains whatever is written here; leave it out" },
+    { "output", "write output: and below it, indented, dir:" },
+};
+
+static int refuse_structure(struct reading *r, const struct yaml_node *v, const char *section)
 {
+    const char *where = r->c->file, *remedy = NULL;
     struct str keys = { 0 };
     key_list(&keys, section);
-    err_usage(e, "%s:%zu: %s%sfound %s, wanted %s: %s", where, v->line, section ? section : "",
-              section ? ": " : "",
+    for (size_t i = 0; section && i < sizeof one_value / sizeof *one_value; i++)
+        if (v->kind == YAML_SCALAR && !strcmp(section, one_value[i].section))
+            remedy = one_value[i].remedy;
+    err_usage(r->e, "%s:%zu: %s%sfound %s, wanted %s: %s%s%s", where, v->line,
+              section ? section : "", section ? ": " : "",
               v->kind == YAML_SCALAR ? err_quotez(v->text) : yaml_kind_name(v->kind),
-              section ? "a section with keys of" : "the sections", keys.p ? keys.p : "");
+              section ? "a section with keys of" : "the sections", keys.p ? keys.p : "",
+              remedy ? "; " : "", remedy ? remedy : "");
     str_free(&keys);
-    return e->code;
+    return complain(r, v->line);
+}
+
+static int tell_fault(void *to, const struct key *k, size_t line, struct err *e)
+{
+    struct reading *r = to;
+    err_prefix(e, "%s:%zu: %s", r->c->file, line, k->name);
+    return complain(r, line);
 }
 
 /* One member of a section. */
-static int read_member(struct config *c, const char *section, const struct yaml_node *m,
-                       struct err *e)
+static int read_member(struct reading *r, const char *section, const struct yaml_node *m)
 {
+    struct config *c = r->c;
     char name[128];
     snprintf(name, sizeof name, "%s.%s", section, m->key);
     const struct key *k = key_named(name);
     if (!k) {
-        key_unknown(e, name, false);
-        return err_prefix(e, "%s:%zu", c->file, m->key_line);
+        key_unknown(r->e, name, false);
+        err_prefix(r->e, "%s:%zu", c->file, m->key_line);
+        return complain(r, m->key_line);
     }
-    size_t line = m->line;
-    if (value_read(c, k, m, &line, e)) return err_prefix(e, "%s:%zu: %s", c->file, line, k->name);
     c->line[k - config_keys] = m->key_line;
-    return 0;
+    return value_read_all(c, k, m, &r->wrong[k - config_keys], tell_fault, r, r->e);
 }
 
-static int unknown_section(const struct config *c, const struct yaml_node *m, struct err *e)
+static int unknown_section(struct reading *r, const struct yaml_node *m)
 {
     const char *dot = strchr(m->key, '.');
     if (key_named(m->key)) {
-        return err_usage(e,
-                         "%s:%zu: %s in one word; write %.*s: and below it, indented, %s:", c->file,
-                         m->key_line, m->key, (int)(dot - m->key), m->key, dot + 1);
+        err_usage(r->e,
+                  "%s:%zu: %s in one word; write %.*s: and below it, indented, %s:", r->c->file,
+                  m->key_line, m->key, (int)(dot - m->key), m->key, dot + 1);
+    } else {
+        key_unknown(r->e, m->key, m->kind == YAML_MAPPING);
+        err_prefix(r->e, "%s:%zu", r->c->file, m->key_line);
     }
-    key_unknown(e, m->key, m->kind == YAML_MAPPING);
-    return err_prefix(e, "%s:%zu", c->file, m->key_line);
+    return complain(r, m->key_line);
 }
 
-static int read_document(struct config *c, const struct yaml_node *root, struct err *e)
+static int read_section(struct reading *r, const struct yaml_node *section)
 {
-    if (!root) return 0;
-    if (root->kind != YAML_MAPPING) return refuse_structure(c->file, root, NULL, e);
-    for (const struct yaml_node *section = root->child; section; section = section->next) {
-        if (!key_section_exists(section->key)) return unknown_section(c, section, e);
-        bool empty = section->kind == YAML_SCALAR && section->plain && !*section->text;
-        if (section->kind != YAML_MAPPING && !empty)
-            return refuse_structure(c->file, section, section->key, e);
-        for (const struct yaml_node *m = section->child; m; m = m->next) {
-            int code = read_member(c, section->key, m, e);
-            if (code) return code;
-        }
+    if (!key_section_exists(section->key)) return unknown_section(r, section);
+    bool empty = section->kind == YAML_SCALAR && section->plain && !*section->text;
+    if (section->kind != YAML_MAPPING && !empty) return refuse_structure(r, section, section->key);
+    int code = 0;
+    for (const struct yaml_node *m = section->child; m && !code; m = m->next)
+        code = read_member(r, section->key, m);
+    return code;
+}
+
+/* *whole: the text is YAML, so that what is not in it is missing. */
+static int read_document(struct reading *r, bool *whole, const char *text, size_t bytes)
+{
+    struct yaml_node *root;
+    int code = yaml_tree_parse_all(&root, text, bytes, r->c->file, r->all, r->e);
+    *whole = !code;
+    if (code) return complain(r, COMPLAINT_SYNTAX);
+    if (root && root->kind != YAML_MAPPING) {
+        *whole = false;
+        code = refuse_structure(r, root, NULL);
+    } else if (root) {
+        for (const struct yaml_node *m = root->child; m && !code; m = m->next)
+            code = read_section(r, m);
     }
-    return 0;
+    yaml_tree_free(root);
+    return code;
 }
 
 /* ---- overrides ------------------------------------------------------------------------------- */
 
-static int read_override(struct config *c, const char *text, struct err *e)
+static int read_override(struct reading *r, const char *text)
 {
+    struct config *c = r->c;
+    struct err *e = r->e;
     const char *equals = strchr(text, '=');
     size_t n = equals ? (size_t)(equals - text) : 0;
     char name[128], where[160];
@@ -94,34 +144,41 @@ static int read_override(struct config *c, const char *text, struct err *e)
         key_unknown(e, name, false);
         return err_prefix(e, "override");
     }
-    if (c->overridden[k - config_keys]) return err_usage(e, "%s: given twice", where);
+    size_t i = (size_t)(k - config_keys), line = 0;
+    if (c->overridden[i]) return err_usage(e, "%s: given twice", where);
     struct yaml_node *root,
         nothing = { .kind = YAML_SCALAR, .plain = true, .text = (char[]){ "" } };
-    size_t line = 0;
+    c->overridden[i] = true;
+    r->wrong[i] = true;
     int code = yaml_tree_parse(&root, equals + 1, strlen(equals + 1), where, false, e);
     if (code) return code;
     code = value_read(c, k, root ? root : &nothing, &line, e);
     yaml_tree_free(root);
     if (code) return err_prefix(e, "%s", where);
-    c->overridden[k - config_keys] = true;
+    r->wrong[i] = false;
     return 0;
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static int check_given(const struct config *c, struct err *e)
+static int check_given(struct reading *r)
 {
+    const struct config *c = r->c;
     for (size_t i = 0; i < CONFIG_KEYS; i++) {
         const struct key *k = &config_keys[i];
         if (k->by_default || c->line[i] || c->overridden[i]) continue;
-        return err_usage(e, "%s: %s: missing; %s", c->file, k->name, k->help);
+        err_usage(r->e, "%s: %s: missing; %.*s", c->file, k->name, (int)strcspn(k->help, ";"),
+                  k->help);
+        int code = complain(r, COMPLAINT_MISSING);
+        if (code) return code;
     }
     return 0;
 }
 
-/* Checks that need more than one key. */
-static int check_together(const struct config *c, struct err *e)
+/* Checks that need more than one key; a key whose value could not be read has had its complaint. */
+static int check_together(struct reading *r)
 {
+    const struct config *c = r->c;
     enum data_format f = c->data.format;
     const struct config_columns *n = &c->data.columns;
     bool pair = n->prompt || n->completion || n->input || n->choices;
@@ -129,35 +186,47 @@ static int check_together(const struct config *c, struct err *e)
                 (pair && (f == FORMAT_PROMPT_COMPLETION || f == FORMAT_ALPACA)) ||
                 (n->messages && (f == FORMAT_MESSAGES || f == FORMAT_SHAREGPT)) ||
                 (n->text && f == FORMAT_TEXT);
-    if ((pair || n->messages || n->text || n->system) && !like) {
-        return config_error(e, c, "data.columns", "found with data.format %s, wanted %s or auto",
-                            data_format_name(f),
-                            n->messages ? "messages"
-                            : n->text   ? "text"
-                                        : "prompt_completion");
-    }
-    return 0;
+    size_t i = CONFIG_KEY_data_columns;
+    if (r->wrong[CONFIG_KEY_data_format] || r->wrong[i] || like) return 0;
+    if (!pair && !n->messages && !n->text && !n->system) return 0;
+    config_error(r->e, c, "data.columns", "found with data.format %s, wanted %s or auto",
+                 data_format_name(f),
+                 n->messages ? "messages"
+                 : n->text   ? "text"
+                             : "prompt_completion");
+    return complain(r, c->overridden[i] ? COMPLAINT_OVERRIDE : c->line[i]);
+}
+
+static int parse_all(struct config *c, const char *text, size_t bytes, const char *where,
+                     char *const *overrides, size_t n, struct complaints *all, struct err *e)
+{
+    bool whole = false;
+    *c = (struct config){ 0 };
+    struct reading r = { .c = c, .all = all, .e = e };
+    c->file = mem_strdup(where, e);
+    int code = c->file ? 0 : e->code;
+    for (size_t i = 0; i < CONFIG_KEYS && !code; i++) code = value_default(c, &config_keys[i], e);
+    if (!code) code = read_document(&r, &whole, text, bytes);
+    for (size_t i = 0; i < n && !code; i++)
+        if (read_override(&r, overrides[i])) code = complain(&r, COMPLAINT_OVERRIDE);
+    if (!code && whole) code = check_given(&r);
+    if (!code && whole) code = check_together(&r);
+    if (!code || code == ERR_USAGE) code = complaints_error(all, e);
+    if (code) config_free(c);
+    return code;
 }
 
 int config_parse(struct config *c, const char *text, size_t bytes, const char *where,
                  char *const *overrides, size_t n, struct err *e)
 {
-    *c = (struct config){ 0 };
-    struct yaml_node *root = NULL;
-    c->file = mem_strdup(where, e);
-    int code = c->file ? 0 : e->code;
-    for (size_t i = 0; i < CONFIG_KEYS && !code; i++) code = value_default(c, &config_keys[i], e);
-    if (!code) code = yaml_tree_parse(&root, text, bytes, where, true, e);
-    if (!code) code = read_document(c, root, e);
-    for (size_t i = 0; i < n && !code; i++) code = read_override(c, overrides[i], e);
-    if (!code) code = check_given(c, e);
-    if (!code) code = check_together(c, e);
-    yaml_tree_free(root);
-    if (code) config_free(c);
+    struct complaints all = { 0 };
+    int code = parse_all(c, text, bytes, where, overrides, n, &all, e);
+    complaints_free(&all);
     return code;
 }
 
-int config_load(struct config *c, const char *path, char *const *overrides, size_t n, struct err *e)
+int config_load_all(struct config *c, const char *path, char *const *overrides, size_t n,
+                    struct complaints *all, struct err *e)
 {
     *c = (struct config){ 0 };
     struct str text = { 0 };
@@ -165,8 +234,16 @@ int config_load(struct config *c, const char *path, char *const *overrides, size
     if (code)
         code = e->code = ERR_USAGE; /* a wrong CONFIG argument, not a failed run */
     else
-        code = config_parse(c, text.p ? text.p : "", text.n, path, overrides, n, e);
+        code = parse_all(c, text.p ? text.p : "", text.n, path, overrides, n, all, e);
     str_free(&text);
+    return code;
+}
+
+int config_load(struct config *c, const char *path, char *const *overrides, size_t n, struct err *e)
+{
+    struct complaints all = { 0 };
+    int code = config_load_all(c, path, overrides, n, &all, e);
+    complaints_free(&all);
     return code;
 }
 

@@ -6,14 +6,20 @@
 
 #include "src/base/err.h"
 #include "src/base/str.h"
+#include "src/config/complaints.h"
 #include "src/config/settings.h"
 
 /* Read a configuration: defaults, then the file at `path`, then n overrides "key=value", whose
  * values are YAML too ("adapter.target_modules=[q_proj, v_proj]"). Checks everything that can be
- * checked without opening another file. After a failure c does not need config_free(), but it may
- * be given to it. */
+ * checked without opening another file, and goes on after a fault: the message is the first one,
+ * with the number of all. After a failure c does not need config_free(), but it may be given to
+ * it. */
 int config_load(struct config *c, const char *path, char *const *overrides, size_t n,
                 struct err *e);
+/* The same, with every fault in `all`, which is empty before and freed with complaints_free()
+ * whatever is returned. (commands/config_argument.h shows them.) */
+int config_load_all(struct config *c, const char *path, char *const *overrides, size_t n,
+                    struct complaints *all, struct err *e);
 /* The same from `bytes` bytes of text that errors call `where`. */
 int config_parse(struct config *c, const char *text, size_t bytes, const char *where,
                  char *const *overrides, size_t n, struct err *e);

@@ -76,14 +76,15 @@ static const char *last_part(const char *name)
     return dot ? dot + 1 : name;
 }
 
-/* Their names are compared as Python's argparse would: Lora-R is lora_r. */
+/* Their names are compared as Python's argparse would: Lora-R is lora_r. A * at b's end stands for
+ * any rest. */
 static bool same_name(const char *a, const char *b)
 {
     for (; *a && *b; a++, b++) {
         int c = *a == '-' ? '_' : tolower((unsigned char)*a);
-        if (c != *b) return false;
+        if (c != *b) break;
     }
-    return *a == *b;
+    return *a == *b || (*b == '*' && !b[1]);
 }
 
 static const struct synonym *synonym_of(const char *name)
@@ -94,6 +95,16 @@ static const struct synonym *synonym_of(const char *name)
         if (!found && same_name(last_part(name), s->name)) found = s;
     }
     return found;
+}
+
+const char *key_translated(const char *theirs, const char **remark)
+{
+    const struct synonym *s = synonym_of(theirs);
+    *remark = s ? s->remark : NULL;
+    if (s) return s->ours;
+    for (size_t i = 0; i < CONFIG_KEYS; i++)
+        if (!strcmp(config_keys[i].last, last_part(theirs))) return config_keys[i].name;
+    return NULL;
 }
 
 /* A letter that only looks like an ASCII one: " (its letter 2 is U+0435, not plain ASCII)". */
@@ -141,6 +152,7 @@ static const struct {
     { "lora_config", "adapter" }, { "adapters", "adapter" }, { "peft_config", "adapter" },
     { "base", "model" },          { "llm", "model" },        { "dataset", "data" },
     { "datasets", "data" },       { "run", "output" },       { "logging", "output" },
+    { "tokenizer", "model" },
 };
 
 /* The section that a name probably means, or NULL. */

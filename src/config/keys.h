@@ -43,10 +43,15 @@ int key_unknown(struct err *e, const char *name, bool section);
 
 /* A key's name in other trainers. */
 struct synonym {
-    const char *name;   /* theirs, in lower case with _; "section.name" counts only there */
+    const char *name;   /* theirs, in lower case with _; "section.name" counts only there; "name*"
+                           is every name that begins so */
     const char *ours;   /* the key to write, or NULL when there is none */
     const char *remark; /* NULL: none needed */
 };
 extern const struct synonym config_synonyms[]; /* a NULL name ends it */
+
+/* The key of ours that another trainer's key means, or NULL; it may have dots. *remark is what
+ * there is to say about it, or NULL: then a key of ours takes the same values. */
+const char *key_translated(const char *theirs, const char **remark);
 
 #endif

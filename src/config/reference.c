@@ -53,14 +53,31 @@ static const char rates_source[] =
     "and that LoRA loses more by large batches than training all weights does. Nothing is "
     "published below 1B.\n";
 
-static const char migrating[] = "\n"
-                                "## Coming from another trainer\n"
-                                "\n"
-                                "What axolotl, LLaMA-Factory, transformers, torchtune and others "
-                                "call it, and what to write here.\n"
-                                "\n"
-                                "| there | here | |\n"
-                                "| --- | --- | --- |\n";
+static const char migrating[] =
+    "\n"
+    "## Coming from another trainer\n"
+    "\n"
+    "`lorac convert theirs.yaml -o run.yaml` translates a LoRA training file of axolotl,\n"
+    "LLaMA-Factory, mlx-lm, torchtune or TRL (the file of `trl sft --config`), which it knows by "
+    "its\n"
+    "keys. Ranks, rates, lengths, epochs and schedules are kept, and where the trainer's default "
+    "is\n"
+    "not lorac's, the default is written out. The batch is batch size x accumulation on one GPU.\n"
+    "mlx-lm's scale becomes `lora_alpha` = scale x rank. Nothing is downloaded: for a model or a\n"
+    "data set that is named as on the Hugging Face hub, a path is written, and the file says "
+    "above\n"
+    "its first key what to put there. It also lists what was left out, and why; so does the "
+    "terminal.\n"
+    "Files that train all weights, or on preferences, are refused.\n"
+    "\n"
+    "`lorac train` and `lorac plan` name everything that is wrong with a file at once. What "
+    "axolotl,\n"
+    "LLaMA-Factory, transformers, torchtune and others call it, and what to write here (`name*`: "
+    "all\n"
+    "names that begin so):\n"
+    "\n"
+    "| there | here | |\n"
+    "| --- | --- | --- |\n";
 
 static void add_key(struct str *out, const struct key *k)
 {

@@ -16,6 +16,9 @@ struct value_reading {
     const struct key *key;
     size_t *line;
     struct err *e;
+    value_tell *tell; /* NULL: the first fault ends the reading */
+    void *to;
+    bool *wrong;
 };
 
 static void *field_of(struct config *c, const struct key *k)
@@ -115,6 +118,14 @@ static int unwanted(const struct value_reading *r, const struct yaml_node *v, co
     err_usage(r->e, "found %s, wanted %s%s%s", found(v), wanted, *remedy ? "; " : "", remedy);
     str_free(&row);
     return r->e->code;
+}
+
+/* After a fault in one item of a list: 0 when the next is to be read. */
+static int go_on(const struct value_reading *r)
+{
+    if (!r->tell || r->e->code != ERR_USAGE) return r->e->code;
+    *r->wrong = true;
+    return r->tell(r->to, r->key, *r->line, r->e);
 }
 
 /* ---- simple values --------------------------------------------------------------------------- */
@@ -225,11 +236,11 @@ static int read_modules(unsigned *out, const struct value_reading *r, const stru
     if (v->kind != YAML_SEQUENCE || !v->child) return unwanted(r, v, NULL, "");
     *out = 0;
     for (const struct yaml_node *item = v->child; item; item = item->next) {
-        int module;
+        int module = -1;
         int code = read_word(&module, r, item, module_words);
-        if (code) return code;
-        if (*out & 1u << module) return unwanted(r, item, "each module once", "");
-        *out |= 1u << module;
+        if (!code && *out & 1u << module) code = unwanted(r, item, "each module once", "");
+        if (code && (code = go_on(r))) return code;
+        if (module >= 0) *out |= 1u << module;
     }
     return 0;
 }
@@ -318,8 +329,8 @@ static int read_source_member(struct config_source *s, const struct value_readin
     static const struct key format = {
         .last = "format", .type = VALUE_CHOICE, .words = data_format_words, .allowed = ""
     };
-    struct value_reading of_weight = { &weight, r->line, r->e },
-                         of_format = { &format, r->line, r->e };
+    struct value_reading of_weight = { .key = &weight, .line = r->line, .e = r->e },
+                         of_format = { .key = &format, .line = r->line, .e = r->e };
     int code, word;
     if (!strcmp(m->key, "path")) {
         code = read_text(&s->path, r, m, "a path");
@@ -368,7 +379,7 @@ static int read_sources(struct config_sources *out, const struct value_reading *
     if (!out->at) return r->e->code;
     for (const struct yaml_node *item = list ? v->child : v; item; item = item->next) {
         int code = read_source(&out->at[out->n++], r, item, weighted);
-        if (code) return code;
+        if (code && (code = go_on(r))) return code;
         if (!list) break;
     }
     return 0;
@@ -391,10 +402,9 @@ static int read_validation(struct config_validation *out, const struct value_rea
 
 /* ---- by type --------------------------------------------------------------------------------- */
 
-int value_read(struct config *c, const struct key *k, const struct yaml_node *v, size_t *line,
-               struct err *e)
+static int read_field(struct config *c, struct value_reading r, const struct yaml_node *v)
 {
-    struct value_reading r = { .key = k, .line = line, .e = e };
+    const struct key *k = r.key;
     void *field = field_of(c, k);
     int code = 0, word = 0;
     value_free(c, k);
@@ -436,6 +446,21 @@ int value_read(struct config *c, const struct key *k, const struct yaml_node *v,
         return read_interval(field, &r, v);
     }
     return code;
+}
+
+int value_read(struct config *c, const struct key *k, const struct yaml_node *v, size_t *line,
+               struct err *e)
+{
+    return read_field(c, (struct value_reading){ .key = k, .line = line, .e = e }, v);
+}
+
+int value_read_all(struct config *c, const struct key *k, const struct yaml_node *v, bool *wrong,
+                   value_tell *tell, void *to, struct err *e)
+{
+    size_t line = v->line;
+    struct value_reading r = { k, &line, e, tell, to, wrong };
+    *wrong = false;
+    return read_field(c, r, v) ? go_on(&r) : 0;
 }
 
 int value_default(struct config *c, const struct key *k, struct err *e)

@@ -11,6 +11,13 @@
 int value_read(struct config *c, const struct key *k, const struct yaml_node *v, size_t *line,
                struct err *e);
 
+/* The same for a caller that wants every fault of a list: tell() gets each with its line, and
+ * returns 0 to go on. *wrong: there was one. Returns what tell() returned, or an error that is not
+ * the user's. */
+typedef int value_tell(void *to, const struct key *k, size_t line, struct err *e);
+int value_read_all(struct config *c, const struct key *k, const struct yaml_node *v, bool *wrong,
+                   value_tell *tell, void *to, struct err *e);
+
 /* Set the key's default. A key that must be given has none. */
 int value_default(struct config *c, const struct key *k, struct err *e);
 

@@ -13,12 +13,14 @@ struct frame {
     size_t n;
     char *key;
     size_t key_line;
+    bool twice; /* the key has a value already, and the next one is left out */
 };
 
 struct builder {
     const char *where, *text;
     size_t n;
     bool lines;
+    struct complaints *all; /* NULL: the first fault ends the parsing */
     yaml_parser_t parser;
     struct yaml_node *root, *newest;
     struct frame open[YAML_DEPTH];
@@ -99,6 +101,12 @@ static void attach(struct builder *b, struct yaml_node *node)
 {
     if (b->depth == 0) return;
     struct frame *f = &b->open[b->depth - 1];
+    if (f->twice) {
+        mem_free(f->key);
+        f->key = NULL;
+        f->twice = false;
+        return;
+    }
     if (f->node->kind == YAML_MAPPING) {
         node->key = f->key;
         node->key_line = f->key_line;
@@ -156,8 +164,12 @@ static int on_key(struct builder *b, const char *text, size_t n, bool plain, siz
     for (const struct yaml_node *m = f->node->child; m; m = m->next) {
         if (strcmp(m->key, text) != 0) continue;
         if (!b->lines) return refuse(b, line, "the key %s twice", err_quote(text, n));
-        return refuse(b, line, "the key %s again; it is already in line %zu", err_quote(text, n),
-                      m->key_line);
+        refuse(b, line, "the key %s again; it is already in line %zu", err_quote(text, n),
+               m->key_line);
+        int code = b->all ? complaints_add(b->all, line, b->e) : b->e->code;
+        if (code) return code;
+        f->twice = true;
+        break;
     }
     f->key = mem_strndup(text, n, b->e);
     f->key_line = line;
@@ -242,10 +254,11 @@ static int on_event(struct builder *b, const yaml_event_t *event)
     }
 }
 
-int yaml_tree_parse(struct yaml_node **root, const char *text, size_t n, const char *where,
-                    bool lines, struct err *e)
+static int parse(struct yaml_node **root, struct builder b)
 {
-    struct builder b = { .where = where, .text = text, .n = n, .lines = lines, .e = e };
+    const char *text = b.text, *where = b.where;
+    size_t n = b.n;
+    struct err *e = b.e;
     *root = NULL;
     if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) { /* a byte order mark would shift column 0 */
         b.text = text += 3;
@@ -275,6 +288,21 @@ int yaml_tree_parse(struct yaml_node **root, const char *text, size_t n, const c
     else
         *root = b.root;
     return code;
+}
+
+int yaml_tree_parse(struct yaml_node **root, const char *text, size_t n, const char *where,
+                    bool lines, struct err *e)
+{
+    return parse(root,
+                 (struct builder){ .where = where, .text = text, .n = n, .lines = lines, .e = e });
+}
+
+int yaml_tree_parse_all(struct yaml_node **root, const char *text, size_t n, const char *where,
+                        struct complaints *all, struct err *e)
+{
+    return parse(root,
+                 (struct builder){
+                     .where = where, .text = text, .n = n, .lines = true, .all = all, .e = e });
 }
 
 void yaml_tree_free(struct yaml_node *root)

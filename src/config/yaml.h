@@ -13,6 +13,7 @@
 #include <stddef.h>
 
 #include "src/base/err.h"
+#include "src/config/complaints.h"
 
 enum { YAML_DEPTH = 8, YAML_KEYS = 256, YAML_ITEMS = 1 << 16, YAML_BYTES = 1 << 20 };
 
@@ -36,6 +37,10 @@ struct yaml_node {
  * yaml_tree_free(). */
 int yaml_tree_parse(struct yaml_node **root, const char *text, size_t n, const char *where,
                     bool lines, struct err *e);
+/* The same with lines, where a key given twice does not end the parsing: it is a complaint in
+ * `all`, and the tree holds the first value. */
+int yaml_tree_parse_all(struct yaml_node **root, const char *text, size_t n, const char *where,
+                        struct complaints *all, struct err *e);
 void yaml_tree_free(struct yaml_node *root);
 
 /* "a text", "a list", "a section", for messages. */
