@@ -1,7 +1,12 @@
 /* Sweeps: how arguments become runs (src/train/sweep_grid.h), which of them a task of a job array
- * makes (sweep_share.h). */
+ * makes (sweep_share.h), what is read of runs (sweep_record.h), and how they compare
+ * (sweep_table.h). The runs are directories made by hand. */
+#include <math.h>
+
+#include "src/base/mem.h"
 #include "src/train/sweep_grid.h"
 #include "src/train/sweep_share.h"
+#include "src/train/sweep_table.h"
 #include "tests/train_util.h"
 
 static void put_file(const char *dir, const char *name, const char *text)
@@ -273,6 +278,190 @@ static void test_shares(void **state)
     set_array(NULL, NULL, NULL, NULL);
 }
 
+/* ---- statistics ------------------------------------------------------------------------------ */
+
+static void check_near(double found, double wanted)
+{
+    if (!(fabs(found - wanted) <= 1e-14 * fabs(wanted)))
+        fail_msg("found %.17g, wanted %.17g", found, wanted);
+}
+
+/* Means and deviations of Python's statistics.mean() and stdev(); the verdicts by hand: the means
+ * of `a` and `b` differ by 0.0388, twice the standard error is 0.0428; those of `a` and `c` by
+ * 0.125, and 0.0510. */
+static void test_statistics(void **state)
+{
+    (void)state;
+    static const double a[] = { 1.25, 1.3125, 1.28125 }, b[] = { 1.3, 1.34, 1.32 },
+                        c[] = { 1.40625, 1.375, 1.4375 };
+    struct spread x = spread_of(a, 3), y = spread_of(b, 3), z = spread_of(c, 3),
+                  one = spread_of(a, 1), none = spread_of(a, 0);
+    check_near(x.mean, 1.28125);
+    check_near(x.deviation, 0.03125);
+    check_near(y.mean, 1.32);
+    check_near(y.deviation, 0.020000000000000018);
+    check_near(z.mean, 1.40625);
+    assert_true(one.mean == 1.25 && isnan(one.deviation));
+    assert_true(isnan(none.mean));
+    assert_int_equal(noise_between(&x, &y), NOISE_WITHIN);
+    assert_int_equal(noise_between(&y, &x), NOISE_WITHIN);
+    assert_int_equal(noise_between(&x, &z), NOISE_BEYOND);
+    assert_int_equal(noise_between(&x, &one), NOISE_UNKNOWN);
+    assert_int_equal(noise_between(&one, &one), NOISE_UNKNOWN);
+    assert_int_equal(noise_between(&x, &x), NOISE_WITHIN);
+}
+
+/* ---- runs made by hand ----------------------------------------------------------------------- */
+
+struct made {
+    const char *name, *status, *reason;
+    double rate;
+    int seed;
+    const char *base, *data; /* a digit, which the digest repeats */
+    const char *metrics;
+};
+
+static void make_run(const struct made *m)
+{
+    char base[SHA256_HEX] = "", data[SHA256_HEX] = "", reason[64] = "null";
+    struct str s = { 0 };
+    const char *dir = temp_path(m->name);
+    for (int i = 0; i < SHA256_HEX - 1; i++) base[i] = *m->base, data[i] = *m->data;
+    if (m->reason) snprintf(reason, sizeof reason, "\"%s\"", m->reason);
+    str_addf(&s,
+             "{\"format\": \"lorac-run\", \"status\": \"%s\", \"reason\": %s, \"step\": 4, "
+             "\"total_steps\": 8, \"best_step\": 0, \"best_eval_loss\": null, \"base_sha256\": "
+             "\"%s\", \"data_sha256\": \"%s\", \"validation\": {\"examples\": 5, \"targets\": 50}, "
+             "\"config\": \"model:\\n  path: base\\ndata:\\n  train: a.jsonl\\n  validation: "
+             "0.1\\n  split_seed: 0\\ntrain:\\n  learning_rate: %g\\n  seed: %d\\noutput:\\n  "
+             "dir: %s\\n\"}",
+             m->status, reason, base, data, m->rate, m->seed, m->name);
+    put_file(dir, "run.json", s.p);
+    if (m->metrics) put_file(dir, "metrics.jsonl", m->metrics);
+    str_free(&s);
+}
+
+#define STEP             "{\"step\": 1, \"loss\": 2, \"tokens\": 100, \"tokens_per_s\": 25.0}\n"
+#define EVAL(step, loss) "{\"step\": " step ", \"eval_loss\": " loss "}\n"
+#define BASE             EVAL("0", "3.5")
+
+static const struct made runs[] = {
+    { "t/a0", "finished", NULL, 1e-3, 0, "b", "d", BASE STEP EVAL("4", "1.25") EVAL("8", "1.5") },
+    { "t/a1", "finished", NULL, 1e-3, 1, "b", "d", STEP STEP EVAL("4", "1.4") EVAL("8", "1.3125") },
+    { "t/a2", "finished", NULL, 1e-3, 2, "b", "d",
+      STEP "{\"step\": 4, \"eval_loss\": 1.28125, \"eval_token_accuracy\": 0.9, "
+           "\"eval_exact_match\": 0.75}\n{\"step\": 5, \"eval_lo" },
+    { "t/b0", "finished", NULL, 1e-4, 0, "b", "d", EVAL("4", "1.3") },
+    { "t/b1", "finished", NULL, 1e-4, 1, "b", "d", EVAL("4", "1.34") },
+    { "t/b2", "finished", NULL, 1e-4, 2, "b", "d", EVAL("4", "1.32") },
+    { "t/c0", "finished", NULL, 1e-2, 0, "b", "d", EVAL("4", "1.40625") },
+    { "t/c1", "finished", NULL, 1e-2, 1, "b", "d", EVAL("4", "1.375") },
+    { "t/c2", "failed", "step 5: the loss is not finite", 1e-2, 2, "b", "d", EVAL("4", "1.4375") },
+    { "t/deep/e", "running", NULL, 1e-5, 0, "b", "d", NULL },
+    { "t/f", "stopped", "stopped by SIGTERM", 1e-5, 1, "b", "d", NULL },
+};
+enum { RUNS = sizeof runs / sizeof *runs };
+
+static void make_table(struct sweep_table *t, const char *dir)
+{
+    struct err e = { 0 };
+    struct run_paths p;
+    if (run_paths_find(&p, dir, &e)) fail_msg("%s", e.msg);
+    if (sweep_table_make(t, p.at, p.n, &e)) fail_msg("%s", e.msg);
+    run_paths_free(&p);
+}
+
+static void check_note(const struct sweep_table *t, const char *part)
+{
+    if (!t->notes.p || !strstr(t->notes.p, part))
+        fail_msg("no note \"%s\" in: %s", part, t->notes.p ? t->notes.p : "");
+}
+
+static void test_table(void **state)
+{
+    (void)state;
+    struct sweep_table t;
+    for (size_t i = 0; i < RUNS; i++) make_run(&runs[i]);
+    put_file(temp_path("t/g"), "run.json", "{\"format\": \"lorac-run\"");
+    put_file(temp_path("t/a0/best"), "run.json", "{}"); /* an adapter's directory holds no run */
+    make_table(&t, temp_path("t"));
+    assert_int_equal(t.n, RUNS + 1);
+    assert_int_equal(t.n_rows, 4);
+    assert_int_equal(t.n_keys, 1);
+    assert_string_equal(t.key[0]->name, "train.learning_rate");
+    assert_true(t.one_base && t.one_data);
+    const struct table_row *best = sweep_table_best(&t);
+    assert_ptr_equal(best, &t.row[0]);
+    check_near(best->loss.mean, 1.28125);
+    check_near(best->loss.deviation, 0.03125);
+    assert_int_equal(best->counted, 3);
+    check_near(best->step, (4 + 8 + 4) / 3.0);
+    check_near(best->seconds, (4 + 8 + 4) / 3.0);
+    assert_int_equal(best->exact.n, 1);
+    check_near(best->exact.mean, 0.75);
+    assert_string_equal(t.run[best->best_run].dir, temp_path("t/a0"));
+    check_near(t.run[best->best_run].base_loss, 3.5);
+    assert_int_equal(t.row[1].verdict, ROW_WITHIN_NOISE);
+    assert_int_equal(t.row[2].verdict, ROW_WORSE);
+    assert_int_equal(t.row[2].n, 3);
+    assert_int_equal(t.row[2].counted, 2); /* without the failed one */
+    assert_int_equal(t.row[3].verdict, ROW_NONE);
+    check_note(&t, "t/c2: failed at step 4 of 8: step 5: the loss is not finite\n");
+    check_note(&t, "t/deep/e: killed at step 4 of 8\n");
+    check_note(&t, "t/f: stopped at step 4 of 8: stopped by SIGTERM\n");
+    check_note(&t, "t/g: unreadable: ");
+    sweep_table_free(&t);
+}
+
+static void test_other_data(void **state)
+{
+    (void)state;
+    static const struct made others[] = {
+        { "u/a", "finished", NULL, 1e-3, 0, "b", "d", EVAL("4", "1.25") },
+        { "u/b", "finished", NULL, 1e-3, 0, "c", "e", EVAL("4", "1.5") },
+    };
+    struct sweep_table t;
+    for (size_t i = 0; i < 2; i++) make_run(&others[i]);
+    make_table(&t, temp_path("u"));
+    assert_int_equal(t.n_rows, 2);
+    assert_null(sweep_table_best(&t));
+    assert_int_equal(t.row[1].verdict, ROW_NONE);
+    assert_false(t.one_base || t.one_data);
+    check_note(&t, "over 2 different data sets");
+    check_note(&t, "2 different base models");
+    sweep_table_free(&t);
+}
+
+static void test_one_seed(void **state)
+{
+    (void)state;
+    static const struct made ones[] = {
+        { "v/a", "finished", NULL, 1e-3, 0, "b", "d", BASE EVAL("4", "1.25") },
+        { "v/again", "finished", NULL, 1e-3, 0, "b", "d", BASE EVAL("4", "1.25") },
+        { "v/b", "finished", NULL, 1e-4, 0, "b", "d", BASE EVAL("4", "3.5") },
+        { "v/c", "finished", NULL, 1e-5, 0, "b", "d", STEP },
+    };
+    struct sweep_table t;
+    struct err e = { 0 };
+    char *dirs[5];
+    for (size_t i = 0; i < 4; i++) {
+        make_run(&ones[i]);
+        dirs[i] = (char *)(uintptr_t)temp_path(ones[i].name);
+    }
+    dirs[4] = (char *)(uintptr_t)temp_path("v/none");
+    if (sweep_table_make(&t, dirs, 5, &e)) fail_msg("%s", e.msg);
+    assert_int_equal(t.n_rows, 3);
+    assert_int_equal(t.row[0].counted, 1);
+    assert_int_equal(t.row[0].verdict, ROW_BEST);
+    assert_int_equal(t.row[1].verdict, ROW_UNKNOWN);
+    check_note(&t, "v/again are the same run with the same seed");
+    check_note(&t, "with one seed it cannot be told");
+    check_note(&t, "1 finished run has no validation loss");
+    check_note(&t, "1 run never got better than the base");
+    check_note(&t, "1 run has not begun");
+    sweep_table_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +471,10 @@ int main(void)
         ENTRY(test_refused, "sweep: what is wrong with a grid is said before any run"),
         ENTRY(test_changed_file, "sweep: the configuration is read once"),
         ENTRY(test_shares, "sweep: the tasks of an array share the runs"),
+        ENTRY(test_statistics, "sweep: means, deviations and noise are those of their formulas"),
+        ENTRY(test_table, "sweep: runs of one row are averaged, others are named"),
+        ENTRY(test_other_data, "sweep: runs over other data or bases are said to be such"),
+        ENTRY(test_one_seed, "sweep: with one seed nothing is told of noise"),
     };
     return cmocka_run_group_tests(tests, make_test_dir, remove_test_dir);
 }
