@@ -16,7 +16,7 @@ const char *machine_host(void);
 size_t machine_memory_available(const char **why);
 
 /* Resident memory of this process: now, and the most so far or since the last forgetting, which
- * only kernels that know clear_refs can do. */
+ * gives back to the system what is free; only kernels that know clear_refs can forget. */
 size_t machine_memory_resident(void);
 size_t machine_memory_peak(void);
 void machine_memory_forget_peak(void);
