@@ -119,6 +119,21 @@ like "a run whose gradient is not finite: is named" "$err" "*run 2 of 2 failed: 
 like "a run whose gradient is not finite: the table" "$(tr -s '\n ' ' ' <<<"$out")" \
     "2 runs in 2 rows*0.001 1 *best 1.0 0 of 1 - *note: *learning_rate-1.0+seed-0: failed at step * of 4: *not finite*"
 
+sweep adapter.r=2,4 data.validation=0 data.prepare=false output.dir="$scratch/unmeasured"
+is "without validation: exit code" "$status" 0
+like "without validation: said before the runs and after" "$err$(tr -s '\n ' ' ' <<<"$out")" \
+    "*note: data.validation is 0, so no run is measured*run 1 of 2*2 finished runs have no validation loss*"
+ok "data.prepare=false: nothing of the data is kept" [ -z "$(grep 'data      ' <<<"$err" | grep prepared)" ]
+
+# A large run leaves nothing to the small one after it, in the same process.
+if [ -w /proc/self/clear_refs ] && ! sanitized; then
+    sweep adapter.r=512,2 train.max_steps=1 output.dir="$scratch/peaks"
+    peak() { sed -n "s/^  \"memory_$1_bytes\": \([0-9]*\),*/\1/p" "$scratch/peaks/r-2+seed-0/run.json"; }
+    ok "a small run after a large one: within its own plan" [ "$(peak peak)" -le "$(peak planned)" ]
+else
+    skip "a small run after a large one: within its own plan" "the peak cannot be forgotten here"
+fi
+
 # ---- stopped, killed, continued ------------------------------------------------------------------
 
 long=('adapter.r=2,4' train.max_steps=120 train.save_steps=5 train.eval_steps=20)

@@ -147,7 +147,7 @@ const struct command command_sweep = {
         "    adapter.target_modules=[q_proj,v_proj],all-linear\n"
         "A key with one value is set in all runs. All runs are measured on the same validation\n"
         "records: data.split_seed is held. The examples are kept in data.cache_dir for all\n"
-        "runs; data.prepare=never keeps none.\n"
+        "runs; data.prepare=false keeps none.\n"
         "\n"
         "The same command goes on where it was: what is finished is skipped, what was cut or\n"
         "failed continues from its checkpoint. Exit code 1: some runs failed; 85: stopped.\n"

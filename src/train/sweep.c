@@ -239,6 +239,9 @@ static void print_header(const struct sweep *s)
                    "          data.split_seed is held at %lld, so that all runs are measured on "
                    "the same records\n",
                    (long long)g->split_seed);
+    if (!g->measured)
+        term_print(stderr, "note: data.validation is 0, so no run is measured, and the table will "
+                           "not tell which is better\n");
 }
 
 static int end_stopped(const struct sweep *s, struct err *e)

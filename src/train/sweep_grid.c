@@ -338,6 +338,7 @@ static int take_first(struct sweep_grid *g, struct err *e)
     g->first_seed = c.train.seed;
     g->split_seed = config_split_seed(&c);
     g->holds_split = seeded && c.data.split_seed == CONFIG_NONE && c.data.validation.fraction > 0;
+    g->measured = c.data.validation.fraction > 0 || c.data.validation.files.n > 0;
     g->dir = mem_strdup(c.output.dir, e);
     if (!g->dir) code = e->code;
     if (!code && g->seeds && g->first_seed > INT64_MAX - g->seeds)

@@ -34,6 +34,7 @@ struct sweep_grid {
     int64_t seeds; /* of each combination; 0: train.seed stays as it is */
     int64_t first_seed, split_seed;
     bool holds_split; /* data.split_seed is null, and some run has another train.seed */
+    bool measured;    /* the first run has validation records */
     char *dir;        /* output.dir */
     size_t n;         /* runs */
     char (*name)[SWEEP_NAME_BYTES]; /* (n) */
