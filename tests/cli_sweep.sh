@@ -109,7 +109,7 @@ touch "$scratch/failing/r-2+seed-0/something"
 sweep adapter.r=2,4 output.dir="$scratch/failing"
 is "a run that fails: exit code" "$status" 1
 like "a run that fails: is named, and the count" "$err" \
-    "*run 1 of 2 failed: *is not empty*lorac: 1 of 2 runs failed; the same command tries it again"
+    "*run 1 of 2 failed: *is not empty*run 2 of 2: *run 1 of 2 failed: r-2+seed-0: *is not empty*lorac: 1 of 2 runs failed; the same command tries it again"
 is "a run that fails: the others are made" "$(runs_in "$scratch/failing")" "r-4+seed-0"
 like "a run that fails: the table" "$out" "*2 runs in 1 row*note: 1 run has not begun*"
 # The second rate is too high: its gradient is not finite.

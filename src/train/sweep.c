@@ -26,6 +26,7 @@ struct sweep {
     size_t n_sources;
     double start_s;
     size_t finished, failed; /* runs of this share */
+    struct str failures;     /* a line for each that failed */
 };
 
 /* ---- data and base --------------------------------------------------------------------------- */
@@ -218,6 +219,8 @@ static int one_run(struct sweep *s, size_t i, struct err *e)
     if (!code) s->finished++;
     if (code && code != ERR_STOPPED) {
         s->failed++;
+        str_add_line(&s->failures, "run %zu of %zu failed: %s: %s\n", i + 1, g->n, g->name[i],
+                     e->msg);
         term_print(stderr, "run %zu of %zu failed: %s\n", i + 1, g->n, e->msg);
         code = 0;
     }
@@ -265,8 +268,10 @@ int sweep_run(size_t *n, const struct sweep_grid *g, const struct sweep_options 
         code = stop_requested() ? ERR_STOPPED : one_run(&s, i, e);
     }
     if (code == ERR_STOPPED) code = end_stopped(&s, e);
+    if (s.failures.n && s.finished + s.failed > 1) fprintf(stderr, "\n%s", s.failures.p);
     for (size_t i = 0; i < s.n_sources; i++) mem_free(s.sources[i].keys);
     mem_free(s.sources);
+    str_free(&s.failures);
     *n = s.finished + s.failed;
     if (code || !s.failed) return code;
     return err_set(e, "%zu of %s failed; the same command tries %s again", s.failed,
