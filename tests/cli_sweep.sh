@@ -270,6 +270,20 @@ END
 else
     skip "--json: the means and deviations of Python" "no python3"
 fi
+hostile=$scratch/hostile/$(printf 'a\033[31m"\nlorac: forged')
+mkdir "$scratch/hostile"
+cp -r "$scratch/alone" "$hostile"
+sed -i 's/"status": "finished"/"status": "\\u001b[31mover"/' "$scratch/alone/run.json"
+mv "$scratch/alone" "$scratch/hostile"
+for form in '' --csv --json; do
+    # shellcheck disable=SC2086 # none or one
+    run "$LORAC" sweep --table "$scratch/hostile" $form
+    is "hostile names${form:+, $form}: exit code" "$status" 0
+    ok "hostile names${form:+, $form}: no line is forged" [ -z "$(grep '^lorac' <<<"$out$err")" ]
+    is "hostile names${form:+, $form}: no control characters" "$(tr -d '\n\040-\176' <<<"$out$err" | wc -c)" 0
+    like "hostile names${form:+, $form}: the unreadable run is named" "$out$err" "*/hostile/alone*unreadable*"
+done
+
 sed 's/number 3/number 9/' "$scratch/data.jsonl" >"$scratch/other.jsonl"
 run "$LORAC" train "$scratch/run.yaml" data.train="$scratch/other.jsonl" output.dir="$scratch/grid/other"
 run "$LORAC" sweep --table "$scratch/grid"

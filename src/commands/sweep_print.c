@@ -241,7 +241,8 @@ static void add_stacked_row(struct str *out, const struct grid *g, size_t row, i
     for (size_t c = 0; c < g->columns; c++) {
         const struct str *heading = &g->cell[c], *s = &g->cell[row * g->columns + c];
         str_clear(&piece);
-        str_addf(&piece, "%s %s", heading->p, s->p ? s->p : "");
+        bool verdict = c + 1 == g->columns; /* says by itself what it is */
+        str_addf(&piece, "%s%s%s", verdict ? "" : heading->p, verdict ? "" : " ", s->p ? s->p : "");
         cut(&piece, width - INDENT - 1);
         add_piece(out, &at, &piece, width);
     }
@@ -468,19 +469,21 @@ int sweep_print_json(const struct sweep_table *t, struct err *e)
 
 /* ---- CSV ------------------------------------------------------------------------------------- */
 
-/* A field as RFC 4180 has it: in quotes where it holds a comma, a quote or a line break. */
+/* A field as RFC 4180 has it, in quotes where it holds a comma or a quote. Line breaks and other
+ * characters that could forge a line are written as in messages (safe.h). */
 static void add_field(struct str *out, const char *text)
 {
-    if (!text[strcspn(text, ",\"\r\n")]) {
-        str_addz(out, text);
-        return;
+    struct str s = { 0 };
+    str_add_safe(&s, text, strlen(text));
+    bool quoted = s.n && s.p[strcspn(s.p, ",\"")];
+    if (quoted) str_addc(out, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '"') str_addc(out, '"');
+        str_addc(out, s.p[i]);
     }
-    str_addc(out, '"');
-    for (; *text; text++) {
-        if (*text == '"') str_addc(out, '"');
-        str_addc(out, *text);
-    }
-    str_addc(out, '"');
+    if (quoted) str_addc(out, '"');
+    out->failed |= s.failed;
+    str_free(&s);
 }
 
 /* A real number after a comma; NaN: nothing. */
@@ -527,7 +530,7 @@ int sweep_print_csv(const struct sweep_table *t, struct err *e)
                    "base_sha256,data_sha256,verdict,adapter\n");
     for (size_t i = 0; !code && i < t->n_rows; i++) code = add_csv_row(&out, t, &t->row[i], e);
     if (!code) code = str_error(&out, e);
-    if (!code) term_text(stdout, out.p, out.n, NULL);
+    if (!code) fwrite(out.p, 1, out.n, stdout);
     if (!code) notes_print(&t->notes);
     str_free(&out);
     return code;
