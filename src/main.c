@@ -297,7 +297,7 @@ static int run(int argc, char **argv)
  * chooses its kernels while it is loaded, so the program starts itself again. */
 static void choose_blas_core(int argc, char **argv)
 {
-    static const char *const measuring[] = { "bench", "train" };
+    static const char *const measuring[] = { "bench", "train", "sweep" };
     const char *gemm = getenv("LORAC_GEMM"), *core;
     bool used = gemm && strcmp(gemm, "blas") == 0;
     for (size_t i = 0; argc > 1 && i < sizeof measuring / sizeof *measuring; i++)

@@ -942,6 +942,20 @@ static void test_machine(void **state)
     unsetenv("SLURM_MEM_PER_NODE");
 }
 
+static void test_forget_peak(void **state)
+{
+    (void)state;
+    struct err e;
+    struct arena a = { .used = 96 << 20 };
+    if (access("/proc/self/clear_refs", W_OK) != 0) skip();
+    if (arena_map(&a, &e)) fail_msg("%s", e.msg); /* touches its pages */
+    arena_unmap(&a);
+    size_t peak = machine_memory_peak(), now = machine_memory_resident();
+    assert_true(peak > now + (64 << 20));
+    machine_memory_forget_peak();
+    assert_true(machine_memory_peak() < peak - (32 << 20));
+}
+
 /* The settings for libgomp replace variables for a moment; all of these are back afterwards. */
 static void test_environment_is_whole(void **state)
 {
@@ -1105,6 +1119,7 @@ int main(void)
         ENTRY(words_for_a_shell, "strings: a word is quoted so that a shell takes it as it is"),
         ENTRY(json_is_safe_and_whole,
               "JSON: what may go to a terminal is safe there and says the same"),
+        ENTRY(test_forget_peak, "machine: the peak of memory can be forgotten"),
         ENTRY(test_machine, "machine: memory and threads are known, and Slurm's limits are kept"),
         ENTRY(test_waiting, "waiting: threads spin while alone, and give way to other programs"),
         ENTRY(test_load, "load: other programs are reported when they take a core that is wanted"),

@@ -291,11 +291,18 @@ static void test_dir_lock(void **state)
 {
     (void)state;
     struct err e;
+    bool held;
     int first, second;
     assert_int_equal(dir_lock(&first, test_dir, &e), 0);
     assert_int_equal(dir_lock(&second, test_dir, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "another lorac is writing here"));
+    assert_int_equal(dir_lock_try(&second, &held, test_dir, &e), 0);
+    assert_true(held && second == -1);
     dir_unlock(first);
+    assert_int_equal(dir_lock_try(&second, &held, test_dir, &e), 0);
+    assert_true(!held && second >= 0);
+    dir_unlock(second);
+    assert_int_equal(dir_lock_try(&second, &held, temp_path("none"), &e), ERR_FAIL);
     assert_int_equal(dir_lock(&second, test_dir, &e), 0);
     dir_unlock(second);
 }

@@ -218,20 +218,25 @@ bool path_within(const char *inner, const char *outer)
     return strncmp(a, b, n) == 0 && (a[n] == 0 || a[n] == '/' || n == 1);
 }
 
-int dir_lock(int *fd, const char *path, struct err *e)
+int dir_lock_try(int *fd, bool *held, const char *path, struct err *e)
 {
+    *held = false;
     *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*fd < 0) return err_errno(e, "%s", path);
     if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return 0;
-    int code = errno == EWOULDBLOCK
-                   ? err_set(e,
-                             "%s: another lorac is writing here; wait for it, or choose another "
-                             "place",
-                             path)
-                   : 0;
+    *held = errno == EWOULDBLOCK;
     dir_unlock(*fd);
     *fd = -1;
-    return code;
+    return 0;
+}
+
+int dir_lock(int *fd, const char *path, struct err *e)
+{
+    bool held;
+    int code = dir_lock_try(fd, &held, path, e);
+    if (code || !held) return code;
+    return err_set(e, "%s: another lorac is writing here; wait for it, or choose another place",
+                   path);
 }
 
 void dir_unlock(int fd)

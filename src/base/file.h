@@ -67,6 +67,8 @@ int dir_make(const char *path, mode_t mode, struct err *e);
  * process. An error if another process holds the lock; none, and *fd -1, if the file system has no
  * locks. */
 int dir_lock(int *fd, const char *path, struct err *e);
+/* The same, but that another process holds the lock is not an error: *held says so. */
+int dir_lock_try(int *fd, bool *held, const char *path, struct err *e);
 void dir_unlock(int fd);
 
 /* How many bytes the file system of `path`, which exists or will be made, has room for. False where

@@ -1,5 +1,6 @@
 #include "src/base/machine.h"
 
+#include <malloc.h>
 #include <omp.h>
 #include <sched.h>
 #include <stdio.h>
@@ -158,6 +159,16 @@ size_t machine_memory_resident(void)
 size_t machine_memory_peak(void)
 {
     return proc_kib("/proc/self/status", "VmHWM");
+}
+void machine_memory_forget_peak(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0); /* what is free already is not part of it */
+#endif
+    FILE *f = fopen("/proc/self/clear_refs", "we");
+    if (!f) return;
+    fputs("5", f); /* proc(5): reset the peak of resident memory */
+    fclose(f);
 }
 
 int machine_threads(const char **why)

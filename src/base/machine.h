@@ -15,9 +15,11 @@ const char *machine_host(void);
  * decided. */
 size_t machine_memory_available(const char **why);
 
-/* Resident memory of this process: now, and the most so far. */
+/* Resident memory of this process: now, and the most so far or since the last forgetting, which
+ * gives back to the system what is free; only kernels that know clear_refs can forget. */
 size_t machine_memory_resident(void);
 size_t machine_memory_peak(void);
+void machine_memory_forget_peak(void);
 
 /* The threads that OpenMP will use, and where the number comes from: OMP_NUM_THREADS,
  * SLURM_CPUS_PER_TASK, the cores that this process may run on (fewer if OpenMP's places leave some
