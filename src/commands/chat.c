@@ -1,4 +1,4 @@
-/* lorac chat: a conversation, on a terminal or from a pipe. It is not stored anywhere. */
+/* lorac chat: a conversation, on a terminal or from a pipe. It is stored only where /save asks. */
 #include <stdio.h>
 #include <string.h>
 
@@ -95,6 +95,12 @@ static int say(struct talk *t, const struct str *text, struct err *e)
     return code ? code : reply(t, e);
 }
 
+static int again(struct talk *t, struct err *e)
+{
+    if (!(temperature > 0)) fprintf(stderr, "(at temperature 0 the answer is always the same)\n");
+    return reply(t, e);
+}
+
 static int talk(struct talk *t, struct err *e)
 {
     struct str text = { 0 };
@@ -106,6 +112,7 @@ static int talk(struct talk *t, struct err *e)
         enum slash slash = chat_slash(&t->chat, text.p);
         if (slash == SLASH_END) break;
         if (slash == SLASH_TEXT) code = recover(t, say(t, &text, e), e);
+        if (slash == SLASH_AGAIN) code = recover(t, again(t, e), e);
     }
     if (!code) code = str_error(&text, e);
     str_free(&text);
@@ -148,10 +155,10 @@ const struct command command_chat = {
     .options = options,
     .about =
         "Answers appear as they are made; Ctrl-C stops one, /quit ends, /help lists what else a\n"
-        "line can ask: /reset. On a terminal, lines are edited with\n"
+        "line can ask: /reset /system /again /save /adapter. On a terminal, lines are edited with\n"
         "the usual keys, and a paste of many lines is one message. What is typed during an answer\n"
         "waits for the next prompt. A line that ends in \\ continues in the next one. Nothing is\n"
-        "stored. The template is the one the adapter was trained with\n"
+        "stored unless /save asks for it. The template is the one the adapter was trained with\n"
         "unless --template names another.",
     .examples = "lorac chat --model models/base --adapter checkpoints/runs/demo/best\n"
                 "lorac chat --model model.gguf --system \"Answer in one sentence.\"\n",

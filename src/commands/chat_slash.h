@@ -7,6 +7,7 @@
 enum slash {
     SLASH_TEXT,  /* not a command: to be said to the model */
     SLASH_DONE,  /* done, or an error that was printed */
+    SLASH_AGAIN, /* answer what was said last once more */
     SLASH_END
 };
 
