@@ -50,8 +50,11 @@ like "/system: shows it" "$err" "*with the system text*the system text is: Be br
 chat '/again\nHello\n/again\n'
 is "/again: at temperature 0 the same answer" "$out" "$first"$'\n'"$first"
 like "/again: says so, and that nothing was said before" "$err" "*nothing was said*at temperature 0*"
-run "$LORAC" chat --model "$scratch/tiny" --template alpaca --max-new-tokens 8 < <(printf 'Hello\n/again\n')
-ok "/again: another answer otherwise" [ "$(sed -n 1p "$scratch/out")" != "$(sed -n 2p "$scratch/out")" ]
+printf 'Hello\n/save %s\n/again\n/save %s\n' "$scratch/one" "$scratch/two" |
+    "$LORAC" chat --model "$scratch/tiny" --template alpaca --max-new-tokens 8 >"$scratch/out" 2>"$scratch/err"
+ok "/again: both answers are saved" test -s "$scratch/one" -a -s "$scratch/two"
+ok "/again: another answer otherwise" [ "$(cksum <"$scratch/one")" != "$(cksum <"$scratch/two")" ]
+is "/again: in place of the first" "$(grep -o '"role": "assistant"' "$scratch/two" | wc -l)" 1
 chat '/adapter off\n/adapter\n'
 like "/adapter: there is none" "$err" "*there is no adapter*"
 chat '/tmp/a and /tmp/b\n /tmp/a\n'

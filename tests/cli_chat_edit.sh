@@ -91,12 +91,17 @@ for width in 40 80 120; do
     keys End " thanks"
     shown "$width columns: and edited like text" "> [12 lines] thanks"
     keys Enter
+    until_screen '^> *$'
+    keys Up
+    shown "$width columns: the history has the label" "> [12 lines] thanks"
+    keys " again" Enter
     save
     is "$width columns: what was edited is what is said" "$(said 0)|$(said 1)" "grüe 界!…|second one"
     is "$width columns: a line of many rows" "$(said 2)" \
         "first $(printf 'word%.0s ' $(seq $((width / 2))))last"
     is "$width columns: the paste is one message, with its line breaks" "$(said 3)" \
         "$(cat "$scratch/mail")"$'\n'" thanks"
+    is "$width columns: the label from the history is the paste" "$(said 4)" "$(said 3) again"
     keys C-d
     ok "$width columns: Ctrl-D ends it" until_screen 'ended 0'
     finish

@@ -40,8 +40,8 @@ enum edit_result {
 };
 
 /* Read one line after the prompt (ASCII; bold if `bold`) and append it, without its end, to `line`.
- * *lost: the label of a paste into this line that is no longer in it, or NULL. The cursor is then at
- * the beginning of a row, except after Ctrl-D. */
+ * *lost: the label of a paste into this line that is no longer in it, or NULL. Except after Ctrl-D
+ * the cursor is then at the beginning of a row. */
 enum edit_result edit_read(struct str *line, const char **lost, struct edit *ed, const char *prompt,
                            bool bold);
 

@@ -153,13 +153,12 @@ const struct command command_chat = {
     .min_args = 0,
     .max_args = 0,
     .options = options,
-    .about =
-        "Answers appear as they are made; Ctrl-C stops one, /quit ends, /help lists what else a\n"
-        "line can ask: /reset /system /again /save /adapter. On a terminal, lines are edited with\n"
-        "the usual keys, and a paste of many lines is one message. What is typed during an answer\n"
-        "waits for the next prompt. A line that ends in \\ continues in the next one. Nothing is\n"
-        "stored unless /save asks for it. The template is the one the adapter was trained with\n"
-        "unless --template names another.",
+    .about = "Answers appear as they are made; Ctrl-C stops one, /quit ends, /help lists what\n"
+             "else a line can ask: /reset /system /again /save /adapter. On a terminal, lines\n"
+             "are edited with the usual keys, and a paste of many lines is one message. What\n"
+             "is typed during an answer waits for the next prompt. A line that ends in \\\n"
+             "continues in the next one. Nothing is stored unless /save asks for it. The\n"
+             "template is that of the adapter's training unless --template names another.",
     .examples = "lorac chat --model models/base --adapter checkpoints/runs/demo/best\n"
                 "lorac chat --model model.gguf --system \"Answer in one sentence.\"\n",
     .run = run,

@@ -138,11 +138,9 @@ static const struct {
     enum slash (*run)(struct chat *c, char *rest);
 } rows[] = {
     { "/reset", "", "forget what was said", run_reset },
-    { "/system", "TEXT", "answer with this system text; \"\": with none; no TEXT: show it",
-      run_system },
+    { "/system", "TEXT", "answer with this system text (\"\": none); show it", run_system },
     { "/again", "", "answer the last message again, with another seed", run_again },
-    { "/save", "FILE", "write the conversation as a record to train on; -f FILE: replace it",
-      run_save },
+    { "/save", "FILE", "save the conversation as a record to train on (-f: replace)", run_save },
     { "/adapter", "on|off", "answer with the adapter, or as the base alone", run_adapter },
     { "/help", "", "this list", run_help },
     { "/quit", "", "end (or Ctrl-D)", run_end },
