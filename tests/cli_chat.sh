@@ -44,6 +44,8 @@ like "bytes that are not text" "$err" "*not valid UTF-8*"
 # What a line that begins with / asks.
 chat 'Hello\n' --system 'Be brief.'
 brief=$out
+chat '/system bad \xff\n/system\n'
+like "/system: bytes that are not text" "$err" "*not valid UTF-8*no system text*"
 chat '/system Be brief.\n/system\nHello\n/system ""\n/reset\nHello\n'
 is "/system: answers as --system does, and as without one" "$out" "$brief"$'\n'"$first"
 like "/system: shows it" "$err" "*with the system text*the system text is: Be brief.*without the*"

@@ -113,6 +113,10 @@ paste "$scratch/long" -p
 shown "a paste of 9,000 bytes without a line break is a label" "> [9000 bytes]"
 keys BSpace
 shown "Backspace deletes the label" ">"
+paste "$scratch/mail" -p
+keys Left x Enter
+ok "a label that was changed: is said" until_screen 'paste .12 lines. is not in the message'
+until_last '>'
 printf 'one short line\n' | tr -d '\n' >"$scratch/short"
 paste "$scratch/short" -p
 shown "a short paste is shown as it is" "> one short line"
@@ -135,7 +139,7 @@ shown "a paste of 17 MiB: nothing of it is left" ">"
 keys after Enter
 until_screen '^> after'
 save
-is "after what was refused" "$(said 0)" "after"
+is "after what was refused" "$(said 1)" "after"
 keys C-d
 until_screen 'ended 0'
 finish

@@ -86,11 +86,6 @@ static int recover(struct talk *t, int code, struct err *e)
 
 static int say(struct talk *t, const struct str *text, struct err *e)
 {
-    size_t at;
-    if (!utf8_valid(text->p, text->n, &at)) {
-        fprintf(stderr, "that is not valid UTF-8 (byte %zu)\n", at);
-        return 0;
-    }
     int code = chat_say(&t->chat, ROLE_USER, text->p, text->n, e);
     return code ? code : reply(t, e);
 }
@@ -104,11 +99,16 @@ static int again(struct talk *t, struct err *e)
 static int talk(struct talk *t, struct err *e)
 {
     struct str text = { 0 };
+    size_t at;
     int code = 0;
     while (!code && !ferror(stdout)) {
         enum input what = chat_input_read(&text, &t->input);
         if (what == INPUT_END) break;
         if (what == INPUT_NONE || !text.n) continue;
+        if (!utf8_valid(text.p, text.n, &at)) {
+            fprintf(stderr, "(that is not valid UTF-8: byte %zu)\n", at);
+            continue;
+        }
         enum slash slash = chat_slash(&t->chat, text.p);
         if (slash == SLASH_END) break;
         if (slash == SLASH_TEXT) code = recover(t, say(t, &text, e), e);

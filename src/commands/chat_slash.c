@@ -158,7 +158,7 @@ static enum slash run_help(struct chat *c, char *rest)
         fprintf(stderr, "%-15s %s\n", left, rows[i].help);
     }
     fprintf(stderr,
-            "Ctrl-C          stop an answer; drop a line\n"
+            "Ctrl-C          stop an answer, and drop what was typed\n"
             "A line that ends in \\ continues in the next one. A space before / sends it.\n");
     return SLASH_DONE;
 }
