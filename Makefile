@@ -36,12 +36,18 @@ ZSTD_CFLAGS     ?= $(call probe,--cflags,libzstd)
 ZSTD_LIBS       ?= $(call probe,--libs,libzstd)
 # libcsv has no .pc file, so look for its header. Without libcsv (CSV_LIBS=) lorac reads no CSV.
 CSV_LIBS        ?= $(shell echo '\#include <csv.h>' | $(CC) $(CPPFLAGS) $(CSV_CFLAGS) -E - >/dev/null 2>&1 && echo -lcsv)
+# Without libedit (NO_EDIT=1, or where it is missing) chat reads lines as the terminal gives them.
+ifndef NO_EDIT
+EDIT_CFLAGS     ?= $(call probe,--cflags,libedit)
+EDIT_LIBS       ?= $(call probe,--libs,libedit)
+endif
 CMOCKA_LIBS     ?= -lcmocka
 
 DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) \
-             $(UTF8PROC_CFLAGS) $(CRYPTO_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(CSV_CFLAGS) $(if $(CSV_LIBS),-DLORAC_CSV)
+             $(UTF8PROC_CFLAGS) $(CRYPTO_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(CSV_CFLAGS) $(if $(CSV_LIBS),-DLORAC_CSV) \
+             $(if $(EDIT_LIBS),$(EDIT_CFLAGS) -DLORAC_EDIT)
 DEP_LIBS   = $(OPENBLAS_LIBS) $(HDF5_LIBS) $(YAML_LIBS) $(JANSSON_LIBS) $(PCRE2_LIBS) \
-             $(UTF8PROC_LIBS) $(CRYPTO_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) $(CSV_LIBS)
+             $(UTF8PROC_LIBS) $(CRYPTO_LIBS) $(ZLIB_LIBS) $(ZSTD_LIBS) $(CSV_LIBS) $(EDIT_LIBS)
 
 # ---- flags ---------------------------------------------------------------------------------------
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith \
@@ -114,6 +120,7 @@ check-deps:
 	if [ -n "$$missing" ]; then echo "✗ not found:$$missing"; \
 	  echo "  run 'make deps' (Debian, Ubuntu, Fedora), or see README.md for Spack and conda"; exit 1; fi
 	@[ -n "$(CSV_LIBS)" ] || echo "- not found: libcsv; lorac is built without CSV ('make deps' installs it)"
+	@[ -n "$(EDIT_LIBS)$(NO_EDIT)" ] || echo "- not found: libedit; chat is built without line editing ('make deps' installs it)"
 
 deps:
 	@scripts/install-deps && echo '✓ everything that lorac is built from is here'
@@ -306,4 +313,4 @@ help:
 	@echo 'make hooks      check the messages of commits as they are made'
 	@echo 'make install    put lorac into PREFIX/bin: PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make clean      remove $(BUILD)'
-	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...'
+	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...  NO_EDIT=1'

@@ -38,7 +38,7 @@ is "--version: exit code" "$status" 0
 like "--version: program and compiler" "$out" "lorac [0-9]*compiler *"
 version=$out
 for pair in libyaml:libyaml jansson:libjansson PCRE2:libpcre2 utf8proc:libutf8proc OpenSSL:libcrypto HDF5:libhdf5 \
-    OpenBLAS:libopenblas; do
+    OpenBLAS:libopenblas libedit:libedit; do
     ldd "$LORAC" 2>/dev/null | grep -q "${pair#*:}" || continue
     like "--version: ${pair%:*}" "$version" "*  ${pair%:*} [0-9]*"
 done

@@ -189,7 +189,170 @@ static void test_sink_has_enough(void **state)
     session_close(&s);
 }
 
-/* An adapter twice at half its weight is the adapter. */
+/* A chat with two exchanges; the answers are for the caller to free. */
+static void begin_chat(struct chat *c, struct str answer[2], const struct session *s,
+                       const char *system)
+{
+    struct err e;
+    OK(chat_init(c, s, system, &e), e);
+    answer[0] = ask(c, "My printer is on fire.", 12);
+    answer[1] = ask(c, "And now the lamp, too.", 12);
+}
+
+static struct str answer_again(struct chat *c, uint64_t seed, double temperature)
+{
+    struct heard h = { 0 };
+    struct answer_options o = { .how = { .top_p = 1, .temperature = temperature, .seed = seed },
+                                .max_new_tokens = 12,
+                                .sink = hear,
+                                .to = &h };
+    struct err e;
+    assert_true(chat_again(c));
+    OK(chat_answer(c, &o, &e), e);
+    str_addz(&h.text, "");
+    return h.text;
+}
+
+static void test_again(void **state)
+{
+    (void)state;
+    struct session s;
+    struct chat c;
+    struct err e;
+    struct str first[2], same, other;
+    open_session(&s, NULL, 0);
+    OK(chat_init(&c, &s, NULL, &e), e);
+    assert_false(chat_again(&c)); /* nothing was said */
+    chat_take_back(&c);
+    chat_free(&c);
+    begin_chat(&c, first, &s, NULL);
+    same = answer_again(&c, 0, 0);
+    check_same(&same, &first[1], 1);
+    other = answer_again(&c, 5, 1);
+    assert_true(other.n != same.n || memcmp(other.p, same.p, same.n) != 0);
+    assert_int_equal(c.n, 4);
+    assert_int_equal(c.said[2].role, ROLE_USER);
+    str_free(&same);
+    same = answer_again(&c, 0, 0); /* what the other answer left behind does not count */
+    check_same(&same, &first[1], 2);
+    for (size_t i = 0; i < 2; i++) str_free(&first[i]);
+    str_free(&same);
+    str_free(&other);
+    chat_free(&c);
+    session_close(&s);
+}
+
+/* After a change of the system text, answers are those of a chat that had it from the beginning. */
+static void test_system(void **state)
+{
+    (void)state;
+    struct session s;
+    struct chat c, with;
+    struct err e;
+    struct str first[2], second[2];
+    open_session(&s, NULL, 0);
+    begin_chat(&c, first, &s, "Answer in one sentence.");
+    OK(chat_set_system(&c, "Answer like a sailor.", &e), e);
+    assert_string_equal(c.system, "Answer like a sailor.");
+    struct str now = answer_again(&c, 0, 0);
+    OK(chat_init(&with, &s, "Answer like a sailor.", &e), e);
+    for (size_t i = 0; i < 3; i++) {
+        const struct str *text = &c.said[i].text;
+        OK(chat_say(&with, c.said[i].role, text->n ? text->p : "", text->n, &e), e);
+    }
+    struct str wanted = answer_again(&with, 0, 0);
+    check_same(&now, &wanted, 0);
+    chat_free(&with);
+    chat_forget(&c);
+    OK(chat_set_system(&c, NULL, &e), e);
+    assert_null(c.system);
+    begin_chat(&with, second, &s, NULL);
+    struct str none = ask(&c, "My printer is on fire.", 12);
+    check_same(&none, &second[0], 1);
+    /* one that leaves no room for a question is refused, and changes nothing */
+    struct str text = { 0 };
+    for (size_t i = 0; i <= s.model.dims.context; i++) str_addz(&text, "fire ");
+    assert_int_not_equal(chat_set_system(&c, text.p, &e), 0);
+    assert_non_null(strstr(e.msg, "the system text has"));
+    assert_null(c.system);
+    assert_int_equal(c.n, 2);
+    for (size_t i = 0; i < 2; i++) {
+        str_free(&first[i]);
+        str_free(&second[i]);
+    }
+    str_free(&text);
+    str_free(&now);
+    str_free(&none);
+    str_free(&wanted);
+    chat_free(&with);
+    chat_free(&c);
+    session_close(&s);
+}
+
+/* A message that is too long alone is refused without any loss. */
+static void test_no_room(void **state)
+{
+    (void)state;
+    struct session s;
+    struct chat c;
+    struct err e;
+    struct str answers[2], text = { 0 };
+    size_t forgot;
+    open_session(&s, NULL, 0);
+    begin_chat(&c, answers, &s, NULL);
+    for (size_t i = 0; i <= s.model.dims.context; i++) str_addz(&text, "fire ");
+    OK(chat_say(&c, ROLE_USER, text.p, text.n, &e), e);
+    assert_int_not_equal(chat_make_prompt(&forgot, &c, &e), 0);
+    assert_non_null(strstr(e.msg, "the model's context is"));
+    assert_int_equal(forgot, 0);
+    assert_int_equal(c.n, 5);
+    chat_take_back(&c);
+    assert_int_equal(c.n, 4);
+    struct str again = answer_again(&c, 0, 0);
+    check_same(&again, &answers[1], 1);
+    for (size_t i = 0; i < 2; i++) str_free(&answers[i]);
+    str_free(&again);
+    str_free(&text);
+    chat_free(&c);
+    session_close(&s);
+}
+
+static void test_write(void **state)
+{
+    (void)state;
+    struct session s;
+    struct chat c;
+    struct err e;
+    struct str out = { 0 };
+    open_session(&s, NULL, 0);
+    OK(chat_init(&c, &s, "Be \"brief\".", &e), e);
+    OK(chat_say(&c, ROLE_USER, "one\ntwo", 7, &e), e);
+    OK(chat_say(&c, ROLE_ASSISTANT, "gr\xc3\xbc\xc3\x9f", 6, &e), e);
+    OK(chat_write(&out, &c, &e), e);
+    assert_string_equal(out.p, "{\"messages\": [{\"role\": \"system\", \"content\": "
+                               "\"Be \\\"brief\\\".\"}, {\"role\": \"user\", \"content\": "
+                               "\"one\\ntwo\"}, {\"role\": \"assistant\", \"content\": "
+                               "\"gr\xc3\xbc\xc3\x9f\"}]}\n");
+    str_free(&out);
+    chat_free(&c);
+    session_close(&s);
+}
+
+/* Without the adapter, and with it again, the first message has the answers of base and adapter. */
+static void check_switch(struct chat *c, const struct str *base, const struct str *adapted)
+{
+    for (int on = 0; on < 2; on++) {
+        struct answer_options o = { .how = { .top_p = 1 }, .max_new_tokens = 24 };
+        const struct str *wanted = on ? adapted : base;
+        struct err e;
+        chat_use_adapter(c, on);
+        assert_true(chat_again(c));
+        OK(chat_answer(c, &o, &e), e);
+        check_same(&c->said[1].text, wanted, 1);
+    }
+}
+
+/* An adapter twice at half its weight is the adapter, and without it the base answers. */
 static void test_adapters(void **state)
 {
     (void)state;
@@ -213,6 +376,7 @@ static void test_adapters(void **state)
         if (i) open_session(&s, i == 1 ? &once : twice, i);
         OK(chat_init(&c, &s, NULL, &e), e);
         answer[i] = ask(&c, "My printer is on fire.", 24);
+        if (i) check_switch(&c, &answer[0], &answer[i]);
         chat_free(&c);
     }
     check_same(&answer[1], &answer[2], 1);
@@ -261,7 +425,11 @@ int main(void)
                                "those of a fresh start"),
         ENTRY(test_sink_has_enough,
               "session: an answer ends when the sink has enough or a stop is asked"),
-        ENTRY(test_adapters, "session: adapters add up by their weights"),
+        ENTRY(test_again, "session: a message is answered again, with another seed otherwise"),
+        ENTRY(test_system, "session: a changed system text answers like one given at the start"),
+        ENTRY(test_no_room, "session: a message without room is refused, and nothing forgotten"),
+        ENTRY(test_write, "session: a conversation is written as a record of messages"),
+        ENTRY(test_adapters, "session: adapters add up by their weights, and can be left out"),
         ENTRY(test_refused, "session: no model, no prompt and too long a prompt are refused"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "src/base/edit.h"
+
 /* The libraries are asked by name through dlsym(): some lack the function (another BLAS than
  * OpenBLAS), and this folder does not include their headers. The pointer is copied with memcpy(),
  * since C has no conversion from an object pointer to a function pointer. */
@@ -67,4 +69,5 @@ void version_add_libraries(struct str *out, const char *indent)
     add_pcre2(out, indent);
     add_text(out, indent, "utf8proc", utf8proc ? utf8proc() : NULL);
     add_text(out, indent, "OpenSSL", openssl ? after(openssl(0), "OpenSSL ") : NULL);
+    add_text(out, indent, "libedit", edit_version() ? edit_version() : "(not built in)");
 }

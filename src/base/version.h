@@ -5,7 +5,8 @@
 #include "src/base/str.h"
 
 /* Append "OpenBLAS 0.3.21 ...", "HDF5 1.10.8", ... one per line, each after `indent`. The libraries
- * are asked at run time, so the answer is about the library in use and not about the header. */
+ * are asked at run time, so the answer is about the library in use and not about the header; only
+ * libedit cannot be asked. */
 void version_add_libraries(struct str *out, const char *indent);
 
 #endif

@@ -1,16 +1,13 @@
-/* lorac chat: a conversation on the terminal. It is not stored anywhere. */
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
+/* lorac chat: a conversation, on a terminal or from a pipe. It is stored only where /save asks. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "src/base/term.h"
 #include "src/base/utf8.h"
+#include "src/commands/chat_input.h"
+#include "src/commands/chat_slash.h"
 #include "src/commands/commands.h"
 #include "src/commands/model_options.h"
-#include "src/session/chat.h"
 
 static const char *model, *tokenizer, *template, *system_text;
 static struct option_list adapters;
@@ -37,52 +34,11 @@ static const struct option options[] = {
     { 0 },
 };
 
-enum { LINE_BYTES = 1 << 20 };
-
-/* ---- Ctrl-C ---------------------------------------------------------------------------------- */
-
-static volatile bool interrupted;
-static int wake[2] = { -1, -1 }; /* a pipe: holds a byte after an interrupt, for poll() to see */
-
-/* The first signal stops the answer, or clears the line; a second one before that has happened ends
- * the program. */
-static void on_interrupt(int sig)
-{
-    int before = errno;
-    if (interrupted || write(wake[1], "", 1) != 1) _exit(128 + sig);
-    interrupted = true;
-    errno = before;
-}
-
-/* With SA_RESTART, a write of an answer that the signal interrupts is completed. */
-static int install(struct err *e)
-{
-    struct sigaction sa = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART };
-    if (pipe(wake)) return err_errno(e, "cannot make a pipe");
-    sigemptyset(&sa.sa_mask);
-    sigaction(SIGINT, &sa, NULL);
-    return 0;
-}
-
-/* Whether there was an interrupt, which is reset. */
-static bool take_interrupt(void)
-{
-    char byte;
-    if (!interrupted) return false;
-    while (read(wake[0], &byte, 1) < 0 && errno == EINTR) continue;
-    interrupted = false;
-    return true;
-}
-
-/* ---- the conversation so far ----------------------------------------------------------------- */
-
 struct talk {
     struct session session;
     struct chat chat;
+    struct chat_input input;
     uint64_t answers; /* each with a seed of its own */
-    bool terminal;    /* a person types */
-    char typed[4096]; /* read from stdin and not yet used */
-    size_t typed_at, typed_n;
 };
 
 static int make_prompt(struct talk *t, struct err *e)
@@ -96,6 +52,7 @@ static int make_prompt(struct talk *t, struct err *e)
     return code;
 }
 
+/* Ctrl-C ends the answer; what there is of it counts as said. */
 static int reply(struct talk *t, struct err *e)
 {
     bool printed = false;
@@ -104,121 +61,61 @@ static int reply(struct talk *t, struct err *e)
                                          .top_k = (size_t)top_k,
                                          .seed = (uint64_t)seed + t->answers++ },
                                 .max_new_tokens = (size_t)max_new_tokens,
-                                .stop = &interrupted,
+                                .stop = &keyboard_interrupted,
                                 .sink = print_answer,
                                 .to = &printed };
+    chat_input_pause(&t->input);
     int code = make_prompt(t, e);
     if (!code) {
         code = chat_answer(&t->chat, &o, e);
         print_answer_end(printed, code);
     }
-    if (take_interrupt() && !code) fprintf(stderr, "(stopped)\n");
+    if (keyboard_take_interrupt(&t->input.keys) && !code) fprintf(stderr, "(stopped)\n");
+    chat_input_resume(&t->input);
     return code;
 }
 
-/* ---- what the person types ------------------------------------------------------------------- */
-
-enum input { INPUT_TEXT, INPUT_AGAIN, INPUT_END };
-
-static void prompt(const struct talk *t, bool more)
+/* A person goes on after an error; a script gets it. */
+static int recover(struct talk *t, int code, struct err *e)
 {
-    if (!t->terminal) return;
-    bool colored = term_has_color(stderr);
-    fprintf(stderr, "%s%s%s ", colored ? "\033[1m" : "", more ? "|" : ">",
-            colored ? "\033[0m" : "");
+    if (!code || !t->input.keys.person || ferror(stdout)) return code;
+    chat_take_back(&t->chat);
+    fprintf(stderr, "(not answered: %s)\n", e->msg);
+    return 0;
 }
 
-enum { CH_END = -1, CH_INTERRUPT = -2 };
-
-/* The next byte of stdin, CH_END, or CH_INTERRUPT when Ctrl-C came first. */
-static int next_byte(struct talk *t)
+static int say(struct talk *t, const struct str *text, struct err *e)
 {
-    while (t->typed_at == t->typed_n) {
-        struct pollfd on[] = { { .fd = STDIN_FILENO, .events = POLLIN },
-                               { .fd = wake[0], .events = POLLIN } };
-        if (poll(on, 2, -1) < 0 && errno != EINTR) return CH_END;
-        if (take_interrupt()) return CH_INTERRUPT;
-        if (!on[0].revents) continue;
-        ssize_t n = read(STDIN_FILENO, t->typed, sizeof t->typed);
-        if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-        if (n <= 0) return CH_END;
-        t->typed_at = 0;
-        t->typed_n = (size_t)n;
-    }
-    return (unsigned char)t->typed[t->typed_at++];
+    int code = chat_say(&t->chat, ROLE_USER, text->p, text->n, e);
+    return code ? code : reply(t, e);
 }
 
-/* One line, or several where a line ends in a backslash. */
-static enum input read_text(struct str *text, struct talk *t)
+static int again(struct talk *t, struct err *e)
 {
-    int ch = CH_END;
-    str_clear(text);
-    prompt(t, false);
-    while (text->n < LINE_BYTES && (ch = next_byte(t)) >= 0) {
-        if (ch != '\n') {
-            str_addc(text, (char)ch);
-            continue;
-        }
-        if (!text->n || text->p[text->n - 1] != '\\') return INPUT_TEXT;
-        text->p[text->n - 1] = '\n';
-        prompt(t, true);
-    }
-    if (ch == CH_INTERRUPT) {
-        fprintf(stderr, "\n(/quit or Ctrl-D ends)\n");
-        return INPUT_AGAIN;
-    }
-    return text->n ? INPUT_TEXT : INPUT_END;
-}
-
-static void print_commands(void)
-{
-    fprintf(stderr,
-            "/reset  forget what was said\n/quit   end (or Ctrl-D)\nCtrl-C  stop an answer\n"
-            "A line that ends in \\ continues in the next one.\n");
-}
-
-/* Lines that begin with / are for us. */
-static enum input run_line(struct talk *t, const struct str *line)
-{
-    static const char *const known[] = { "/quit", "/exit", "/reset", "/help" };
-    const char *text = line->n ? line->p : "";
-    if (text[0] != '/') return line->n ? INPUT_TEXT : INPUT_AGAIN;
-    if (!strcmp(text, "/quit") || !strcmp(text, "/exit")) return INPUT_END;
-    if (!strcmp(text, "/reset")) {
-        chat_forget(&t->chat);
-        fprintf(stderr, "(forgotten)\n");
-    } else if (!strcmp(text, "/help")) {
-        print_commands();
-    } else {
-        struct str_nearest nearest = { .word = text };
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            str_nearest_try(&nearest, known[i]);
-        fprintf(stderr, "unknown command %s; %s%s\n", err_quotez(text),
-                nearest.best ? "did you mean " : "there are ",
-                nearest.best ? nearest.best : "/reset /quit /help");
-    }
-    return INPUT_AGAIN;
+    if (!(temperature > 0)) fprintf(stderr, "(at temperature 0 the answer is always the same)\n");
+    return reply(t, e);
 }
 
 static int talk(struct talk *t, struct err *e)
 {
-    struct str line = { 0 };
+    struct str text = { 0 };
+    size_t at;
     int code = 0;
     while (!code && !ferror(stdout)) {
-        size_t at;
-        enum input what = read_text(&line, t);
-        if (what == INPUT_TEXT) what = run_line(t, &line);
+        enum input what = chat_input_read(&text, &t->input);
         if (what == INPUT_END) break;
-        if (what == INPUT_AGAIN) continue;
-        if (!utf8_valid(line.p, line.n, &at)) {
-            fprintf(stderr, "that is not valid UTF-8 (byte %zu)\n", at);
+        if (what == INPUT_NONE || !text.n) continue;
+        if (!utf8_valid(text.p, text.n, &at)) {
+            fprintf(stderr, "(that is not valid UTF-8: byte %zu)\n", at);
             continue;
         }
-        code = chat_say(&t->chat, ROLE_USER, line.p, line.n, e);
-        if (!code) code = reply(t, e);
+        enum slash slash = chat_slash(&t->chat, text.p);
+        if (slash == SLASH_END) break;
+        if (slash == SLASH_TEXT) code = recover(t, say(t, &text, e), e);
+        if (slash == SLASH_AGAIN) code = recover(t, again(t, e), e);
     }
-    if (!code) code = str_error(&line, e);
-    str_free(&line);
+    if (!code) code = str_error(&text, e);
+    str_free(&text);
     return code;
 }
 
@@ -233,15 +130,17 @@ static void greet(const struct talk *t)
 static int run(int argc, char **args, struct err *e)
 {
     (void)argc, (void)args;
-    struct talk t = { .terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO) };
+    struct talk t = { 0 };
     struct session_options o = { .model = model, .tokenizer = tokenizer, .template = template };
     int code = model_open(&t.session, &o, &adapters, e);
     if (code) return code;
-    if (t.terminal) greet(&t);
-    code = install(e);
-    if (!code) code = chat_init(&t.chat, &t.session, system_text, e);
+    code = chat_init(&t.chat, &t.session, system_text, e);
+    if (!code) code = chat_input_open(&t.input, e);
+    bool person = t.input.keys.person;
+    if (!code && person) greet(&t);
     if (!code) code = talk(&t, e);
-    if (t.terminal) fputc('\n', stderr);
+    if (person) fputc('\n', stderr);
+    chat_input_close(&t.input);
     chat_free(&t.chat);
     session_close(&t.session);
     return code;
@@ -254,9 +153,12 @@ const struct command command_chat = {
     .min_args = 0,
     .max_args = 0,
     .options = options,
-    .about =
-        "Answers appear as they are made; Ctrl-C stops one, /quit ends. Nothing is stored. The\n"
-        "template is the one the adapter was trained with unless --template names another.",
+    .about = "Answers appear as they are made; Ctrl-C stops one, /quit ends, /help lists what\n"
+             "else a line can ask: /reset /system /again /save /adapter. On a terminal, lines\n"
+             "are edited with the usual keys, and a paste of many lines is one message. What\n"
+             "is typed during an answer waits for the next prompt. A line that ends in \\\n"
+             "continues in the next one. Nothing is stored unless /save asks for it. The\n"
+             "template is that of the adapter's training unless --template names another.",
     .examples = "lorac chat --model models/base --adapter checkpoints/runs/demo/best\n"
                 "lorac chat --model model.gguf --system \"Answer in one sentence.\"\n",
     .run = run,

@@ -35,12 +35,14 @@ void answerer_free(struct answerer *a)
 /* ---- the prompt ------------------------------------------------------------------------------ */
 
 /* A generator with room for `most` tokens, and memory for their ids. */
-static int make_room(struct generator *g, int32_t **ids, const struct session *s, size_t rows,
+static int make_room(struct generator *g, int32_t **ids, const struct answerer *a, size_t rows,
                      size_t most, struct err *e)
 {
+    const struct session *s = a->session;
+    const struct adapter *adapter = a->base_only ? NULL : session_adapter(s);
     *ids = mem_alloc(most, sizeof **ids, e);
     if (!*ids) return e->code;
-    int code = generator_init(g, &s->model, session_adapter(s), s->k, 1, rows, most, e);
+    int code = generator_init(g, &s->model, adapter, s->k, 1, rows, most, e);
     if (code) {
         mem_free(*ids);
         *ids = NULL;
@@ -53,7 +55,7 @@ static int begin(struct answerer *a, const int32_t *prompt, size_t n, size_t mos
 {
     size_t rows = n > GENERATOR_APPEND ? n : GENERATOR_APPEND;
     answerer_forget(a);
-    int code = make_room(&a->g, &a->ids, a->session, rows, most, e);
+    int code = make_room(&a->g, &a->ids, a, rows, most, e);
     if (code) return code;
     a->begun = true;
     generator_begin(&a->g, &prompt, &n);
@@ -70,7 +72,7 @@ static int grow(struct answerer *a, size_t most, struct err *e)
     struct generator larger;
     int32_t *ids;
     if (more > context && most <= context) more = context;
-    int code = make_room(&larger, &ids, a->session, GENERATOR_APPEND, more, e);
+    int code = make_room(&larger, &ids, a, GENERATOR_APPEND, more, e);
     if (code) return code;
     generator_take_over(&larger, &a->g);
     memcpy(ids, a->ids, a->g.length[0] * sizeof *ids);

@@ -27,6 +27,7 @@ struct answer_options {
 /* The state that stays from one answer to the next. */
 struct answerer {
     const struct session *session;
+    bool base_only; /* the session's adapter is left out; a change needs answerer_forget() first */
     struct generator g;
     bool begun;        /* g exists and holds tokens */
     int32_t *ids;      /* (g.max_keys) the g.length[0] tokens that g holds */
