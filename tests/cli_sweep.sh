@@ -21,8 +21,8 @@ sweep() { run "$LORAC" sweep "$scratch/run.yaml" "$@"; }
 runs_in() { find "$1" -name run.json -printf '%P\n' 2>/dev/null | sed 's|/run.json$||' | sort; }
 value() { sed -n "s/^  $2: //p" "$1/config.yaml"; }
 prepared() { find "$scratch/cache" -name '*.h5' | wc -l; }
-await() { # await COMMAND...: until it holds, 20 s at most
-    for _ in {1..400}; do "$@" 2>/dev/null && return; sleep 0.05; done
+await() { # await COMMAND...: until it holds, a minute at most
+    for _ in {1..1200}; do "$@" 2>/dev/null && return; sleep 0.05; done
     return 1
 }
 
@@ -136,7 +136,7 @@ fi
 
 # ---- stopped, killed, continued ------------------------------------------------------------------
 
-long=('adapter.r=2,4' train.max_steps=120 train.save_steps=5 train.eval_steps=20)
+long=('adapter.r=2,4' train.max_steps=60 train.save_steps=5 train.eval_steps=20)
 sweep "${long[@]}" output.dir="$scratch/whole"
 is "undisturbed: exit code" "$status" 0
 start() { # start DIR
@@ -162,7 +162,7 @@ ok "killed: in its second run" await at_least "$scratch/killed/r-4+seed-0" 12
 kill -KILL "$pid"
 finish
 run "$LORAC" sweep --table "$scratch/killed"
-like "killed: the table says so" "$out" "*r-4+seed-0: killed at step * of 120*"
+like "killed: the table says so" "$out" "*r-4+seed-0: killed at step * of 60*"
 sweep "${long[@]}" output.dir="$scratch/killed"
 is "killed: the same command goes on" "$status" 0
 is "killed: what was finished is skipped" "$(grep -c ': finished before' <<<"$err")" 1
