@@ -112,6 +112,7 @@ static void test_evaluations_say_what_they_show(void **state)
           "warning: step 2: the validation loss is 27.0000, and was 3.6000 at first: the training "
           "diverges; stop it, and begin again in another output.dir with a lower "
           "train.learning_rate (now 0.01)\n" },
+        { "9.8 after 6.3", { 6, 9, 7 }, { 6.3, 9.8, 7, 5 }, 4, 1, "is 9.8000, and was 6.3000" },
         { "far above, but the training loss is low", { 2, 0.1 }, { 2, 1.9, 6 }, 3, 0, NULL },
         { "twice a small loss", { 0.1, 0.3 }, { 0.1, 0.25 }, 2, 0, NULL },
     };
@@ -187,6 +188,7 @@ static void test_a_loss_that_still_falls_is_told(void **state)
           { 3.6, 3.0, 2.95, 2.949, 2.9485, 2.9484 },
           6,
           true },
+        { "after a rate that was too high", { 0, 4, 8, 12 }, { 6.3, 9.8, 6, 5 }, 4, true },
         { "without step 0", { 4, 8, 12 }, { 3.0, 2.0, 1.9 }, 3, true },
     };
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
@@ -203,7 +205,11 @@ static void test_a_loss_that_still_falls_is_told(void **state)
         str_clear(&said);
         r.config.train.max_steps = STEPS;
         watch_end(&r.watch, &said);
-        if (rows[k].told) assert_non_null(strstr(said.p, "a larger train.max_steps or a higher"));
+        bool rose = rows[k].loss[1] > rows[k].loss[0];
+        if (rows[k].told)
+            assert_non_null(strstr(said.p, rose ? "a larger train.max_steps would learn more"
+                                                : "a larger train.max_steps or a higher "
+                                                  "train.learning_rate (now 0.01) would learn"));
         str_clear(&said);
         r.state.total_steps++; /* it is not the end */
         watch_end(&r.watch, &said);

@@ -1,6 +1,7 @@
 #include "src/train/watch.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* ---- losses ---------------------------------------------------------------------------------- */
 
@@ -12,9 +13,12 @@ static double mean_loss(const struct checkpoint *s, uint64_t from, uint64_t to)
     return to > from ? sum / (double)(to - from) : NAN;
 }
 
-static bool far_above(double now, double before)
+/* Losses of a few steps vary with their records, those of evaluations do not. */
+static const double times_of_steps = 2, times_of_evaluations = 1.5;
+
+static bool far_above(double now, double before, double times)
 {
-    return now > 2 * before && now > before + 1;
+    return now > times * before && now > before + 1;
 }
 
 /* What step 0 of a run is. */
@@ -40,7 +44,7 @@ void watch_step(struct watch *w, struct str *lines)
     const struct checkpoint *s = w->state;
     if (w->told || s->step < 2 * STEPS) return;
     double first = mean_loss(s, 0, STEPS), now = mean_loss(s, s->step - STEPS, s->step);
-    if (!far_above(now, first)) return;
+    if (!far_above(now, first, times_of_steps)) return;
     str_addf(lines,
              "warning: step %llu: the loss of the last %d steps is %.4f, and was %.4f at first",
              (unsigned long long)s->step, STEPS, now, first);
@@ -71,7 +75,7 @@ static bool learns_by_heart(const struct checkpoint *s)
 static bool diverged(const struct checkpoint *s)
 {
     const struct history *h = &s->history;
-    if (h->n < 2 || !far_above(h->loss[h->n - 1], h->loss[0])) return false;
+    if (h->n < 2 || !far_above(h->loss[h->n - 1], h->loss[0], times_of_evaluations)) return false;
     return mean_loss(s, (uint64_t)h->step[h->n - 2], s->step) >= s->loss[0];
 }
 
@@ -124,17 +128,27 @@ static bool still_falls(const struct watch *w)
     return from > 0 && since > 0 && fall >= least_fall * whole * since / all;
 }
 
+static bool ever_rose(const struct history *h)
+{
+    size_t i = 1;
+    while (i < h->n && h->loss[i] <= h->loss[i - 1]) i++;
+    return i < h->n;
+}
+
 void watch_end(const struct watch *w, struct str *lines)
 {
+    char rate[64] = "";
     const struct checkpoint *s = w->state;
     if (s->step < s->total_steps || !still_falls(w)) return;
-    str_addf(lines,
-             "the validation loss was still falling at the end (%.4f, best): %s or a higher "
-             "train.learning_rate (now %g) would learn more\n",
-             s->best_eval_loss,
-             w->config->train.max_steps != CONFIG_NONE ? "a larger train.max_steps"
-                                                       : "more train.num_epochs",
-             w->schedule->peak);
+    if (!ever_rose(&s->history)) /* otherwise the rate is high enough */
+        snprintf(rate, sizeof rate, " or a higher train.learning_rate (now %g)", w->schedule->peak);
+    str_addf(
+        lines,
+        "the validation loss was still falling at the end (%.4f, best): %s%s would learn more\n",
+        s->best_eval_loss,
+        w->config->train.max_steps != CONFIG_NONE ? "a larger train.max_steps"
+                                                  : "more train.num_epochs",
+        rate);
 }
 
 bool watch_ends_early(const struct checkpoint *s, int64_t patience)

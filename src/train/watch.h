@@ -5,16 +5,17 @@
  *   learns by heart   the validation loss rose at two evaluations in a row, and the mean training
  *                     loss fell from the steps before the last evaluation but one to those after it
  *   diverges          the mean loss of three steps is more than twice that of the first three, and
- *                     more than 1 above it; or so is the validation loss, compared with the first
- *                     one, while the mean training loss since the evaluation before is not below
- *                     that of the first step (else the records are learnt by heart). Said once a
- *                     process
+ *                     more than 1 above it; or the validation loss is more than 1.5 times the first
+ *                     one, and more than 1 above it, while the mean training loss since the
+ *                     evaluation before is not below that of the first step (else the records are
+ *                     learnt by heart). Said once a process
  *   still falling     at the end: the last evaluation is the best, and it fell since an earlier one
  *                     by at least a quarter of what the run's whole fall would give for the
  *                     learning rates in between. A fall alone says nothing, because the rate of a
  *                     cosine is near 0 in the last steps: the last of three epochs has 6 % of the
  *                     sum of all rates. The earlier evaluation is the last one with at least 5 %
- *                     of that sum after it, and a third one must lie before it */
+ *                     of that sum after it, and a third one must lie before it. A higher rate is
+ *                     advised only where no evaluation was worse than the one before it */
 #ifndef LORAC_TRAIN_WATCH_H
 #define LORAC_TRAIN_WATCH_H
 
