@@ -17,8 +17,8 @@ keys() { tmux send-keys "$@"; }
 # The screen without the spaces at its ends, and its last line.
 screen() { tmux capture-pane -p; }
 last() { screen | sed '/^ *$/d' | tail -n 1; }
-until_screen() { for _ in {1..100}; do screen | grep -q -- "$1" && return 0; sleep 0.05; done; return 1; }
-until_last() { for _ in {1..100}; do [ "$(last)" = "$1" ] && return 0; sleep 0.05; done; return 1; }
+until_screen() { for _ in {1..400}; do screen | grep -q -- "$1" && return 0; sleep 0.05; done; return 1; }
+until_last() { for _ in {1..400}; do [ "$(last)" = "$1" ] && return 0; sleep 0.05; done; return 1; }
 shown() { # shown NAME LINE: the last line becomes this
     if until_last "$2"; then report "$1" 0 ""; else report "$1" 1 "found:  $(last)
 wanted: $2"; fi
@@ -26,6 +26,7 @@ wanted: $2"; fi
 # start WIDTH COMMAND [PATTERN]: COMMAND, in which CHAT is replaced, on a new terminal
 CHAT="env LC_ALL=C.UTF-8 NO_COLOR=1 '$LORAC' chat --model '$scratch/tiny' --template alpaca"
 SHORT='--temperature 0 --max-new-tokens 3' LONG='--temperature 0 --max-new-tokens 3500'
+! sanitized || LONG=${LONG/3500/900}
 start() {
     socket=$scratch/tmux$((servers += 1)) # a server that ends would take a new session with it
     (unset TMUX && export LC_ALL=C.UTF-8 && command tmux -u -S "$socket" -f /dev/null new-session -d \
@@ -225,7 +226,9 @@ ok "TERM=dumb: says what is missing" until_screen 'note: .*no line editing'
 keys -l "$(seq -s ' ' 1 2500 | head -c 10000)"
 keys Enter
 ok "TERM=dumb: the terminal's cut is not sent" until_screen 'cuts lines at 4095 bytes'
-keys short Enter meanwhile
+keys short Enter
+sleep 0.3 # until it has been read: before that the terminal shows what is typed
+keys meanwhile
 ok "TERM=dumb: what is typed during an answer is dropped with a word" until_screen 'typed during the answer is dropped'
 is "TERM=dumb: and not shown" "$(screen | grep -c meanwhile)" 0
 keys C-d
