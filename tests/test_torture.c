@@ -255,12 +255,23 @@ static void check_end(const char *what, const struct outcome *o, enum kind kind)
     complain("%s: the message does not say so: %s", what, o->msg);
 }
 
+/* Complain of the lines of `one` that `other` does not have. */
+static void complain_of_lines(const char *what, const char *verb, const struct str *one,
+                              const struct str *other)
+{
+    for (const char *p = one->n ? one->p : ""; *p;) {
+        size_t n = strcspn(p, "\n") + 1;
+        if (!other->n || !memmem(other->p, other->n, p, n))
+            complain("%s: %s %.*s", what, verb, (int)(n - 1), p);
+        p += n - (p[n - 1] == 0);
+    }
+}
+
 static void check_whole(const char *what, const struct subject *s)
 {
     describe_all(&found);
-    if (!same_text(&found, &wanted)) {
-        complain("%s: found\n%swanted\n%s", what, found.n ? found.p : "", wanted.p);
-    }
+    complain_of_lines(what, "found", &found, &wanted);
+    complain_of_lines(what, "misses", &wanted, &found);
     if (s->out) return;
     read_stdout(&found);
     if (!same_text(&found, &wanted_stdout)) complain("%s: stdout is %s", what, found.p);

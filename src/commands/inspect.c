@@ -391,6 +391,14 @@ static int add_checkpoint(struct facts *f, const char *path, struct err *e)
     return code;
 }
 
+static int get_text_if_there(struct str *out, const struct h5_reader *r, const char *name,
+                             struct err *e)
+{
+    bool has;
+    int code = h5_has(&has, r, name, e);
+    return !code && has ? h5_get_text(out, r, name, e) : code;
+}
+
 /* A prepared data set, the other kind of HDF5 file that lorac writes: the facts that it holds about
  * itself. */
 static int add_prepared(struct facts *f, const char *path, struct err *e)
@@ -401,8 +409,8 @@ static int add_prepared(struct facts *f, const char *path, struct err *e)
     int code = h5_open(&r, path, e);
     if (code) return code;
     code = h5_get_text(&format, &r, "format", e);
-    if (!code && h5_has(&r, "data_sha256")) code = h5_get_text(&sha256, &r, "data_sha256", e);
-    if (!code && h5_has(&r, "version")) code = h5_get_text(&version, &r, "version", e);
+    if (!code) code = get_text_if_there(&sha256, &r, "data_sha256", e);
+    if (!code) code = get_text_if_there(&version, &r, "version", e);
     if (!code) {
         facts_text(f, "kind", "prepared data set");
         facts_text(f, "format", format.p);

@@ -238,9 +238,11 @@ static int read_items(struct examples *x, const struct h5_reader *r, const char 
                       struct err *e)
 {
     char name[64];
+    bool has;
     size_t n;
-    if (!h5_has(r, name_of(name, side, "items"))) return 0;
-    int code = h5_length(&n, r, name, H5_TYPE_I64, e);
+    int code = h5_has(&has, r, name_of(name, side, "items"), e);
+    if (code || !has) return code;
+    code = h5_length(&n, r, name, H5_TYPE_I64, e);
     if (code) return code;
     if (n == 0) return wrong(r->path, "no items", e);
     x->item = get_row(r, name, H5_TYPE_I64, n, sizeof *x->item, e);

@@ -487,11 +487,13 @@ static int has_path(hid_t file, const char *name, char why[REASON_BYTES])
     }
 }
 
-bool h5_has(const struct h5_reader *r, const char *name)
+int h5_has(bool *has, const struct h5_reader *r, const char *name, struct err *e)
 {
     char why[REASON_BYTES];
     quiet();
-    return has_path(r->file, name, why) > 0;
+    int there = has_path(r->file, name, why);
+    *has = there > 0;
+    return there < 0 ? failed(r->path, "cannot find", name, why, e) : 0;
 }
 
 static int open_dataset(hid_t *set, const struct h5_reader *r, const char *name, struct err *e)

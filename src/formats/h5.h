@@ -64,7 +64,9 @@ struct h5_reader {
 int h5_open(struct h5_reader *r, const char *path, struct err *e);
 void h5_close(struct h5_reader *r);
 
-bool h5_has(const struct h5_reader *r, const char *name);
+/* Whether there is an array, a number or a text of that name; an error where that cannot be read:
+ * what is optional must not seem to be missing then. */
+int h5_has(bool *has, const struct h5_reader *r, const char *name, struct err *e);
 /* The length of an array of rank 1. */
 int h5_length(size_t *n, const struct h5_reader *r, const char *name, enum h5_type type,
               struct err *e);

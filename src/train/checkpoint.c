@@ -138,6 +138,18 @@ static int check_format(const struct h5_reader *r, struct err *e)
     return code;
 }
 
+/* The same where the file may not have it: *v then stays. */
+static int get_optional(int64_t *v, const struct h5_reader *r, const char *name, struct err *e)
+{
+    bool has;
+    uint64_t found = 0;
+    int code = h5_has(&has, r, name, e);
+    if (code || !has) return code;
+    code = get_u64(&found, r, name, e);
+    if (!code) *v = (int64_t)found;
+    return code;
+}
+
 int checkpoint_read_start(struct checkpoint_start *h, const char *path, struct err *e)
 {
     struct h5_reader r;
@@ -148,13 +160,10 @@ int checkpoint_read_start(struct checkpoint_start *h, const char *path, struct e
     if (!code) code = get_u64(&h->step, &r, "step", e);
     if (!code) code = get_u64(&h->total_steps, &r, "total_steps", e);
     h->warmup = -1;
-    if (!code && h5_has(&r, "schedule/warmup")) {
-        uint64_t warmup = 0;
-        code = get_u64(&warmup, &r, "schedule/warmup", e);
-        h->warmup = (int64_t)warmup;
-    }
-    h->split_rule = 1; /* without a number: the first rule */
-    if (!code && h5_has(&r, "split_rule")) code = get_u64(&h->split_rule, &r, "split_rule", e);
+    if (!code) code = get_optional(&h->warmup, &r, "schedule/warmup", e);
+    int64_t rule = 1; /* without a number: the first rule */
+    if (!code) code = get_optional(&rule, &r, "split_rule", e);
+    h->split_rule = (uint64_t)rule;
     if (!code) code = h5_get_text(&h->config, &r, "config", e);
     if (!code) code = h5_get_text(&h->base_sha256, &r, "base_sha256", e);
     if (!code) code = h5_get_text(&h->data_sha256, &r, "data_sha256", e);
@@ -204,11 +213,13 @@ static int check_history(const struct checkpoint *c, const struct h5_reader *r, 
 /* Each step is evaluated at most once, and the start. */
 static int get_history(struct checkpoint *c, const struct h5_reader *r, struct err *e)
 {
+    bool has;
     size_t found = 0;
     struct history *h = &c->history;
     h->n = 0;
-    if (!h5_has(r, "history/eval_step")) return 0;
-    int code = h5_length(&found, r, "history/eval_step", H5_TYPE_I64, e);
+    int code = h5_has(&has, r, "history/eval_step", e);
+    if (code || !has) return code;
+    code = h5_length(&found, r, "history/eval_step", H5_TYPE_I64, e);
     if (!code && found > c->step + 1) {
         code = err_set(e, "%s: history/eval_step: found %s after %s", r->path,
                        str_count(found, "evaluation"), str_count(c->step, "step"));

@@ -94,6 +94,15 @@ static int write_config(struct run *r, struct err *e)
     return file_replace(path, r->config_text.p, r->config_text.n, rundir_mode(&r->dir), e);
 }
 
+/* Also after an error that came when the file was in its place: the lock must then stay beside it,
+ * since config.yaml alone is not the sign of a run. */
+static bool has_config(const struct run *r)
+{
+    struct err ignored;
+    char path[PATH_BYTES];
+    return !rundir_path(path, &r->dir, "config.yaml", &ignored) && file_exists(path);
+}
+
 static int begin_manifest(struct run *r, bool goes_on, struct err *e)
 {
     struct manifest_about about = { &r->dir, &r->inputs, r->work };
@@ -110,8 +119,8 @@ int run_begin(struct run *r, bool goes_on, struct err *e)
     code = begin_manifest(r, goes_on, e);
     if (!code) code = manifest_replacing_config(&r->manifest, e);
     if (!code) code = write_config(r, e);
+    r->dir.begun = has_config(r);
     if (code) return code;
-    r->dir.begun = true;
     code = rundir_path(path, &r->dir, "metrics.jsonl", e);
     const struct checkpoint *s = &r->work->state;
     const struct metrics_place at = { *r->resumed_from != 0, s->eval_pending, s->step };

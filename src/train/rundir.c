@@ -312,6 +312,7 @@ static int refuse_strange(const char *dir, const char *config, struct err *e)
 static int check_above(const char *path, struct err *e)
 {
     char above[PATH_BYTES];
+    enum path_kind kind;
     struct stat st;
     if (lstat(path, &st) == 0)
         return err_usage(e, "%s: is a symbolic link to nothing, wanted a directory", path);
@@ -322,7 +323,9 @@ static int check_above(const char *path, struct err *e)
     while (n > 1 && above[n - 1] == '/') n--;
     above[n] = 0;
     const char *at = n ? above : ".";
-    if (!dir_exists(at)) return err_set(e, "%s: is a file, wanted a directory", at);
+    int code = path_look(&kind, at, e);
+    if (code) return code;
+    if (kind != PATH_DIRECTORY) return err_set(e, "%s: is a file, wanted a directory", at);
     return access(at, W_OK | X_OK) == 0 ? 0 : err_errno(e, "%s", path);
 }
 
