@@ -1,6 +1,7 @@
 /* lorac: the command line. Finds the sub-command, reads its options, runs it, prints its error. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,13 +69,32 @@ static void set_up_process(void)
     signal(SIGBUS, on_bus_error);
 }
 
-/* Results that did not reach stdout are a failure, whatever code the command returned. */
+/* Whether nobody reads stdout any more. errno does not tell: the write that failed may be long
+ * ago. */
+static bool reader_left(void)
+{
+    struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+}
+
+static void die_of(int signal_number)
+{
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
+/* Results that did not reach stdout are a failure, whatever code the command returned. A reader
+ * that had enough, such as head, is none: the process ends as SIGPIPE would have ended it. */
 static int flush_results(int code)
 {
     errno = 0;
     bool failed = ferror(stdout) != 0;
     if (fflush(stdout) != 0) failed = true;
     if (!failed) return code;
+    if (errno == EPIPE || reader_left()) {
+        if (!code) die_of(SIGPIPE);
+        return code;
+    }
     fprintf(stderr, "lorac: cannot write to standard output%s%s\n", errno ? ": " : "",
             errno ? strerror(errno) : "");
     return code ? code : ERR_FAIL;

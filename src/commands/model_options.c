@@ -103,7 +103,7 @@ bool print_answer(void *to, const char *text, size_t n)
         fwrite(text, 1, n, stdout);
     }
     fflush(stdout);
-    return true;
+    return !ferror(stdout);
 }
 
 void print_answer_end(bool printed, int code)

@@ -27,7 +27,8 @@ int tokenizer_to_write(struct tokenizer **t, const struct llama *m, const char *
                        const char *named, struct err *e);
 
 /* An answer_sink that writes each piece to stdout and flushes it. On a terminal, characters that
- * are unsafe there appear as U+FFFD. `to`: a bool that is set when anything was written. */
+ * are unsafe there appear as U+FFFD. `to`: a bool that is set when anything was written. The answer
+ * ends when stdout cannot be written. */
 bool print_answer(void *to, const char *text, size_t n);
 /* End the line after an answer, or after the part of one that an error cut off. */
 void print_answer_end(bool printed, int code);
