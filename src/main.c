@@ -117,23 +117,34 @@ static int print_text(struct str *text, FILE *to)
 static int print_help(FILE *to)
 {
     struct str s = { 0 };
-    str_addz(&s, "lorac fine-tunes Llama models with LoRA on CPUs.\n\n"
-                 "Usage: lorac COMMAND [OPTION...] [ARGUMENT...]\n\n");
+    options_add_line(&s, "lorac fine-tunes Llama models with LoRA on CPUs.", 0);
+    str_addc(&s, '\n');
+    options_add_line(&s, "Usage: lorac COMMAND [OPTION...] [ARGUMENT...]", 4);
+    str_addc(&s, '\n');
     for (size_t i = 0; i < COMMANDS; i++)
         options_add_row(&s, commands[i]->name, commands[i]->summary);
-    str_addz(&s, "\n"
-                 "  lorac COMMAND --help        options and examples of a command\n"
-                 "  lorac help keys             every key of a configuration, in Markdown\n"
-                 "  lorac --version             this build and its libraries\n");
+    str_addc(&s, '\n');
+    options_add_row(&s, "lorac COMMAND --help", "options and examples of a command");
+    options_add_row(&s, "lorac help keys", "every key of a configuration, in Markdown");
+    options_add_row(&s, "lorac --version", "this build and its libraries");
     return print_text(&s, to);
 }
 
 static int print_command_help(const struct command *c)
 {
-    struct str s = { 0 };
-    str_addf(&s, "lorac %s: %s\n\nUsage: lorac %s%s%s%s\n", c->name, c->summary, c->name,
-             c->options ? " [OPTION...]" : "", *c->args ? " " : "", c->args);
-    if (c->about) str_addf(&s, "\n%s\n", c->about);
+    struct str s = { 0 }, head = { 0 };
+    str_addf(&head, "lorac %s: %s", c->name, c->summary);
+    options_add_line(&s, head.p ? head.p : "", 0);
+    str_clear(&head);
+    str_addf(&head, "Usage: lorac %s%s%s%s", c->name, c->options ? " [OPTION...]" : "",
+             *c->args ? " " : "", c->args);
+    str_addc(&s, '\n');
+    options_add_line(&s, head.p ? head.p : "", 4);
+    str_free(&head);
+    if (c->about) {
+        str_addc(&s, '\n');
+        options_add_about(&s, c->about);
+    }
     if (c->options) {
         str_addz(&s, "\nOptions:\n");
         options_add_help(&s, c->options);
