@@ -11,6 +11,7 @@
 
 #include "kernels/blas.h"
 #include "src/base/machine.h"
+#include "src/base/stop.h"
 #include "src/base/version.h"
 #include "src/commands/commands.h"
 #include "src/config/config.h"
@@ -349,5 +350,7 @@ int main(int argc, char **argv)
 {
     choose_blas_core(argc, argv);
     set_up_process();
-    return flush_results(err_exit_status(run(argc, argv)));
+    int code = flush_results(err_exit_status(run(argc, argv)));
+    if (code == ERR_INTERRUPTED && stop_signal_number()) die_of(stop_signal_number());
+    return code;
 }

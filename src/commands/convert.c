@@ -8,6 +8,7 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/commands/commands.h"
+#include "src/commands/job.h"
 #include "src/commands/model_options.h"
 #include "src/convert/adapter_files.h"
 #include "src/convert/adapter_gguf.h"
@@ -138,7 +139,7 @@ static int open_for_base(struct adapter *a, struct adapter_notes *notes, const c
     bool whole = !llama_open_headers(&m, base, &none);
     struct adapter_base for_base = { &s, whole ? &m : NULL, &lines };
     code = adapter_open(a, &for_base, path, e);
-    if (!code && whole) code = base_note_other(&lines, &m, path, notes, BASE_GLANCE, e);
+    if (!code && whole) code = base_note_other(&lines, &m, path, notes, BASE_GLANCE, NULL, e);
     if (!code) code = base_add_fingerprint(notes, &lines, whole ? &m : NULL, path, e);
     if (!code) notes_print(&lines);
     str_free(&lines);
@@ -193,9 +194,12 @@ static int convert_model(const char *path, struct err *e)
     if (!code) code = llama_open(&m, path, e);
     if (code) return code;
     struct str remarks = { 0 };
-    struct merge_options o = {
-        .base_path = path, .dtype = choose_storage(&m), .end = -1, .remarks = &remarks
-    };
+    job_begin();
+    struct merge_options o = { .base_path = path,
+                               .dtype = choose_storage(&m),
+                               .end = -1,
+                               .watch = job_watch("writing", out),
+                               .remarks = &remarks };
     if (storage_of(o.dtype)->blocks && !wants_gguf()) {
         code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
                          storage_name(o.dtype));
@@ -209,6 +213,7 @@ static int convert_model(const char *path, struct err *e)
     if (!code)
         code = wants_gguf() ? merge_write_gguf(&m, NULL, k, out, &o, e)
                             : merge_write_hf(&m, NULL, k, out, &o, e);
+    code = job_end(code, "nothing was written", e);
     if (!code) notes_print(&remarks);
     str_free(&remarks);
     if (!code) term_print(stderr, "written   %s (%s)\n", out, storage_name(o.dtype));
@@ -219,11 +224,6 @@ static int convert_model(const char *path, struct err *e)
 }
 
 /* ---- the difference of two models ------------------------------------------------------------ */
-
-static void show_progress(void *to, size_t done, size_t all)
-{
-    progress_update(to, "matrix %zu/%zu", done, all);
-}
 
 /* The content of the difference's lorac.json: the template that the model was merged with, and the
  * base. */
@@ -275,7 +275,6 @@ static int extract_difference(const char *path, struct err *e)
     struct llama tuned, base;
     struct adapter a;
     struct extract_report report;
-    struct progress p;
     const struct kernels *k;
     if (quantize || model || tokenizer) return err_usage(e, "--extract goes with -o and --r only");
     int code = setup_kernels(&k, e);
@@ -283,10 +282,10 @@ static int extract_difference(const char *path, struct err *e)
     if (code) return code;
     code = llama_open(&base, extract, e);
     if (!code) {
-        progress_init(&p, 10);
-        code = extract_adapter(&a, &report, &tuned, &base, r ? (size_t)r : RANK, k, show_progress,
-                               &p, e);
-        progress_end(&p);
+        job_begin();
+        code = extract_adapter(&a, &report, &tuned, &base, r ? (size_t)r : RANK, k,
+                               job_watch("comparing", path), e);
+        code = job_end(code, "nothing was written", e);
         if (!code) {
             code = write_extracted(&a, &report, &tuned, path, &base, e);
             adapter_free(&a);

@@ -153,7 +153,7 @@ static int load_best(struct adapter *a, const struct config *c, const struct set
     if (code) return code;
     code = adapter_notes_of(&about, NULL, dir, e);
     if (!code) {
-        code = base_note_other(&notes, &s->model, dir, &about, BASE_READ, e);
+        code = base_note_other(&notes, &s->model, dir, &about, BASE_READ, NULL, e);
         if (!code) code = run_note_other(&notes, c, s, &about, dir, e);
         adapter_notes_free(&about);
     }
