@@ -302,8 +302,14 @@ static int run(int n, char **args, struct err *e)
     if (!out) return err_usage(e, "-o is missing: where to?");
     if (extract) return extract_difference(args[0], e);
     if (r) return err_usage(e, "--r: goes with --extract only; an adapter keeps its rank");
-    return adapter_form_of(args[0]) == ADAPTER_NONE ? convert_model(args[0], e)
-                                                    : convert_adapter(args[0], e);
+    char path[PATH_BYTES];
+    struct str notes = { 0 };
+    int code = adapter_locate(path, &notes, args[0], e);
+    notes_print(&notes);
+    str_free(&notes);
+    if (code) return code;
+    return adapter_form_of(path) == ADAPTER_NONE ? convert_model(path, e)
+                                                 : convert_adapter(path, e);
 }
 
 const struct command command_convert = {
@@ -314,16 +320,17 @@ const struct command command_convert = {
     .max_args = 1,
     .options = options,
     .about =
-        "Adapters: a PEFT directory, a GGUF adapter or a checkpoint becomes a PEFT directory or "
-        "a GGUF\n"
-        "adapter; rsLoRA and alpha patterns are folded, rows of q and k are put in the form's "
+        "Adapters: a PEFT directory, a run's directory, a GGUF adapter or a checkpoint becomes a "
+        "PEFT\n"
+        "directory or a GGUF adapter; rsLoRA and alpha patterns are folded, rows of q and k are "
+        "put in the form's "
         "order.\n"
         "Models: a Hugging Face directory or a .gguf becomes either; --quantize makes it "
         "smaller.\n"
         "--extract: a fine-tuned model's difference from its base becomes an adapter (truncated "
         "SVD).",
     .examples =
-        "lorac convert checkpoints/runs/demo/best -o adapter.gguf\n"
+        "lorac convert checkpoints/runs/demo/train -o adapter.gguf\n"
         "lorac convert adapter.gguf --model models/base -o peft-adapter\n"
         "lorac convert checkpoints/runs/demo/step-000100.h5 -o peft-adapter\n"
         "lorac convert models/Llama-2-7b-hf --quantize q8_0 -o models/llama-2-7b-q8_0.gguf\n"

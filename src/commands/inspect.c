@@ -323,6 +323,16 @@ static void add_status(struct facts *f, const char *status, const char *dir)
               "CONFIG.yaml --resume auto");
 }
 
+/* The adapter that the run's directory stands for in other commands. */
+static void add_adapter(struct facts *f, const char *dir)
+{
+    char path[PATH_BYTES];
+    struct str notes = { 0 };
+    struct err none;
+    if (!adapter_locate(path, &notes, dir, &none)) facts_text(f, "adapter", path);
+    str_free(&notes);
+}
+
 int inspect_run(struct facts *f, const char *dir, struct err *e)
 {
     enum { MOST = 4096 };
@@ -352,6 +362,7 @@ int inspect_run(struct facts *f, const char *dir, struct err *e)
                   json_number_value(best),
                   (long long)json_integer_value(json_object_get(run, "best_step")));
     }
+    add_adapter(f, dir);
     code = rundir_list(steps, MOST, &n, &d, e);
     if (!code && n > 0) {
         facts_add(f, "checkpoints", json_integer((json_int_t)n), "%zu, the newest of step %llu", n,
