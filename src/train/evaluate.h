@@ -22,4 +22,14 @@ struct evaluation {
 int evaluate(struct evaluation *out, const struct objective *o, struct network *n, struct batch *b,
              const struct stop *stop, struct err *e);
 
+/* The same, seen by somebody: after each pass of this rank, when the network still holds what it
+ * made of it (hit). NULL: nobody. */
+struct evaluate_observer {
+    void (*pass)(void *to, const struct network *n, const struct batch *b);
+    void *to;
+};
+int evaluate_observed(struct evaluation *out, const struct objective *o, struct network *n,
+                      struct batch *b, const struct stop *stop,
+                      const struct evaluate_observer *observer, struct err *e);
+
 #endif
