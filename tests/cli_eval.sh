@@ -169,7 +169,8 @@ like "--show of a base: the model's answer" "$out" "*
 long=$(printf 'word%.0s ' {1..100})
 echo "{\"prompt\": \"$long last\", \"completion\": \"x\"}" >"$scratch/long.jsonl"
 run "$LORAC" eval "$scratch/run.yaml" --data "$scratch/long.jsonl" --show 1
-is "--show: the end of a long question, in one line" "$(sed -n 's/^  prompt   \(\.\.\. .*\) last$/\1/p' <<<"$out" | wc -l)" 1
+is "--show: the end of a long question, in one line, from a word on" \
+    "$(sed -n 's/^  prompt   \(\.\.\. word word .*\) last$/\1/p' <<<"$out" | wc -l)" 1
 ok "--show: a long question is short" [ "$(sed -n '/^  prompt/p' <<<"$out" | wc -c)" -le 180 ]
 run "$LORAC" eval --model $base --data datasets/sample-text.jsonl --show 3
 is "--show of texts: exit code" "$status" 0

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,8 +21,9 @@ struct show {
     struct str before, after;       /* what the template puts around the text of a user */
     struct str prompt, right, said; /* of one example */
     const struct watch *watch;
-    size_t most, shown, tokens; /* tokens of the answer that is being made */
-    size_t unasked;             /* examples that are wrong but have no question */
+    size_t most, shown;
+    size_t tokens, expected; /* tokens of the answer that is being made, and of the right one */
+    size_t unasked;          /* examples that are wrong but have no question */
 };
 
 /* ---- an example as texts --------------------------------------------------------------------- */
@@ -107,7 +109,7 @@ static bool take_piece(void *to, const char *text, size_t n)
 {
     struct show *w = to;
     struct err ignored;
-    double part = (double)++w->tokens / ANSWER_TOKENS;
+    double part = fmin(1, (double)++w->tokens / (double)w->expected);
     (void)text, (void)n;
     return !watch_step(w->watch, (double)w->shown + part, (double)w->most, &ignored);
 }
@@ -164,7 +166,11 @@ static void put_question(const struct str *prompt)
     }
     size_t from = line.n, chars = 0;
     while (from > 0 && chars < QUESTION_CHARS)
-        chars += (line.p[--from] & 0xc0) != 0x80; /* the first byte of a character */
+        chars += (line.p[--from] & 0xc0) != 0x80;            /* the first byte of a character */
+    if (from && memchr(line.p + from, ' ', line.n - from)) { /* at a word, if there is one */
+        while (line.p[from] != ' ') from++;
+        from++;
+    }
     if (from) {
         struct str cut = { 0 };
         str_addf(&cut, "... %s", line.p + from);
@@ -220,6 +226,7 @@ static int show_example(struct show *w, size_t example, struct err *e)
     decode(&w->prompt, s, ids, at.from);
     strip_frame(&w->prompt, w);
     decode(&w->right, s, ids + at.from, at.to - at.from);
+    w->expected = at.to - at.from;
     int code = ask(w, ids, at.from, e);
     if (!code) code = str_error(&w->prompt, e);
     if (!code) code = str_error(&w->right, e);
