@@ -1,6 +1,7 @@
 /* lorac: the command line. Finds the sub-command, reads its options, runs it, prints its error. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "kernels/blas.h"
 #include "src/base/machine.h"
+#include "src/base/stop.h"
 #include "src/base/version.h"
 #include "src/commands/commands.h"
 #include "src/config/config.h"
@@ -68,13 +70,32 @@ static void set_up_process(void)
     signal(SIGBUS, on_bus_error);
 }
 
-/* Results that did not reach stdout are a failure, whatever code the command returned. */
+/* Whether nobody reads stdout any more. errno does not tell: the write that failed may be long
+ * ago. */
+static bool reader_left(void)
+{
+    struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLERR);
+}
+
+static void die_of(int signal_number)
+{
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
+/* Results that did not reach stdout are a failure, whatever code the command returned. A reader
+ * that had enough, such as head, is none: the process ends as SIGPIPE would have ended it. */
 static int flush_results(int code)
 {
     errno = 0;
     bool failed = ferror(stdout) != 0;
     if (fflush(stdout) != 0) failed = true;
     if (!failed) return code;
+    if (errno == EPIPE || reader_left()) {
+        if (!code) die_of(SIGPIPE);
+        return code;
+    }
     fprintf(stderr, "lorac: cannot write to standard output%s%s\n", errno ? ": " : "",
             errno ? strerror(errno) : "");
     return code ? code : ERR_FAIL;
@@ -97,23 +118,34 @@ static int print_text(struct str *text, FILE *to)
 static int print_help(FILE *to)
 {
     struct str s = { 0 };
-    str_addz(&s, "lorac fine-tunes Llama models with LoRA on CPUs.\n\n"
-                 "Usage: lorac COMMAND [OPTION...] [ARGUMENT...]\n\n");
+    options_add_line(&s, "lorac fine-tunes Llama models with LoRA on CPUs.", 0);
+    str_addc(&s, '\n');
+    options_add_line(&s, "Usage: lorac COMMAND [OPTION...] [ARGUMENT...]", 4);
+    str_addc(&s, '\n');
     for (size_t i = 0; i < COMMANDS; i++)
         options_add_row(&s, commands[i]->name, commands[i]->summary);
-    str_addz(&s, "\n"
-                 "  lorac COMMAND --help        options and examples of a command\n"
-                 "  lorac help keys             every key of a configuration, in Markdown\n"
-                 "  lorac --version             this build and its libraries\n");
+    str_addc(&s, '\n');
+    options_add_row(&s, "lorac COMMAND --help", "options and examples of a command");
+    options_add_row(&s, "lorac help keys", "every key of a configuration, in Markdown");
+    options_add_row(&s, "lorac --version", "this build and its libraries");
     return print_text(&s, to);
 }
 
 static int print_command_help(const struct command *c)
 {
-    struct str s = { 0 };
-    str_addf(&s, "lorac %s: %s\n\nUsage: lorac %s%s%s%s\n", c->name, c->summary, c->name,
-             c->options ? " [OPTION...]" : "", *c->args ? " " : "", c->args);
-    if (c->about) str_addf(&s, "\n%s\n", c->about);
+    struct str s = { 0 }, head = { 0 };
+    str_addf(&head, "lorac %s: %s", c->name, c->summary);
+    options_add_line(&s, head.p ? head.p : "", 0);
+    str_clear(&head);
+    str_addf(&head, "Usage: lorac %s%s%s%s", c->name, c->options ? " [OPTION...]" : "",
+             *c->args ? " " : "", c->args);
+    str_addc(&s, '\n');
+    options_add_line(&s, head.p ? head.p : "", 4);
+    str_free(&head);
+    if (c->about) {
+        str_addc(&s, '\n');
+        options_add_about(&s, c->about);
+    }
     if (c->options) {
         str_addz(&s, "\nOptions:\n");
         options_add_help(&s, c->options);
@@ -318,5 +350,7 @@ int main(int argc, char **argv)
 {
     choose_blas_core(argc, argv);
     set_up_process();
-    return flush_results(err_exit_status(run(argc, argv)));
+    int code = flush_results(err_exit_status(run(argc, argv)));
+    if (code == ERR_INTERRUPTED && stop_signal_number()) die_of(stop_signal_number());
+    return code;
 }

@@ -127,12 +127,80 @@ measured "a run that kept nothing aside" "$were: it had another data.validation"
 rm "$scratch/run-split/config.yaml"
 measured "a run without its configuration" "data.validation: it is not known whether the run kept the same records aside*config.yaml*"
 
-# A run's directory is not its adapter.
+# A run's directory stands for the adapter in it: best/, else adapter/.
+generate --model "$scratch/tiny" --adapter "$a" && direct=$out
 generate --model "$scratch/tiny" --adapter "$scratch/run"
-is "a run in the place of an adapter: refused" "$status" 1
-like "a run in the place of an adapter: which to name" "$err" "*found no adapter_config.json, but one in $scratch/run/adapter: name that*"
+is "a run without best/: exit code" "$status" 0
+is "a run without best/: the answer of its adapter/" "$out" "$direct"
+like "a run without best/: said" "$err" "note: $scratch/run is a run's directory without best/ *the adapter of its last step is taken, $scratch/run/adapter"
 generate --model "$scratch/tiny" --adapter "$scratch/run-split"
-like "a run that has a best adapter: that one" "$err" "*but one in $scratch/run-split/best: name that*"
+like "a run with best/: that one" "$err" "note: $scratch/run-split is a run's directory: its best adapter is taken, $scratch/run-split/best"
+generate --model "$scratch/tiny" --adapter "$scratch/run/=0.5"
+is "a run with a weight" "$status" 0
+for command in "merge --adapter $scratch/run -o $scratch/run-merged.gguf" "convert $scratch/run -o $scratch/run-converted" \
+    "eval --adapter $scratch/run --data $scratch/records.jsonl" "eval --adapter $scratch/run=1 --data $scratch/records.jsonl"; do
+    # shellcheck disable=SC2086 # words
+    run "$LORAC" $command
+    is "${command%% *} of a run: exit code" "$status" 0
+    like "${command%% *} of a run: which adapter" "$err" "*note: $scratch/run is a run's directory without best/ *"
+    [[ $command = convert* ]] || like "${command%% *} of a run: which base" "$err" \
+        "*note: --model is missing: the base is $scratch/tiny, for which $scratch/run/adapter was made*"
+done
+ok "convert of a run: its adapter" cmp -s "$a/adapter_model.safetensors" "$scratch/run-converted/adapter_model.safetensors"
+run "$LORAC" chat --adapter "$scratch/run" --max-new-tokens 2 --temperature 0 <<<Hi
+is "chat with a run alone: exit code" "$status" 0
+is "chat with a run alone: the answer of generate" "$out" "$direct"
+like "chat with a run alone: which base" "$err" "*note: --model is missing: the base is $scratch/tiny*"
+run "$LORAC" inspect "$scratch/run-split"
+like "inspect of a run: its adapter" "$out" "*adapter  *$scratch/run-split/best*"
+cp -r "$scratch/run" "$scratch/run-begun"
+rm -r "$scratch/run-begun/adapter"
+generate --adapter "$scratch/run-begun"
+is "a run without an adapter: exit code" "$status" 1
+like "a run without an adapter: its checkpoint" "$err" "lorac: $scratch/run-begun: this run has neither best/ nor adapter/ yet; name its newest checkpoint: $scratch/run-begun/step-*.h5"
+rm "$scratch"/run-begun/step-*.h5
+generate --adapter "$scratch/run-begun"
+like "a run that has nothing" "$err" "*it has to be trained further first"
+generate --adapter "$scratch/tiny"
+is "a model in the place of an adapter: exit code" "$status" 1
+generate --adapter "$scratch/none"
+like "an adapter that is not there" "$err" "lorac: $scratch/none: no such adapter"
+
+# The base that an adapter names, where --model is missing.
+for adapter in "$a" "$checkpoint"; do
+    generate --adapter "$adapter"
+    is "no --model, ${adapter##*/}: the answer" "$out" "$direct"
+    like "no --model, ${adapter##*/}: said" "$err" "note: --model is missing: the base is $scratch/tiny, for which $adapter was made"
+done
+generate --adapter "$scratch/a.gguf"
+is "no --model, an adapter that names no base: exit code" "$status" 2
+like "no --model, an adapter that names no base: message" "$err" "lorac: --model is missing: which base? $scratch/a.gguf does not say for which one it was made"
+generate
+like "neither --model nor --adapter" "$err" "lorac: --model is missing: which base?"
+mv "$scratch/tiny" "$scratch/elsewhere-tiny"
+generate --adapter "$a"
+is "no --model, the base is gone: exit code" "$status" 2
+like "no --model, the base is gone: message" "$err" "*--model is missing: which base? $a was made for \"$scratch/tiny\", which is not there"
+generate --adapter "$a" --model "$scratch/elsewhere-tiny"
+is "the base is elsewhere: --model" "$out" "$direct"
+mv "$scratch/elsewhere-tiny" "$scratch/tiny"
+
+# A bare prompt is a prompt.
+run "$LORAC" generate --adapter "$a" Hi --max-new-tokens 2
+is "a bare prompt" "$out" "$direct"
+run "$LORAC" generate --adapter "$a" --max-new-tokens 2 - <<<Hi
+is "a bare -: from stdin" "$out" "$direct"
+run "$LORAC" generate --adapter "$a" --max-new-tokens 2 -- Hi
+is "a bare prompt after --" "$out" "$direct"
+run "$LORAC" generate --adapter "$a" Hi --prompt Ho
+is "two prompts: exit code" "$status" 2
+like "two prompts: message" "$err" 'lorac: found two prompts, "Hi" and --prompt "Ho": which one?'
+run "$LORAC" generate --adapter "$a" Which form is needed
+is "a prompt without quotation marks: exit code" "$status" 2
+like "a prompt without quotation marks: message" "$err" 'lorac: found 4 arguments, "Which" and "form" among them, wanted one prompt: put it in quotation marks'
+run "$LORAC" generate --adapter "$a"
+is "no prompt: exit code" "$status" 2
+like "no prompt: message" "$err" "lorac: the prompt is missing: write it in quotation marks *"
 
 # lorac says when a template, given or of another adapter, is not the one of the training.
 template="*note: *was trained with the template alpaca, and is asked here with llama2: *"

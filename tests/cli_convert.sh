@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive XDG_CACHE_HOME=$scratch/cache
 
-loss() { "$LORAC" eval "$@" --json 2>/dev/null | sed -n 's/.*"loss": \([-0-9.e]*\).*/\1/p'; }
+loss() { "$LORAC" eval "$@" --no-base --json 2>/dev/null | sed -n 's/.*"loss": \([-0-9.e]*\).*/\1/p'; }
 near() { # near NAME FOUND WANTED TOLERANCE (of the wanted value)
     report "$1" "$(awk -v a="$2" -v b="$3" -v t="$4" \
         'BEGIN { d = a > b ? a - b : b - a; print (a != "" && b != "" && d <= t * b) ? 0 : 1 }')" "found:  $2

@@ -774,9 +774,58 @@ static void test_sha256(void **state)
         assert_string_equal(hex, digests[i].hex);
     }
     uint8_t digest[SHA256_BYTES];
-    bool stop = true;
     assert_int_equal(sha256_file(digest, temp_path("absent"), NULL, &e), ERR_FAIL);
-    assert_int_equal(sha256_file(digest, put_text("hashed", "abc"), &stop, &e), ERR_FAIL);
+}
+
+/* What a watch was told last, and how often; it stops the work at call number `stop_at`. */
+struct watched {
+    double done, all;
+    int calls, stop_at;
+};
+
+static void see(void *to, double done, double all)
+{
+    struct watched *w = to;
+    assert_true(done >= w->done);
+    w->done = done;
+    w->all = all;
+    w->calls++;
+}
+
+static bool stops(void *context)
+{
+    const struct watched *w = context;
+    return w->calls == w->stop_at;
+}
+
+static void test_hash_watched(void **state)
+{
+    (void)state;
+    enum { BYTES = 3 << 20 };
+    static const char bytes[BYTES];
+    struct watched seen = { 0 };
+    const struct stop stop = { stops, &seen };
+    const struct watch w = { &stop, see, &seen };
+    char out[2][SHA256_HEX], hex[SHA256_HEX], zeros[PATH_BYTES], letters[PATH_BYTES];
+    char *files[] = { zeros, letters };
+    uint8_t digest[SHA256_BYTES];
+    struct err e;
+    snprintf(zeros, sizeof zeros, "%s", temp_path("zeros"));
+    snprintf(letters, sizeof letters, "%s", put_text("letters", "abc"));
+    assert_int_equal(file_replace(zeros, bytes, BYTES, 0600, &e), 0);
+    setenv("XDG_CACHE_HOME", put_text("not-a-dir", ""), 1);
+    assert_int_equal(hash_files(out, files, 2, &w, &e), 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(sha256_file(digest, files[i], NULL, &e), 0);
+        hex_of(hex, digest);
+        assert_string_equal(out[i], hex);
+    }
+    assert_true(seen.done == BYTES + 3 && seen.all == BYTES + 3);
+    assert_true(seen.calls >= 5);
+    seen = (struct watched){ .stop_at = 2 };
+    assert_int_equal(hash_files(out, files, 2, &w, &e), ERR_STOPPED);
+    assert_int_equal(seen.calls, 2);
+    setenv("XDG_CACHE_HOME", test_dir, 1);
 }
 
 /* Digest of a file through the cache, which lies in test_dir. */
@@ -1102,6 +1151,7 @@ int main(void)
               "bytes: variable-length integers are read up to 64 bits, longer ones refused"),
         ENTRY(test_sha256, "hash: SHA-256 gives the standard's digests"),
         ENTRY(test_hash_cache, "hash: the cache serves an unchanged file, not a changed one"),
+        ENTRY(test_hash_watched, "hash: a watch sees all bytes of several files, and ends it"),
         ENTRY(test_hash_job, "hash: a job in the background names the file it cannot read"),
         ENTRY(test_philox, "random: philox4x32 gives the vectors of its authors"),
         ENTRY(test_rng, "random: numbers are functions of seed, purpose and place"),

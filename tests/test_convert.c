@@ -150,6 +150,17 @@ static void model_free(struct model *x)
     for (int i = 0; i < MODULES; i++) mem_free(x->w[i]);
 }
 
+static void count_matrices(void *to, double done, double all)
+{
+    size_t *n = to;
+    assert_true(all == MODULES && done == (double)++*n);
+}
+
+static bool is_third(void *context)
+{
+    return *(const size_t *)context == 3;
+}
+
 /* Singular values of the difference: value(i) for i < SPECTRUM. The error of the extracted adapter
  * against the least that rank R can have (Eckart, Young: the squares of the rest). */
 static void extract_known(double (*value)(int i), double allowed)
@@ -178,8 +189,13 @@ static void extract_known(double (*value)(int i), double allowed)
     }
     model_make(&tuned, (const double *const *)difference);
     if (setup_kernels(&k, &e)) fail_msg("%s", e.msg);
-    if (extract_adapter(&a, &report, &tuned.m, &base.m, R, k, NULL, NULL, &e))
-        fail_msg("%s", e.msg);
+    size_t matrices = 0;
+    const struct stop stop = { is_third, &matrices };
+    const struct watch watch = { &stop, count_matrices, &matrices };
+    assert_int_equal(extract_adapter(&a, &report, &tuned.m, &base.m, R, k, &watch, &e),
+                     ERR_STOPPED);
+    assert_int_equal(matrices, 3);
+    if (extract_adapter(&a, &report, &tuned.m, &base.m, R, k, NULL, &e)) fail_msg("%s", e.msg);
     assert_int_equal(report.changed, MODULES);
     assert_true(report.elsewhere == 0);
     assert_true(fabs(report.kept - (1 - least / all)) < allowed);

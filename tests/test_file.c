@@ -319,6 +319,31 @@ static void test_space(void **state)
     assert_non_null(strstr(e.msg, "; free some"));
 }
 
+static void test_remove_empty(void **state)
+{
+    (void)state;
+    char path[PATH_BYTES];
+    struct err e;
+    struct stat st;
+    snprintf(path, sizeof path, "%s/here", temp_path("made"));
+    assert_int_equal(dir_make(path, 0777, &e), 0);
+    snprintf(path, sizeof path, "%s/here/new//below/", temp_path("made"));
+    size_t before = path_existing(path);
+    assert_int_equal(before, strlen(temp_path("made")) + strlen("/here"));
+    assert_int_equal(dir_make(path, 0777, &e), 0);
+    assert_int_equal(path_existing(path), strlen(path));
+    dir_remove_empty(path, before);
+    assert_int_equal(path_existing(path), before);
+    /* what holds something stays */
+    assert_int_equal(dir_make(path, 0777, &e), 0);
+    put_text("made/here/new/file", "x");
+    dir_remove_empty(path, before);
+    assert_int_equal(stat(temp_path("made/here/new/below"), &st), -1);
+    assert_int_equal(stat(temp_path("made/here/new/file"), &st), 0);
+    assert_int_equal(path_existing("no-such/path"), 0);
+    assert_int_equal(path_existing("/no-such/path"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +353,7 @@ int main(void)
         ENTRY(test_paths, "file: directory and name join to one path"),
         ENTRY(test_within, "file: a path is known to lie within a directory, links resolved"),
         ENTRY(test_dir_make, "file: a directory is made with its parents and its mode"),
+        ENTRY(test_remove_empty, "file: directories that were made for nothing are removed again"),
         ENTRY(test_replace, "file: a replaced file has its new content and mode"),
         ENTRY(test_save, "file: the old content stays until a save is committed"),
         ENTRY(test_publish, "file: publishing replaces a file in one step"),

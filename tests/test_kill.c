@@ -120,6 +120,12 @@ int mkdir(const char *path, mode_t mode)
 static bool out_of_time;
 
 void stop_install(void) {}
+void stop_install_ending(void) {}
+void stop_uninstall_ending(void) {}
+int stop_signal_number(void)
+{
+    return 0;
+}
 bool stop_requested(void)
 {
     questions++;

@@ -149,6 +149,28 @@ static void help_is_wrapped(void **state)
     str_free(&s);
 }
 
+static void explanations_are_wrapped(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *about, *shown;
+    } table[] = {
+        { "One sentence that is written over\ntwo lines.\nAnother.",
+          "One sentence that is written over two lines.\nAnother.\n" },
+        { "show      examples: what is\n          a target\ncheck     validate everything before a "
+          "long job is queued, and print a table; exit\n          code 1",
+          "show      examples: what is a target\n"
+          "check     validate everything before a long job is queued, and print a table;\n"
+          "          exit code 1\n" },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct str s = { 0 };
+        options_add_about(&s, table[i].about);
+        assert_string_equal(s.p, table[i].shown);
+        str_free(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +179,7 @@ int main(void)
         ENTRY(lists_end_somewhere, "options: a list of options has a limit"),
         ENTRY(no_options_at_all, "options: a command without options refuses any"),
         ENTRY(help_is_wrapped, "options: help is wrapped at the width of a terminal"),
+        ENTRY(explanations_are_wrapped, "options: an explanation keeps its sentences and words"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

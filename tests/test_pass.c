@@ -162,12 +162,16 @@ static void check_exact(const struct batch *b, const struct pass *p, const uint3
     for (size_t t = 0; t < p->n_targets; t++) by_row[p->target_row[t]] = hit[t] = below(4) > 0;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *flag = b->examples->target + b->examples->at[which[i]];
-        size_t j = rows_of(b->examples, which[i]);
+        size_t j = rows_of(b->examples, which[i]), first = 0, missed;
         bool all = j > 0;
         for (uint32_t row = b->leaf[i]; j-- > 0; row = parent_of[row])
-            if (flag[j + 1] && !by_row[row]) all = false;
+            if (flag[j + 1] && !by_row[row]) all = false, first = j + 1;
         exact += all;
+        assert_int_equal(batch_pass_example(b, i), which[i]);
+        assert_int_equal(batch_example_right(&missed, b, i, hit), all);
+        assert_int_equal(missed, first);
     }
+    assert_int_equal(batch_pass_examples(b), n);
     assert_int_equal(batch_count_exact(b, hit), exact);
 }
 

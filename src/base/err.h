@@ -13,11 +13,12 @@
 
 enum {
     ERR_NONE = 0,
-    ERR_FAIL = 1,     /* the world: a bad file, a full disk, a model we cannot run */
-    ERR_USAGE = 2,    /* the user: a wrong option, key or value */
-    ERR_MEMORY = 3,   /* out of memory; the files that were read are not at fault. Exit code 1 */
-    ERR_BUDGET = 4,   /* train.memory_budget is too small. Exit code 1 */
-    ERR_SPACE = 5,    /* no room for a file: disk, quota or limit. Exit code 1 */
+    ERR_FAIL = 1,   /* the world: a bad file, a full disk, a model we cannot run */
+    ERR_USAGE = 2,  /* the user: a wrong option, key or value */
+    ERR_MEMORY = 3, /* out of memory; the files that were read are not at fault. Exit code 1 */
+    ERR_BUDGET = 4, /* train.memory_budget is too small. Exit code 1 */
+    ERR_SPACE = 5,  /* no room for a file: disk, quota or limit. Exit code 1 */
+    ERR_INTERRUPTED = 130, /* ended by a signal, of which main() then lets the process die */
     ERR_STOPPED = 85, /* stopped by a signal or a time limit with a checkpoint written: resume me */
 };
 

@@ -177,6 +177,35 @@ int dir_make(const char *path, mode_t mode, struct err *e)
     return S_ISDIR(st.st_mode) ? 0 : err_set(e, "%s: is a file, wanted a directory", path);
 }
 
+/* Cut the last name off; false when none is before it. */
+static bool cut_last(char *path)
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    while (n > 0 && path[n - 1] != '/') n--;
+    while (n > 1 && path[n - 1] == '/') n--;
+    path[n] = 0;
+    return n > 0;
+}
+
+size_t path_existing(const char *path)
+{
+    struct stat st;
+    char part[PATH_BYTES];
+    snprintf(part, sizeof part, "%s", path);
+    while (lstat(part, &st) != 0)
+        if (!cut_last(part)) return 0;
+    return strlen(part);
+}
+
+void dir_remove_empty(const char *path, size_t existing)
+{
+    char part[PATH_BYTES];
+    snprintf(part, sizeof part, "%s", path);
+    while (strlen(part) > existing && rmdir(part) == 0)
+        if (!cut_last(part)) return;
+}
+
 /* out = the path with symbolic links resolved; if it does not exist, that of the nearest directory
  * above it that does. */
 static bool resolve_existing(char out[PATH_MAX], const char *path)

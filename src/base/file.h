@@ -63,6 +63,11 @@ const char *path_base(const char *path);
 /* Make a directory, and the missing ones above it, whose modes follow only the umask. */
 int dir_make(const char *path, mode_t mode, struct err *e);
 
+/* The length of the beginning of `path` that exists; then, remove the directories of the path
+ * beyond it again, from the last one on, as long as they are empty. */
+size_t path_existing(const char *path);
+void dir_remove_empty(const char *path, size_t existing);
+
 /* Lock a directory against other writers that lock it, until dir_unlock() or the end of the
  * process. An error if another process holds the lock; none, and *fd -1, if the file system has no
  * locks. */

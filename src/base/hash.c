@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "src/base/mem.h"
@@ -58,23 +59,27 @@ int sha256_of(uint8_t digest[SHA256_BYTES], const void *bytes, size_t n, struct 
     return 0;
 }
 
-int sha256_file(uint8_t digest[SHA256_BYTES], const char *path, const volatile bool *stop,
+int sha256_file(uint8_t digest[SHA256_BYTES], const char *path, const struct watch *w,
                 struct err *e)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return err_errno(e, "%s", path);
     struct sha256 h = { 0 };
+    struct stat st = { 0 };
     size_t size = 1 << 20;
+    double done = 0;
+    if (fstat(fd, &st) != 0) st.st_size = 0; /* only the progress needs it */
     char *buf = mem_alloc(size, 1, e);
     int code = buf ? sha256_begin(&h, e) : e->code;
     while (!code) {
         ssize_t n = read(fd, buf, size);
         if (n < 0 && errno == EINTR) continue;
-        if (stop && *stop) code = err_set(e, "%s: no longer wanted", path);
+        code = watch_step(w, done, (double)st.st_size, e);
         if (code) break;
         if (n < 0) code = err_errno(e, "%s", path);
         if (n <= 0) break;
         sha256_add(&h, buf, (size_t)n);
+        done += (double)n;
     }
     if (h.state) sha256_end(&h, digest);
     mem_free(buf);

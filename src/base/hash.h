@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "src/base/err.h"
+#include "src/base/watch.h"
 
 enum { SHA256_BYTES = 32, SHA256_HEX = 65 };
 
@@ -17,10 +17,10 @@ int sha256_begin(struct sha256 *h, struct err *e);
 void sha256_add(struct sha256 *h, const void *bytes, size_t n);
 void sha256_end(struct sha256 *h, uint8_t digest[SHA256_BYTES]);
 
-/* The digest of bytes in memory, and of a file, which is read in pieces. When *stop becomes true
- * (NULL: never), reading the file ends with an error. */
+/* The digest of bytes in memory, and of a file, which is read in pieces. The watch, which may be
+ * NULL, sees bytes. */
 int sha256_of(uint8_t digest[SHA256_BYTES], const void *bytes, size_t n, struct err *e);
-int sha256_file(uint8_t digest[SHA256_BYTES], const char *path, const volatile bool *stop,
+int sha256_file(uint8_t digest[SHA256_BYTES], const char *path, const struct watch *w,
                 struct err *e);
 
 void hex_of(char out[SHA256_HEX], const uint8_t digest[SHA256_BYTES]);

@@ -90,31 +90,69 @@ static void cache_add(const char *id, const char *digest)
     str_free(&text);
 }
 
-/* As sha256_file(), but it stops when abandoned and detects a file that changes meanwhile. */
-static int hash_one(struct hash_job *job, size_t i)
+/* As sha256_file(), but the cache may know it, and a file that changes meanwhile is detected. */
+static int hash_one(char hex[SHA256_HEX], const char *path, const struct watch *w, struct err *e)
 {
     char before[128], after[128];
     uint8_t digest[SHA256_BYTES];
-    const char *path = job->files[i];
-    if (!identity(before, sizeof before, path)) return err_errno(&job->err, "%s", path);
-    if (cache_find(job->digests[i], before)) return 0;
-    int code = sha256_file(digest, path, &job->abandoned, &job->err);
+    if (!identity(before, sizeof before, path)) return err_errno(e, "%s", path);
+    if (cache_find(hex, before)) return 0;
+    int code = sha256_file(digest, path, w, e);
     if (code) return code;
-    if (!identity(after, sizeof after, path)) return err_errno(&job->err, "%s", path);
-    if (strcmp(before, after) != 0) {
-        return err_set(&job->err, "%s: changed while it was read", path);
-    }
-    hex_of(job->digests[i], digest);
-    cache_add(before, job->digests[i]);
+    if (!identity(after, sizeof after, path)) return err_errno(e, "%s", path);
+    if (strcmp(before, after) != 0) return err_set(e, "%s: changed while it was read", path);
+    hex_of(hex, digest);
+    cache_add(before, hex);
     return 0;
+}
+
+static bool abandoned(void *context)
+{
+    const struct hash_job *job = context;
+    return job->abandoned;
 }
 
 static void *run(void *arg)
 {
     struct hash_job *job = arg;
+    const struct stop stop = { abandoned, job };
+    const struct watch w = { .stop = &stop };
     for (size_t i = 0; i < job->n && !job->abandoned; i++)
-        if (hash_one(job, i)) break;
+        if (hash_one(job->digests[i], job->files[i], &w, &job->err)) break;
     return NULL;
+}
+
+/* The bytes of the files before the one that is read now. */
+struct part {
+    const struct watch *w;
+    double before, all;
+};
+
+static void show_part(void *to, double done, double all)
+{
+    const struct part *p = to;
+    (void)all;
+    if (p->w && p->w->progress) p->w->progress(p->w->to, p->before + done, p->all);
+}
+
+static double size_of(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (double)st.st_size : 0;
+}
+
+int hash_files(char (*digests)[SHA256_HEX], char *const *files, size_t n, const struct watch *w,
+               struct err *e)
+{
+    struct part part = { .w = w };
+    const struct watch one = { w ? w->stop : NULL, show_part, &part };
+    int code = 0;
+    for (size_t i = 0; i < n; i++) part.all += size_of(files[i]);
+    for (size_t i = 0; !code && i < n; i++) {
+        code = hash_one(digests[i], files[i], &one, e);
+        part.before += size_of(files[i]);
+    }
+    return code;
 }
 
 static void job_free(struct hash_job *job)

@@ -22,6 +22,10 @@ int hash_start(struct hash_job **out, char *const *files, size_t n, struct err *
  * job. */
 int hash_wait(struct hash_job *job, char (*digests)[SHA256_HEX], struct err *e);
 
+/* The same now, in this thread; the watch, which may be NULL, sees the bytes of all files. */
+int hash_files(char (*digests)[SHA256_HEX], char *const *files, size_t n, const struct watch *w,
+               struct err *e);
+
 /* Stop and free without a result. NULL is allowed. */
 void hash_abandon(struct hash_job *job);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@ static volatile sig_atomic_t stop_signal, checkpoint_wanted;
 static volatile sig_atomic_t quit_asked; /* SIGINT and SIGTERM seen so far */
 static struct timespec asked_at;
 static bool on_terminal;
+static const char *told; /* what a person at the terminal reads after Ctrl-C */
 
 enum { TIME_LIMIT = -1 };
 /* timeout(1), mpirun and other launchers send a signal to a process and then to its group: a second
@@ -31,10 +33,8 @@ static bool is_second(int sig)
 
 static void tell(void)
 {
-    static const char text[] = "\nstopping at the next layer, then the checkpoint is written; once "
-                               "more to quit at once\n";
     int before = errno;
-    if (on_terminal && write(2, text, sizeof text - 1) < 0) on_terminal = false;
+    if (on_terminal && write(2, told, strlen(told)) < 0) on_terminal = false;
     errno = before;
 }
 
@@ -50,17 +50,43 @@ static void on_signal(int sig)
     stop_signal = sig;
 }
 
-void stop_install(void)
+static void install(const int *signals, size_t n, const char *text)
 {
     struct sigaction sa = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     sigemptyset(&sa.sa_mask);
-    const int signals[] = { SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU };
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        sigaddset(&sa.sa_mask, signals[i]); /* handle one signal at a time */
-    }
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &sa, NULL);
-    signal(SIGHUP, SIG_IGN);
+    for (size_t i = 0; i < n; i++) sigaddset(&sa.sa_mask, signals[i]); /* one signal at a time */
+    told = text;
+    for (size_t i = 0; i < n; i++) sigaction(signals[i], &sa, NULL);
     on_terminal = isatty(2) == 1;
+}
+
+void stop_install(void)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU };
+    install(signals, sizeof signals / sizeof *signals,
+            "\nstopping at the next layer, then the checkpoint is written; once more to quit at "
+            "once\n");
+    signal(SIGHUP, SIG_IGN);
+}
+
+static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
+
+void stop_install_ending(void)
+{
+    struct sigaction hup = { 0 };
+    sigaction(SIGHUP, NULL, &hup);
+    bool ignored = hup.sa_handler == SIG_IGN; /* nohup */
+    install(ending, sizeof ending / sizeof *ending - ignored,
+            "\nstopping; once more to quit at once\n");
+}
+
+void stop_uninstall_ending(void)
+{
+    for (size_t i = 0; i < sizeof ending / sizeof *ending; i++) {
+        struct sigaction now = { 0 };
+        sigaction(ending[i], NULL, &now);
+        if (now.sa_handler == on_signal) signal(ending[i], SIG_DFL);
+    }
 }
 
 static bool asked_by_signal(void *context)
@@ -87,6 +113,8 @@ const char *stop_reason(void)
         return "interrupt (SIGINT)";
     case SIGTERM:
         return "SIGTERM";
+    case SIGHUP:
+        return "SIGHUP, the end of its terminal";
     case SIGUSR1:
         return "SIGUSR1";
     case SIGXCPU:
@@ -96,6 +124,11 @@ const char *stop_reason(void)
     default:
         return "nothing";
     }
+}
+
+int stop_signal_number(void)
+{
+    return stop_signal > 0 ? stop_signal : 0;
 }
 
 bool stop_wants_checkpoint(void)

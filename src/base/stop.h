@@ -9,8 +9,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Install the handlers (training only: other commands die of signals as usual). */
+/* Install the handlers of training. */
 void stop_install(void);
+
+/* Those of a command that leaves nothing when it ends early: SIGINT, SIGTERM and SIGHUP ask it to
+ * stop; nothing else is handled, and SIGHUP is not where it is ignored (nohup). Then let these
+ * signals end the process again, as in commands that install nothing. */
+void stop_install_ending(void);
+void stop_uninstall_ending(void);
 
 /* How long work asks whether to stop, without knowing who wants that. NULL: it never stops. */
 struct stop {
@@ -28,6 +34,8 @@ extern const struct stop stop_by_signal;
 bool stop_requested(void);
 /* The name of the signal that asked, or "the time limit". */
 const char *stop_reason(void);
+/* Its number; 0: none did. */
+int stop_signal_number(void);
 /* Request a stop without a signal (--max-hours). */
 void stop_for_time(void);
 

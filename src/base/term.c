@@ -262,6 +262,14 @@ void progress_note(struct progress *p, const char *fmt, ...)
     fflush(p->out);
 }
 
+void progress_clear(struct progress *p)
+{
+    if (p->drawn) fputs("\r\033[J", p->out);
+    fflush(p->out);
+    p->drawn = false;
+    p->text[0] = 0;
+}
+
 void progress_end(struct progress *p)
 {
     if (p->live && p->text[0]) draw(p, "\r", p->text);

@@ -68,6 +68,8 @@ void progress_aside(struct progress *p, const char *fmt, ...) __attribute__((for
 /* Print an ordinary line above the progress line, wrapped as by term_line() under "note: ",
  * "warning: " or 2 columns. fmt has no line end. */
 void progress_note(struct progress *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* End the job and leave no line of it on a terminal: its results follow. */
+void progress_clear(struct progress *p);
 /* End the job: the latest text stays as an ordinary line, if it was not written already. */
 void progress_end(struct progress *p);
 

@@ -15,9 +15,8 @@ static int64_t max_new_tokens = 1024, top_k, seed;
 static double temperature = 0.7, top_p = 0.95;
 
 static const struct option options[] = {
-    { "model", 'm', "M", "the base model", .text = &model },
-    { "adapter", 'a', "A", "an adapter on it, or A=WEIGHT; several are added up",
-      .list = &adapters },
+    { "model", 'm', "M", BASE_HELP, .text = &model },
+    { "adapter", 'a', "A", ADAPTER_HELP, .list = &adapters },
     { "template", 't', "T", "the prompt template; left out: the adapter's, else the model's own",
       .text = &template },
     { "system", 's', "TEXT", "a system text", .text = &system_text },
@@ -134,6 +133,7 @@ static int run(int argc, char **args, struct err *e)
     struct session_options o = { .model = model, .tokenizer = tokenizer, .template = template };
     int code = model_open(&t.session, &o, &adapters, e);
     if (code) return code;
+    model = o.model; /* where it was left out: the adapter's base */
     code = chat_init(&t.chat, &t.session, system_text, e);
     if (!code) code = chat_input_open(&t.input, e);
     bool person = t.input.keys.person;

@@ -9,6 +9,7 @@
 #include "src/base/term.h"
 #include "src/commands/commands.h"
 #include "src/commands/convert_config.h"
+#include "src/commands/job.h"
 #include "src/commands/model_options.h"
 #include "src/convert/adapter_files.h"
 #include "src/convert/adapter_gguf.h"
@@ -140,7 +141,7 @@ static int open_for_base(struct adapter *a, struct adapter_notes *notes, const c
     bool whole = !llama_open_headers(&m, base, &none);
     struct adapter_base for_base = { &s, whole ? &m : NULL, &lines };
     code = adapter_open(a, &for_base, path, e);
-    if (!code && whole) code = base_note_other(&lines, &m, path, notes, BASE_GLANCE, e);
+    if (!code && whole) code = base_note_other(&lines, &m, path, notes, BASE_GLANCE, NULL, e);
     if (!code) code = base_add_fingerprint(notes, &lines, whole ? &m : NULL, path, e);
     if (!code) notes_print(&lines);
     str_free(&lines);
@@ -195,9 +196,12 @@ static int convert_model(const char *path, struct err *e)
     if (!code) code = llama_open(&m, path, e);
     if (code) return code;
     struct str remarks = { 0 };
-    struct merge_options o = {
-        .base_path = path, .dtype = choose_storage(&m), .end = -1, .remarks = &remarks
-    };
+    job_begin();
+    struct merge_options o = { .base_path = path,
+                               .dtype = choose_storage(&m),
+                               .end = -1,
+                               .watch = job_watch("writing", out),
+                               .remarks = &remarks };
     if (storage_of(o.dtype)->blocks && !wants_gguf()) {
         code = err_usage(e, "--quantize %s: block types need a .gguf; wanted -o NAME.gguf",
                          storage_name(o.dtype));
@@ -211,6 +215,7 @@ static int convert_model(const char *path, struct err *e)
     if (!code)
         code = wants_gguf() ? merge_write_gguf(&m, NULL, k, out, &o, e)
                             : merge_write_hf(&m, NULL, k, out, &o, e);
+    code = job_end(code, "nothing was written", e);
     if (!code) notes_print(&remarks);
     str_free(&remarks);
     if (!code) term_print(stderr, "written   %s (%s)\n", out, storage_name(o.dtype));
@@ -221,11 +226,6 @@ static int convert_model(const char *path, struct err *e)
 }
 
 /* ---- the difference of two models ------------------------------------------------------------ */
-
-static void show_progress(void *to, size_t done, size_t all)
-{
-    progress_update(to, "matrix %zu/%zu", done, all);
-}
 
 /* The content of the difference's lorac.json: the template that the model was merged with, and the
  * base. */
@@ -277,7 +277,6 @@ static int extract_difference(const char *path, struct err *e)
     struct llama tuned, base;
     struct adapter a;
     struct extract_report report;
-    struct progress p;
     const struct kernels *k;
     if (quantize || model || tokenizer) return err_usage(e, "--extract goes with -o and --r only");
     int code = setup_kernels(&k, e);
@@ -285,10 +284,10 @@ static int extract_difference(const char *path, struct err *e)
     if (code) return code;
     code = llama_open(&base, extract, e);
     if (!code) {
-        progress_init(&p, 10);
-        code = extract_adapter(&a, &report, &tuned, &base, r ? (size_t)r : RANK, k, show_progress,
-                               &p, e);
-        progress_end(&p);
+        job_begin();
+        code = extract_adapter(&a, &report, &tuned, &base, r ? (size_t)r : RANK, k,
+                               job_watch("comparing", path), e);
+        code = job_end(code, "nothing was written", e);
         if (!code) {
             code = write_extracted(&a, &report, &tuned, path, &base, e);
             adapter_free(&a);
@@ -327,8 +326,14 @@ static int run(int n, char **args, struct err *e)
     }
     if (extract) return extract_difference(args[0], e);
     if (r) return err_usage(e, "--r: goes with --extract only; an adapter keeps its rank");
-    return adapter_form_of(args[0]) == ADAPTER_NONE ? convert_model(args[0], e)
-                                                    : convert_adapter(args[0], e);
+    char path[PATH_BYTES];
+    struct str notes = { 0 };
+    int code = adapter_locate(path, &notes, args[0], e);
+    notes_print(&notes);
+    str_free(&notes);
+    if (code) return code;
+    return adapter_form_of(path) == ADAPTER_NONE ? convert_model(path, e)
+                                                 : convert_adapter(path, e);
 }
 
 const struct command command_convert = {
@@ -339,9 +344,10 @@ const struct command command_convert = {
     .max_args = 1,
     .options = options,
     .about =
-        "Adapters: a PEFT directory, a GGUF adapter or a checkpoint becomes a PEFT directory or "
-        "a GGUF\n"
-        "adapter; rsLoRA and alpha patterns are folded, rows of q and k are put in the form's "
+        "Adapters: a PEFT directory, a run's directory, a GGUF adapter or a checkpoint becomes a "
+        "PEFT\n"
+        "directory or a GGUF adapter; rsLoRA and alpha patterns are folded, rows of q and k are "
+        "put in the form's "
         "order.\n"
         "Models: a Hugging Face directory or a .gguf becomes either; --quantize makes it "
         "smaller.\n"
@@ -352,7 +358,7 @@ const struct command command_convert = {
         "becomes one of lorac; what is left out, and what has to be put in, is said there and "
         "here.",
     .examples =
-        "lorac convert checkpoints/runs/demo/best -o adapter.gguf\n"
+        "lorac convert checkpoints/runs/demo/train -o adapter.gguf\n"
         "lorac convert adapter.gguf --model models/base -o peft-adapter\n"
         "lorac convert checkpoints/runs/demo/step-000100.h5 -o peft-adapter\n"
         "lorac convert models/Llama-2-7b-hf --quantize q8_0 -o models/llama-2-7b-q8_0.gguf\n"

@@ -334,7 +334,7 @@ static void list_held_out(struct show *s)
         printf("%s %s:%zu", i ? "," : "", path_base(held_out_path(s, source)), line);
     }
     printf("%s%s\n\n", n > LISTED ? ", ..." : "", s->marks == &plain ? "" : s->marks->end);
-    for (size_t i = 0; i < n && i < (size_t)s->o->n; i++) print_held_out(s, i);
+    for (size_t i = 0; i < n && i < (size_t)s->o->n && !ferror(stdout); i++) print_held_out(s, i);
 }
 
 static int show(struct show *s, struct err *e)
@@ -354,7 +354,7 @@ static int show(struct show *s, struct err *e)
     }
     if (s->o->record) return show_record(s, e);
     n = s->training.setup.data.train.n;
-    for (size_t i = 0; i < n && i < (size_t)s->o->n; i++) print_example(s, i);
+    for (size_t i = 0; i < n && i < (size_t)s->o->n && !ferror(stdout); i++) print_example(s, i);
     list_held_out(s);
     return str_error(&s->text, e);
 }

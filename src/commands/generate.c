@@ -14,10 +14,10 @@ static int64_t max_new_tokens = 256, top_k, seed;
 static double temperature, top_p = 1;
 
 static const struct option options[] = {
-    { "model", 'm', "M", "the base model", .text = &model },
-    { "adapter", 'a', "A", "an adapter on it, or A=WEIGHT; several are added up",
-      .list = &adapters },
-    { "prompt", 'p', "TEXT", "the question; - reads it from stdin", .text = &prompt },
+    { "model", 'm', "M", BASE_HELP, .text = &model },
+    { "adapter", 'a', "A", ADAPTER_HELP, .list = &adapters },
+    { "prompt", 'p', "TEXT", "the question, if it is not an argument; - reads it from stdin",
+      .text = &prompt },
     { "template", 't', "T",
       "the prompt template; left out: the adapter's, else the model's own, else plain",
       .text = &template },
@@ -82,7 +82,7 @@ static int say_prompt(struct chat *c, struct err *e)
     if (!code && text.n) note_spelt(c->answerer.session->tok, text.p, text.n);
     if (!code) code = chat_say(c, ROLE_USER, text.n ? text.p : "", text.n, e);
     if (!code) code = chat_make_prompt(&forgot, c, e);
-    if (!code && c->prompt.tokens.n == 0) code = err_usage(e, "--prompt: is empty");
+    if (!code && c->prompt.tokens.n == 0) code = err_usage(e, "the prompt is empty");
     str_free(&text);
     return code;
 }
@@ -102,14 +102,32 @@ static int answer_prompt(struct chat *c, struct err *e)
     return code;
 }
 
-static int run(int argc, char **args, struct err *e)
+/* The prompt is the only argument, or that of --prompt. */
+static int take_prompt(int n, char **args, struct err *e)
 {
-    (void)argc, (void)args;
+    if (n > 1) {
+        return err_usage(e,
+                         "found %d arguments, %s and %s among them, wanted one prompt: put it in "
+                         "quotation marks",
+                         n, err_quotez(args[0]), err_quotez(args[1]));
+    }
+    if (n && prompt) {
+        return err_usage(e, "found two prompts, %s and --prompt %s: which one?",
+                         err_quotez(args[0]), err_quotez(prompt));
+    }
+    if (n) prompt = args[0];
+    return prompt ? 0
+                  : err_usage(e, "the prompt is missing: write it in quotation marks after the "
+                                 "options, or - to read it from stdin");
+}
+
+static int run(int n, char **args, struct err *e)
+{
     struct session s;
     struct chat c;
     struct session_options o = { .model = model, .tokenizer = tokenizer, .template = template };
-    if (!prompt) return err_usage(e, "--prompt is missing");
-    int code = model_open(&s, &o, &adapters, e);
+    int code = take_prompt(n, args, e);
+    if (!code) code = model_open(&s, &o, &adapters, e);
     if (code) return code;
     code = chat_init(&c, &s, system_text, e);
     if (!code) code = say_prompt(&c, e);
@@ -122,16 +140,18 @@ static int run(int argc, char **args, struct err *e)
 const struct command command_generate = {
     .name = "generate",
     .summary = "answer a prompt",
-    .args = "",
+    .args = "PROMPT|-",
     .min_args = 0,
-    .max_args = 0,
+    .max_args = SIZE_MAX,
     .options = options,
     .about = "Greedy when the temperature is 0, which is the default. The template is the one the "
              "adapter\n"
-             "was trained with (its lorac.json) unless --template names another.",
-    .examples =
-        "lorac generate --model models/base --adapter checkpoints/runs/demo/best --prompt \"Hi\"\n"
-        "lorac generate --model model.gguf --prompt - --temperature 0.7 --top-p 0.9 "
-        "<question.txt\n",
+             "was trained with (its lorac.json) unless --template names another. A run's directory "
+             "stands\n"
+             "for its best adapter, and the base that an adapter names is used where --model is "
+             "missing.",
+    .examples = "lorac generate --adapter checkpoints/runs/demo/train \"Which form is needed?\"\n"
+                "lorac generate --model model.gguf --prompt - --temperature 0.7 --top-p 0.9 "
+                "<question.txt\n",
     .run = run,
 };

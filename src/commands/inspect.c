@@ -9,7 +9,9 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/commands/commands.h"
+#include "src/commands/job.h"
 #include "src/config/config.h"
+#include "src/convert/adapter_files.h"
 #include "src/data/template.h"
 #include "src/formats/h5.h"
 #include "src/formats/peft.h"
@@ -39,7 +41,7 @@ int model_digest(char hex[SHA256_HEX], const struct llama *m, struct err *e)
     char(*digests)[SHA256_HEX] = mem_alloc(m->n_files, sizeof *digests, e);
     int code = digests ? 0 : e->code;
     for (size_t i = 0; !code && i < m->n_files; i++) {
-        code = sha256_file(digest, m->files[i], NULL, e);
+        code = sha256_file(digest, m->files[i], job_watch("hashing", path_base(m->files[i])), e);
         if (!code) hex_of(digests[i], digest);
     }
     if (!code) code = base_digest(hex, m->files, digests, m->n_files, e);
@@ -321,6 +323,16 @@ static void add_status(struct facts *f, const char *status, const char *dir)
               "CONFIG.yaml --resume auto");
 }
 
+/* The adapter that the run's directory stands for in other commands. */
+static void add_adapter(struct facts *f, const char *dir)
+{
+    char path[PATH_BYTES];
+    struct str notes = { 0 };
+    struct err none;
+    if (!adapter_locate(path, &notes, dir, &none)) facts_text(f, "adapter", path);
+    str_free(&notes);
+}
+
 int inspect_run(struct facts *f, const char *dir, struct err *e)
 {
     enum { MOST = 4096 };
@@ -351,6 +363,7 @@ int inspect_run(struct facts *f, const char *dir, struct err *e)
                   json_number_value(best),
                   (long long)json_integer_value(json_object_get(run, "best_step")));
     }
+    add_adapter(f, dir);
     code = rundir_list(steps, MOST, &n, &d, e);
     if (!code && n > 0) {
         facts_add(f, "checkpoints", json_integer((json_int_t)n), "%zu, the newest of step %llu", n,
@@ -476,7 +489,9 @@ static int run(int n, char **args, struct err *e)
     (void)n;
     struct facts f;
     facts_init(&f);
-    int code = inspect(&f, args[0], e);
+    job_begin();
+    int code = job_pause(inspect(&f, args[0], e), "not everything was read, nothing was written",
+                         e);
     if (!code) code = facts_print(&f, as_json, e);
     if (!code && f.problems) {
         code = err_set(e, "%s: %s failed", args[0], str_count(f.problems, "check"));

@@ -9,6 +9,7 @@
 #include "src/base/term.h"
 #include "src/base/rng.h"
 #include "src/commands/commands.h"
+#include "src/commands/job.h"
 #include "src/commands/model_options.h"
 #include "src/convert/adapter_files.h"
 #include "src/convert/merge.h"
@@ -22,9 +23,8 @@ static struct option_list adapters;
 static bool verify;
 
 static const struct option options[] = {
-    { "model", 'm', "M", "the base model", .text = &model },
-    { "adapter", 'a', "A", "an adapter on it, or A=WEIGHT; several are added up",
-      .list = &adapters },
+    { "model", 'm', "M", BASE_HELP, .text = &model },
+    { "adapter", 'a', "A", ADAPTER_HELP, .list = &adapters },
     { "output", 'o', "OUT", "the directory, or with --format gguf the file, to write",
       .text = &out },
     { "dtype", 0, "T", "bf16, f16 or f32; left out: the base's, f16 where that is quantised",
@@ -57,7 +57,7 @@ enum { PROBE_TOKENS = 96 };
 
 /* The logits after each token of a fixed random text. */
 static int probe(real *logits, const struct llama *m, const struct adapter *a,
-                 const struct kernels *k, struct err *e)
+                 const struct kernels *k, const struct watch *w, struct err *e)
 {
     struct network n = { 0 };
     int32_t ids[PROBE_TOKENS];
@@ -72,11 +72,12 @@ static int probe(real *logits, const struct llama *m, const struct adapter *a,
     struct network_limits limits = { .rows_max = T, .seg_max = 1 };
     int code = network_plan(&n, m, a, k, &limits, e);
     if (!code) code = network_map(&n, e);
-    if (!code) {
-        network_embed(&n, &p);
-        network_forward(&n, &p, 0, m->dims.layers, NULL);
-        network_logits(&n, pos, T, logits);
+    if (!code) network_embed(&n, &p);
+    for (size_t i = 0, layers = m->dims.layers; !code && i < layers; i++) {
+        network_forward(&n, &p, i, i + 1, NULL);
+        code = watch_step(w, (double)(i + 1), (double)layers, e);
     }
+    if (!code) network_logits(&n, pos, T, logits);
     network_free(&n);
     return code;
 }
@@ -110,6 +111,7 @@ static int compare(const real *want, const real *got, size_t T, size_t V, enum s
             size += (double)a[v] * (double)a[v];
         }
     }
+    job_hide();
     double error = sqrt(diff / (size > 0 ? size : 1));
     fprintf(stderr,
             "verified: logits differ by %.2e of their size (%.0e allowed for %s); the likeliest "
@@ -127,10 +129,11 @@ static int verify_result(const struct session *x, enum storage_type t, struct er
     if (x->model.dims.context < T) T = x->model.dims.context;
     real *want = mem_alloc(T * V, sizeof *want, e), *got = mem_alloc(T * V, sizeof *got, e);
     int code = want && got ? 0 : e->code;
-    if (!code) code = probe(want, &x->model, session_adapter(x), x->k, e);
+    if (!code)
+        code = probe(want, &x->model, session_adapter(x), x->k, job_watch("asking", model), e);
     if (!code) code = llama_open(&merged, out, e);
     if (!code) {
-        code = probe(got, &merged, NULL, x->k, e);
+        code = probe(got, &merged, NULL, x->k, job_watch("asking", out), e);
         if (!code) code = compare(want, got, T, V, t, e);
         llama_close(&merged);
     }
@@ -244,15 +247,14 @@ static int read_notes(struct adapter_notes *notes, const struct adapter_list *li
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-static int check_output(struct err *e)
+static int check_output(const struct adapter_list *list, struct err *e)
 {
-    if (!out) return err_usage(e, "-o is missing: where to?");
     if (dir_exists(model) && path_within(out, model)) {
         return err_usage(e, "-o %s: lies inside the base model", out);
     }
-    for (size_t i = 0; i < adapters.n; i++)
-        if (dir_exists(adapters.at[i]) && path_within(out, adapters.at[i]))
-            return err_usage(e, "-o %s: lies inside the adapter %s", out, adapters.at[i]);
+    for (size_t i = 0; i < list->n; i++)
+        if (dir_exists(list->path[i]) && path_within(out, list->path[i]))
+            return err_usage(e, "-o %s: lies inside the adapter %s", out, list->path[i]);
     return 0;
 }
 
@@ -264,6 +266,7 @@ static int merge(struct session *x, const struct adapter_list *list, struct err 
                                .dtype = choose_storage(&x->model),
                                .notes = &notes,
                                .end = -1,
+                               .watch = job_watch("merging into", out),
                                .remarks = &remarks };
     int code = tokenizer_to_write(&x->tok, &x->model, model, tokenizer, e);
     o.tok = x->tok;
@@ -282,12 +285,27 @@ static int merge(struct session *x, const struct adapter_list *list, struct err 
     notes.merged = (struct digest_list){ 0 };
     adapter_notes_free(&notes);
     str_free(&jinja);
+    code = job_end(code, "nothing was written", e);
     if (!code) notes_print(&remarks);
     str_free(&remarks);
     if (!code) term_print(stderr, "written   %s (%s)\n", out, storage_name(o.dtype));
     const char *warning = code ? NULL : notices_warning(model);
     if (warning) term_print(stderr, "warning: %s: %s\n", model, warning);
-    if (!code && verify) code = verify_result(x, o.dtype, e);
+    if (code || !verify) return code;
+    job_begin();
+    return job_end(verify_result(x, o.dtype, e), "the merged model is complete, but not verified",
+                   e);
+}
+
+static int find_all(struct adapter_list *list, struct str *notes, struct err *e)
+{
+    int code = adapter_list_read(list, &adapters, notes, e);
+    if (!code) code = model_find(&model, list, notes, e);
+    if (!code) code = check_output(list, e);
+    for (size_t i = 0; !code && i < list->n; i++)
+        if (list->at[i].weight == 0)
+            code = err_usage(e, "--adapter %s: nothing of it would be merged; leave it out",
+                             adapters.at[i]);
     return code;
 }
 
@@ -295,18 +313,17 @@ static int merge(struct session *x, const struct adapter_list *list, struct err 
 static int open_all(struct session *x, struct adapter_list *list, struct err *e)
 {
     struct str notes = { 0 };
-    int code = adapter_list_read(list, &adapters, e);
-    if (code) return code;
-    for (size_t i = 0; i < adapters.n; i++)
-        if (list->at[i].weight == 0)
-            return err_usage(e, "--adapter %s: nothing of it would be merged; leave it out",
-                             adapters.at[i]);
-    struct session_options o = { .model = model,
-                                 .adapters = list->at,
-                                 .n_adapters = adapters.n,
-                                 .check = CHECK_MERGE,
-                                 .ids_only = true };
-    code = session_open(x, &o, &notes, e);
+    int code = find_all(list, &notes, e);
+    if (!code) {
+        struct session_options o = { .model = model,
+                                     .adapters = list->at,
+                                     .n_adapters = list->n,
+                                     .check = CHECK_MERGE,
+                                     .watch = job_watch("hashing", model),
+                                     .ids_only = true };
+        code = session_open(x, &o, &notes, e);
+    }
+    job_hide();
     notes_print(&notes);
     str_free(&notes);
     return code;
@@ -317,11 +334,11 @@ static int run(int n, char **args, struct err *e)
     (void)n, (void)args;
     struct session x;
     if (!adapters.n) return err_usage(e, "--adapter is missing: merge what into the base?");
-    if (!model) return err_usage(e, "--model is missing: which base?");
-    int code = check_output(e);
-    struct adapter_list *list = code ? NULL : mem_alloc(1, sizeof *list, e);
-    if (!code && !list) code = e->code;
-    if (!code) code = open_all(&x, list, e);
+    if (!out) return err_usage(e, "-o is missing: where to?");
+    struct adapter_list *list = mem_alloc(1, sizeof *list, e);
+    job_begin();
+    int code = list ? open_all(&x, list, e) : e->code;
+    if (code) code = job_end(code, "nothing was written", e);
     if (!code) {
         code = merge(&x, list, e);
         session_close(&x);
@@ -341,7 +358,7 @@ const struct command command_merge = {
              "the base\n"
              "are copied along.",
     .examples =
-        "lorac merge --model models/base --adapter checkpoints/runs/demo/best -o merged --verify\n"
+        "lorac merge --adapter checkpoints/runs/demo/train -o merged --verify\n"
         "lorac merge --model models/base --adapter a=0.7 --adapter b=0.3 -o both --dtype bf16\n"
         "lorac merge --model model.gguf --adapter checkpoints/runs/demo/best -o merged.gguf\n",
     .run = run,

@@ -9,6 +9,8 @@
 #include "src/base/file.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
+#include "src/commands/job.h"
+#include "src/convert/adapter_files.h"
 
 static int split_weight(char path[PATH_BYTES], double *weight, const char *text, struct err *e)
 {
@@ -30,30 +32,75 @@ static int split_weight(char path[PATH_BYTES], double *weight, const char *text,
     return 0;
 }
 
-int adapter_list_read(struct adapter_list *out, const struct option_list *adapters, struct err *e)
+int adapter_list_read(struct adapter_list *out, const struct option_list *adapters,
+                      struct str *notes, struct err *e)
 {
     int code = 0;
     for (size_t i = 0; !code && i < adapters->n; i++) {
-        code = split_weight(out->path[i], &out->at[i].weight, adapters->at[i], e);
+        char given[PATH_BYTES];
+        code = split_weight(given, &out->at[i].weight, adapters->at[i], e);
+        if (!code) code = adapter_locate(out->path[i], notes, given, e);
         out->at[i].path = out->path[i];
     }
+    out->n = adapters->n;
     return code;
+}
+
+/* *base = what the adapter at `path` says it was trained on, if that is on this machine. */
+static int base_named_by(char base[PATH_BYTES], const char *path, struct err *e)
+{
+    struct adapter_notes about;
+    enum path_kind kind;
+    if (path_look(&kind, path, e)) return e->code;
+    if (kind == PATH_NOTHING) return err_set(e, "%s: no such adapter", path);
+    int code = adapter_notes_of(&about, NULL, path, e);
+    if (code) return code;
+    const char *named = about.base_path;
+    if (!named) {
+        code = err_usage(e,
+                         "--model is missing: which base? %s does not say for which one it was "
+                         "made",
+                         path);
+    } else if (!dir_exists(named) && !file_exists(named)) {
+        code = err_usage(
+            e, "--model is missing: which base? %s was made for %s, which is not there%s", path,
+            err_quotez(named), *named == '/' ? "" : " (looked for from the current directory)");
+    } else {
+        snprintf(base, PATH_BYTES, "%s", named);
+    }
+    adapter_notes_free(&about);
+    return code;
+}
+
+int model_find(const char **model, const struct adapter_list *list, struct str *notes,
+               struct err *e)
+{
+    static char base[PATH_BYTES];
+    if (*model) return 0;
+    if (!list->n) return err_usage(e, "--model is missing: which base?");
+    int code = base_named_by(base, list->path[0], e);
+    if (code) return code;
+    *model = base;
+    str_add_line(notes, "--model is missing: the base is %s, for which %s was made\n", base,
+                 list->path[0]);
+    return str_error(notes, e);
 }
 
 int model_open(struct session *s, struct session_options *o, const struct option_list *adapters,
                struct err *e)
 {
     struct str notes = { 0 };
-    if (!o->model) return err_usage(e, "--model is missing: which base?");
     struct adapter_list *list = mem_alloc(1, sizeof *list, e);
-    int code = list ? adapter_list_read(list, adapters, e) : e->code;
+    int code = list ? adapter_list_read(list, adapters, &notes, e) : e->code;
+    if (!code) code = model_find(&o->model, list, &notes, e);
     if (!code) {
         o->adapters = list->at;
-        o->n_adapters = adapters->n;
+        o->n_adapters = list->n;
         code = session_open(s, o, &notes, e);
         o->adapters = NULL;
         o->n_adapters = 0;
     }
+    job_hide();
     notes_print(&notes);
     str_free(&notes);
     mem_free(list);
@@ -103,7 +150,7 @@ bool print_answer(void *to, const char *text, size_t n)
         fwrite(text, 1, n, stdout);
     }
     fflush(stdout);
-    return true;
+    return !ferror(stdout);
 }
 
 void print_answer_end(bool printed, int code)

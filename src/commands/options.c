@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "src/base/term.h"
 #include "src/config/scalar.h"
 
 enum { MAX_OPTIONS = 64 };
@@ -233,28 +234,83 @@ int options_parse(const struct option *options, int argc, char **argv, int *n_ar
     return 0;
 }
 
+/* ---- help ------------------------------------------------------------------------------------ */
+
+enum { WIDTH = 80, NARROW = 60, NARROWEST = 24 };
+
+/* Help is wrapped for the terminal that shows it; elsewhere, and on wide ones, at 80 columns. */
+static int help_width(void)
+{
+    int width = term_is_live(stdout) ? term_width(stdout) : WIDTH;
+    return width > WIDTH ? WIDTH : width < NARROWEST ? NARROWEST : width;
+}
+
+/* Append the words of a text, of which the first begins in column `at`, and a line end. */
+static void add_words(struct str *out, const char *text, size_t bytes, int at, int indent)
+{
+    int width = help_width();
+    bool first = true;
+    for (const char *word = text, *end = text + bytes; word < end;) {
+        size_t n = 0, space = 0;
+        while (word + n < end && !strchr(" \n", word[n])) n++;
+        while (word + n + space < end && strchr(" \n", word[n + space])) space++;
+        if (!first && at + 1 + (int)n > width) {
+            str_addf(out, "\n%*s", indent, "");
+            at = indent;
+            first = true;
+        }
+        str_addf(out, "%s%.*s", first ? "" : " ", (int)n, word);
+        at += (int)n + !first;
+        first = false;
+        word += n + space;
+    }
+    str_addc(out, '\n');
+}
+
 void options_add_row(struct str *out, const char *left, const char *help)
 {
-    enum { INDENT = 30, WIDTH = 80 };
-    int at = 2 + (int)strlen(left);
+    int indent = help_width() < NARROW ? 6 : 30, at = 2 + (int)strlen(left);
     str_addf(out, "  %s", left);
-    if (at + 2 > INDENT) {
+    if (at + 2 > indent) {
         str_addc(out, '\n');
         at = 0;
     }
-    str_addf(out, "%*s", INDENT - at, "");
-    at = INDENT;
-    for (const char *word = help; *word;) {
-        int n = (int)strcspn(word, " ");
-        if (at > INDENT && at + 1 + n > WIDTH) {
-            str_addf(out, "\n%*s", INDENT, "");
-            at = INDENT;
-        }
-        str_addf(out, "%s%.*s", at > INDENT ? " " : "", n, word);
-        at += n + (at > INDENT);
-        word += n + (int)strspn(word + n, " ");
+    str_addf(out, "%*s", indent - at, "");
+    add_words(out, help, strlen(help), indent, indent);
+}
+
+void options_add_line(struct str *out, const char *line, int indent)
+{
+    add_words(out, line, strlen(line), 0, indent);
+}
+
+/* Where the text of "show      examples of ..." begins; 0 in other lines. */
+static size_t definition(const char *line)
+{
+    size_t word = strcspn(line, " \n"), gap = strspn(line + word, " ");
+    return word && gap > 1 ? word + gap : 0;
+}
+
+/* The bytes of a paragraph: a line break within a sentence does not end it. */
+static size_t paragraph(const char *text)
+{
+    size_t n = 0;
+    while (text[n]) {
+        n += strcspn(text + n, "\n");
+        if (!text[n] || definition(text + n + 1) || (n && strchr(".:", text[n - 1]))) break;
+        n++;
     }
-    str_addc(out, '\n');
+    return n;
+}
+
+void options_add_about(struct str *out, const char *about)
+{
+    for (size_t n; *about; about += n + (about[n] == '\n')) {
+        n = paragraph(about);
+        size_t hang = definition(about);
+        if (hang) str_add(out, about, hang);
+        add_words(out, about + hang, n - hang, (int)hang, (int)hang);
+    }
 }
 
 void options_add_help(struct str *out, const struct option *options)

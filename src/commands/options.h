@@ -37,10 +37,19 @@ struct option {
  * was found and what was wanted. */
 int options_parse(const struct option *options, int argc, char **argv, int *n_args, struct err *e);
 
-/* Append a table of the options: spelling and help, wrapped at 80 columns. */
+/* Help is wrapped at words: at 80 columns, on a narrower terminal at its width. */
+
+/* Append a table of the options: spelling and help. */
 void options_add_help(struct str *out, const struct option *options);
 
 /* Append one line of such a table. */
 void options_add_row(struct str *out, const char *left, const char *help);
+
+/* Append one line of text; what does not fit goes on below it, after `indent` spaces. */
+void options_add_line(struct str *out, const char *line, int indent);
+
+/* Append a text of several lines. A line ends where it ends a sentence (with . or :), and before a
+ * line that explains one word, "check     validate ...". */
+void options_add_about(struct str *out, const char *about);
 
 #endif

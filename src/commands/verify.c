@@ -8,6 +8,7 @@
 #include "src/base/hash.h"
 #include "src/base/mem.h"
 #include "src/commands/inspect.h"
+#include "src/commands/job.h"
 #include "src/formats/h5.h"
 #include "src/model/tensors.h"
 #include "src/train/checkpoint.h"
@@ -19,7 +20,7 @@ void verify_file(struct facts *f, const char *name, const char *path, const char
     uint8_t digest[SHA256_BYTES];
     char hex[SHA256_HEX];
     struct err e;
-    if (sha256_file(digest, path, NULL, &e)) {
+    if (sha256_file(digest, path, job_watch("hashing", path_base(path)), &e)) {
         facts_check(f, VERDICT_PROBLEM, name, NULL, "%s", e.msg);
         return;
     }
@@ -115,11 +116,15 @@ int verify_model(struct facts *f, const struct llama *m, struct err *e)
     int code = setup_kernels(&k, e);
     real *row = code ? NULL : mem_alloc((size_t)omp_get_max_threads() * widest, sizeof *row, e);
     if (!row) return e->code;
-    for (struct tensor_walk at = tensor_walk(s); tensor_next(&at);) {
+    const struct watch *w = job_watch("reading the weights", NULL);
+    size_t done = 0;
+    for (struct tensor_walk at = tensor_walk(s); !code && tensor_next(&at);) {
         struct tensor_values v = tensor_values(m, &at);
         bad += v.matrix ? count_bad(v.matrix, k, row) : count_bad_vector(v.vector, at.cols);
+        code = watch_step(w, (double)++done, (double)tensor_count(s), e);
     }
     mem_free(row);
+    if (code) return code;
     if (bad) {
         facts_check(f, VERDICT_PROBLEM, "weights", "get the file again", "%s %s NaN or infinite",
                     str_count(bad, "value"), bad == 1 ? "is" : "are");
@@ -190,7 +195,7 @@ static int verify_output(struct audit *a, const char *name, const char *sha256, 
         a->interrupted = true;
         if (!file_exists(path)) return 0; /* it was the first file of this name */
     }
-    if (next && !sha256_file(digest, path, NULL, &why)) {
+    if (next && !sha256_file(digest, path, job_watch("hashing", path_base(path)), &why)) {
         hex_of(hex, digest);
         if (strcmp(hex, next) == 0) {
             a->interrupted |= !sha256 || strcmp(hex, sha256) != 0;

@@ -294,6 +294,24 @@ size_t config_diff(const char *names[CONFIG_KEYS], const struct config *a, const
     return n;
 }
 
+int config_use_file(struct config *c, const char *path, struct err *e)
+{
+    struct config_sources *train = &c->data.train;
+    char *own = mem_strdup(path, e);
+    if (!own) return e->code;
+    mem_free(train->at[0].path);
+    train->at[0].path = own;
+    train->at[0].weight = 1;
+    while (train->n > 1) {
+        const struct config_source *last = &train->at[--train->n];
+        mem_free(last->path);
+        mem_free(last->template);
+    }
+    c->overridden[CONFIG_KEY_data_train] = true;
+    value_free(c, &config_keys[CONFIG_KEY_data_validation]);
+    return 0;
+}
+
 int config_error(struct err *e, const struct config *c, const char *key, const char *fmt, ...)
 {
     char msg[PATH_BYTES + sizeof e->msg];

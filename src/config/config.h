@@ -25,6 +25,10 @@ int config_parse(struct config *c, const char *text, size_t bytes, const char *w
                  char *const *overrides, size_t n, struct err *e);
 void config_free(struct config *c);
 
+/* Let the file at `path` be all of the data: data.train, read as its first file was, and nothing
+ * for validation. */
+int config_use_file(struct config *c, const char *path, struct err *e);
+
 /* data.split_seed, or train.seed where that is null. */
 int64_t config_split_seed(const struct config *c);
 

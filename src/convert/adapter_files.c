@@ -1,6 +1,7 @@
 #include "src/convert/adapter_files.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/mem.h"
@@ -9,6 +10,7 @@
 #include "src/formats/gguf.h"
 #include "src/formats/peft.h"
 #include "src/train/checkpoint.h"
+#include "src/train/rundir.h"
 
 static bool ends(const char *text, const char *tail)
 {
@@ -41,6 +43,51 @@ enum adapter_form adapter_form_of(const char *path)
     }
     if (ends(path, ".gguf") && is_gguf_adapter(path)) return ADAPTER_GGUF;
     return ends(path, ".h5") && file_exists(path) ? ADAPTER_CHECKPOINT : ADAPTER_NONE;
+}
+
+static bool holds(char out[PATH_BYTES], const char *dir, const char *name)
+{
+    struct err ignored;
+    return !path_join(out, dir, name, &ignored) && adapter_form_of(out) == ADAPTER_PEFT;
+}
+
+/* A run that has not published an adapter: its checkpoints hold one, too. */
+static int not_yet(const char *dir, struct err *e)
+{
+    char newest[PATH_BYTES] = "";
+    uint64_t step;
+    size_t n;
+    struct rundir d = { .lock = -1 };
+    snprintf(d.path, sizeof d.path, "%s", dir);
+    int code = rundir_list(&step, 1, &n, &d, e);
+    if (!code && n) code = rundir_checkpoint(newest, &d, step, e);
+    if (code) return code;
+    return err_set(e, "%s: this run has neither best/ nor adapter/ yet; %s%s", dir,
+                   n ? "name its newest checkpoint: " : "it has to be trained further first",
+                   newest);
+}
+
+int adapter_locate(char out[PATH_BYTES], struct str *notes, const char *path, struct err *e)
+{
+    char record[PATH_BYTES];
+    struct err ignored;
+    int n = snprintf(out, PATH_BYTES, "%s", path);
+    if (n >= PATH_BYTES) return err_set(e, "%s: path too long", err_quotez(path));
+    if (!dir_exists(path) || adapter_form_of(path) == ADAPTER_PEFT) return 0;
+    if (holds(out, path, "best")) {
+        str_add_line(notes, "%s is a run's directory: its best adapter is taken, %s\n", path, out);
+    } else if (holds(out, path, "adapter")) {
+        str_add_line(
+            notes,
+            "%s is a run's directory without best/ (it has no validation, or no evaluation "
+            "was better than the base): the adapter of its last step is taken, %s\n",
+            path, out);
+    } else if (!path_join(record, path, "run.json", &ignored) && file_exists(record)) {
+        return not_yet(path, e);
+    } else {
+        snprintf(out, PATH_BYTES, "%s", path);
+    }
+    return str_error(notes, e);
 }
 
 /* Refuse a file by itself; for a part of an adapter's directory the error names the directory. */

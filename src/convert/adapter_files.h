@@ -13,6 +13,11 @@ enum adapter_form { ADAPTER_NONE, ADAPTER_PEFT, ADAPTER_GGUF, ADAPTER_CHECKPOINT
 /* What lies there, by name and header; ADAPTER_NONE: not an adapter (a model, or nothing). */
 enum adapter_form adapter_form_of(const char *path);
 
+/* Where the adapter lies for the path that a user gave: there, or for a run's directory in its
+ * best/, else in its adapter/; a line in `notes` says which of them was taken. An error for a run
+ * that has neither yet. Whether there is an adapter at any other path is not looked at. */
+int adapter_locate(char out[PATH_BYTES], struct str *notes, const char *path, struct err *e);
+
 /* As adapter_load(), for any form and with a weight of 1. */
 int adapter_open(struct adapter *a, const struct adapter_base *base, const char *path,
                  struct err *e);

@@ -285,13 +285,34 @@ static int check_dims(const struct dims *a, const struct dims *b, size_t r, stru
     return 0;
 }
 
+/* Sums of squares: of the difference, of the part of it that the adapter holds, of the base. */
+struct sums {
+    double difference, held, base;
+};
+
+/* The pair of one matrix. */
+static void extract_matrix(struct adapter *out, struct extract_report *report, struct sums *sums,
+                           struct work *w, const struct llama *tuned, const struct llama *base,
+                           size_t layer, enum module m)
+{
+    const struct dims *s = &base->dims;
+    double d = difference(w, &tuned->layer[layer].w[m], &base->layer[layer].w[m], &sums->base);
+    sums->difference += d;
+    report->changed += d > 0;
+    if (d > 0) {
+        sums->held += factor(w, adapter_a(out, out->params, layer, m),
+                             adapter_b(out, out->params, layer, m), module_rows(s, m),
+                             module_cols(s, m), out->r, (uint32_t)(layer * MODULES + (size_t)m));
+    }
+}
+
 int extract_adapter(struct adapter *out, struct extract_report *report, const struct llama *tuned,
                     const struct llama *base, size_t r, const struct kernels *k,
-                    void (*progress)(void *to, size_t done, size_t all), void *to, struct err *e)
+                    const struct watch *watch, struct err *e)
 {
     struct work w = { 0 };
     const struct dims *s = &base->dims;
-    double squares = 0, held = 0, base_squares = 0;
+    struct sums sums = { 0 };
     *out = (struct adapter){ 0 };
     *report = (struct extract_report){ 0 };
     int code = check_dims(&tuned->dims, s, r, e);
@@ -299,22 +320,13 @@ int extract_adapter(struct adapter *out, struct extract_report *report, const st
     code = work_init(&w, s, r, k, e);
     adapter_layout(out, s, r, (double)r, (1u << MODULES) - 1);
     if (!code) code = adapter_place(out, e);
-    for (size_t l = 0; !code && l < s->layers; l++)
-        for (int i = 0; i < MODULES; i++) {
-            enum module m = (enum module)i;
-            size_t rows = module_rows(s, m), cols = module_cols(s, m);
-            double d = difference(&w, &tuned->layer[l].w[m], &base->layer[l].w[m], &base_squares);
-            squares += d;
-            report->changed += d > 0;
-            if (d > 0) {
-                held += factor(&w, adapter_a(out, out->params, l, m),
-                               adapter_b(out, out->params, l, m), rows, cols, r,
-                               (uint32_t)(l * MODULES + (size_t)m));
-            }
-            if (progress) progress(to, l * MODULES + (size_t)i + 1, s->layers * MODULES);
-        }
+    for (size_t i = 0, n = s->layers * MODULES; !code && i < n; i++) {
+        extract_matrix(out, report, &sums, &w, tuned, base, i / MODULES,
+                       (enum module)(i % MODULES));
+        code = watch_step(watch, (double)(i + 1), (double)n, e);
+    }
     if (!code) {
-        report->kept = squares > 0 ? held / squares : 1;
+        report->kept = sums.difference > 0 ? sums.held / sums.difference : 1;
         report->elsewhere = elsewhere(&w, tuned, base);
     }
     for (size_t i = 0; !code && i < out->n_params; i++)

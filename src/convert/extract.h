@@ -10,6 +10,7 @@
 #ifndef LORAC_CONVERT_EXTRACT_H
 #define LORAC_CONVERT_EXTRACT_H
 
+#include "src/base/watch.h"
 #include "src/model/adapter.h"
 
 enum { EXTRACT_R_MAX = 512 };
@@ -20,10 +21,10 @@ struct extract_report {
     size_t changed;   /* matrices that differ */
 };
 
-/* Both models have one shape. out is freed with adapter_free(). `progress` is called after each
- * matrix (NULL: never). */
+/* Both models have one shape. out is freed with adapter_free(). The watch (NULL: none) sees
+ * matrices; ERR_STOPPED when it wants that. */
 int extract_adapter(struct adapter *out, struct extract_report *report, const struct llama *tuned,
                     const struct llama *base, size_t r, const struct kernels *k,
-                    void (*progress)(void *to, size_t done, size_t all), void *to, struct err *e);
+                    const struct watch *w, struct err *e);
 
 #endif

@@ -7,6 +7,7 @@
 #ifndef LORAC_CONVERT_MERGE_H
 #define LORAC_CONVERT_MERGE_H
 
+#include "src/base/watch.h"
 #include "src/tokenizer/tokenizer.h"
 #include "src/train/publish.h"
 
@@ -21,6 +22,7 @@ struct merge_options {
     const char *chat_template; /* Jinja in the place of the base's; NULL: the base's is kept */
     /* With chat_template: the token that ends its answers where the files name others; -1: none. */
     int32_t end;
+    const struct watch *watch; /* NULL: none. ERR_STOPPED when it wants that: nothing is left */
     struct str *remarks; /* += what had to be written differently, one line each; may be NULL */
 };
 

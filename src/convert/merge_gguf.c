@@ -168,6 +168,7 @@ int merge_write_gguf(const struct llama *m, const struct adapter *a, const struc
     int code = path_must_be_free(path, "choose another name", e);
     if (!code) code = weights_init(&list, m, a, k, WEIGHT_NAMES_GGUF, o->dtype, e);
     if (code) return code;
+    list.watch = o->watch;
     code = weights_check_room(&list, path, e);
     if (!code) code = gguf_writer_begin(&w, path, 0666, e);
     if (!code) {

@@ -1,6 +1,7 @@
 /* A merged model as a Hugging Face directory. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/json.h"
 #include "src/base/mem.h"
@@ -9,7 +10,7 @@
 #include "src/formats/safetensors.h"
 #include "src/model/notices.h"
 
-enum { FILE_BYTES = 64 << 20 };
+enum { FILE_BYTES = 64 << 20, SHARD_NAME = 64 };
 static const uint64_t shard_bytes = 5000000000; /* what transformers' own writer uses */
 
 /* ---- weights --------------------------------------------------------------------------------- */
@@ -55,27 +56,42 @@ static size_t shard_end(const struct weights *w, size_t first)
     return i;
 }
 
+/* The file of shard `number`, counted from 1, and its name in the index. */
+static int shard_path(char path[PATH_BYTES], char name[SHARD_NAME], const char *dir, size_t number,
+                      size_t shards, struct err *e)
+{
+    snprintf(name, SHARD_NAME, "model-%05zu-of-%05zu.safetensors", number, shards);
+    return path_join(path, dir, shards == 1 ? "model.safetensors" : name, e);
+}
+
+/* The first n shards are of no use without the others. */
+static void remove_shards(const char *dir, size_t n, size_t shards)
+{
+    char path[PATH_BYTES], name[SHARD_NAME];
+    struct err ignored;
+    for (size_t i = 1; i <= n; i++)
+        if (!shard_path(path, name, dir, i, shards, &ignored)) unlink(path);
+}
+
 static int write_weights(struct weights *w, const char *dir, struct err *e)
 {
-    char path[PATH_BYTES], name[64];
+    char path[PATH_BYTES], name[SHARD_NAME];
     struct str index = { 0 };
     struct json_writer json = { .out = &index };
-    uint64_t total = 0;
-    size_t shards = 0, number = 0;
-    for (size_t i = 0; i < w->n; i++) total += weight_bytes(&w->at[i]);
+    size_t shards = 0, written = 0;
     for (size_t i = 0; i < w->n; i = shard_end(w, i)) shards++;
     json_write_object(&json, NULL, JSON_LINES);
     json_write_object(&json, "metadata", JSON_LINES);
-    json_write_count(&json, "total_size", total);
+    json_write_count(&json, "total_size", w->all_bytes);
     json_write_end(&json);
     json_write_object(&json, "weight_map", JSON_LINES);
     int code = 0;
     for (size_t i = 0, end; !code && i < w->n; i = end) {
         end = shard_end(w, i);
-        snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", ++number, shards);
-        code = path_join(path, dir, shards == 1 ? "model.safetensors" : name, e);
+        code = shard_path(path, name, dir, written + 1, shards, e);
         if (!code) code = write_shard(w, i, end, path, e);
         for (size_t j = i; j < end; j++) json_write_text(&json, w->at[j].name, name);
+        written += !code;
     }
     json_write_end(&json);
     json_write_end(&json);
@@ -85,6 +101,7 @@ static int write_weights(struct weights *w, const char *dir, struct err *e)
         code = path_join(path, dir, "model.safetensors.index.json", e);
         if (!code) code = file_replace(path, index.p, index.n, 0666, e);
     }
+    if (code) remove_shards(dir, written, shards);
     str_free(&index);
     return code;
 }
@@ -171,6 +188,7 @@ static int write_model(const struct llama *m, const struct adapter *a, const str
     struct weights w;
     int code = weights_init(&w, m, a, k, WEIGHT_NAMES_HF, o->dtype, e);
     if (code) return code;
+    w.watch = o->watch;
     code = weights_check_room(&w, dir, e);
     if (!code) code = write_weights(&w, dir, e);
     weights_free(&w);
@@ -186,11 +204,13 @@ int merge_write_hf(const struct llama *m, const struct adapter *a, const struct 
                    const char *dir, const struct merge_options *o, struct err *e)
 {
     char path[PATH_BYTES];
+    size_t before = path_existing(dir);
     int lock = -1, code = dir_make(dir, 0777, e);
     if (!code) code = path_join(path, dir, "config.json", e);
     if (!code) code = path_must_be_free(path, "choose another directory", e);
     if (!code) code = dir_lock(&lock, dir, e);
     if (!code) code = write_model(m, a, k, dir, o, e);
+    if (code) dir_remove_empty(dir, before);
     dir_unlock(lock);
     return code;
 }

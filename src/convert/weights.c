@@ -52,6 +52,7 @@ int weights_init(struct weights *w, const struct llama *m, const struct adapter 
         if (w->at[i].cols > widest) widest = w->at[i].cols;
     w->block_rows = BLOCK_BYTES / sizeof(real) / widest;
     if (w->block_rows == 0) w->block_rows = 1;
+    for (size_t i = 0; i < w->n; i++) w->all_bytes += weight_bytes(&w->at[i]);
     w->wide = mem_alloc(w->block_rows * widest, sizeof(real), e);
     w->narrow = mem_alloc(w->block_rows * widest, 4, e);
     w->b = mem_alloc(w->block_rows, (a ? a->r : 1) * sizeof(real), e);
@@ -78,9 +79,7 @@ size_t weight_bytes(const struct weight *t)
 
 int weights_check_room(const struct weights *w, const char *path, struct err *e)
 {
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < w->n; i++) bytes += weight_bytes(&w->at[i]);
-    return space_need(path, bytes, "the model takes",
+    return space_need(path, w->all_bytes, "the model takes",
                       "free some, choose another place, or a smaller --dtype", e);
 }
 
@@ -161,7 +160,10 @@ int weights_write(struct weights *w, size_t i, weight_sink *sink, void *to, stru
         code = check_values(t, w->wide, m * t->cols, e);
         if (code) break;
         narrow_rows(w, t, m);
-        code = sink(to, w->narrow, m * storage_bytes(t->type, t->cols), e);
+        size_t bytes = m * storage_bytes(t->type, t->cols);
+        code = sink(to, w->narrow, bytes, e);
+        w->done_bytes += bytes;
+        if (!code) code = watch_step(w->watch, (double)w->done_bytes, (double)w->all_bytes, e);
     }
     return code;
 }

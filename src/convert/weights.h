@@ -3,6 +3,7 @@
 #ifndef LORAC_CONVERT_WEIGHTS_H
 #define LORAC_CONVERT_WEIGHTS_H
 
+#include "src/base/watch.h"
 #include "src/model/adapter.h"
 #include "src/model/tensors.h"
 
@@ -28,6 +29,8 @@ struct weights {
     real *wide, *b;
     uint8_t *narrow;
     void *work;
+    const struct watch *watch; /* NULL: none; it sees bytes of all tensors */
+    uint64_t done_bytes, all_bytes;
 };
 
 enum weight_names { WEIGHT_NAMES_HF, WEIGHT_NAMES_GGUF };
@@ -47,7 +50,7 @@ int weights_check_room(const struct weights *w, const char *path, struct err *e)
 typedef int weight_sink(void *to, const void *bytes, size_t n, struct err *e);
 
 /* Merge tensor i and hand over its bytes. An error, naming the tensor, when a value is not finite
- * or does not fit the type. */
+ * or does not fit the type. ERR_STOPPED when the watch wants it. */
 int weights_write(struct weights *w, size_t i, weight_sink *sink, void *to, struct err *e);
 
 #endif

@@ -325,16 +325,35 @@ static bool row_hit(const struct pass *p, const uint8_t *hit, uint32_t row)
     return hit[low];
 }
 
+size_t batch_pass_examples(const struct batch *b)
+{
+    return b->first[b->pass_number + 1] - b->first[b->pass_number];
+}
+
+uint32_t batch_pass_example(const struct batch *b, size_t i)
+{
+    return b->order[b->first[b->pass_number] + i];
+}
+
+bool batch_example_right(size_t *missed, const struct batch *b, size_t i, const uint8_t *hit)
+{
+    uint32_t example = batch_pass_example(b, i);
+    size_t j = rows_of(b->examples, example);
+    const uint8_t *flag = flags_of(b->examples, example);
+    *missed = 0;
+    bool all = j > 0;
+    for (uint32_t row = b->leaf[i]; j > 0; row = b->parent_row[row], j--) {
+        if (!flag[j] || row_hit(&b->pass, hit, row)) continue;
+        all = false;
+        *missed = j;
+    }
+    return all;
+}
+
 size_t batch_count_exact(const struct batch *b, const uint8_t *hit)
 {
-    size_t first = b->first[b->pass_number], exact = 0;
-    for (size_t i = first; i < b->first[b->pass_number + 1]; i++) {
-        const uint8_t *flag = flags_of(b->examples, b->order[i]);
-        size_t j = rows_of(b->examples, b->order[i]);
-        bool all = j > 0;
-        for (uint32_t row = b->leaf[i - first]; j > 0; row = b->parent_row[row], j--)
-            if (flag[j]) all &= row_hit(&b->pass, hit, row);
-        exact += all;
-    }
+    size_t exact = 0, missed;
+    for (size_t i = 0; i < batch_pass_examples(b); i++)
+        exact += batch_example_right(&missed, b, i, hit);
     return exact;
 }

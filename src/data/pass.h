@@ -72,6 +72,13 @@ void batch_begin_range(struct batch *b, uint32_t first, size_t n);
 /* Build pass number p; valid until the next call. The caller may change its weights. */
 struct pass *batch_pass(struct batch *b, size_t p);
 
+/* How many examples the last pass built has, the number of its example i, and whether all targets
+ * of that one are right (hit[j] says it for target j of the pass); if not, *missed is the first
+ * token of the example that is wrong. */
+size_t batch_pass_examples(const struct batch *b);
+uint32_t batch_pass_example(const struct batch *b, size_t i);
+bool batch_example_right(size_t *missed, const struct batch *b, size_t i, const uint8_t *hit);
+
 /* The number of examples of the last pass built whose targets are all right; hit[i] says it for
  * target i. */
 size_t batch_count_exact(const struct batch *b, const uint8_t *hit);

@@ -61,7 +61,7 @@ static int open_adapter(struct session *s, struct adapter *a, const struct sessi
         code = adapter_notes_of(&about, NULL, from->path, e);
         if (!code) {
             code = base_note_other(notes, &s->model, from->path, &about,
-                                   o->check == CHECK_GLANCE ? BASE_GLANCE : BASE_READ, e);
+                                   o->check == CHECK_GLANCE ? BASE_GLANCE : BASE_READ, o->watch, e);
             adapter_notes_free(&about);
         }
     }

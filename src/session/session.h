@@ -7,6 +7,7 @@
 #ifndef LORAC_SESSION_SESSION_H
 #define LORAC_SESSION_SESSION_H
 
+#include "src/base/watch.h"
 #include "src/data/template.h"
 #include "src/train/publish.h"
 
@@ -28,8 +29,9 @@ struct session_options {
     const struct session_adapter *adapters;
     size_t n_adapters; /* they are added up */
     enum session_check check;
-    bool ids_only;         /* for token ids: no tokenizer and no template are opened */
-    const char *tokenizer; /* NULL: the model's own */
+    const struct watch *watch; /* of the base's hash; NULL: none */
+    bool ids_only;             /* for token ids: no tokenizer and no template are opened */
+    const char *tokenizer;     /* NULL: the model's own */
     /* NULL: the template in the first adapter's notes, else in the notes of the model itself (lorac
      * merge writes some), else the model's own chat template, else none. */
     const char *template;

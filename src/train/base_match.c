@@ -6,16 +6,9 @@
 #include "src/base/hashcache.h"
 #include "src/base/mem.h"
 
-static int hash_all(char (*digests)[SHA256_HEX], const struct llama *m, struct err *e)
-{
-    struct hash_job *job;
-    int code = hash_start(&job, m->files, m->n_files, e);
-    return code ? code : hash_wait(job, digests, e);
-}
-
 /* The model's one digest, "" where it is not known and may not be computed. */
 static int digest_of(char hex[SHA256_HEX], const struct llama *m, enum base_effort effort,
-                     struct err *e)
+                     const struct watch *w, struct err *e)
 {
     char(*digests)[SHA256_HEX] = mem_alloc(m->n_files, sizeof *digests, e);
     int code = digests ? 0 : e->code;
@@ -23,7 +16,7 @@ static int digest_of(char hex[SHA256_HEX], const struct llama *m, enum base_effo
     *hex = 0;
     for (size_t i = 0; known && i < m->n_files; i++) known = hash_cached(digests[i], m->files[i]);
     if (!code && !known && effort == BASE_READ) {
-        code = hash_all(digests, m, e);
+        code = hash_files(digests, m->files, m->n_files, w, e);
         known = !code;
     }
     if (known) code = base_digest(hex, m->files, digests, m->n_files, e);
@@ -32,11 +25,12 @@ static int digest_of(char hex[SHA256_HEX], const struct llama *m, enum base_effo
 }
 
 int base_note_other(struct str *notes, const struct llama *m, const char *name,
-                    const struct adapter_notes *about, enum base_effort effort, struct err *e)
+                    const struct adapter_notes *about, enum base_effort effort,
+                    const struct watch *w, struct err *e)
 {
     char hex[SHA256_HEX] = "";
     const char *wanted = about->base_sha256;
-    int code = wanted && *wanted ? digest_of(hex, m, effort, e) : 0;
+    int code = wanted && *wanted ? digest_of(hex, m, effort, w, e) : 0;
     if (!code && !*hex && about->base_fingerprint) {
         wanted = about->base_fingerprint;
         code = fingerprint_files(hex, m->files, m->n_files, e);
@@ -56,7 +50,7 @@ int base_add_fingerprint(struct adapter_notes *about, struct str *notes, const s
     char hex[SHA256_HEX] = "";
     const char *wanted = about->base_sha256;
     if (!wanted || !*wanted || about->base_fingerprint) return 0;
-    int code = m ? digest_of(hex, m, BASE_GLANCE, e) : 0;
+    int code = m ? digest_of(hex, m, BASE_GLANCE, NULL, e) : 0;
     if (!code && strcmp(hex, wanted) == 0) {
         code = fingerprint_files(hex, m->files, m->n_files, e);
         if (!code && !(about->base_fingerprint = mem_strdup(hex, e))) code = e->code;

@@ -3,6 +3,7 @@
 #ifndef LORAC_TRAIN_BASE_MATCH_H
 #define LORAC_TRAIN_BASE_MATCH_H
 
+#include "src/base/watch.h"
 #include "src/train/publish.h"
 
 /* How much of the base may be read to find that out: nothing but a fingerprint, or all. Whoever
@@ -11,9 +12,11 @@ enum base_effort { BASE_GLANCE, BASE_READ };
 
 /* Append a line to `notes` where `m` is not the base that the adapter `name` was trained on, as
  * `about` says it: by the hash when it is cached or may be computed, else by the fingerprint. No
- * line where `about` knows neither, or nothing that can be compared. */
+ * line where `about` knows neither, or nothing that can be compared. The watch (NULL: none)
+ * sees the bytes that are hashed. */
 int base_note_other(struct str *notes, const struct llama *m, const char *name,
-                    const struct adapter_notes *about, enum base_effort effort, struct err *e);
+                    const struct adapter_notes *about, enum base_effort effort,
+                    const struct watch *w, struct err *e);
 
 /* Where `about` knows its base by the hash alone, as a checkpoint does: give it the fingerprint of
  * `m` if that is the base by its cached hash, else append a line that it gets none. */

@@ -23,7 +23,8 @@ static void count_pass(struct counts *c, const struct network *n, const struct b
  * pass whose loss is not finite, as evaluation.bad_example. */
 static int run_share(struct losssum *sum, struct counts *c, uint64_t *bad, size_t before,
                      const struct objective *o, struct network *n, struct batch *b,
-                     const struct stop *stop, const struct listener *listener, struct err *e)
+                     const struct stop *stop, const struct listener *listener,
+                     const struct evaluate_observer *observer, struct err *e)
 {
     size_t from, to;
     ranks_share(&from, &to, b->n_passes);
@@ -33,6 +34,7 @@ static int run_share(struct losssum *sum, struct counts *c, uint64_t *bad, size_
         if (!objective_forward(&loss, o, n, p, 1, false, stop))
             return err_code(e, ERR_STOPPED, "stopped");
         count_pass(c, n, b, p);
+        if (observer) observer->pass(observer->to, n, b);
         losssum_add(sum, loss);
         if (!isfinite(loss)) *bad = b->order[b->first[i]] + 1;
         tell_passed(listener, before + b->first[i + 1], b->examples->n);
@@ -42,6 +44,13 @@ static int run_share(struct losssum *sum, struct counts *c, uint64_t *bad, size_
 
 int evaluate(struct evaluation *out, const struct objective *o, struct network *n, struct batch *b,
              const struct stop *stop, const struct listener *listener, struct err *e)
+{
+    return evaluate_observed(out, o, n, b, stop, listener, NULL, e);
+}
+
+int evaluate_observed(struct evaluation *out, const struct objective *o, struct network *n,
+                      struct batch *b, const struct stop *stop, const struct listener *listener,
+                      const struct evaluate_observer *observer, struct err *e)
 {
     const struct examples *x = b->examples;
     struct losssum all = { 0 };
@@ -54,7 +63,8 @@ int evaluate(struct evaluation *out, const struct objective *o, struct network *
         struct losssum sum = { 0 };
         size_t m = items - first < b->batch_size ? items - first : b->batch_size;
         batch_begin_range(b, (uint32_t)first, m);
-        int code = ranks_agree(run_share(&sum, &c, &bad, done, o, n, b, stop, listener, e), e);
+        int code = run_share(&sum, &c, &bad, done, o, n, b, stop, listener, observer, e);
+        code = ranks_agree(code, e);
         if (code) return code;
         done += b->n;
         losssum_add(&all, ranks_sum_losses(&sum));

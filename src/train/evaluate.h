@@ -23,6 +23,16 @@ struct evaluation {
 int evaluate(struct evaluation *out, const struct objective *o, struct network *n, struct batch *b,
              const struct stop *stop, const struct listener *listener, struct err *e);
 
+/* The same, seen by somebody: after each pass of this rank, when the network still holds what it
+ * made of it (hit). NULL: nobody. */
+struct evaluate_observer {
+    void (*pass)(void *to, const struct network *n, const struct batch *b);
+    void *to;
+};
+int evaluate_observed(struct evaluation *out, const struct objective *o, struct network *n,
+                      struct batch *b, const struct stop *stop, const struct listener *listener,
+                      const struct evaluate_observer *observer, struct err *e);
+
 /* The error where the loss measured after `step` steps is not finite; the remedy is another one
  * before the first step. */
 int evaluation_check(const struct evaluation *v, uint64_t step, struct err *e);

@@ -124,7 +124,7 @@ void report_begin(struct report *r, const struct config *c, struct training *w)
     *r = (struct report){ .config = c, .work = w };
     r->on_pass = (struct listener){ show_pass, r };
     r->on_example = (struct listener){ show_example, r };
-    r->watch = (struct watch){ .config = c, .schedule = &w->course.schedule, .state = &w->state };
+    r->advice = (struct advice){ .config = c, .schedule = &w->course.schedule, .state = &w->state };
     r->time.start = term_now_s();
     load_sample(&r->load);
     progress_init(&r->progress, 10);
@@ -133,7 +133,7 @@ void report_begin(struct report *r, const struct config *c, struct training *w)
 void report_finished(struct report *r, const char *dir)
 {
     struct str outcome = { 0 };
-    watch_outcome(&r->watch, &outcome);
+    advice_outcome(&r->advice, &outcome);
     progress_note(&r->progress, "%s: the run is finished (%s%s%s); nothing to do%s", dir,
                   str_count(r->work->state.step, "step"), outcome.n ? "; " : "",
                   outcome.n ? outcome.p : "",
@@ -232,7 +232,7 @@ void report_step(struct report *r, const struct step_result *s, double seconds)
              (double)r->tokens / busy, human_duration(left, seconds_left(r, busy)));
     progress_update(&r->progress, "step %llu/%llu%s", (unsigned long long)step,
                     (unsigned long long)total, r->so_far);
-    watch_step(&r->watch, &lines);
+    advice_step(&r->advice, &lines);
     say(r, &lines);
 }
 
@@ -249,7 +249,7 @@ void report_eval(struct report *r, const struct evaluation *v, bool best)
     }
     str_addf(&lines, ": validation loss %.4f, %.1f %% of targets right, %.1f %% of answers%s\n",
              v->loss, 100 * v->token_accuracy, 100 * v->exact_match, step && best ? "; best" : "");
-    watch_evaluation(&r->watch, &lines);
+    advice_evaluation(&r->advice, &lines);
     say(r, &lines);
 }
 
@@ -327,9 +327,9 @@ void report_time(const struct report *r)
 static void print_result(const struct report *r)
 {
     struct str lines = { 0 };
-    watch_outcome(&r->watch, &lines);
+    advice_outcome(&r->advice, &lines);
     if (lines.n) str_addc(&lines, '\n');
-    watch_end(&r->watch, &lines);
+    advice_end(&r->advice, &lines);
     for (const char *p = lines.p; p && *p;) {
         size_t n = strcspn(p, "\n");
         term_line(stderr, LABEL, "result    %.*s", (int)n, p);

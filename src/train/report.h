@@ -1,5 +1,5 @@
 /* What a person sees of a run on stderr: where it runs and on what, how far it is, what its losses
- * say (watch.h), where the time went. Only the first rank prints. On a terminal the lines are
+ * say (advice.h), where the time went. Only the first rank prints. On a terminal the lines are
  * wrapped at words; in a file each stays one line. */
 #ifndef LORAC_TRAIN_REPORT_H
 #define LORAC_TRAIN_REPORT_H
@@ -8,7 +8,7 @@
 #include "src/base/term.h"
 #include "src/train/evaluate.h"
 #include "src/train/prepare.h"
-#include "src/train/watch.h"
+#include "src/train/advice.h"
 
 /* Where the time went, in seconds. data: cutting batches into passes; before_first: from the start
  * to the first step, reading model and data. */
@@ -24,7 +24,7 @@ struct report {
     struct listener on_pass, on_example; /* of a step; of an evaluation: shown when it takes long */
     double began_s;                      /* when that began */
     char so_far[128];                    /* what the progress line says of the steps so far */
-    struct watch watch;
+    struct advice advice;
     struct timings time;
     struct load_sample load; /* at the start; time_s 0: told already, or unknown */
     uint64_t first_step;     /* steps done before this process */

@@ -6,7 +6,7 @@
 
 #include "src/base/version.h"
 #include "src/train/ranks.h"
-#include "src/train/watch.h"
+#include "src/train/advice.h"
 
 enum { CHECKPOINTS_MAX = 4096 };
 
@@ -226,7 +226,7 @@ static int resume_file(const struct resume *x, const char *file, struct err *e)
     }
     code = try_checkpoint(x, file, &damaged, e);
     const struct checkpoint *s = &x->work->state;
-    bool early = watch_ends_early(s, x->run->config->train.early_stopping_patience);
+    bool early = advice_ends_early(s, x->run->config->train.early_stopping_patience);
     if (!code && !own && (s->step == s->total_steps || early) && !s->eval_pending) {
         return err_usage(
             e,

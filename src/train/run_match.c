@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/data/digests.h"
 
 /* Keys that decide which examples there are, and with them which ones a fraction keeps aside. The
  * keys that name files are not among them: the files' digest says whether they are the same. */
@@ -84,6 +85,74 @@ static int note_split(struct str *notes, const struct config *c, const struct se
     config_free(&run);
     code = str_error(&r.why, e);
     str_free(&r.why);
+    return code ? code : str_error(notes, e);
+}
+
+/* *shared = how many examples of x are also in `in`. */
+static int count_shared(size_t *shared, const struct examples *x, const struct examples *in,
+                        struct err *e)
+{
+    struct digests all = { 0 }, own = { 0 };
+    struct digest d;
+    uint32_t copies;
+    int code = 0;
+    for (size_t i = 0; !code && i < in->n; i++) {
+        code = digest_of_example(&d, in, i, e);
+        if (!code) code = digests_put(&all, &copies, &d, e);
+    }
+    for (size_t i = 0; !code && i < x->n; i++) {
+        code = digest_of_example(&d, x, i, e);
+        if (!code) code = digests_put(&own, &copies, &d, e);
+    }
+    *shared = code ? 0 : digests_shared(&own, &all);
+    digests_free(&all);
+    digests_free(&own);
+    return code;
+}
+
+/* The data of the run, as its own configuration names them; the error says why they are not
+ * known. */
+static int open_run_data(struct setup *s, const struct config *c, struct err *e)
+{
+    char path[PATH_BYTES];
+    struct config run;
+    int code = path_join(path, c->output.dir, "config.yaml", e);
+    if (!code) code = config_load(&run, path, NULL, 0, e);
+    if (code) return code;
+    code = setup_open_headers(s, &run, e);
+    config_free(&run);
+    return code;
+}
+
+int run_note_trained(struct str *notes, const struct config *c, const struct examples *x,
+                     const char *path, const struct adapter_notes *about, struct err *e)
+{
+    struct setup s;
+    struct err unread;
+    char hex[SHA256_HEX];
+    size_t shared;
+    if (open_run_data(&s, c, &unread)) {
+        str_add_line(notes,
+                     "%s: it is not known whether the run was trained on records of it: %s\n", path,
+                     unread.msg);
+        return str_error(notes, e);
+    }
+    int code = count_shared(&shared, x, &s.data.train, e);
+    hex_of(hex, s.data.sha256);
+    bool changed = about->data_sha256 && *about->data_sha256 &&
+                   strcmp(about->data_sha256, hex) != 0;
+    if (!code && shared) {
+        str_add_line(notes,
+                     "%s: the run was trained on %zu of its %s, so the loss looks better than it "
+                     "is\n",
+                     path, shared, str_count(x->n, "example"));
+    } else if (!code && changed) {
+        str_add_line(notes,
+                     "%s: it is not known whether the run was trained on records of it: its data "
+                     "files have changed since\n",
+                     path);
+    }
+    setup_close(&s);
     return code ? code : str_error(notes, e);
 }
 

@@ -15,6 +15,11 @@
 int run_note_other(struct str *notes, const struct config *c, const struct setup *s,
                    const struct adapter_notes *about, const char *dir, struct err *e);
 
+/* Append a line where examples x, of the file at `path`, are among those that the run in c's
+ * output.dir was trained on (the same tokens and targets), or where that cannot be found out. */
+int run_note_trained(struct str *notes, const struct config *c, const struct examples *x,
+                     const char *path, const struct adapter_notes *about, struct err *e);
+
 /* Append a line where `used` is not the template `trained` (struct adapter_notes; NULL: not known)
  * of what lies at `where`. */
 int run_note_template(struct str *notes, const char *where, const char *trained,

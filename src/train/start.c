@@ -26,7 +26,7 @@ static int note_base(struct setup *s, const struct adapter *a, const struct conf
     }
     code = adapter_notes_of(&about, NULL, from, e);
     if (code) return code;
-    code = base_note_other(&s->notes, &s->model, from, &about, BASE_GLANCE, e);
+    code = base_note_other(&s->notes, &s->model, from, &about, BASE_GLANCE, NULL, e);
     adapter_notes_free(&about);
     return code;
 }

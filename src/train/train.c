@@ -32,7 +32,7 @@ static bool is_over(const struct trainer *t)
 {
     const struct checkpoint *s = &t->work.state;
     return s->step == s->total_steps ||
-           watch_ends_early(s, t->config->train.early_stopping_patience);
+           advice_ends_early(s, t->config->train.early_stopping_patience);
 }
 
 /* ERR_STOPPED leaves eval_pending set, so that a resumed run makes this evaluation first. */
@@ -168,7 +168,7 @@ static int finish(struct trainer *t, int (*end)(struct run *, const char *why, s
                   struct err *e)
 {
     struct str why = { 0 };
-    watch_outcome(&t->report.watch, &why);
+    advice_outcome(&t->report.advice, &why);
     int code = str_error(&why, e);
     if (!code) code = end(t->run, why.n ? why.p : NULL, e);
     str_free(&why);

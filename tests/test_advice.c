@@ -1,4 +1,4 @@
-/* src/train/watch.c: what is said of a run's losses, from histories written by hand; and when a run
+/* src/train/advice.c: what is said of a run's losses, from histories written by hand; and when a run
  * ends early. */
 #include <math.h>
 #include <setjmp.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "src/train/watch.h"
+#include "src/train/advice.h"
 #include "tests/entry.h"
 
 enum { STEPS = 12, EVALS = 8 };
@@ -23,7 +23,7 @@ struct run_so_far {
     struct config config;
     struct schedule schedule;
     struct checkpoint state;
-    struct watch watch;
+    struct advice advice;
 };
 
 static void begin(struct run_so_far *r)
@@ -35,7 +35,8 @@ static void begin(struct run_so_far *r)
     r->state = (struct checkpoint){ .total_steps = STEPS, .best_eval_loss = NAN, .loss = r->loss };
     r->state.history =
         (struct history){ .room = EVALS, .step = r->eval_step, .loss = r->eval_loss };
-    r->watch = (struct watch){ .config = &r->config, .schedule = &r->schedule, .state = &r->state };
+    r->advice =
+        (struct advice){ .config = &r->config, .schedule = &r->schedule, .state = &r->state };
 }
 
 /* What an evaluation says; the run is at its step. */
@@ -47,7 +48,7 @@ static const char *evaluated(struct run_so_far *r, struct str *lines, double los
     if (!isfinite(s->best_eval_loss) || loss < s->best_eval_loss)
         s->best_eval_loss = loss, s->best_step = s->step;
     str_clear(lines);
-    watch_evaluation(&r->watch, lines);
+    advice_evaluation(&r->advice, lines);
     return lines->n ? lines->p : "";
 }
 
@@ -56,7 +57,7 @@ static const char *stepped(struct run_so_far *r, struct str *lines, double loss)
 {
     r->state.loss[r->state.step++] = loss;
     str_clear(lines);
-    watch_step(&r->watch, lines);
+    advice_step(&r->advice, lines);
     return lines->n ? lines->p : "";
 }
 
@@ -199,12 +200,12 @@ static void test_a_loss_that_still_falls_is_told(void **state)
             r.state.step = (uint64_t)rows[k].at[i];
             evaluated(&r, &lines, rows[k].loss[i]);
         }
-        watch_end(&r.watch, &said);
+        advice_end(&r.advice, &said);
         if ((said.n > 0) != rows[k].told) fail_msg("%s: says %s", rows[k].what, said.p);
         if (said.n && !strstr(said.p, "was still falling at the end")) fail_msg("%s", said.p);
         str_clear(&said);
         r.config.train.max_steps = STEPS;
-        watch_end(&r.watch, &said);
+        advice_end(&r.advice, &said);
         bool rose = rows[k].loss[1] > rows[k].loss[0];
         if (rows[k].told)
             assert_non_null(strstr(said.p, rose ? "a larger train.max_steps would learn more"
@@ -212,11 +213,11 @@ static void test_a_loss_that_still_falls_is_told(void **state)
                                                   "train.learning_rate (now 0.01) would learn"));
         str_clear(&said);
         r.state.total_steps++; /* it is not the end */
-        watch_end(&r.watch, &said);
+        advice_end(&r.advice, &said);
         assert_int_equal(said.n, 0);
         r.state.total_steps--;
         r.schedule.peak = 0; /* whatever fell, it was not the training */
-        watch_end(&r.watch, &said);
+        advice_end(&r.advice, &said);
         assert_int_equal(said.n, 0);
         str_free(&lines);
         str_free(&said);
@@ -231,23 +232,23 @@ static void test_patience(void **state)
     struct run_so_far r;
     struct str lines = { 0 }, outcome = { 0 };
     begin(&r);
-    assert_false(watch_ends_early(&r.state, 1));
+    assert_false(advice_ends_early(&r.state, 1));
     for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
         r.state.step = i;
         evaluated(&r, &lines, losses[i]);
-        assert_false(watch_ends_early(&r.state, CONFIG_NONE));
+        assert_false(advice_ends_early(&r.state, CONFIG_NONE));
         for (int64_t patience = 1; patience < 5; patience++)
-            assert_int_equal(watch_ends_early(&r.state, patience), since[i] >= (size_t)patience);
+            assert_int_equal(advice_ends_early(&r.state, patience), since[i] >= (size_t)patience);
     }
-    watch_outcome(&r.watch, &outcome);
+    advice_outcome(&r.advice, &outcome);
     assert_int_equal(outcome.n, 0);
     r.config.train.early_stopping_patience = 1;
-    watch_outcome(&r.watch, &outcome);
+    advice_outcome(&r.advice, &outcome);
     assert_string_equal(outcome.p,
                         "ended early after step 6 of 12: 1 evaluation without a better validation "
                         "loss (train.early_stopping_patience: 1)");
     r.state.total_steps = 6; /* the last step is not early */
-    assert_false(watch_ends_early(&r.state, 1));
+    assert_false(advice_ends_early(&r.state, 1));
     str_free(&lines);
     str_free(&outcome);
 }
@@ -259,11 +260,11 @@ static void test_nothing_beat_the_start(void **state)
     struct str lines = { 0 }, outcome = { 0 };
     begin(&r);
     evaluated(&r, &lines, 3);
-    watch_outcome(&r.watch, &outcome);
+    advice_outcome(&r.advice, &outcome);
     assert_int_equal(outcome.n, 0); /* nothing was compared */
     r.state.step = STEPS;
     evaluated(&r, &lines, 3.5);
-    watch_outcome(&r.watch, &outcome);
+    advice_outcome(&r.advice, &outcome);
     assert_string_equal(outcome.p,
                         "no evaluation was better than the base's validation loss of 3.0000, so "
                         "there is no best/, and adapter/ is that of the last step");
@@ -271,7 +272,7 @@ static void test_nothing_beat_the_start(void **state)
     r.config.adapter.init_from = (char *)(uintptr_t) "a";
     r.config.train.early_stopping_patience = 1;
     r.state.total_steps++;
-    watch_outcome(&r.watch, &outcome);
+    advice_outcome(&r.advice, &outcome);
     assert_non_null(strstr(outcome.p, "ended early after step 12 of 13: "));
     assert_non_null(strstr(outcome.p, "; no evaluation was better than the start adapter's "));
     str_free(&lines);
@@ -282,14 +283,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ENTRY(test_evaluations_say_what_they_show,
-              "watch: evaluations tell once what they show: learning by heart, divergence"),
+              "advice: evaluations tell once what they show: learning by heart, divergence"),
         ENTRY(test_steps_tell_that_a_run_diverges,
-              "watch: steps tell once that the training diverges"),
+              "advice: steps tell once that the training diverges"),
         ENTRY(test_a_loss_that_still_falls_is_told,
-              "watch: a validation loss that still falls at the end is told"),
-        ENTRY(test_patience, "watch: a run ends after that many evaluations without a better one"),
+              "advice: a validation loss that still falls at the end is told"),
+        ENTRY(test_patience, "advice: a run ends after that many evaluations without a better one"),
         ENTRY(test_nothing_beat_the_start,
-              "watch: a run whose evaluations were never better than its start says so"),
+              "advice: a run whose evaluations were never better than its start says so"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,15 +16,15 @@
  *                     sum of all rates. The earlier evaluation is the last one with at least 5 %
  *                     of that sum after it, and a third one must lie before it. A higher rate is
  *                     advised only where no evaluation was worse than the one before it */
-#ifndef LORAC_TRAIN_WATCH_H
-#define LORAC_TRAIN_WATCH_H
+#ifndef LORAC_TRAIN_ADVICE_H
+#define LORAC_TRAIN_ADVICE_H
 
 #include "src/base/str.h"
 #include "src/config/config.h"
 #include "src/train/checkpoint.h"
 #include "src/train/schedule.h"
 
-struct watch {
+struct advice {
     const struct config *config;
     const struct schedule *schedule;
     const struct checkpoint *state;
@@ -32,16 +32,16 @@ struct watch {
 };
 
 /* Append what there is to say after a step, and after an evaluation: nothing, or lines. */
-void watch_step(struct watch *w, struct str *lines);
-void watch_evaluation(struct watch *w, struct str *lines);
+void advice_step(struct advice *w, struct str *lines);
+void advice_evaluation(struct advice *w, struct str *lines);
 /* The same after the last step of a run that was not ended early. */
-void watch_end(const struct watch *w, struct str *lines);
+void advice_end(const struct advice *w, struct str *lines);
 
 /* Whether so many evaluations (CONFIG_NONE: never) brought no better validation loss. */
-bool watch_ends_early(const struct checkpoint *s, int64_t patience);
+bool advice_ends_early(const struct checkpoint *s, int64_t patience);
 
 /* Append how a finished run ended where that is not plain: early, or without an evaluation that was
  * better than what it started from. One line, without its end. */
-void watch_outcome(const struct watch *w, struct str *out);
+void advice_outcome(const struct advice *w, struct str *out);
 
 #endif

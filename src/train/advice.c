@@ -1,4 +1,4 @@
-#include "src/train/watch.h"
+#include "src/train/advice.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@ static const char *start_of(const struct config *c)
 
 /* ---- during the run -------------------------------------------------------------------------- */
 
-static void say_diverges(struct watch *w, struct str *lines)
+static void say_diverges(struct advice *w, struct str *lines)
 {
     str_addf(lines,
              ": the training diverges; stop it, and begin again in another output.dir with a lower "
@@ -38,7 +38,7 @@ static void say_diverges(struct watch *w, struct str *lines)
     w->told = true;
 }
 
-void watch_step(struct watch *w, struct str *lines)
+void advice_step(struct advice *w, struct str *lines)
 {
     enum { STEPS = 3 };
     const struct checkpoint *s = w->state;
@@ -79,7 +79,7 @@ static bool diverged(const struct checkpoint *s)
     return mean_loss(s, (uint64_t)h->step[h->n - 2], s->step) >= s->loss[0];
 }
 
-void watch_evaluation(struct watch *w, struct str *lines)
+void advice_evaluation(struct advice *w, struct str *lines)
 {
     const struct checkpoint *s = w->state;
     const struct history *h = &s->history;
@@ -112,7 +112,7 @@ static double sum_rates(const struct schedule *k, int64_t from, int64_t to)
     return sum;
 }
 
-static bool still_falls(const struct watch *w)
+static bool still_falls(const struct advice *w)
 {
     static const double least_rates = 0.05, least_fall = 0.25;
     const struct checkpoint *s = w->state;
@@ -135,7 +135,7 @@ static bool ever_rose(const struct history *h)
     return i < h->n;
 }
 
-void watch_end(const struct watch *w, struct str *lines)
+void advice_end(const struct advice *w, struct str *lines)
 {
     char rate[64] = "";
     const struct checkpoint *s = w->state;
@@ -151,17 +151,17 @@ void watch_end(const struct watch *w, struct str *lines)
         rate);
 }
 
-bool watch_ends_early(const struct checkpoint *s, int64_t patience)
+bool advice_ends_early(const struct checkpoint *s, int64_t patience)
 {
     if (patience == CONFIG_NONE || s->step == s->total_steps) return false;
     return history_after(&s->history, s->best_step) >= (size_t)patience;
 }
 
-void watch_outcome(const struct watch *w, struct str *out)
+void advice_outcome(const struct advice *w, struct str *out)
 {
     const struct checkpoint *s = w->state;
     int64_t patience = w->config->train.early_stopping_patience;
-    if (watch_ends_early(s, patience)) {
+    if (advice_ends_early(s, patience)) {
         str_addf(out,
                  "ended early after step %llu of %llu: %s without a better validation loss "
                  "(train.early_stopping_patience: %lld)",
