@@ -1,5 +1,5 @@
-/* src/train/advice.c: what is said of a run's losses, from histories written by hand; and when a run
- * ends early. */
+/* src/train/advice.c: what is said of the losses of a run, from histories written by hand, and when
+ * a run ends early. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -179,10 +179,13 @@ static int is_finished(bool *finished, const struct sweep *s, const struct confi
     int code = find_sources(&from, s, c, e);
     if (code) return code;
     code = run_record_read(&r, c->output.dir, e);
+    struct config now = *c; /* which may leave the learning rate open, where the record has it */
+    if (!code && now.train.learning_rate == CONFIG_NONE)
+        now.train.learning_rate = r.config.train.learning_rate;
     *finished = !code && r.state == RECORD_FINISHED && from &&
                 strcmp(r.base_sha256, from->base_sha256) == 0 &&
                 strcmp(r.data_sha256, from->data_sha256) == 0 &&
-                config_diff(names, &r.config, c, true) == 0;
+                config_diff(names, &r.config, &now, true) == 0;
     run_record_free(&r);
     return code;
 }
