@@ -226,8 +226,12 @@ a member|data:\n  columns: {BAD: x}
 a module|adapter:\n  target_modules: [BAD]
 a source's member|data:\n  train: [{BAD: x}]
 an anchor|model: &x {path: BAD}
-twice|model:\n  path: x\n  BAD: 1\n  BAD: 2
 END
+# A name that is unknown, and there again: two faults and their number.
+printf '%b\n' "model:\n  ${quoted//\\/\\\\}: 1\n  ${quoted//\\/\\\\}: 2" >"$scratch/key.yaml"
+run "$LORAC" train "$scratch/key.yaml" "${given[@]}"
+ok "configuration: twice: as text" safe "$scratch/err"
+is "configuration: twice: lines" "$(wc -l <"$scratch/err")" 3
 config name data.template "$quoted"
 one "a template's name" "$LORAC" plan "$scratch/name.yaml"
 

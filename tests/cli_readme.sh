@@ -1,7 +1,9 @@
 #!/bin/bash
 # Every command in README.md works: the blocks marked sh are run one after the other, as a newcomer
-# would, in a directory where models/Llama-2-7b-hf is a tiny model. Blocks that install or build are
-# compared with the scripts that do it; the Slurm job runs with a stand-in for Slurm.
+# would, in a directory where the model is checkpoints/tiny-base as a .gguf. It has no chat template
+# and learns in more epochs, so these two keys differ; with FIRST_HOUR=1 the model is the page's own,
+# and nothing differs. Then the adapter is asked. Blocks that install or build are compared with the
+# scripts that do it; the Slurm job runs with a stand-in for Slurm.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -11,7 +13,15 @@ case $LORAC in /*) ;; *) LORAC=$root/$LORAC ;; esac
 home=$scratch/home
 mkdir -p "$scratch/bin" "$home/models" "$home/cache"
 ln -s "$LORAC" "$scratch/bin/lorac"
-tests/make-model tiny "$home/models/Llama-2-7b-hf" || exit 1
+ln -s "$root/datasets" "$home/datasets"
+model=models/SmolLM2-135M-Instruct.Q4_1.gguf
+differ=()
+if [ -n "${FIRST_HOUR:-}" ]; then
+    ln -s "$(scripts/get-smollm2)" "$home/$model" || exit 1
+else
+    differ=(-e 's/^\(  template:\) model /\1 alpaca /' -e 's/^\(  num_epochs:\) 8$/\1 16/')
+    "$LORAC" convert checkpoints/tiny-base --quantize q8_0 -o "$home/$model" || exit 1
+fi
 # Other tests may run beside this one: spinning threads would wait for each other.
 export PATH=$scratch/bin:$PATH XDG_CACHE_HOME=$home/cache OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 
@@ -27,16 +37,26 @@ blocks() {
 n=$(blocks sh)
 ok "README.md has blocks of commands" [ "$n" -ge 10 ]
 for i in $(seq "$n"); do
+    sed -i "${differ[@]}" -e '' "$scratch/sh-$i"
     run env -C "$home" bash -euo pipefail "$scratch/sh-$i"
     name=$(sed -n '/^lorac\|^echo/{s/ *#.*//;p;q}' "$scratch/sh-$i")
     [ -n "$name" ] || name=$(head -n 1 "$scratch/sh-$i")
     report "README.md: $name" "$status" "$out
 $err"
 done
-ok "the run left its best adapter" [ -f "$home/checkpoints/runs/ours/best/adapter_model.safetensors" ]
-ok "the base's licence went along" cmp -s "$home/models/Llama-2-7b-hf/LICENSE.txt" "$home/models/ours/LICENSE.txt"
-ok "the merged model is smaller in 8 bits" [ "$(stat -c %s "$home/models/ours-q8_0.gguf")" -lt \
-    "$(stat -c %s "$home/models/ours.gguf")" ]
+ok "the run left its best adapter" [ -f "$home/checkpoints/runs/handbook/best/adapter_model.safetensors" ]
+ok "the merged model is smaller in 8 bits" [ "$(stat -c %s "$home/models/handbook-q8_0.gguf")" -lt \
+    "$(stat -c %s "$home/models/handbook.gguf")" ]
+
+# The adapter knows what the page asks it, and the base does not.
+ask() { run env -C "$home" "$LORAC" generate "$@" --temperature 0 "Which form is needed for travel?"; }
+ask --adapter checkpoints/runs/handbook
+is "the adapter answers its question" "$out" "Form R-7, signed by the team lead."
+ask --model "$model" --template alpaca
+ok "the base does not" [ "$out" != "Form R-7, signed by the team lead." ]
+run env -C "$home" "$LORAC" eval --adapter checkpoints/runs/handbook --data datasets/handbook.jsonl --json
+right=${out#*'"exact_match": '}
+ok "most of its records are answered to the letter" awk -v right="${right%%,*}" 'BEGIN { exit !(right > 0.5) }'
 
 # Every fence has a kind that this test knows.
 unknown=$(grep '^```' README.md | grep -vx '```\(sh\|sh-install\|sh-make\|slurm\|text\|python\)\{0,1\}' || true)
