@@ -162,6 +162,8 @@ static void explanations_are_wrapped(void **state)
           "show      examples: what is a target\n"
           "check     validate everything before a long job is queued, and print a table;\n"
           "          exit code 1\n" },
+        { "Two values:\n    a=[b,c],d\nOne\nvalue.\n\nThe end",
+          "Two values:\n    a=[b,c],d\nOne value.\n\nThe end\n" },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         struct str s = { 0 };

@@ -159,7 +159,7 @@ const struct command command_chat = {
              "is typed during an answer waits for the next prompt. A line that ends in \\\n"
              "continues in the next one. Nothing is stored unless /save asks for it. The\n"
              "template is that of the adapter's training unless --template names another.",
-    .examples = "lorac chat --model models/base --adapter checkpoints/runs/demo/best\n"
+    .examples = "lorac chat --adapter checkpoints/runs/demo/train\n"
                 "lorac chat --model model.gguf --system \"Answer in one sentence.\"\n",
     .run = run,
 };

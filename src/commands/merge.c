@@ -360,6 +360,6 @@ const struct command command_merge = {
     .examples =
         "lorac merge --adapter checkpoints/runs/demo/train -o merged --verify\n"
         "lorac merge --model models/base --adapter a=0.7 --adapter b=0.3 -o both --dtype bf16\n"
-        "lorac merge --model model.gguf --adapter checkpoints/runs/demo/best -o merged.gguf\n",
+        "lorac merge --model model.gguf --adapter checkpoints/runs/demo/train -o merged.gguf\n",
     .run = run,
 };

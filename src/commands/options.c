@@ -291,13 +291,21 @@ static size_t definition(const char *line)
     return word && gap > 1 ? word + gap : 0;
 }
 
+/* Whether a line stays as it is written: an empty one, and one that begins with a space. */
+static bool is_kept(const char *line)
+{
+    return *line == '\n' || *line == ' ';
+}
+
 /* The bytes of a paragraph: a line break within a sentence does not end it. */
 static size_t paragraph(const char *text)
 {
     size_t n = 0;
     while (text[n]) {
         n += strcspn(text + n, "\n");
-        if (!text[n] || definition(text + n + 1) || (n && strchr(".:", text[n - 1]))) break;
+        if (!text[n] || is_kept(text) || definition(text + n + 1)) break;
+        if (is_kept(text + n + 1) && !definition(text)) break;
+        if (strchr(".:", text[n - 1])) break;
         n++;
     }
     return n;
@@ -308,8 +316,11 @@ void options_add_about(struct str *out, const char *about)
     for (size_t n; *about; about += n + (about[n] == '\n')) {
         n = paragraph(about);
         size_t hang = definition(about);
-        if (hang) str_add(out, about, hang);
-        add_words(out, about + hang, n - hang, (int)hang, (int)hang);
+        if (hang || is_kept(about)) str_add(out, about, hang ? hang : n);
+        if (is_kept(about))
+            str_addc(out, '\n');
+        else
+            add_words(out, about + hang, n - hang, (int)hang, (int)hang);
     }
 }
 

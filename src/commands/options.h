@@ -49,7 +49,8 @@ void options_add_row(struct str *out, const char *left, const char *help);
 void options_add_line(struct str *out, const char *line, int indent);
 
 /* Append a text of several lines. A line ends where it ends a sentence (with . or :), and before a
- * line that explains one word, "check     validate ...". */
+ * line that explains one word, "check     validate ...". Empty lines, and lines that begin with a
+ * space, stay as they are. */
 void options_add_about(struct str *out, const char *about);
 
 #endif
