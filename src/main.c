@@ -12,6 +12,7 @@
 #include "kernels/blas.h"
 #include "src/base/machine.h"
 #include "src/base/stop.h"
+#include "src/base/term.h"
 #include "src/base/version.h"
 #include "src/commands/commands.h"
 #include "src/config/config.h"
@@ -307,7 +308,7 @@ static int run_command(const struct command *c, int argc, char **argv)
     }
     machine_threads(&why); /* for every command, whether or not it prints the number */
     code = c->run(n, argv, &e);
-    if (code && *e.msg) fprintf(stderr, "lorac: %s\n", e.msg);
+    if (code && *e.msg) term_line(stderr, strlen("lorac: "), "lorac: %s", e.msg);
     return code;
 }
 

@@ -1,6 +1,7 @@
 #include "src/commands/config_argument.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "src/base/term.h"
 #include "src/translate/translate.h"
@@ -9,7 +10,8 @@ static int show_all(const struct complaints *all, const char *path, struct err *
 {
     const char *trainer = trainer_of_file(path), *more = all->n < COMPLAINTS_MOST ? "" : " or more";
     char shown[64] = "";
-    for (size_t i = 0; i < all->kept; i++) term_print(stderr, "lorac: %s\n", all->at[i].text);
+    for (size_t i = 0; i < all->kept; i++)
+        term_line(stderr, strlen("lorac: "), "lorac: %s", all->at[i].text);
     if (all->n > all->kept) snprintf(shown, sizeof shown, ", of which %zu are shown", all->kept);
     if (trainer) {
         return err_usage(
