@@ -273,6 +273,7 @@ fi
 hostile=$scratch/hostile/$(printf 'a\033[31m"\nlorac: forged')
 mkdir "$scratch/hostile"
 cp -r "$scratch/alone" "$hostile"
+sed -i 's/"\(base\|data\)_sha256": "[0-9a-f]\{12\}/"\1_sha256": "\\u001b[31m\\nlorac:/' "$hostile/run.json"
 sed -i 's/"status": "finished"/"status": "\\u001b[31mover"/' "$scratch/alone/run.json"
 mv "$scratch/alone" "$scratch/hostile"
 for form in '' --csv --json; do
