@@ -102,6 +102,16 @@ run "$LORAC" train "$dir/config.yaml" output.dir="$scratch/alone"
 ok "a run of the sweep has the bits of one alone" cmp -s "$scratch/alone/adapter/adapter_model.safetensors" \
     "$dir/adapter/adapter_model.safetensors"
 
+# A run that ended early goes on where its patience changes, which no other key needs.
+early() { sweep adapter.r=2,4 train.learning_rate=0 output.dir="$scratch/early" train.early_stopping_patience="$1"; }
+steps_of() { sed -n 's/^  "step": \([0-9]*\),/\1/p' "$scratch"/early/*/run.json | xargs; }
+early 1
+is "early stopping: the runs end early" "$status $(steps_of)" "0 2 2"
+early 1
+is "early stopping, again: finished before" "$status $(grep -c ': finished before' <<<"$err")" "0 2"
+early null
+is "early stopping, then without: the runs go on" "$status $(grep -c ': finished before' <<<"$err") $(steps_of)" "0 0 4 4"
+
 # ---- runs that fail ------------------------------------------------------------------------------
 
 mkdir -p "$scratch/failing/r-2+seed-0"
