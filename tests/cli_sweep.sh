@@ -46,6 +46,7 @@ the same run twice|2|*two runs would both be*|train.learning_rate=1e-3,0.001
 several output.dir|2|*output.dir: found several values, wanted one*|output.dir=a,b
 no seeds|2|lorac sweep: --seeds: found "0", wanted an integer in \[1, 1000\]|adapter.r=2,4 --seeds 0
 a table with a grid|2|*--table compares runs that are there already*|adapter.r=2,4 --table x
+a table of no runs yet|2|*--dry-run makes no table*|adapter.r=2,4 --dry-run --json
 two forms of the table|2|*exclude each other*|adapter.r=2,4 --json --csv
 missing data|1|*override data.train: */none.jsonl*|data.train=/none.jsonl adapter.r=2,4
 a template unknown to the data|2|*override data.template: *did you mean alpaca?*|data.template=plain,alpca

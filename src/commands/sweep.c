@@ -114,6 +114,8 @@ static int check_options(int n, struct err *e)
 {
     bool runs = n || seeds || dry_run || yes || max_hours > 0;
     if (as_json && as_csv) return err_usage(e, "--json and --csv exclude each other");
+    if (dry_run && (as_json || as_csv))
+        return err_usage(e, "--dry-run makes no table: leave out --json and --csv");
     if (table_of && runs)
         return err_usage(e, "--table compares runs that are there already, and takes neither a "
                             "configuration nor options of a sweep");
