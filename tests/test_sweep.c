@@ -457,7 +457,7 @@ static void test_one_seed(void **state)
     check_note(&t, "v/again are the same run with the same seed");
     check_note(&t, "with one seed it cannot be told");
     check_note(&t, "1 finished run has no validation loss");
-    check_note(&t, "1 run never got better than the base");
+    check_note(&t, "1 run never got better than what it began from (step 0)");
     check_note(&t, "1 run has not begun");
     sweep_table_free(&t);
 }
