@@ -243,7 +243,7 @@ run "$LORAC" sweep --table "$scratch/grid"
 is "table: exit code" "$status" 0
 like "table: rows" "$out" "5 runs in 3 rows; base * data *within noise: |difference of the means| < 2 x its standard error*"
 is "table: 80 columns where it is piped" "$(grep -v -e --adapter <<<"$out" | awk 'length > 80' | wc -l)" 0
-like "table: one seed says nothing of noise" "$out" "*cannot tell*note: with one seed it cannot be told*--seeds 3*"
+like "table: one seed says nothing of noise" "$out" "*cannot tell*note: one seed does not show whether a difference is noise; --seeds 3*"
 cp -r "$scratch/alone" "$scratch/grid/copy"
 run "$LORAC" sweep --table "$scratch/grid"
 like "table: a run that is there twice counts once" "$(tr -s '\n ' ' ' <<<"$out")" \

@@ -308,7 +308,7 @@ static void print_legend(const struct sweep_table *t, int width)
     if (t->n_rows) print_wrapped("", text, sizeof text - 1, width);
 }
 
-/* The row that is the best, or as good as it can be told, and where its adapter is. */
+/* The best row, and where its adapter is. */
 static int print_best(const struct sweep_table *t, int width, struct err *e)
 {
     char path[PATH_BYTES];
