@@ -8,6 +8,7 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/base/utf8.h"
+#include "src/train/setup.h"
 
 /* ---- cells ----------------------------------------------------------------------------------- */
 
@@ -429,17 +430,6 @@ static int write_row(struct json_writer *w, const struct sweep_table *t,
     return code;
 }
 
-static void write_notes(struct json_writer *w, const struct sweep_table *t)
-{
-    json_write_array(w, "notes", JSON_LINES);
-    for (const char *p = t->notes.p; p && *p;) {
-        size_t n = strcspn(p, "\n");
-        json_write_text_n(w, NULL, p, n);
-        p += n + (p[n] == '\n');
-    }
-    json_write_end(w);
-}
-
 int sweep_print_json(const struct sweep_table *t, struct err *e)
 {
     struct str s = { 0 };
@@ -453,7 +443,7 @@ int sweep_print_json(const struct sweep_table *t, struct err *e)
     for (size_t i = 0; !code && i < t->n; i++)
         if (!run_record_is_readable(&t->run[i])) code = write_run(&w, &t->run[i], e);
     json_write_end(&w);
-    write_notes(&w, t);
+    notes_write_json(&w, "notes", &t->notes);
     json_write_end(&w);
     if (!code) return json_print(&s, e);
     str_free(&s);
