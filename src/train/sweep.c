@@ -133,9 +133,10 @@ static int prepare_sources(struct sweep *s, const struct config *c, struct err *
     struct setup setup;
     int lock;
     int code = lock_cache(&lock, c, e);
-    if (code || stop_requested()) return code;
-    code = setup_open_headers(&setup, c, e);
+    bool goes_on = !code && !stop_requested();
+    if (goes_on) code = setup_open_headers(&setup, c, e);
     dir_unlock(lock);
+    if (!goes_on) return code;
     if (code) return code;
     if (setup.data.prepared)
         term_print(stderr, "data      %s: %s\n",
