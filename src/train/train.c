@@ -217,7 +217,7 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     report_begin(&t.report, c, &t.work);
     stop_install();
     int code = h5_init(e);
-    if (!code) code = ranks_agree(open_all(&t, e), e);
+    code = ranks_agree(code ? code : open_all(&t, e), e);
     struct resume from = { t.run, &t.work, &t.report.progress };
     if (!code) code = resume_from(&from, o, e);
     if (!code && is_left(&t)) {
