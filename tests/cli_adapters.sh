@@ -147,6 +147,12 @@ for command in "merge --adapter $scratch/run -o $scratch/run-merged.gguf" "conve
         "*note: --model is missing: the base is $scratch/tiny, for which $scratch/run/adapter was made*"
 done
 ok "convert of a run: its adapter" cmp -s "$a/adapter_model.safetensors" "$scratch/run-converted/adapter_model.safetensors"
+cp -r "$scratch/tiny" "$scratch/model-with"
+cp -r "$a" "$scratch/model-with/adapter"
+run "$LORAC" convert "$scratch/model-with" -o "$scratch/model-with.gguf"
+is "convert of a model in whose directory an adapter lies: exit code" "$status" 0
+run "$LORAC" inspect "$scratch/model-with.gguf"
+like "convert of a model in whose directory an adapter lies: the model" "$out" "*kind *model (GGUF)*"
 run "$LORAC" chat --adapter "$scratch/run" --max-new-tokens 2 --temperature 0 <<<Hi
 is "chat with a run alone: exit code" "$status" 0
 is "chat with a run alone: the answer of generate" "$out" "$direct"

@@ -54,6 +54,7 @@ paste() { # paste FILE OPTION...: as a terminal does it, with marks if -p is giv
     tmux paste-buffer -b text -d "${@:2}"
 }
 seq -f 'line %g of a mail' 12 >"$scratch/mail"
+printf '%s' "$(seq -s ' ' 1 350)" >"$scratch/half" # more than half of the context
 printf '%s' "$(head -c 9000 /dev/zero | tr '\0' 'y')" >"$scratch/long"
 
 if ! "$LORAC" --version | grep -q 'libedit [0-9]'; then
@@ -143,6 +144,23 @@ save
 is "after what was refused" "$(said 1)" "after"
 keys C-d
 until_screen 'ended 0'
+finish
+# Where /again finds no room for an answer, the one that is there stays. Alone, each text has room.
+start 80 "CHAT $SHORT"
+paste "$scratch/half" -p
+keys Enter
+until_screen '^> *$'
+save
+before=$(said 0 assistant)
+keys "/system "
+paste "$scratch/half" -p
+keys Enter
+until_screen 'with the system text'
+keys /again Enter
+ok "/again without room: says so" until_screen "not answered: the prompt has .* the model's context is 2048"
+save
+is "/again without room: the message is still there" "$(said 0)" "$(cat "$scratch/half")"
+is "/again without room: and its answer" "$(said 0 assistant)" "$before"
 finish
 
 # With a context that has room for it, a line of 10,000 bytes arrives as a whole.

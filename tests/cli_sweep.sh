@@ -46,6 +46,7 @@ the same run twice|2|*two runs would both be*|train.learning_rate=1e-3,0.001
 several output.dir|2|*output.dir: found several values, wanted one*|output.dir=a,b
 no seeds|2|lorac sweep: --seeds: found "0", wanted an integer in \[1, 1000\]|adapter.r=2,4 --seeds 0
 a table with a grid|2|*--table compares runs that are there already*|adapter.r=2,4 --table x
+a table of no runs yet|2|*--dry-run makes no table*|adapter.r=2,4 --dry-run --json
 two forms of the table|2|*exclude each other*|adapter.r=2,4 --json --csv
 missing data|1|*override data.train: */none.jsonl*|data.train=/none.jsonl adapter.r=2,4
 a template unknown to the data|2|*override data.template: *did you mean alpaca?*|data.template=plain,alpca
@@ -101,6 +102,16 @@ like "other values for all: says which key" "$err" "*run 1 of 2 failed: *begun w
 run "$LORAC" train "$dir/config.yaml" output.dir="$scratch/alone"
 ok "a run of the sweep has the bits of one alone" cmp -s "$scratch/alone/adapter/adapter_model.safetensors" \
     "$dir/adapter/adapter_model.safetensors"
+
+# A run that ended early goes on where its patience changes, which no other key needs.
+early() { sweep adapter.r=2,4 train.learning_rate=0 output.dir="$scratch/early" train.early_stopping_patience="$1"; }
+steps_of() { sed -n 's/^  "step": \([0-9]*\),/\1/p' "$scratch"/early/*/run.json | xargs; }
+early 1
+is "early stopping: the runs end early" "$status $(steps_of)" "0 2 2"
+early 1
+is "early stopping, again: finished before" "$status $(grep -c ': finished before' <<<"$err")" "0 2"
+early null
+is "early stopping, then without: the runs go on" "$status $(grep -c ': finished before' <<<"$err") $(steps_of)" "0 0 4 4"
 
 # ---- runs that fail ------------------------------------------------------------------------------
 
@@ -232,7 +243,7 @@ run "$LORAC" sweep --table "$scratch/grid"
 is "table: exit code" "$status" 0
 like "table: rows" "$out" "5 runs in 3 rows; base * data *within noise: |difference of the means| < 2 x its standard error*"
 is "table: 80 columns where it is piped" "$(grep -v -e --adapter <<<"$out" | awk 'length > 80' | wc -l)" 0
-like "table: one seed says nothing of noise" "$out" "*cannot tell*note: with one seed it cannot be told*--seeds 3*"
+like "table: one seed says nothing of noise" "$out" "*cannot tell*note: one seed does not show whether a difference is noise; --seeds 3*"
 cp -r "$scratch/alone" "$scratch/grid/copy"
 run "$LORAC" sweep --table "$scratch/grid"
 like "table: a run that is there twice counts once" "$(tr -s '\n ' ' ' <<<"$out")" \
@@ -273,6 +284,7 @@ fi
 hostile=$scratch/hostile/$(printf 'a\033[31m"\nlorac: forged')
 mkdir "$scratch/hostile"
 cp -r "$scratch/alone" "$hostile"
+sed -i 's/"\(base\|data\)_sha256": "[0-9a-f]\{12\}/"\1_sha256": "\\u001b[31m\\nlorac:/' "$hostile/run.json"
 sed -i 's/"status": "finished"/"status": "\\u001b[31mover"/' "$scratch/alone/run.json"
 mv "$scratch/alone" "$scratch/hostile"
 for form in '' --csv --json; do

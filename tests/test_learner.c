@@ -226,6 +226,7 @@ static void test_learning_rate_by_size(void **state)
         { 1.24e9, 1, 2e-3,
           "learning rate 0.002 (auto: 0.001 for 1.24 G parameters, times 32 / 16 for lora_alpha)" },
         { 8e9, 8, 7.5e-5, "times 32 / 128 for lora_alpha" },
+        { 134.5e6, 1e-4, 1, "learning rate 1 (auto: 0.003 " }, /* the most that the key takes */
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct str said = { 0 };

@@ -455,9 +455,9 @@ static void test_one_seed(void **state)
     assert_int_equal(t.row[0].verdict, ROW_BEST);
     assert_int_equal(t.row[1].verdict, ROW_UNKNOWN);
     check_note(&t, "v/again are the same run with the same seed");
-    check_note(&t, "with one seed it cannot be told");
+    check_note(&t, "one seed does not show whether a difference is noise");
     check_note(&t, "1 finished run has no validation loss");
-    check_note(&t, "1 run never got better than the base");
+    check_note(&t, "1 run never got better than what it began from (step 0)");
     check_note(&t, "1 run has not begun");
     sweep_table_free(&t);
 }

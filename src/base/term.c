@@ -96,7 +96,7 @@ static size_t letter_columns(uint32_t c)
     return 1;
 }
 
-static size_t text_columns(const char *text, size_t n)
+size_t term_columns(const char *text, size_t n)
 {
     size_t columns = 0, len;
     for (size_t i = 0; i < n; i += len) {
@@ -113,7 +113,7 @@ void term_wrap(struct str *out, const char *text, size_t indent, size_t width)
     size_t column = 0, hang = 2 * indent > width ? 2 : indent;
     while (*text) {
         size_t gap = strspn(text, " "), word = strcspn(text + gap, " ");
-        size_t columns = text_columns(text + gap, word);
+        size_t columns = term_columns(text + gap, word);
         if (width && column > hang && column + gap + columns > width) {
             str_addf(out, "\n%*s", (int)hang, "");
             column = hang;

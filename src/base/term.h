@@ -25,6 +25,8 @@ void term_print(FILE *f, const char *fmt, ...) __attribute__((format(printf, 2, 
  * written as \xNN, or as `instead` unless that is NULL. */
 void term_text(FILE *f, const char *text, size_t n, const char *instead);
 
+/* Columns that n bytes of a safe line take; letters of East Asia and emoji take two. */
+size_t term_columns(const char *text, size_t n);
 /* Append the text, which is one safe line, broken between words so that no line takes more than
  * `width` columns (0: unbroken). The lines after the first begin `indent` columns from the left,
  * under a label of that width, or 2 where that is more than half of the width. A word that is

@@ -75,24 +75,39 @@ static int reply(struct talk *t, struct err *e)
 }
 
 /* A person goes on after an error; a script gets it. */
-static int recover(struct talk *t, int code, struct err *e)
+static int recover(const struct talk *t, int code, const struct err *e)
 {
     if (!code || !t->input.keys.person || ferror(stdout)) return code;
-    chat_take_back(&t->chat);
     fprintf(stderr, "(not answered: %s)\n", e->msg);
     return 0;
 }
 
 static int say(struct talk *t, const struct str *text, struct err *e)
 {
+    size_t before = t->chat.n;
     int code = chat_say(&t->chat, ROLE_USER, text->p, text->n, e);
-    return code ? code : reply(t, e);
+    if (!code) code = reply(t, e);
+    if (code && t->chat.n > before) chat_take_back(&t->chat);
+    return code;
 }
 
+/* The answer that is there stays where no other can be made. */
 static int again(struct talk *t, struct err *e)
 {
+    struct err no_memory;
+    struct str before = { 0 };
+    const struct chat_message *last = &t->chat.said[t->chat.n - 1];
+    bool answered = last->role == ROLE_ASSISTANT;
+    if (answered) str_add(&before, last->text.n ? last->text.p : "", last->text.n);
+    int code = str_error(&before, e);
+    if (code) return code;
     if (!(temperature > 0)) fprintf(stderr, "(at temperature 0 the answer is always the same)\n");
-    return reply(t, e);
+    chat_again(&t->chat);
+    code = reply(t, e);
+    if (code && answered)
+        chat_say(&t->chat, ROLE_ASSISTANT, before.n ? before.p : "", before.n, &no_memory);
+    str_free(&before);
+    return code;
 }
 
 static int talk(struct talk *t, struct err *e)

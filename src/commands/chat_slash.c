@@ -28,7 +28,7 @@ static enum slash run_reset(struct chat *c, char *rest)
 static enum slash run_again(struct chat *c, char *rest)
 {
     (void)rest;
-    if (chat_again(c)) return SLASH_AGAIN;
+    if (c->n) return SLASH_AGAIN;
     fprintf(stderr, "(nothing was said that could be answered again)\n");
     return SLASH_DONE;
 }

@@ -114,6 +114,8 @@ static int check_options(int n, struct err *e)
 {
     bool runs = n || seeds || dry_run || yes || max_hours > 0;
     if (as_json && as_csv) return err_usage(e, "--json and --csv exclude each other");
+    if (dry_run && (as_json || as_csv))
+        return err_usage(e, "--dry-run makes no table: leave out --json and --csv");
     if (table_of && runs)
         return err_usage(e, "--table compares runs that are there already, and takes neither a "
                             "configuration nor options of a sweep");
@@ -156,7 +158,7 @@ const struct command command_sweep = {
         "The table has a row for runs that differ in train.seed alone: the mean of their best\n"
         "validation losses, and +- the standard deviation s over the n seeds. Within noise of\n"
         "the best row: |difference of the means| < 2 x sqrt(s1^2/n1 + s2^2/n2), twice the\n"
-        "standard error of the difference. With one seed it cannot be told.",
+        "standard error of the difference. One seed does not show it.",
     .examples =
         "lorac sweep run.yaml train.learning_rate=3e-4,1e-3 adapter.r=8,16 --seeds 3\n"
         "lorac sweep run.yaml 'adapter.target_modules=[q_proj,v_proj],all-linear' --dry-run\n"

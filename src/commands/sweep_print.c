@@ -7,6 +7,8 @@
 #include "src/base/json.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
+#include "src/base/utf8.h"
+#include "src/train/setup.h"
 
 /* ---- cells ----------------------------------------------------------------------------------- */
 
@@ -40,12 +42,10 @@ static void add_hash(struct str *out, const char *hex)
     str_addf(out, "%.*s", *hex ? SHORT_HASH : 1, *hex ? hex : "-");
 }
 
-/* Columns on the terminal: bytes that begin a character. */
+/* Columns on the terminal. */
 static int shown_width(const struct str *s)
 {
-    int n = 0;
-    for (size_t i = 0; i < s->n; i++) n += ((unsigned char)s->p[i] & 0xc0) != 0x80;
-    return n;
+    return (int)term_columns(s->p, s->n);
 }
 
 /* Cut a text that is wider than that many columns, with "..." at its end. */
@@ -53,9 +53,12 @@ static void cut(struct str *s, int columns)
 {
     size_t n = 0;
     if (s->failed || shown_width(s) <= columns) return;
-    for (int left = columns - 3; n < s->n; n++) {
-        bool begins = ((unsigned char)s->p[n] & 0xc0) != 0x80;
-        if (begins && left-- <= 0) break;
+    for (int left = columns - 3; n < s->n;) {
+        uint32_t c;
+        size_t len = utf8_decode(&c, s->p + n, s->n - n);
+        left -= (int)term_columns(s->p + n, len ? len : 1);
+        if (left < 0) break;
+        n += len ? len : 1;
     }
     s->p[s->n = n] = 0;
     str_addz(s, "...");
@@ -263,26 +266,17 @@ static const struct run_record *first_readable(const struct sweep_table *t)
     return NULL;
 }
 
-/* Print lines of text, broken at spaces where they are wider than the terminal. */
-static void print_wrapped(const char *first, const char *text, size_t n, int width)
+/* Print a line of text after a label, wrapped as wide as the table. */
+static void print_wrapped(const char *label, const char *text, size_t n, int width)
 {
-    int at = (int)strlen(first), indent = at;
-    fputs(first, stdout);
-    for (size_t i = 0; i < n;) {
-        size_t word = 0;
-        while (i + word < n && text[i + word] != ' ') word++;
-        if (at > indent && at + 1 + (int)word > width) {
-            printf("\n%*s", indent, "");
-            at = indent;
-        } else if (at > indent) {
-            putchar(' ');
-            at++;
-        }
-        fwrite(text + i, 1, word, stdout);
-        at += (int)word;
-        i += word + 1;
-    }
+    struct str line = { 0 }, wrapped = { 0 };
+    str_addz(&line, label);
+    str_add(&line, text, n);
+    term_wrap(&wrapped, line.p ? line.p : "", strlen(label), (size_t)width);
+    fwrite(wrapped.p ? wrapped.p : "", 1, wrapped.n, stdout);
     putchar('\n');
+    str_free(&line);
+    str_free(&wrapped);
 }
 
 static int print_summary(const struct sweep_table *t, int width, struct err *e)
@@ -315,7 +309,7 @@ static void print_legend(const struct sweep_table *t, int width)
     if (t->n_rows) print_wrapped("", text, sizeof text - 1, width);
 }
 
-/* The row that is the best, or as good as it can be told, and where its adapter is. */
+/* The best row, and where its adapter is. */
 static int print_best(const struct sweep_table *t, int width, struct err *e)
 {
     char path[PATH_BYTES];
@@ -436,17 +430,6 @@ static int write_row(struct json_writer *w, const struct sweep_table *t,
     return code;
 }
 
-static void write_notes(struct json_writer *w, const struct sweep_table *t)
-{
-    json_write_array(w, "notes", JSON_LINES);
-    for (const char *p = t->notes.p; p && *p;) {
-        size_t n = strcspn(p, "\n");
-        json_write_text_n(w, NULL, p, n);
-        p += n + (p[n] == '\n');
-    }
-    json_write_end(w);
-}
-
 int sweep_print_json(const struct sweep_table *t, struct err *e)
 {
     struct str s = { 0 };
@@ -460,7 +443,7 @@ int sweep_print_json(const struct sweep_table *t, struct err *e)
     for (size_t i = 0; !code && i < t->n; i++)
         if (!run_record_is_readable(&t->run[i])) code = write_run(&w, &t->run[i], e);
     json_write_end(&w);
-    write_notes(&w, t);
+    notes_write_json(&w, "notes", &t->notes);
     json_write_end(&w);
     if (!code) return json_print(&s, e);
     str_free(&s);

@@ -25,7 +25,7 @@ struct complaints {
 };
 
 /* Add e's message, which belongs to `line`, and clear e->code. A code that is returned ends the
- * reading: ERR_USAGE with the last of COMPLAINTS_MOST, and any other, which is no complaint. */
+ * reading: ERR_USAGE with the last of COMPLAINTS_MOST, and any other, which is not a complaint. */
 int complaints_add(struct complaints *a, size_t line, struct err *e);
 
 /* 0 if there are none; else ERR_USAGE with the first as the message, and how many there are. */

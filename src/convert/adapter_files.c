@@ -32,15 +32,17 @@ static bool is_gguf_adapter(const char *path)
     return is;
 }
 
+static bool has_file(const char *dir, const char *name)
+{
+    char path[PATH_BYTES];
+    struct err ignored;
+    return !path_join(path, dir, name, &ignored) && file_exists(path);
+}
+
 enum adapter_form adapter_form_of(const char *path)
 {
-    char config[PATH_BYTES];
-    struct err ignored;
-    if (dir_exists(path)) {
-        bool there = !path_join(config, path, "adapter_config.json", &ignored) &&
-                     file_exists(config);
-        return there ? ADAPTER_PEFT : ADAPTER_NONE;
-    }
+    if (dir_exists(path))
+        return has_file(path, "adapter_config.json") ? ADAPTER_PEFT : ADAPTER_NONE;
     if (ends(path, ".gguf") && is_gguf_adapter(path)) return ADAPTER_GGUF;
     return ends(path, ".h5") && file_exists(path) ? ADAPTER_CHECKPOINT : ADAPTER_NONE;
 }
@@ -69,11 +71,10 @@ static int not_yet(const char *dir, struct err *e)
 
 int adapter_locate(char out[PATH_BYTES], struct str *notes, const char *path, struct err *e)
 {
-    char record[PATH_BYTES];
-    struct err ignored;
     int n = snprintf(out, PATH_BYTES, "%s", path);
     if (n >= PATH_BYTES) return err_set(e, "%s: path too long", err_quotez(path));
     if (!dir_exists(path) || adapter_form_of(path) == ADAPTER_PEFT) return 0;
+    if (has_file(path, "config.json")) return 0; /* a model, beside which an adapter may lie */
     if (holds(out, path, "best")) {
         str_add_line(notes, "%s is a run's directory: its best adapter is taken, %s\n", path, out);
     } else if (holds(out, path, "adapter")) {
@@ -82,7 +83,7 @@ int adapter_locate(char out[PATH_BYTES], struct str *notes, const char *path, st
             "%s is a run's directory without best/ (it has no validation, or no evaluation "
             "was better than the base): the adapter of its last step is taken, %s\n",
             path, out);
-    } else if (!path_join(record, path, "run.json", &ignored) && file_exists(record)) {
+    } else if (has_file(path, "run.json")) {
         return not_yet(path, e);
     } else {
         snprintf(out, PATH_BYTES, "%s", path);

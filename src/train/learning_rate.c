@@ -5,6 +5,7 @@
 #include "src/base/term.h"
 
 static const double table_alpha = 32;
+static const double most = 1; /* what the key takes: config.yaml is read again on resuming */
 
 static const struct {
     double below, rate;
@@ -19,7 +20,8 @@ struct learning_rate learning_rate_by_size(double params, const struct adapter *
     size_t i = 0;
     while (params >= by_size[i].below) i++;
     double alpha = a->scale * (double)a->r;
-    return (struct learning_rate){ .peak = by_size[i].rate * table_alpha / alpha,
+    double peak = by_size[i].rate * table_alpha / alpha;
+    return (struct learning_rate){ .peak = fmin(peak, most),
                                    .by_size = true,
                                    .params = params,
                                    .table = by_size[i].rate,

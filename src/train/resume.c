@@ -260,7 +260,7 @@ static int share(struct training *w, struct err *e)
     struct history *h = &s->history;
     size_t evals = h->n;
     ranks_broadcast(&evals, sizeof evals);
-    int code = history_reserve(h, evals, e);
+    int code = ranks_agree(history_reserve(h, evals, e), e);
     if (code) return code;
     h->n = evals;
     ranks_broadcast(h->step, evals * sizeof *h->step);

@@ -133,9 +133,10 @@ static int prepare_sources(struct sweep *s, const struct config *c, struct err *
     struct setup setup;
     int lock;
     int code = lock_cache(&lock, c, e);
-    if (code || stop_requested()) return code;
-    code = setup_open_headers(&setup, c, e);
+    bool goes_on = !code && !stop_requested();
+    if (goes_on) code = setup_open_headers(&setup, c, e);
     dir_unlock(lock);
+    if (!goes_on) return code;
     if (code) return code;
     if (setup.data.prepared)
         term_print(stderr, "data      %s: %s\n",
@@ -169,6 +170,13 @@ static int prepare_all(struct sweep *s, struct err *e)
 
 /* ---- one run --------------------------------------------------------------------------------- */
 
+/* Whether another train.early_stopping_patience may let a run go on that ended early. */
+static bool may_go_on(const struct run_record *r, const struct config *c)
+{
+    return r->step < r->total_steps &&
+           r->config.train.early_stopping_patience != c->train.early_stopping_patience;
+}
+
 /* Whether the run is finished with the same configuration, data and base. If any of them differs,
  * training says which. */
 static int is_finished(bool *finished, const struct sweep *s, const struct config *c, struct err *e)
@@ -182,7 +190,7 @@ static int is_finished(bool *finished, const struct sweep *s, const struct confi
     struct config now = *c; /* which may leave the learning rate open, where the record has it */
     if (!code && now.train.learning_rate == CONFIG_NONE)
         now.train.learning_rate = r.config.train.learning_rate;
-    *finished = !code && r.state == RECORD_FINISHED && from &&
+    *finished = !code && r.state == RECORD_FINISHED && from && !may_go_on(&r, c) &&
                 strcmp(r.base_sha256, from->base_sha256) == 0 &&
                 strcmp(r.data_sha256, from->data_sha256) == 0 &&
                 config_diff(names, &r.config, &now, true) == 0;

@@ -57,10 +57,12 @@ static int read_state(struct run_record *r, const json_t *o, struct err *e)
     return 0;
 }
 
+/* Anything but a digest could hold what controls a terminal. */
 static void copy_hash(char out[SHA256_HEX], const json_t *o, const char *key)
 {
     const char *hex = json_string_value(json_object_get(o, key));
-    if (hex && strlen(hex) == SHA256_HEX - 1) memcpy(out, hex, SHA256_HEX);
+    if (!hex || strlen(hex) != SHA256_HEX - 1 || hex[strspn(hex, "0123456789abcdef")]) return;
+    memcpy(out, hex, SHA256_HEX);
 }
 
 static uint64_t count_in(const json_t *o, const char *key)

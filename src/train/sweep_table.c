@@ -315,11 +315,11 @@ static void note_results(struct sweep_table *t)
         str_addf(&t->notes, "%s %s no validation loss: data.validation keeps records aside\n",
                  str_count(unmeasured, "finished run"), unmeasured == 1 ? "has" : "have");
     if (vain)
-        str_addf(&t->notes, "%s never got better than the base without an adapter (step 0)\n",
+        str_addf(&t->notes, "%s never got better than what it began from (step 0)\n",
                  str_count(vain, "run"));
     if (unknown && rows > 1)
-        str_addz(&t->notes, "with one seed it cannot be told whether a difference is noise; "
-                            "--seeds 3 or more tells\n");
+        str_addz(&t->notes, "one seed does not show whether a difference is noise; --seeds 3 or "
+                            "more does\n");
 }
 
 /* Runs that are not finished count in no row, and each is named. */

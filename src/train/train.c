@@ -117,16 +117,17 @@ static int one_step(struct trainer *t, struct err *e)
 
 static int loop(struct trainer *t, struct err *e)
 {
-    int code = 0;
     for (;;) {
-        if (!code && t->work.state.eval_pending) code = validate(t, e);
+        int code = t->work.state.eval_pending ? validate(t, e) : 0;
         if (!code && save_due(t)) code = save(t, e);
         bool done = is_over(t);
         if (!code && !done && time_is_up(t)) stop_for_time();
         if (!code && !done && stop_requested()) code = err_code(e, ERR_STOPPED, "stopped");
         code = ranks_agree(code, e);
         if (code || done) return code;
-        code = one_step(t, e);
+        /* only the first rank writes files: where it fails, no other may begin an evaluation */
+        code = ranks_agree(one_step(t, e), e);
+        if (code) return code;
     }
 }
 
@@ -216,7 +217,7 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     report_begin(&t.report, c, &t.work);
     stop_install();
     int code = h5_init(e);
-    if (!code) code = ranks_agree(open_all(&t, e), e);
+    code = ranks_agree(code ? code : open_all(&t, e), e);
     struct resume from = { t.run, &t.work, &t.report.progress };
     if (!code) code = resume_from(&from, o, e);
     if (!code && is_left(&t)) {

@@ -216,6 +216,14 @@ static int put_alpha(struct translation *t, struct err *e)
     return put_number(t, "adapter.lora_alpha", whole, e);
 }
 
+/* Evaluations and checkpoints are counted in iterations, too. */
+static void divide_interval(struct translation *t, const char *ours, int64_t *steps, int64_t n)
+{
+    if (n == 1 || *steps == CONFIG_NONE) return;
+    remark(t, ours, "iterations %lld; a step is %lld of them", (long long)*steps, (long long)n);
+    *steps = *steps > n ? *steps / n : 1;
+}
+
 /* An iteration is one batch; a step is grad_accumulation_steps of them. */
 static int put_steps(struct translation *t, struct err *e)
 {
@@ -230,6 +238,8 @@ static int put_steps(struct translation *t, struct err *e)
     if (n < 1) n = 1;
     remark(t, "train.max_steps", "iters %lld%s", (long long)iters, text ? "" : " (default)");
     if (n > 1) remark(t, "train.max_steps", "a step is %lld of them", (long long)n);
+    divide_interval(t, "train.eval_steps", &t->to.train.eval_steps, n);
+    divide_interval(t, "train.save_steps", &t->to.train.save_steps.steps, n);
     return put_number(t, "train.max_steps", fmax(1, floor((double)iters / (double)n)), e);
 }
 

@@ -7,7 +7,7 @@
 #include "src/config/scalar.h"
 #include "src/translate/sources.h"
 
-/* The text of a scalar; what is no scalar is shown as its kind. */
+/* The text of a scalar, or the kind of anything else. */
 static const char *shown(const struct yaml_node *v)
 {
     return v->kind == YAML_SCALAR ? err_quotez(v->text) : yaml_kind_name(v->kind);
