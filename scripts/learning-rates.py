@@ -9,7 +9,7 @@ steps of a run, in batches of 8. Prints a table in Markdown: the mean over the s
 the standard deviation of the validation loss after the last step and of the held-out answers that
 are exactly right.
 
-The table of configs/README.md is made with SmolLM2-135M-Instruct (scripts/get-smollm2) and
+The table of configs/README.md was made with SmolLM2-135M-Instruct (scripts/get-smollm2) and
     --data handbook=datasets/handbook.jsonl,datasets/handbook-questions.jsonl,60
     --data gsm8k=gsm8k-260.jsonl,gsm8k-40.jsonl,33
 where the last two are records 1 to 260 and 261 to 300 of the training file of

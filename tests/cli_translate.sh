@@ -15,7 +15,7 @@ for theirs in tests/trainers/*.y*ml; do
     is "$name: plan refuses it as a configuration" "$status" 2
     ok "$name: with a line for each key" [ "$(grep -c "^lorac: $theirs:[0-9]" <<<"$err")" -gt 20 ]
     like "$name: the last line names the command that helps" "${err##*$'\n'}" \
-        "lorac: $theirs: * errors; it is written for *: 'lorac convert $theirs -o OURS.yaml' translates it"
+        "lorac: $theirs: * errors; it is written for *: lorac convert $theirs -o OURS.yaml translates it"
     is "$name: the lines are in the order of the file" \
         "$(grep -o "^lorac: $theirs:[0-9]*:" <<<"$err" | sort -t: -k3 -n -s)" \
         "$(grep -o "^lorac: $theirs:[0-9]*:" <<<"$err")"

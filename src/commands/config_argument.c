@@ -13,14 +13,15 @@ static int show_all(const struct complaints *all, const char *path, struct err *
     for (size_t i = 0; i < all->kept; i++)
         term_line(stderr, strlen("lorac: "), "lorac: %s", all->at[i].text);
     if (all->n > all->kept) snprintf(shown, sizeof shown, ", of which %zu are shown", all->kept);
+    struct str name = { 0 };
+    str_add_shell(&name, path);
+    err_usage(e, "%s: %zu%s errors%s", path, all->n, more, shown);
     if (trainer) {
-        return err_usage(
-            e,
-            "%s: %zu%s errors%s; it is written for %s: 'lorac convert %s -o OURS.yaml' "
-            "translates it",
-            path, all->n, more, shown, trainer, path);
+        err_append(e, "it is written for %s: lorac convert %s -o OURS.yaml translates it", trainer,
+                   name.failed ? path : name.p);
     }
-    return err_usage(e, "%s: %zu%s errors%s", path, all->n, more, shown);
+    str_free(&name);
+    return e->code;
 }
 
 int config_argument(struct config *c, const char *path, char *const *overrides, size_t n,

@@ -13,6 +13,16 @@ bool is_config_name(const char *path)
     return (n > 5 && !strcmp(path + n - 5, ".yaml")) || (n > 4 && !strcmp(path + n - 4, ".yml"));
 }
 
+static void say_next(const char *out, bool wanted)
+{
+    struct str name = { 0 };
+    str_add_shell(&name, out);
+    term_print(stderr, "%slorac plan %s\n",
+               wanted ? "edit it where it says \"To be put in\"; then: " : "next: ",
+               name.failed ? out : name.p);
+    str_free(&name);
+}
+
 int convert_config(const char *path, const char *out, struct err *e)
 {
     struct translated t = { 0 };
@@ -26,12 +36,7 @@ int convert_config(const char *path, const char *out, struct err *e)
         notes_print(&t.notes);
         term_print(stderr, "written   %s (from a file of %s: %s, %zu of theirs left out)\n", out,
                    t.trainer, str_count(t.keys, "key"), t.left);
-        if (t.wanted) {
-            term_print(stderr, "edit it where it says \"To be put in\"; then: lorac plan %s\n",
-                       out);
-        } else {
-            term_print(stderr, "next: lorac plan %s\n", out);
-        }
+        say_next(out, t.wanted);
     }
     translated_free(&t);
     return code;

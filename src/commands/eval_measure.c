@@ -9,7 +9,7 @@ enum { EVAL_BATCH = 32, EVAL_PASS_TOKENS = 2048 };
 
 /* One evaluation as it goes on. Between two passes minutes can lie, so that the blocks of a pass
  * count: before each of them evaluate() asks whether to stop. */
-struct course {
+struct exam_course {
     const struct batch *batch;
     const struct watch *watch;
     size_t layers, blocks; /* blocks begun of this pass */
@@ -19,7 +19,7 @@ struct course {
 
 static bool asked(void *context)
 {
-    struct course *c = context;
+    struct exam_course *c = context;
     const struct batch *b = c->batch;
     struct err ignored;
     double part = (double)c->blocks++ / (double)c->layers;
@@ -30,7 +30,7 @@ static bool asked(void *context)
 
 static void end_pass(void *to, const struct network *n, const struct batch *b)
 {
-    struct course *c = to;
+    struct exam_course *c = to;
     c->blocks = 0;
     if (b->pass_number + 1 == b->n_passes) c->before += b->n;
     for (size_t i = 0; c->missed && i < batch_pass_examples(b); i++) {
@@ -41,8 +41,9 @@ static void end_pass(void *to, const struct network *n, const struct batch *b)
 }
 
 /* The numbers of one of the two, which `who` names. */
-static int measure(struct evaluation *v, const char *who, const struct adapter *a, struct course *c,
-                   const struct session *s, struct batch *b, const uint8_t *mute, struct err *e)
+static int measure(struct evaluation *v, const char *who, const struct adapter *a,
+                   struct exam_course *c, const struct session *s, struct batch *b,
+                   const uint8_t *mute, struct err *e)
 {
     struct network n = { 0 };
     struct network_limits limits = { .rows_max = b->rows_max, .seg_max = b->seg_max };
@@ -77,7 +78,7 @@ int exam_measure(struct exam_result *out, const struct exam *x, bool compare, bo
     }
     if (!code) code = batch_init(&b, x->examples, EVAL_BATCH, EVAL_PASS_TOKENS, true, e);
     if (!code) {
-        struct course base = { .batch = &b, .layers = s->model.dims.layers }, own = base;
+        struct exam_course base = { .batch = &b, .layers = s->model.dims.layers }, own = base;
         own.missed = out->missed;
         if (out->compared) code = measure(&out->base, "the base", NULL, &base, s, &b, mute, e);
         if (!code)

@@ -50,7 +50,22 @@ static const char rates_source[] =
     "Tinker cookbook. They also found that LoRA's best rate is about ten times that of training "
     "all weights,\n"
     "and that LoRA loses more by large batches than training all weights does. Nothing is "
-    "published below 1B.\n";
+    "published below 1B.\n"
+    "\n"
+    "Measured here: SmolLM2-135M-Instruct (Q4_1), r 16, `lora_alpha: 32`, batches of 8, 60 steps "
+    "on\n"
+    "`datasets/handbook.jsonl`, held out `datasets/handbook-questions.jsonl`; one seed each so "
+    "far, so that\n"
+    "small differences may be chance. `scripts/learning-rates.py` makes it, also with more seeds "
+    "and data.\n"
+    "\n"
+    "| learning rate | validation loss after the last step | answers exactly right, of 20 |\n"
+    "| --- | --- | --- |\n"
+    "| the base | 4.346 | 0 |\n"
+    "| 3e-4 | 1.640 | 0 |\n"
+    "| 1e-3 | 0.555 | 2 |\n"
+    "| 3e-3 | 0.357 | 10 |\n"
+    "| 1e-2 | 0.491 | 7 |\n";
 
 static const char migrating[] =
     "\n"
