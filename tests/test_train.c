@@ -489,6 +489,18 @@ static void test_step_0(void **state)
     remove_tree(without);
 }
 
+/* A batch that is larger than the data has all of them, and the header says how many. */
+static void test_batch_of_all(void **state)
+{
+    (void)state;
+    const char *dir = temp_path("all");
+    const char *keys[] = { "train.max_steps=1", "train.batch_size=500", "train.learning_rate=1",
+                           NULL };
+    run_well(dir, keys, RESUME_NEVER);
+    assert_said("training  1 step of 8 examples, learning rate 1 (auto takes 0.012), ");
+    remove_tree(dir);
+}
+
 /* Nothing beats the start: there is no best/, and everybody who asks is told. */
 static void test_nothing_is_better(void **state)
 {
@@ -639,6 +651,7 @@ int main(void)
         ENTRY(test_learning_rate_auto,
               "training: the learning rate by size is written as a number, and kept on resuming"),
         ENTRY(test_step_0, "training: the loss before step 1 is measured and changes no bit"),
+        ENTRY(test_batch_of_all, "training: a batch larger than the data is all of them"),
         ENTRY(test_nothing_is_better,
               "training: a run that never beats its start has no best/ and says so"),
         ENTRY(test_early_stopping,

@@ -124,7 +124,10 @@ void report_begin(struct report *r, const struct config *c, struct training *w)
     *r = (struct report){ .config = c, .work = w };
     r->on_pass = (struct listener){ show_pass, r };
     r->on_example = (struct listener){ show_example, r };
-    r->advice = (struct advice){ .config = c, .schedule = &w->course.schedule, .state = &w->state };
+    r->advice = (struct advice){ .config = c,
+                                 .schedule = &w->course.schedule,
+                                 .state = &w->state,
+                                 .usual_rate = w->course.rate.usual };
     r->time.start = term_now_s();
     load_sample(&r->load);
     progress_init(&r->progress, 10);
@@ -162,10 +165,11 @@ static void print_model(const struct report *r)
 static void print_training(const struct report *r)
 {
     const struct batch *b = &r->work->learner.batch;
+    size_t all = r->work->course.sampler.n, each = b->batch_size < all ? b->batch_size : all;
     struct str rate = { 0 };
     learning_rate_say(&rate, &r->work->course.rate);
     term_line(stderr, LABEL, "training  %s of %s, %s, passes of up to %zu tokens%s",
-              str_count(r->work->course.total, "step"), str_count(b->batch_size, "example"),
+              str_count(r->work->course.total, "step"), str_count(each, "example"),
               rate.failed ? "" : rate.p, b->pass_tokens,
               b->share ? ", shared prefixes computed once" : "");
     str_free(&rate);
