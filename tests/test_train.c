@@ -512,7 +512,7 @@ static void test_nothing_is_better(void **state)
     assert_false(is_there(dir, "best"));
     assert_true(is_there(dir, "adapter/adapter_model.safetensors"));
     assert_said("result    no evaluation was better than the start adapter's validation loss of ");
-    snprintf(next, sizeof next, "--adapter %s/adapter ", dir);
+    snprintf(next, sizeof next, "next      lorac generate --adapter %s \"", dir);
     assert_said(next);
     json_t *run = read_record(dir);
     assert_string_equal(text_of(run, "status"), "finished");

@@ -344,12 +344,9 @@ static void print_result(const struct report *r)
 
 void report_end(const struct report *r, const char *dir)
 {
-    const char *which = r->work->state.best_step ? "best" : "adapter";
-    struct str model = { 0 }, adapter = { 0 }, path = { 0 }, best = { 0 };
+    struct str adapter = { 0 }, best = { 0 };
     print_result(r);
-    str_add_shell(&model, r->config->model.path);
-    str_addf(&path, "%s/%s", dir, which);
-    str_add_shell(&adapter, path.p ? path.p : "");
+    str_add_shell(&adapter, dir); /* it stands for best/ where there is one, and knows its base */
     if (r->work->state.best_step) {
         str_addf(&best, "; %s/best, of step %llu, validation loss %.4f", dir,
                  (unsigned long long)r->work->state.best_step, r->work->state.best_eval_loss);
@@ -357,14 +354,10 @@ void report_end(const struct report *r, const char *dir)
     term_line(stderr, LABEL, "written   %s/adapter, of the last step%s", dir, best.p ? best.p : "");
     term_line(stderr, LABEL,
               "          metrics.jsonl, run.json, config.yaml and checkpoints beside it");
-    if (!model.failed && !adapter.failed) {
-        term_print(stderr, "next      lorac generate --model %s --adapter %s --prompt \"...\"\n",
-                   model.p, adapter.p);
-        term_print(stderr, "          lorac merge --model %s --adapter %s -o merged\n", model.p,
-                   adapter.p);
+    if (!adapter.failed) {
+        term_print(stderr, "next      lorac generate --adapter %s \"...\"\n", adapter.p);
+        term_print(stderr, "          lorac merge --adapter %s -o merged\n", adapter.p);
     }
-    str_free(&model);
     str_free(&adapter);
-    str_free(&path);
     str_free(&best);
 }
