@@ -91,7 +91,8 @@ static int say(struct talk *t, const struct str *text, struct err *e)
 
 static int again(struct talk *t, struct err *e)
 {
-    if (!(temperature > 0)) fprintf(stderr, "(at temperature 0 the answer is always the same)\n");
+    if (!(temperature > 0))
+        fprintf(stderr, "(at temperature 0 only /adapter and /system change the answer)\n");
     return reply(t, e);
 }
 
