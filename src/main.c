@@ -119,7 +119,7 @@ static int print_text(struct str *text, FILE *to)
 static int print_help(FILE *to)
 {
     struct str s = { 0 };
-    options_add_line(&s, "lorac fine-tunes Llama models with LoRA on CPUs.", 0);
+    options_add_line(&s, "lorac fine-tunes Llama and Qwen2 models with LoRA on CPUs.", 0);
     str_addc(&s, '\n');
     options_add_line(&s, "Usage: lorac COMMAND [OPTION...] [ARGUMENT...]", 4);
     str_addc(&s, '\n');

@@ -91,7 +91,7 @@ adapter=$scratch/run-zephyr-alpaca/adapter
 run "$LORAC" merge --model "$scratch/zephyr" --adapter "$adapter" -o "$scratch/merged"
 is "merge: exit code" "$status" 0
 like "merge: says whose template it writes" "$err" "*the adapter's, alpaca, is written*in the place of the base's*"
-like "merge: what an input needs" "$err" "*no input of its own*### Input:*"
+like "merge: what an input needs" "$err" "*no input of its own*\"### Input:\" on a line of its own*"
 like "merge: the chat template is alpaca's" "$(chat_template merged)" "*### Instruction:*### Response:*"
 like "merge: lorac.json" "$(<"$scratch/merged/lorac.json")" '*"template": "alpaca"*'
 run "$LORAC" inspect "$scratch/merged"

@@ -163,6 +163,8 @@ is "show of a held-out record: exit code" "$status" 0
 like "show of a held-out record: what it is" "$out" "*held-out example 1 of $held, $scratch/many.jsonl:$line, *"
 data show "$scratch/tokens.yaml" "data.train=$scratch/many.jsonl" "data.validation=$scratch/few.jsonl" --record few.jsonl:3
 like "show of a validation file's record" "$out" "*held-out example 3 of 20, $scratch/few.jsonl:3, *"
+data show "$scratch/tokens.yaml" "data.train=$scratch/many.jsonl" "data.validation=$scratch/few.jsonl" -n 1
+like "show of a validation file: one range of lines" "$out" "*held out for validation: 20 examples, from few.jsonl:1-20"$'\n'"*"
 data show "$scratch/mix.yaml" --record few.jsonl:3
 is "show of a file's record: one" "$(grep -c '^example ' <<<"$out")" 1
 like "show of a file's record: which" "$out" "*, $scratch/few.jsonl:3, 3 tokens*"

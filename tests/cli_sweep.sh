@@ -301,7 +301,6 @@ run "$LORAC" train "$scratch/run.yaml" data.train="$scratch/other.jsonl" output.
 run "$LORAC" sweep --table "$scratch/grid"
 like "runs over other data: said, and none is called the best" "$out" "*note: the runs are over 2 different data sets*"
 ok "runs over other data: no best row" [ -z "$(grep -w best: <<<"$out")" ]
-rm -r "$scratch/grid/other"
 
 # On terminals: a line that is wider than the screen would be folded, and shows as one when joined.
 if command -v tmux >/dev/null; then
@@ -320,6 +319,13 @@ if command -v tmux >/dev/null; then
         mux kill-server
         sleep 0.1
     done
+    mv "$scratch/grid/other" "$scratch/t"
+    mux -f /dev/null new-session -d -x 40 -y 90 "$LORAC sweep --table /tmp/t$$; echo ended \$?; sleep 60"
+    for _ in {1..100}; do mux capture-pane -p | grep -q '^ended' && break; sleep 0.05; done
+    shown=$(mux capture-pane -p)
+    like "40 columns, without a best row: the rows" "$shown" "6 runs in 4 rows*4.  *no row is called the best*"
+    is "40 columns, without a best row: no dash stands for it" "$(grep -c ', -$' <<<"$shown")" 0
+    mux kill-server
     rm "/tmp/t$$"
 else
     skip "the table on terminals" "no tmux"

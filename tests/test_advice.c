@@ -212,6 +212,10 @@ static void test_a_loss_that_still_falls_is_told(void **state)
                                                 : "a larger train.max_steps or a higher "
                                                   "train.learning_rate (now 0.01) would learn"));
         str_clear(&said);
+        r.advice.usual_rate = r.schedule.peak / 10;
+        advice_end(&r.advice, &said);
+        if (rows[k].told) assert_null(strstr(said.p, "a higher train.learning_rate"));
+        str_clear(&said);
         r.state.total_steps++; /* it is not the end */
         advice_end(&r.advice, &said);
         assert_int_equal(said.n, 0);

@@ -45,7 +45,10 @@ static const struct wrong {
     /* the YAML itself */
     { "", "c.yaml: model.path", "missing" },
     { "# nothing\n", "c.yaml: model.path", "missing" },
-    { "just words\n", "c.yaml:1:", "wanted the sections: model, data, adapter, train, output" },
+    { "just words\n", "c.yaml:1:",
+      "found a text, wanted a configuration with the sections: model, data, adapter, train, "
+      "output; data are named in it as data.train" },
+    { "{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n", "c.yaml:2:", "names them as data.train" },
     { "- a\n- b\n", "c.yaml:1:", "found a list" },
     { "model: {path: m\n", "c.yaml:", "not valid YAML" },
     { "model:\n\tpath: m\n", "c.yaml:2:", "not with tabs" },

@@ -240,6 +240,18 @@ static void test_learning_rate_by_size(void **state)
     struct str said = { 0 };
     learning_rate_say(&said, &(struct learning_rate){ .peak = 1e-4 });
     assert_string_equal(said.p, "learning rate 0.0001");
+    static const struct {
+        double peak;
+        const char *said;
+    } given[] = { { 1, "learning rate 1 (auto takes 0.003)" },
+                  { 0.03, "learning rate 0.03" },
+                  { 0.0003, "learning rate 0.0003" },
+                  { 2e-5, "learning rate 2e-05 (auto takes 0.003)" } };
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        str_clear(&said);
+        learning_rate_say(&said, &(struct learning_rate){ .peak = given[i].peak, .usual = 0.003 });
+        assert_string_equal(said.p, given[i].said);
+    }
     str_free(&said);
 }
 

@@ -489,6 +489,18 @@ static void test_step_0(void **state)
     remove_tree(without);
 }
 
+/* A batch that is larger than the data has all of them, and the header says how many. */
+static void test_batch_of_all(void **state)
+{
+    (void)state;
+    const char *dir = temp_path("all");
+    const char *keys[] = { "train.max_steps=1", "train.batch_size=500", "train.learning_rate=1",
+                           NULL };
+    run_well(dir, keys, RESUME_NEVER);
+    assert_said("training  1 step of 8 examples, learning rate 1 (auto takes 0.012), ");
+    remove_tree(dir);
+}
+
 /* Nothing beats the start: there is no best/, and everybody who asks is told. */
 static void test_nothing_is_better(void **state)
 {
@@ -500,7 +512,7 @@ static void test_nothing_is_better(void **state)
     assert_false(is_there(dir, "best"));
     assert_true(is_there(dir, "adapter/adapter_model.safetensors"));
     assert_said("result    no evaluation was better than the start adapter's validation loss of ");
-    snprintf(next, sizeof next, "--adapter %s/adapter ", dir);
+    snprintf(next, sizeof next, "next      lorac generate --adapter %s \"", dir);
     assert_said(next);
     json_t *run = read_record(dir);
     assert_string_equal(text_of(run, "status"), "finished");
@@ -639,6 +651,7 @@ int main(void)
         ENTRY(test_learning_rate_auto,
               "training: the learning rate by size is written as a number, and kept on resuming"),
         ENTRY(test_step_0, "training: the loss before step 1 is measured and changes no bit"),
+        ENTRY(test_batch_of_all, "training: a batch larger than the data is all of them"),
         ENTRY(test_nothing_is_better,
               "training: a run that never beats its start has no best/ and says so"),
         ENTRY(test_early_stopping,

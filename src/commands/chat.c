@@ -101,7 +101,8 @@ static int again(struct talk *t, struct err *e)
     if (answered) str_add(&before, last->text.n ? last->text.p : "", last->text.n);
     int code = str_error(&before, e);
     if (code) return code;
-    if (!(temperature > 0)) fprintf(stderr, "(at temperature 0 the answer is always the same)\n");
+    if (!(temperature > 0))
+        fprintf(stderr, "(at temperature 0 only /adapter and /system change the answer)\n");
     chat_again(&t->chat);
     code = reply(t, e);
     if (code && answered)

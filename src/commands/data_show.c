@@ -320,21 +320,25 @@ static int show_record(struct show *s, struct err *e)
     return found ? 0 : no_such_record(s, &w, e);
 }
 
-/* Print which records are held out for validation: the lines of the first ones, and a few
- * examples. */
+/* Print which records are held out for validation: the lines of the first ones, as "a.jsonl:3-7"
+ * where they follow each other, and a few examples. */
 static void list_held_out(struct show *s)
 {
     enum { LISTED = 20 };
     const struct dataset *d = &s->training.setup.data;
-    size_t n = d->validation.n;
+    size_t n = d->validation.n, listed = 0, i = 0;
     if (n == 0) return;
     printf("%sheld out for validation: %s, from", s->marks->about, str_count(n, "example"));
-    for (size_t i = 0; i < n && i < LISTED; i++) {
-        size_t line, source = origin_of(&line, &d->validation_origins, i);
-        printf("%s %s:%zu", i ? "," : "", path_base(held_out_path(s, source)), line);
+    for (; i < n && listed < LISTED; listed++) {
+        size_t line, last, next, source = origin_of(&line, &d->validation_origins, i);
+        last = line;
+        while (++i < n && origin_of(&next, &d->validation_origins, i) == source && next == last + 1)
+            last = next;
+        printf("%s %s:%zu", listed ? "," : "", path_base(held_out_path(s, source)), line);
+        if (last > line) printf("-%zu", last);
     }
-    printf("%s%s\n\n", n > LISTED ? ", ..." : "", s->marks == &plain ? "" : s->marks->end);
-    for (size_t i = 0; i < n && i < (size_t)s->o->n && !ferror(stdout); i++) print_held_out(s, i);
+    printf("%s%s\n\n", i < n ? ", ..." : "", s->marks == &plain ? "" : s->marks->end);
+    for (i = 0; i < n && i < (size_t)s->o->n && !ferror(stdout); i++) print_held_out(s, i);
 }
 
 static int show(struct show *s, struct err *e)

@@ -173,11 +173,12 @@ static void note_written(const struct adapter_notes *notes, const struct templat
             short_name(notes), tokenizer_chat_template(tok) ? ", in the place of the base's" : "");
     if (!t->input) return;
     size_t n = (size_t)(part_find(t->input, "input") - t->input);
-    fprintf(
-        stderr,
-        "note: a chat message has no input of its own: where records had one, write it into the "
-        "message after the instruction, a blank line and %s\n",
-        err_quote(t->input, n));
+    enum { NOTE = 6 };
+    bool on_next_line = n > 0 && t->input[n - 1] == '\n';
+    term_line(stderr, NOTE,
+              "note: a chat message has no input of its own: where records had one, write it into "
+              "the message after the instruction, a blank line and %s%s",
+              err_quote(t->input, n - on_next_line), on_next_line ? " on a line of its own" : "");
 }
 
 /* The token that ends an answer, if the model's files do not name it; -1: they do. */

@@ -245,6 +245,7 @@ static void add_stacked_row(struct str *out, const struct grid *g, size_t row, i
         const struct str *heading = &g->cell[c], *s = &g->cell[row * g->columns + c];
         str_clear(&piece);
         bool verdict = c + 1 == g->columns; /* says by itself what it is */
+        if (verdict && s->p && !strcmp(s->p, row_verdict_name(ROW_NONE))) continue;
         str_addf(&piece, "%s%s%s", verdict ? "" : heading->p, verdict ? "" : " ", s->p ? s->p : "");
         cut(&piece, width - INDENT - 1);
         add_piece(out, &at, &piece, width);

@@ -52,11 +52,14 @@ static int refuse_structure(struct reading *r, const struct yaml_node *v, const 
     for (size_t i = 0; section && i < sizeof one_value / sizeof *one_value; i++)
         if (v->kind == YAML_SCALAR && !strcmp(section, one_value[i].section))
             remedy = one_value[i].remedy;
+    if (!section) remedy = "data are named in it as data.train";
+    /* A whole file of text may be the user's data, which no message shows. */
+    bool quotes = v->kind == YAML_SCALAR && section;
     err_usage(r->e, "%s:%zu: %s%sfound %s, wanted %s: %s%s%s", where, v->line,
               section ? section : "", section ? ": " : "",
-              v->kind == YAML_SCALAR ? err_quotez(v->text) : yaml_kind_name(v->kind),
-              section ? "a section with keys of" : "the sections", keys.p ? keys.p : "",
-              remedy ? "; " : "", remedy ? remedy : "");
+              quotes ? err_quotez(v->text) : yaml_kind_name(v->kind),
+              section ? "a section with keys of" : "a configuration with the sections",
+              keys.p ? keys.p : "", remedy ? "; " : "", remedy ? remedy : "");
     str_free(&keys);
     return complain(r, v->line);
 }

@@ -77,7 +77,11 @@ static int refuse_syntax(struct builder *b)
                       problem, p->problem_offset);
     }
     size_t line = p->problem_mark.line + 1;
-    const char *remedy = line_has_tab_indent(b, line) ? "; indent with spaces, not with tabs" : "";
+    const char *remedy = "";
+    if (line_has_tab_indent(b, line))
+        remedy = "; indent with spaces, not with tabs";
+    else if (b->n && *b->text == '{')
+        remedy = "; if these are data, a configuration names them as data.train";
     return refuse(b, line, "not valid YAML: %s%s%s%s", p->context ? p->context : "",
                   p->context ? ": " : "", problem, remedy);
 }

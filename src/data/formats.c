@@ -106,6 +106,30 @@ static void remark_encoded(struct conversation *c, enum data_format f, const jso
     }
 }
 
+/* Formats that have the same readers. */
+static enum data_format family(enum data_format f)
+{
+    if (f == FORMAT_ALPACA) return FORMAT_PROMPT_COMPLETION;
+    return f == FORMAT_OASST_THREADS ? FORMAT_OASST : f;
+}
+
+static bool usual_names(const struct record_columns *c)
+{
+#define RECORD_COLUMN(name) &&!c->name
+    return true RECORD_COLUMNS(RECORD_COLUMN);
+#undef RECORD_COLUMN
+}
+
+/* The error for a record of another format, which keys that are missing would not explain. */
+static int refuse_other(const struct reading *r, enum data_format f, enum data_format found)
+{
+    return err_set(
+        r->e,
+        "%s: keys: found a record of the format %s, wanted %s, that of data.format or of "
+        "the first record; each format needs a file of its own",
+        r->where, data_format_name(found), data_format_name(f));
+}
+
 int format_read(struct conversation *c, enum data_format f, const json_t *v,
                 const struct format_options *o, const char *where, struct err *e)
 {
@@ -119,6 +143,10 @@ int format_read(struct conversation *c, enum data_format f, const json_t *v,
         return err_set(e, "%s: found %s, wanted an object", where, json_kind(v));
     }
     int code = formats[f].read(&r, v);
+    if (code && c->fault == FAULT_KEY && usual_names(r.columns)) {
+        enum data_format found = format_detect(v);
+        if (found != FORMAT_AUTO && family(found) != family(f)) code = refuse_other(&r, f, found);
+    }
     if (!code && !is_tree) code = reading_excluded(&r, v);
     if (!code && !is_tree) reading_leftover(&r, "", v, &used);
     if (!code && !is_tree) remark_media(c, v);

@@ -137,10 +137,12 @@ static bool ever_rose(const struct history *h)
 
 void advice_end(const struct advice *w, struct str *lines)
 {
+    static const double high = 3; /* times the usual rate: more is not advised */
     char rate[64] = "";
     const struct checkpoint *s = w->state;
+    bool room = w->usual_rate <= 0 || w->schedule->peak < high * w->usual_rate;
     if (s->step < s->total_steps || !still_falls(w)) return;
-    if (!ever_rose(&s->history)) /* otherwise the rate is high enough */
+    if (room && !ever_rose(&s->history)) /* otherwise the rate is high enough */
         snprintf(rate, sizeof rate, " or a higher train.learning_rate (now %g)", w->schedule->peak);
     str_addf(
         lines,

@@ -28,7 +28,8 @@ struct advice {
     const struct config *config;
     const struct schedule *schedule;
     const struct checkpoint *state;
-    bool told; /* that it diverges */
+    double usual_rate; /* what auto takes; 0: not known */
+    bool told;         /* that it diverges */
 };
 
 /* Append what there is to say after a step, and after an evaluation: nothing, or lines. */

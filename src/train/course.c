@@ -7,8 +7,9 @@ static struct learning_rate choose_rate(const struct setup *s, const struct adap
                                         const struct config *c)
 {
     double given = c->train.learning_rate;
-    if (given != CONFIG_NONE) return (struct learning_rate){ .peak = given };
-    return learning_rate_by_size((double)model_params(&s->model.dims), a);
+    struct learning_rate l = learning_rate_by_size((double)model_params(&s->model.dims), a);
+    if (given != CONFIG_NONE) return (struct learning_rate){ .peak = given, .usual = l.usual };
+    return l;
 }
 
 int course_open(struct course *k, const struct setup *s, const struct adapter *a,
@@ -34,7 +35,7 @@ void course_free(struct course *k)
 void course_keep_rate(struct course *k, double peak)
 {
     if (!k->rate.by_size || peak == k->rate.peak) return;
-    k->rate = (struct learning_rate){ .peak = peak };
+    k->rate = (struct learning_rate){ .peak = peak, .usual = k->rate.usual };
     k->schedule.peak = peak;
 }
 

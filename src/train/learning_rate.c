@@ -21,7 +21,9 @@ struct learning_rate learning_rate_by_size(double params, const struct adapter *
     while (params >= by_size[i].below) i++;
     double alpha = a->scale * (double)a->r;
     double peak = by_size[i].rate * table_alpha / alpha;
-    return (struct learning_rate){ .peak = fmin(peak, most),
+    peak = fmin(peak, most);
+    return (struct learning_rate){ .peak = peak,
+                                   .usual = peak,
                                    .by_size = true,
                                    .params = params,
                                    .table = by_size[i].rate,
@@ -32,6 +34,9 @@ void learning_rate_say(struct str *out, const struct learning_rate *l)
 {
     char params[HUMAN_BYTES];
     str_addf(out, "learning rate %g", l->peak);
+    static const double far = 10.001; /* not for a factor of ten that was rounded */
+    bool unusual = l->peak > far * l->usual || l->peak < l->usual / far;
+    if (!l->by_size && l->usual > 0 && unusual) str_addf(out, " (auto takes %g)", l->usual);
     if (!l->by_size) return;
     str_addf(out, " (auto: %g for %s parameters", l->table, human_count(params, l->params));
     if (fabs(l->alpha - table_alpha) > 1e-6 * table_alpha)

@@ -15,6 +15,7 @@
 /* How a run got its peak learning rate. */
 struct learning_rate {
     double peak;
+    double usual;  /* what auto takes; 0: not known */
     bool by_size;  /* auto: from the table, and scaled */
     double params; /* of the base */
     double table;  /* the table's rate for that many parameters, at lora_alpha 32 */
@@ -25,7 +26,8 @@ struct learning_rate {
  * 32 / (scale * r). */
 struct learning_rate learning_rate_by_size(double params, const struct adapter *a);
 
-/* Append "learning rate 0.001", and for auto what it follows from. */
+/* Append "learning rate 0.001", and for auto what it follows from; for a given rate that is far
+ * from it, what auto takes. */
 void learning_rate_say(struct str *out, const struct learning_rate *l);
 
 #endif

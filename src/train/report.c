@@ -124,7 +124,10 @@ void report_begin(struct report *r, const struct config *c, struct training *w)
     *r = (struct report){ .config = c, .work = w };
     r->on_pass = (struct listener){ show_pass, r };
     r->on_example = (struct listener){ show_example, r };
-    r->advice = (struct advice){ .config = c, .schedule = &w->course.schedule, .state = &w->state };
+    r->advice = (struct advice){ .config = c,
+                                 .schedule = &w->course.schedule,
+                                 .state = &w->state,
+                                 .usual_rate = w->course.rate.usual };
     r->time.start = term_now_s();
     load_sample(&r->load);
     progress_init(&r->progress, 10);
@@ -162,10 +165,11 @@ static void print_model(const struct report *r)
 static void print_training(const struct report *r)
 {
     const struct batch *b = &r->work->learner.batch;
+    size_t all = r->work->course.sampler.n, each = b->batch_size < all ? b->batch_size : all;
     struct str rate = { 0 };
     learning_rate_say(&rate, &r->work->course.rate);
     term_line(stderr, LABEL, "training  %s of %s, %s, passes of up to %zu tokens%s",
-              str_count(r->work->course.total, "step"), str_count(b->batch_size, "example"),
+              str_count(r->work->course.total, "step"), str_count(each, "example"),
               rate.failed ? "" : rate.p, b->pass_tokens,
               b->share ? ", shared prefixes computed once" : "");
     str_free(&rate);
@@ -340,12 +344,9 @@ static void print_result(const struct report *r)
 
 void report_end(const struct report *r, const char *dir)
 {
-    const char *which = r->work->state.best_step ? "best" : "adapter";
-    struct str model = { 0 }, adapter = { 0 }, path = { 0 }, best = { 0 };
+    struct str adapter = { 0 }, best = { 0 };
     print_result(r);
-    str_add_shell(&model, r->config->model.path);
-    str_addf(&path, "%s/%s", dir, which);
-    str_add_shell(&adapter, path.p ? path.p : "");
+    str_add_shell(&adapter, dir); /* it stands for best/ where there is one, and knows its base */
     if (r->work->state.best_step) {
         str_addf(&best, "; %s/best, of step %llu, validation loss %.4f", dir,
                  (unsigned long long)r->work->state.best_step, r->work->state.best_eval_loss);
@@ -353,14 +354,10 @@ void report_end(const struct report *r, const char *dir)
     term_line(stderr, LABEL, "written   %s/adapter, of the last step%s", dir, best.p ? best.p : "");
     term_line(stderr, LABEL,
               "          metrics.jsonl, run.json, config.yaml and checkpoints beside it");
-    if (!model.failed && !adapter.failed) {
-        term_print(stderr, "next      lorac generate --model %s --adapter %s --prompt \"...\"\n",
-                   model.p, adapter.p);
-        term_print(stderr, "          lorac merge --model %s --adapter %s -o merged\n", model.p,
-                   adapter.p);
+    if (!adapter.failed) {
+        term_print(stderr, "next      lorac generate --adapter %s \"...\"\n", adapter.p);
+        term_print(stderr, "          lorac merge --adapter %s -o merged\n", adapter.p);
     }
-    str_free(&model);
     str_free(&adapter);
-    str_free(&path);
     str_free(&best);
 }
