@@ -32,7 +32,8 @@ interrupt() { # interrupt SIGNAL STATUS LEFT COMMAND...
     rm -rf "$scratch/out" "$scratch/cache"
     mkdir "$scratch/out"
     before=$(ls -A "$scratch" "$scratch/model")
-    "$LORAC" "$@" >"$scratch/stdout" 2>"$scratch/err" &
+    # whoever runs the tests may ignore SIGHUP, as nohup does
+    env --default-signal=HUP "$LORAC" "$@" >"$scratch/stdout" 2>"$scratch/err" &
     local pid=$!
     if [[ $* == *" $scratch/out"* ]]; then # begun to write
         for _ in {1..600}; do [ -n "$(find "$scratch/out" -name '*.tmp.*')" ] && break; sleep 0.02; done
