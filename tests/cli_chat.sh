@@ -123,7 +123,7 @@ if command -v tmux >/dev/null; then
     tmux -S "$socket" send-keys C-c
     ok "Ctrl-C at the prompt: says how to end" until_screen '/quit or Ctrl-D'
     # Ctrl-S holds the terminal: the answer waits in a write when Ctrl-C, which lets it go, comes.
-    for delay in 0.1 0.2 0.4 0.8; do # how soon it begins and ends depends on the machine
+    for delay in 0.1 0.2 0.4 0.8 0.15 0.3 0.6 1.2 0.05; do # how soon it begins and ends depends on the machine
         tmux -S "$socket" send-keys Hello Enter
         sleep "$delay"
         tmux -S "$socket" send-keys C-s
