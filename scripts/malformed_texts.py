@@ -577,7 +577,7 @@ def yaml() -> Kind:
         ("empty file", "", "model.path: missing", 4),
         ("only a comment", "# nothing\n", "model.path: missing", 4),
         ("a list", "- a\n", "a list", 1),
-        ("a text", "a\n", '"a"', 1),
+        ("a text", "a\n", "found a text", 1),
         ("UTF-16", "model: {}".encode("utf-16"), ":1: ", 1),
         ("larger than any", b"#" * (2 << 20), "too large", 1),
         ("data missing", "model: {path: x}\n", "data.train: missing", 3),

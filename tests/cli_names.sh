@@ -339,7 +339,7 @@ config odd model.path "$(q model)" data.train "$(q records.jsonl)" data.validati
 for command in plan "data show" "data check" "data prepare" train eval; do
     # shellcheck disable=SC2086 # words
     fine "odd paths: $command" "$LORAC" $command "$scratch/odd.yaml"
-    [ "$command" = train ] && next=$(sed -n 's/^next *lorac generate \(.*\) --prompt.*/\1/p' "$scratch/err")
+    [ "$command" = train ] && next=$(sed -n 's/^next *lorac generate \(.*\) "\.\.\."$/\1/p' "$scratch/err")
 done
 fine "odd paths: data check --json" "$LORAC" data check "$scratch/odd.yaml" --json
 ok "odd paths: data check --json is JSON" perl -MJSON::PP -e 'local $/; decode_json(<STDIN>)' <"$scratch/out"
@@ -352,7 +352,7 @@ ok "a run with such names: run.json is JSON" perl -MJSON::PP -e 'local $/; decod
 ok "lorac.json is JSON" perl -MJSON::PP -e 'local $/; decode_json(<STDIN>)' <"$r/adapter/lorac.json"
 ok "the model card is safe" safe "$r/adapter/README.md"
 fine "config.yaml is read back" "$LORAC" plan "$r/config.yaml"
-is "the next command can be pasted" "$(eval "set -- $next" && printf '%s|%s' "$2" "$4")" "$here/model|$r/best"
+is "the next command can be pasted" "$(eval "set -- $next" && printf '%s' "$2")" "$r"
 for path in "$here/model" "$r" "$r/adapter"; do
     fine "inspect ${path##*/}" "$LORAC" inspect "$path"
     fine "inspect ${path##*/} --verify" "$LORAC" inspect "$path" --verify
