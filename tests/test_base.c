@@ -1017,6 +1017,10 @@ static void test_environment_is_whole(void **state)
     for (int c; (c = getc(f)) != EOF;) str_addc(&all, (char)c);
     fclose(f);
     assert_int_equal(str_error(&all, &e), 0);
+    if (memmem(all.p, all.n, "VALGRIND_LAUNCHER=", 18)) { /* it takes some of its own away */
+        str_free(&all);
+        skip();
+    }
     for (char *p = all.p; p < all.p + all.n; p += strlen(p) + 1, seen++) {
         char *equals = strchr(p, '=');
         if (!equals) continue;
