@@ -251,7 +251,7 @@ fuzz:
 # Show the lines and branches of the parsers that tests reach; GAPS=1 lists those that none takes.
 COVERAGE = BUILD=build-cov CC=gcc ISAS=base CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
            KERNEL_OPT='-O3 -fno-profile-arcs -fno-test-coverage'
-COVER    = safetensors gguf peft h5 checkpoint base file config options records shapes dataset prepared \
+COVER    = safetensors gguf peft h5 checkpoint base file config options records formats dataset prepared \
            numbers adapter tokenizer tokenizer_files tokenizer_gguf tokenizer_hf tokenizer_nfc tokenizer_spm
 coverage:
 	@$(MAKE) --no-print-directory $(COVERAGE) build-cov/lorac fuzz-build $(COVER:%=build-cov/tests/test_%)
