@@ -10,16 +10,6 @@ static const char *const keys[] = { "train.max_steps=6",        "train.batch_siz
                                     "train.save_total_limit=3", "train.eval_on_start=false",
                                     "data.validation=0.3",      NULL };
 
-static json_t *read_run(const char *dir)
-{
-    struct err e;
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/run.json", dir);
-    json_t *run = json_read(path, 1 << 20, &e);
-    if (!run) fail_msg("%s", e.msg);
-    return run;
-}
-
 static const char *text_of(const json_t *o, const char *key)
 {
     const char *text = json_string_value(json_object_get(o, key));

@@ -426,16 +426,6 @@ static bool is_there(const char *dir, const char *name)
     return access(path, F_OK) == 0;
 }
 
-static json_t *read_record(const char *dir)
-{
-    struct err e;
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/run.json", dir);
-    json_t *o = json_read(path, 1 << 24, &e);
-    if (!o) fail_msg("%s", e.msg);
-    return o;
-}
-
 static const char *text_of(const json_t *o, const char *key)
 {
     const char *text = json_string_value(json_object_get(o, key));
@@ -514,7 +504,7 @@ static void test_nothing_is_better(void **state)
     assert_said("result    no evaluation was better than the start adapter's validation loss of ");
     snprintf(next, sizeof next, "next      lorac generate --adapter %s \"", dir);
     assert_said(next);
-    json_t *run = read_record(dir);
+    json_t *run = read_run(dir);
     assert_string_equal(text_of(run, "status"), "finished");
     assert_non_null(strstr(text_of(run, "reason"), "no evaluation was better than the start"));
     assert_true(number_of(run, "best_step") == 0 && number_of(run, "best_eval_loss") > 0);
@@ -544,7 +534,7 @@ static void test_early_stopping(void **state)
         "result    ended early after step 3 of 8: 3 evaluations without a better validation "
         "loss (train.early_stopping_patience: 3); no evaluation was better");
     assert_true(is_there(dir, "step-000003.h5"));
-    json_t *run = read_record(dir);
+    json_t *run = read_run(dir);
     assert_string_equal(text_of(run, "status"), "finished");
     assert_non_null(strstr(text_of(run, "reason"), "ended early after step 3 of 8"));
     assert_true(number_of(run, "step") == 3 && number_of(run, "total_steps") == 8);
@@ -558,7 +548,7 @@ static void test_early_stopping(void **state)
     run_well(dir, plain, RESUME_AUTO);
     assert_said("going on from ");
     assert_same_run(dir, whole, "after an early end");
-    run = read_record(dir);
+    run = read_run(dir);
     assert_string_equal(text_of(run, "status"), "finished");
     json_decref(run);
     remove_tree(dir);
@@ -596,7 +586,7 @@ static void test_a_smaller_patience(void **state)
     json_t *lines = read_metrics(dir);
     assert_int_equal(json_array_size(lines), 9); /* of steps 0 to 4 */
     json_decref(lines);
-    json_t *run = read_record(dir);
+    json_t *run = read_run(dir);
     assert_string_equal(text_of(run, "status"), "finished");
     json_decref(run);
     remove_tree(dir);

@@ -99,6 +99,17 @@ static inline int run_config(struct config *c, const char *name, const char *out
     return code;
 }
 
+/* The run.json of a run's directory. */
+static inline json_t *read_run(const char *dir)
+{
+    struct err e;
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    json_t *run = json_read(path, 1 << 20, &e);
+    if (!run) fail_msg("%s", e.msg);
+    return run;
+}
+
 /* What the last run printed on stderr. */
 static struct str said;
 

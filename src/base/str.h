@@ -43,6 +43,9 @@ int str_error(const struct str *s, struct err *e);
  * rotating buffers of the calling thread; the noun has at most 48 bytes. */
 const char *str_count(uint64_t n, const char *noun);
 
+/* Whether a name ends in `tail`, such as ".gguf", and has more than that. */
+bool str_ends_with(const char *text, const char *tail);
+
 /* How different two words are (Damerau-Levenshtein distance, capped, capitals as small letters):
  * for "did you mean". */
 size_t str_distance(const char *a, const char *b);

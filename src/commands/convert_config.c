@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "src/base/file.h"
+#include "src/base/str.h"
 #include "src/base/term.h"
 #include "src/translate/translate.h"
 
 bool is_config_name(const char *path)
 {
-    size_t n = strlen(path);
-    return (n > 5 && !strcmp(path + n - 5, ".yaml")) || (n > 4 && !strcmp(path + n - 4, ".yml"));
+    return str_ends_with(path, ".yaml") || str_ends_with(path, ".yml");
 }
 
 static void say_next(const char *out, bool wanted)

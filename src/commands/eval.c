@@ -236,15 +236,7 @@ static int load_config(struct config *c, const char *path, char *const *override
     if (!dir_exists(path)) return config_argument(c, path, overrides, n, e);
     int code = path_join(own, path, "config.yaml", e);
     if (!code) code = config_argument(c, own, overrides, n, e);
-    if (code) return code;
-    char *dir = mem_strdup(path, e);
-    if (!dir) {
-        config_free(c);
-        return e->code;
-    }
-    mem_free(c->output.dir);
-    c->output.dir = dir;
-    return 0;
+    return code ? code : config_set_output_dir(c, path, e);
 }
 
 static int run_config(const char *path, char *const *overrides, size_t n, struct err *e)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/base/str.h"
 #include "src/base/term.h"
 #include "src/base/utf8.h"
 #include "src/commands/inspect.h"
@@ -12,12 +13,6 @@
 #include "src/translate/translate.h"
 
 enum { HEAD = 65536, HDF5_USER_BLOCK = 512 };
-
-static bool has_suffix(const char *text, const char *tail)
-{
-    size_t n = strlen(text), m = strlen(tail);
-    return n > m && strcmp(text + n - m, tail) == 0;
-}
 
 void inspect_unusable(struct facts *f, const char *kind, const char *remedy)
 {
@@ -243,7 +238,7 @@ static bool inspect_yaml(struct facts *f, const char *path)
     struct config c;
     struct err why;
     struct str files = { 0 };
-    if (!has_suffix(path, ".yaml") && !has_suffix(path, ".yml")) return false;
+    if (!str_ends_with(path, ".yaml") && !str_ends_with(path, ".yml")) return false;
     if (config_load(&c, path, NULL, 0, &why)) {
         const char *trainer = trainer_of_file(path);
         facts_text(f, "kind", "YAML");
@@ -311,7 +306,7 @@ static bool is_hdf5(const char *head, size_t n, size_t at)
 /* Commands that take a model or a checkpoint go by the name. */
 static void note_name(struct facts *f, const char *path, const char *ending)
 {
-    if (has_suffix(path, ending)) return;
+    if (str_ends_with(path, ending)) return;
     facts_check(f, VERDICT_NOTE, "name", "rename it, or make a link with such a name",
                 "does not end in %s, by which commands recognise it", ending);
 }
@@ -324,12 +319,12 @@ static int by_content(struct facts *f, const char *path, bool verify, const char
         inspect_unusable(f, "empty file", NULL);
         return 0;
     }
-    if (has_suffix(path, ".gguf") || (n > 4 && memcmp(head, "GGUF", 4) == 0)) {
+    if (str_ends_with(path, ".gguf") || (n > 4 && memcmp(head, "GGUF", 4) == 0)) {
         int code = inspect_gguf(f, path, e);
         if (!code) note_name(f, path, ".gguf");
         return code;
     }
-    bool ours = has_suffix(path, ".h5") || has_suffix(path, ".hdf5");
+    bool ours = str_ends_with(path, ".h5") || str_ends_with(path, ".hdf5");
     if (ours || is_hdf5(head, n, HDF5_USER_BLOCK)) {
         int code = inspect_h5(f, path, e);
         if (!code) note_name(f, path, ".h5");
@@ -339,7 +334,7 @@ static int by_content(struct facts *f, const char *path, bool verify, const char
         inspect_unusable(f, "HDF5 file of another program", "weights: save them as .safetensors");
         return 0;
     }
-    if (has_suffix(path, ".safetensors") || is_safetensors(head, n, size))
+    if (str_ends_with(path, ".safetensors") || is_safetensors(head, n, size))
         return inspect_safetensors(f, path, verify, e);
     if (inspect_yaml(f, path)) return 0;
     bool handled = false;
@@ -347,8 +342,9 @@ static int by_content(struct facts *f, const char *path, bool verify, const char
     if (handled || code) return code;
     if (add_magic(f, head, n)) return 0;
     /* a tokenizer.model has no magic, only the tag of its first piece: reading it decides */
-    if (has_suffix(path, ".model") || (head[0] == '\n' && inspect_tokenizer(f, path, &none) == 0))
-        return has_suffix(path, ".model") ? inspect_tokenizer(f, path, e) : 0;
+    if (str_ends_with(path, ".model") ||
+        (head[0] == '\n' && inspect_tokenizer(f, path, &none) == 0))
+        return str_ends_with(path, ".model") ? inspect_tokenizer(f, path, e) : 0;
     add_text(f, path, head, n);
     return 0;
 }

@@ -250,6 +250,18 @@ int config_load(struct config *c, const char *path, char *const *overrides, size
     return code;
 }
 
+int config_set_output_dir(struct config *c, const char *dir, struct err *e)
+{
+    char *own = mem_strdup(dir, e);
+    if (!own) {
+        config_free(c);
+        return e->code;
+    }
+    mem_free(c->output.dir);
+    c->output.dir = own;
+    return 0;
+}
+
 int64_t config_split_seed(const struct config *c)
 {
     return c->data.split_seed == CONFIG_NONE ? c->train.seed : c->data.split_seed;

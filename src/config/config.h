@@ -29,6 +29,9 @@ void config_free(struct config *c);
  * for validation. */
 int config_use_file(struct config *c, const char *path, struct err *e);
 
+/* Give it another output.dir; c is freed on failure. */
+int config_set_output_dir(struct config *c, const char *dir, struct err *e);
+
 /* data.split_seed, or train.seed where that is null. */
 int64_t config_split_seed(const struct config *c);
 

@@ -5,18 +5,13 @@
 #include <string.h>
 
 #include "src/base/mem.h"
+#include "src/base/str.h"
 #include "src/config/config.h"
 #include "src/convert/adapter_gguf.h"
 #include "src/formats/gguf.h"
 #include "src/formats/peft.h"
 #include "src/train/checkpoint.h"
 #include "src/train/rundir.h"
-
-static bool ends(const char *text, const char *tail)
-{
-    size_t n = strlen(text), m = strlen(tail);
-    return n > m && strcmp(text + n - m, tail) == 0;
-}
 
 /* A file that cannot be read is taken for an adapter only where its name says so. */
 static bool is_gguf_adapter(const char *path)
@@ -43,8 +38,8 @@ enum adapter_form adapter_form_of(const char *path)
 {
     if (dir_exists(path))
         return has_file(path, "adapter_config.json") ? ADAPTER_PEFT : ADAPTER_NONE;
-    if (ends(path, ".gguf") && is_gguf_adapter(path)) return ADAPTER_GGUF;
-    return ends(path, ".h5") && file_exists(path) ? ADAPTER_CHECKPOINT : ADAPTER_NONE;
+    if (str_ends_with(path, ".gguf") && is_gguf_adapter(path)) return ADAPTER_GGUF;
+    return str_ends_with(path, ".h5") && file_exists(path) ? ADAPTER_CHECKPOINT : ADAPTER_NONE;
 }
 
 static bool holds(char out[PATH_BYTES], const char *dir, const char *name)
@@ -81,7 +76,7 @@ int adapter_locate(char out[PATH_BYTES], struct str *notes, const char *path, st
         str_add_line(
             notes,
             "%s is a run's directory without best/ (it has no validation, or no evaluation "
-            "was better than the base): the adapter of its last step is taken, %s\n",
+            "was better than its start): the adapter of its last step is taken, %s\n",
             path, out);
     } else if (has_file(path, "run.json")) {
         return not_yet(path, e);
@@ -105,8 +100,8 @@ static int refuse_file(const char *path, struct err *e)
 int adapter_open(struct adapter *a, const struct adapter_base *base, const char *path,
                  struct err *e)
 {
-    if (ends(path, ".h5")) return checkpoint_adapter(a, base->dims, path, 1, e);
-    if (ends(path, ".gguf")) return adapter_gguf_read(a, base->dims, path, 1, e);
+    if (str_ends_with(path, ".h5")) return checkpoint_adapter(a, base->dims, path, 1, e);
+    if (str_ends_with(path, ".gguf")) return adapter_gguf_read(a, base->dims, path, 1, e);
     enum path_kind kind;
     if (path_look(&kind, path, e)) return e->code;
     if (kind == PATH_DIRECTORY) return adapter_load(a, base, path, 1, e);
@@ -176,7 +171,7 @@ int adapter_notes_of(struct adapter_notes *n, double *dropout, const char *path,
     if (!dropout) dropout = &unused;
     *n = (struct adapter_notes){ .eval_loss = NAN };
     *dropout = 0;
-    if (ends(path, ".h5")) return checkpoint_notes(n, dropout, path, e);
-    if (ends(path, ".gguf")) return adapter_gguf_notes(n, path, e);
+    if (str_ends_with(path, ".h5")) return checkpoint_notes(n, dropout, path, e);
+    if (str_ends_with(path, ".gguf")) return adapter_gguf_notes(n, path, e);
     return dir_exists(path) ? directory_notes(n, dropout, path, e) : 0;
 }

@@ -5,14 +5,9 @@
 
 #include "src/base/bytes.h"
 #include "src/base/file.h"
+#include "src/base/str.h"
 #include "src/tokenizer/parts.h"
 #include "src/tokenizer/tokenizer.h"
-
-bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
 
 bool is_tiktoken(const uint8_t *bytes, size_t n)
 {
@@ -76,9 +71,9 @@ int container_of(enum container *c, const char *path, struct err *e)
     *c = look(m.data, m.size);
     map_close(&m);
     if (*c != CONTAINER_UNKNOWN) return 0;
-    *c = ends_with(path, ".gguf")   ? CONTAINER_GGUF
-         : ends_with(path, ".json") ? CONTAINER_HF
-                                    : CONTAINER_SPM; /* its reader says what is wrong */
+    *c = str_ends_with(path, ".gguf")   ? CONTAINER_GGUF
+         : str_ends_with(path, ".json") ? CONTAINER_HF
+                                        : CONTAINER_SPM; /* its reader says what is wrong */
     return 0;
 }
 
@@ -86,7 +81,8 @@ bool tokenizer_is_file(const char *path)
 {
     struct map m;
     struct err ignored;
-    bool usual = ends_with(path, ".gguf") || ends_with(path, ".model") || ends_with(path, ".json");
+    bool usual = str_ends_with(path, ".gguf") || str_ends_with(path, ".model") ||
+                 str_ends_with(path, ".json");
     if (usual || map_open(&m, path, &ignored)) return usual;
     bool known = look(m.data, m.size) != CONTAINER_UNKNOWN;
     map_close(&m);

@@ -137,8 +137,6 @@ void padding_name(struct str *out, int32_t id);
 enum container { CONTAINER_SPM, CONTAINER_HF, CONTAINER_GGUF, CONTAINER_UNKNOWN };
 /* The reader for a file, by its content, or by its name where the content does not tell. */
 int container_of(enum container *c, const char *path, struct err *e);
-/* Whether a file name has this ending. */
-bool ends_with(const char *text, const char *end);
 /* Tiktoken's ranks, as Meta publishes Llama 3: lines of base64 and a number. */
 bool is_tiktoken(const uint8_t *bytes, size_t n);
 

@@ -7,8 +7,6 @@
 #include "src/base/json.h"
 #include "src/base/mem.h"
 
-enum { METRICS_BYTES = 1 << 30 };
-
 /* The step of a line, or -1 when it is not one of ours (the torn last line of a killed run). */
 static long long line_step(const char *line, size_t n)
 {

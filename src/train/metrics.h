@@ -8,6 +8,8 @@
 #include "src/base/err.h"
 #include "src/train/evaluate.h"
 
+enum { METRICS_BYTES = 1 << 30 }; /* of a file that is read, at most */
+
 struct step_metrics {
     uint64_t step; /* counted from 1: the steps done */
     double epoch, loss, learning_rate, grad_norm;

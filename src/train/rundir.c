@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "src/base/machine.h"
+#include "src/base/str.h"
 
 /* The step of a checkpoint's name, or -1. */
 static int64_t step_of(const char *name)
@@ -249,12 +250,6 @@ int rundir_used(bool *used, const char *path, struct err *e)
     return code;
 }
 
-static bool ends_with(const char *text, const char *tail)
-{
-    size_t n = strlen(text), m = strlen(tail);
-    return n > m && strcmp(text + n - m, tail) == 0;
-}
-
 static bool is_same(const char *path, const char *other)
 {
     struct stat a, b;
@@ -272,7 +267,7 @@ static bool may_be_beside(const char *name, const char *path)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
-        if (ends_with(name, tails[i]) && !dir_exists(path)) return true;
+        if (str_ends_with(name, tails[i]) && !dir_exists(path)) return true;
     return is_temporary(name) || strncmp(name, ".nfs", 4) == 0;
 }
 

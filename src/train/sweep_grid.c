@@ -177,15 +177,7 @@ int sweep_grid_config(struct config *c, const struct sweep_grid *g, size_t i, st
     char path[PATH_BYTES];
     int code = path_join(path, g->dir, g->name[i], e);
     if (!code) code = parse_seeded(c, g, i, e);
-    if (code) return code;
-    char *dir = mem_strdup(path, e);
-    if (!dir) {
-        config_free(c);
-        return e->code;
-    }
-    mem_free(c->output.dir);
-    c->output.dir = dir;
-    return 0;
+    return code ? code : config_set_output_dir(c, path, e);
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

@@ -7,9 +7,10 @@
 
 #include "src/base/json.h"
 #include "src/base/mem.h"
+#include "src/train/metrics.h"
 #include "src/train/rundir.h"
 
-enum { RUN_JSON_BYTES = 1 << 24, METRICS_BYTES = 1 << 30 };
+enum { RUN_JSON_BYTES = 1 << 24 };
 
 static const char *const state_names[RECORD_STATES] = {
     [RECORD_FINISHED] = "finished", [RECORD_RUNNING] = "running",

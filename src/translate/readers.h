@@ -33,6 +33,23 @@ READER(read_if_false);   /* the same when it is false */
     "adamw_bnb_8bit paged_adamw_8bit paged_adamw_32bit ao_adamw_8bit ao_adamw_4bit "               \
     "torch.optim.AdamW"
 
+/* Rows of those that build on transformers' TrainingArguments, with its defaults. */
+#define TRAINING_ARGUMENTS                                                                         \
+    { "num_train_epochs", read_copy, "train.num_epochs", "3" },                                    \
+        { "max_steps", read_positive, "train.max_steps", NULL },                                   \
+        { "lr_scheduler_type", read_schedule, "train.lr_scheduler_type", "linear" },               \
+        { "warmup_ratio", read_copy, "train.warmup_ratio", "0.0" },                                \
+        { "warmup_steps", read_warmup, "train.warmup_steps", NULL },                               \
+        { "optim", read_known, OPTIMIZERS "; AdamW is used", NULL },                               \
+        { "seed", read_copy, "train.seed", "42" },                                                 \
+        { "eval_strategy", read_known, "steps epoch; data.validation says whether there is any",   \
+          NULL },                                                                                  \
+        { "save_strategy", read_known, "steps epoch; a checkpoint is always written", NULL },      \
+        { "save_steps", read_copy, "train.save_steps", "500" },                                    \
+    {                                                                                              \
+        "output_dir", read_path, "output.dir", NULL                                                \
+    }
+
 /* The first of our words for one of theirs; NULL when there is none. A NULL pair ends the list. */
 struct word_pair {
     const char *theirs, *ours;

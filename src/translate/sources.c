@@ -6,6 +6,7 @@
 
 #include "src/base/file.h"
 #include "src/base/mem.h"
+#include "src/base/str.h"
 #include "src/config/scalar.h"
 
 /* Endings of files of records. */
@@ -13,11 +14,8 @@ static bool has_ending(const char *name)
 {
     static const char *const endings[] = { ".jsonl", ".json", ".csv",     ".tsv", ".txt",
                                            ".gz",    ".zst",  ".parquet", ".gguf" };
-    size_t n = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        size_t m = strlen(endings[i]);
-        if (n > m && !strcmp(name + n - m, endings[i])) return true;
-    }
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (str_ends_with(name, endings[i])) return true;
     return false;
 }
 
