@@ -28,6 +28,16 @@ checkpoints=("$scratch"/run/step-*.h5)
 checkpoint=${checkpoints[-1]}
 like "lorac.json has the base's fingerprint" "$(cat "$a/lorac.json")" '*"base_fingerprint": "????????????????????????????????????????????????????????????????"*'
 
+# Half of an adapter is the same in every form: 0.5 is exact.
+"$LORAC" convert "$a" -o "$scratch/a.gguf" 2>/dev/null
+half() { evaluate --model "$scratch/tiny" --template alpaca --no-base --adapter "$1" && grep '^loss' <<<"$out"; }
+whole=$(half "$a")
+wanted=$(half "$a=0.5")
+ok "half of an adapter: another loss than all of it" [ "$wanted" != "$whole" ]
+is "half of an adapter: a checkpoint" "$(half "$checkpoint=0.5")" "$wanted"
+is "half of an adapter: a GGUF adapter" "$(half "$scratch/a.gguf=0.5")" "$wanted"
+is "half of an adapter: a run's directory" "$(half "$scratch/run=0.5")" "$wanted"
+
 # Another base of the same shape: one number differs.
 cp -r "$scratch/tiny" "$scratch/other"
 printf '\000\000\200\077' | dd of="$scratch/other/model.safetensors" bs=1 \

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "src/base/rng.h"
+#include "src/convert/adapter_files.h"
 #include "src/convert/merge.h"
 #include "src/convert/weights.h"
 #include "src/formats/peft.h"
@@ -51,7 +52,8 @@ static int load(struct adapter *a, const struct dims *s, const char *dir, double
                 struct err *e)
 {
     struct adapter_base base = { .dims = s };
-    return adapter_load(a, &base, dir, weight, e);
+    int code = adapter_load(a, &base, dir, e);
+    return code ? code : adapter_weigh(a, weight, dir, e);
 }
 
 /* ---- PEFT directories ------------------------------------------------------------------------ */
@@ -205,15 +207,21 @@ static const struct {
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 /* A copy that can be compiled: peft_targets() and peft_rank_alpha() need read rules. */
-static void write_kind(const char *dir, const struct dims *s, size_t kind, uint32_t stream)
+static void write_rules(const char *dir, const struct dims *s, const struct peft_config *c,
+                        uint32_t stream)
 {
     struct peft_config rules;
     struct err e;
     struct peft_output none = { 0 };
-    OK(peft_write(dir, &kinds[kind].config, &none, 0, &e), e);
+    OK(peft_write(dir, c, &none, 0, &e), e);
     OK(peft_config_read(&rules, dir, &e), e);
     write_adapter(dir, s, &rules, stream);
     peft_config_free(&rules);
+}
+
+static void write_kind(const char *dir, const struct dims *s, size_t kind, uint32_t stream)
+{
+    write_rules(dir, s, &kinds[kind].config, stream);
 }
 
 static void test_load(void **state)
@@ -312,7 +320,7 @@ static void test_refused(void **state)
     fewer.layers += 2; /* as in PEFT, a layer without tensors stays as it is */
     struct str notes = { 0 };
     struct adapter_base base = { .dims = &fewer, .notes = &notes };
-    OK(adapter_load(&a, &base, dir, 1, &e), e);
+    OK(adapter_load(&a, &base, dir, &e), e);
     assert_non_null(notes.p);
     assert_non_null(strstr(notes.p, "has no tensors for 4 modules that target_modules names"));
     str_free(&notes);
@@ -412,7 +420,7 @@ static void copies_are_dropped_when_unchanged(void **state)
         const char *dir = make_dir(name);
         write_kind(dir, &m->dims, 0, 1);
         add_copy(dir, rows[i].name, rows[i].w, rows[i].type, rows[i].changed, rows[i].rows);
-        int code = adapter_load(&a, &base, dir, 1, &e);
+        int code = adapter_load(&a, &base, dir, &e);
         if (rows[i].want) {
             if (!code) fail_msg("%s: not refused", rows[i].name);
             if (!strstr(e.msg, rows[i].want)) fail_msg("row %zu: %s", i, e.msg);
@@ -422,7 +430,7 @@ static void copies_are_dropped_when_unchanged(void **state)
                 fail_msg("row %zu: no note", i);
             adapter_free(&a);
             base.model = NULL; /* dimensions alone do not show it */
-            assert_int_equal(adapter_load(&a, &base, dir, 1, &e), ERR_FAIL);
+            assert_int_equal(adapter_load(&a, &base, dir, &e), ERR_FAIL);
             assert_non_null(strstr(e.msg, "name the whole base with --model"));
         }
         str_free(&notes);
@@ -461,7 +469,7 @@ static void copies_of_norms_and_of_a_tied_head_are_found(void **state)
         const char *dir = make_dir(name);
         write_kind(dir, &m->dims, 0, 1);
         add_copy(dir, rows[i].name, rows[i].w, STORAGE_F32, rows[i].changed, rows[i].w->rows);
-        int code = adapter_load(&a, &base, dir, 1, &e);
+        int code = adapter_load(&a, &base, dir, &e);
         if (rows[i].changed == SIZE_MAX) {
             OK(code, e);
             assert_non_null(strstr(notes.p, "is an unchanged copy"));
@@ -516,7 +524,12 @@ static void test_not_finite(void **state)
     assert_int_equal(adapter_save(&a, make_dir("nan2"), NULL, 0, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "NaN or infinity"));
     adapter_free(&a);
-    assert_int_equal(load(&a, &g.model.dims, dir, 1e38 * 1e10, &e), ERR_FAIL);
+    struct peft_pattern huge = { .key = "v_proj", .value = 1e48 };
+    struct peft_config c = kinds[0].config;
+    c.alpha_pattern = &huge;
+    c.n_alpha = 1;
+    write_rules(dir, &g.model.dims, &c, 1);
+    assert_int_equal(load(&a, &g.model.dims, dir, 1, &e), ERR_FAIL);
     assert_non_null(strstr(e.msg, "NaN or infinity"));
     golden_close(&g);
 }

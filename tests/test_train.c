@@ -312,7 +312,7 @@ static void rewrite_warmup(const char *dir, uint64_t warmup)
     snprintf(path, sizeof path, "%s/step-000002.h5", dir);
     snprintf(model, sizeof model, "%s/mha-untied/model", golden_root());
     snprintf(start, sizeof start, "%s/mha-untied/adapter", golden_root());
-    if (llama_open_headers(&m, model, &e) || adapter_load(&a, &base, start, 1, &e) ||
+    if (llama_open_headers(&m, model, &e) || adapter_load(&a, &base, start, &e) ||
         checkpoint_read_start(&h, path, &e))
         fail_msg("%s", e.msg);
     real *mean = calloc(a.n_params, sizeof *mean), *square = calloc(a.n_params, sizeof *square);

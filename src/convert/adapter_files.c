@@ -100,11 +100,11 @@ static int refuse_file(const char *path, struct err *e)
 int adapter_open(struct adapter *a, const struct adapter_base *base, const char *path,
                  struct err *e)
 {
-    if (str_ends_with(path, ".h5")) return checkpoint_adapter(a, base->dims, path, 1, e);
-    if (str_ends_with(path, ".gguf")) return adapter_gguf_read(a, base->dims, path, 1, e);
+    if (str_ends_with(path, ".h5")) return checkpoint_adapter(a, base->dims, path, e);
+    if (str_ends_with(path, ".gguf")) return adapter_gguf_read(a, base->dims, path, e);
     enum path_kind kind;
     if (path_look(&kind, path, e)) return e->code;
-    if (kind == PATH_DIRECTORY) return adapter_load(a, base, path, 1, e);
+    if (kind == PATH_DIRECTORY) return adapter_load(a, base, path, e);
     return refuse_file(path, e);
 }
 

@@ -18,7 +18,7 @@ enum adapter_form adapter_form_of(const char *path);
  * that has neither yet. Whether there is an adapter at any other path is not looked at. */
 int adapter_locate(char out[PATH_BYTES], struct str *notes, const char *path, struct err *e);
 
-/* As adapter_load(), for any form and with a weight of 1. */
+/* As adapter_load(), for any form. */
 int adapter_open(struct adapter *a, const struct adapter_base *base, const char *path,
                  struct err *e);
 

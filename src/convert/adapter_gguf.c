@@ -137,18 +137,17 @@ static void widen_row(real *out, const struct tensor *t, size_t row, double fact
 }
 
 static void load_pair(struct adapter *a, const struct pair *p, size_t layer, enum module m,
-                      double alpha, double weight)
+                      double alpha)
 {
     size_t r = p->b->dims[1], cols = p->a->dims[1];
     double scale = alpha != 0 ? alpha / (double)r : 1;
     real *A = adapter_a(a, a->params, layer, m), *B = adapter_b(a, a->params, layer, m);
     for (size_t i = 0; i < r; i++) widen_row(A + i * cols, p->a, i, 1);
     for (size_t i = 0; i < p->b->dims[0]; i++)
-        widen_row(B + source_row(&a->dims, m, i) * a->r, p->b, i, weight * scale / a->scale);
+        widen_row(B + source_row(&a->dims, m, i) * a->r, p->b, i, scale / a->scale);
 }
 
-static int load(struct adapter *a, const struct gguf *g, const struct dims *s, double weight,
-                struct err *e)
+static int load(struct adapter *a, const struct gguf *g, const struct dims *s, struct err *e)
 {
     double alpha = 0;
     unsigned modules = 0;
@@ -165,21 +164,20 @@ static int load(struct adapter *a, const struct gguf *g, const struct dims *s, d
     for (size_t l = 0; !code && l < s->layers; l++)
         for (int m = 0; m < MODULES; m++) {
             struct pair p = pair_of(g, l, (enum module)m);
-            if (p.a) load_pair(a, &p, l, (enum module)m, alpha, weight);
+            if (p.a) load_pair(a, &p, l, (enum module)m, alpha);
         }
     for (size_t i = 0; !code && i < a->n_params; i++)
         if (!isfinite(a->params[i])) code = err_set(e, "%s: holds NaN or infinity", g->path);
     return code;
 }
 
-int adapter_gguf_read(struct adapter *a, const struct dims *s, const char *path, double weight,
-                      struct err *e)
+int adapter_gguf_read(struct adapter *a, const struct dims *s, const char *path, struct err *e)
 {
     struct gguf g;
     *a = (struct adapter){ 0 };
     int code = gguf_open(&g, path, e);
     if (code) return code;
-    code = load(a, &g, s, weight, e);
+    code = load(a, &g, s, e);
     gguf_close(&g);
     if (code) adapter_free(a);
     return code;

@@ -13,9 +13,8 @@
 
 #include "src/train/publish.h"
 
-/* As adapter_load(): params are freed with adapter_free(); `weight` multiplies B. */
-int adapter_gguf_read(struct adapter *a, const struct dims *s, const char *path, double weight,
-                      struct err *e);
+/* As adapter_load(): params are freed with adapter_free(). */
+int adapter_gguf_read(struct adapter *a, const struct dims *s, const char *path, struct err *e);
 
 /* Float32; the file must not exist. What `notes` (NULL: none) says about the base is written as
  * metadata of our own (publish.h), which llama.cpp ignores. */

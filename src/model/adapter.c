@@ -124,8 +124,7 @@ static int check_tensor(const struct tensor *t, const char *path, struct err *e)
     return err_set(e, "%s: tensor %s: holds NaN or infinity", path, t->name);
 }
 
-static int load_pair(struct adapter *a, struct peft *p, size_t layer, enum module m, double weight,
-                     struct err *e)
+static int load_pair(struct adapter *a, struct peft *p, size_t layer, enum module m, struct err *e)
 {
     char path[64];
     size_t r, rows = module_rows(&a->dims, m), cols = module_cols(&a->dims, m);
@@ -141,7 +140,7 @@ static int load_pair(struct adapter *a, struct peft *p, size_t layer, enum modul
     if (code) return code;
     widen_part(adapter_a(a, a->params, layer, m), cols, ta, 1);
     widen_part(adapter_b(a, a->params, layer, m), a->r, tb,
-               weight * peft_scale(&p->config, r, alpha) / a->scale);
+               peft_scale(&p->config, r, alpha) / a->scale);
     return 0;
 }
 
@@ -171,18 +170,16 @@ static int drop_copies(struct peft *p, const struct adapter_base *base, struct e
     return 0;
 }
 
-static int load_pairs(struct adapter *a, struct peft *p, double weight, struct err *e)
+static int load_pairs(struct adapter *a, struct peft *p, struct err *e)
 {
     int code = 0;
     for (size_t l = 0; !code && l < a->dims.layers; l++)
         for (int m = 0; !code && m < MODULES; m++)
-            if (adapter_has(a, (enum module)m))
-                code = load_pair(a, p, l, (enum module)m, weight, e);
+            if (adapter_has(a, (enum module)m)) code = load_pair(a, p, l, (enum module)m, e);
     return code;
 }
 
-int adapter_load(struct adapter *a, const struct adapter_base *base, const char *dir, double weight,
-                 struct err *e)
+int adapter_load(struct adapter *a, const struct adapter_base *base, const char *dir, struct err *e)
 {
     struct peft p;
     unsigned modules;
@@ -202,7 +199,7 @@ int adapter_load(struct adapter *a, const struct adapter_base *base, const char 
         }
     }
     if (!code) code = adapter_place(a, e);
-    if (!code) code = load_pairs(a, &p, weight, e);
+    if (!code) code = load_pairs(a, &p, e);
     if (!code) code = drop_copies(&p, base, e);
     if (!code) code = peft_check_all_read(&p, e);
     if (!code) code = check_finite(a, p.path, e);

@@ -15,13 +15,12 @@ struct adapter_base {
 
 /* Read a PEFT directory for this base: lays out, allocates `params` (freed by adapter_free()) and
  * fills them. Modules of lower rank (rank_pattern) are padded with zeros to the largest; scales
- * other than the common one (alpha_pattern, rsLoRA) are folded into B. `weight` multiplies B.
- * Tensors that do not fit the base (which is then another one), or are left over, are errors that
- * name them. Notes are made of modules that the configuration names and the file has no tensors
- * for, which stay as they are in the base; of copies of the base's own weights, which are dropped
- * when they are unchanged (base->model is needed to tell) and are errors otherwise; and of what
- * peft_notes() says. */
-int adapter_load(struct adapter *a, const struct adapter_base *base, const char *dir, double weight,
+ * other than the common one (alpha_pattern, rsLoRA) are folded into B. Tensors that do not fit the
+ * base (which is then another one), or are left over, are errors that name them. Notes are made of
+ * modules that the configuration names and the file has no tensors for, which stay as they are in
+ * the base; of copies of the base's own weights, which are dropped when they are unchanged
+ * (base->model is needed to tell) and are errors otherwise; and of what peft_notes() says. */
+int adapter_load(struct adapter *a, const struct adapter_base *base, const char *dir,
                  struct err *e);
 
 /* Write a PEFT directory: the two files of PEFT. The parameters are those of `a`. */

@@ -299,8 +299,7 @@ static int get_adapter(struct adapter *a, const struct h5_reader *r, const struc
     return code ? code : h5_get(a->params, r, "adapter/params", real_type, 1, &n, e);
 }
 
-int checkpoint_adapter(struct adapter *a, const struct dims *s, const char *path, double weight,
-                       struct err *e)
+int checkpoint_adapter(struct adapter *a, const struct dims *s, const char *path, struct err *e)
 {
     struct h5_reader r;
     *a = (struct adapter){ 0 };
@@ -308,17 +307,8 @@ int checkpoint_adapter(struct adapter *a, const struct dims *s, const char *path
     if (code) return code;
     code = get_adapter(a, &r, s, e);
     h5_close(&r);
-    if (code) {
-        adapter_free(a);
-        return code;
-    }
-    for (size_t l = 0; weight != 1 && l < s->layers; l++)
-        for (int m = 0; m < MODULES; m++) {
-            if (!adapter_has(a, (enum module)m)) continue;
-            real *B = adapter_b(a, a->params, l, (enum module)m);
-            for (size_t i = 0; i < module_rows(s, (enum module)m) * a->r; i++) B[i] *= (real)weight;
-        }
-    return 0;
+    if (code) adapter_free(a);
+    return code;
 }
 
 /* Read whole, one array after the other. */

@@ -56,8 +56,7 @@ void checkpoint_start_free(struct checkpoint_start *h);
 int checkpoint_load(struct checkpoint *c, const char *path, struct err *e);
 
 /* The adapter alone, for a base of this shape, as adapter_load(). */
-int checkpoint_adapter(struct adapter *a, const struct dims *s, const char *path, double weight,
-                       struct err *e);
+int checkpoint_adapter(struct adapter *a, const struct dims *s, const char *path, struct err *e);
 
 /* How many numbers the adapter and its moments have, and how many of these are NaN or infinite. */
 int checkpoint_count(size_t *all, size_t *bad, const char *path, struct err *e);

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct adapter a;
     struct err e;
     const char *path = fuzz_put("adapter.gguf", data, n);
-    int code = adapter_gguf_read(&a, &s, path, 1, &e);
+    int code = adapter_gguf_read(&a, &s, path, &e);
     if (code) {
         fuzz_refused(&e, code, ERR_FAIL, path);
         return 0;

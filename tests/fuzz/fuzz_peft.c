@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     fuzz_put("adapter_config.json", part[0].p, part[0].n);
     fuzz_put("adapter_model.safetensors", part[1].p, part[1].n);
     struct adapter_base base = { .dims = &s };
-    int code = adapter_load(&a, &base, fuzz_dir(), 1, &e);
+    int code = adapter_load(&a, &base, fuzz_dir(), &e);
     if (code) {
         fuzz_refused(&e, code, ERR_FAIL, fuzz_dir());
         return 0;
