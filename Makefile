@@ -251,13 +251,14 @@ fuzz:
 # Show the lines and branches of the parsers that tests reach; GAPS=1 lists those that none takes.
 COVERAGE = BUILD=build-cov CC=gcc ISAS=base CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage \
            KERNEL_OPT='-O3 -fno-profile-arcs -fno-test-coverage'
-COVER    = safetensors gguf peft h5 checkpoint base file config options records formats dataset prepared \
-           numbers adapter tokenizer tokenizer_files tokenizer_gguf tokenizer_hf tokenizer_nfc tokenizer_spm
+COVER    = safetensors gguf peft h5 checkpoint base file config options records formats columns dataset \
+           prepared numbers adapter translate tokenizer tokenizer_files tokenizer_gguf tokenizer_hf \
+           tokenizer_nfc tokenizer_spm
 coverage:
 	@$(MAKE) --no-print-directory $(COVERAGE) build-cov/lorac fuzz-build $(COVER:%=build-cov/tests/test_%)
 	@find build-cov -name '*.gcda' -delete
 	@LORAC=build-cov/lorac FUZZ=build-cov/fuzz tests/run $(COVER:%=build-cov/tests/test_%) \
-	  tests/cli_malformed.sh tests/cli_fuzz.sh tests/cli_usage.sh tests/cli_tokenize.sh \
+	  tests/cli_malformed.sh tests/cli_fuzz.sh tests/cli_usage.sh tests/cli_tokenize.sh tests/cli_data.sh \
 	  tests/cli_convert.sh tests/cli_inspect.sh tests/cli_adapters.sh
 	@scripts/coverage build-cov
 

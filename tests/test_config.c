@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -123,6 +124,10 @@ static const struct wrong {
     { LEAST "train:\n  learning_rate: inf\n", "c.yaml:6:", "wanted auto or a number" },
     { LEAST "train:\n  learning_rate: 1e999\n", "c.yaml:6:", "does not fit a double" },
     { LEAST "train:\n  learning_rate: 0x1p-4\n", "c.yaml:6:", "decimal digits" },
+    { LEAST "train:\n  learning_rate: +0b1\n", "c.yaml:6:", "decimal digits" },
+    { LEAST "train:\n  max_steps: 1,000.5\n", "c.yaml:6:", "without a comma" },
+    { LEAST "train:\n  memory_budget: +16GiB\n", "c.yaml:6:", "with its unit" },
+    { LEAST "train:\n  memory_budget: -16GiB\n", "c.yaml:6:", "with its unit" },
     { LEAST "train:\n  learning_rate: 2\n", "c.yaml:6:", "[0, 1]" },
     { LEAST "train:\n  learning_rate:\n", "c.yaml:6:", "found nothing" },
     { LEAST "train:\n  learning_rate: 0,1\n", "c.yaml:6:", "without a comma" },
@@ -853,6 +858,61 @@ static void random_texts_survive(void **state)
     }
 }
 
+/* Names of columns with the formats that have such columns. */
+static void columns_with_a_format(void **state)
+{
+    (void)state;
+    static const char *const fitting[] = {
+        "format: prompt_completion\n  columns: {completion: a}",
+        "format: alpaca\n  columns: {input: a}",
+        "format: alpaca\n  columns: {choices: a}",
+        "format: messages\n  columns: {messages: a}",
+        "format: sharegpt\n  columns: {messages: a}",
+        "format: text\n  columns: {text: a}",
+        "format: auto\n  columns: {system: a}",
+    };
+    for (size_t i = 0; i < sizeof fitting / sizeof *fitting; i++) {
+        char text[256];
+        struct config c;
+        snprintf(text, sizeof text, "model: {path: m}\ndata:\n  train: d\n  %s\noutput: {dir: o}\n",
+                 fitting[i]);
+        parse_ok(&c, text);
+        struct str printed = { 0 };
+        config_print(&printed, &c);
+        assert_non_null(strstr(printed.p, strstr(fitting[i], "columns: ")));
+        str_free(&printed);
+        config_free(&c);
+    }
+}
+
+/* One column in two roles, for each two roles. */
+static void one_column_has_one_role(void **state)
+{
+    (void)state;
+    for (size_t i = 0; record_column_words[i]; i++)
+        for (size_t k = 0; record_column_words[k]; k++) {
+            char text[256];
+            struct config c;
+            struct err e;
+            snprintf(text, sizeof text,
+                     "model: {path: m}\ndata: {train: d, columns: {%s: a, %s: a}}\n"
+                     "output: {dir: o}\n",
+                     record_column_words[i], record_column_words[k]);
+            assert_int_equal(parse(&c, text, &e), ERR_USAGE);
+        }
+}
+
+static void another_output_dir(void **state)
+{
+    (void)state;
+    struct config c;
+    struct err e;
+    parse_ok(&c, LEAST);
+    assert_int_equal(config_set_output_dir(&c, "elsewhere", &e), 0);
+    assert_string_equal(c.output.dir, "elsewhere");
+    config_free(&c);
+}
+
 static void differences(void **state)
 {
     (void)state;
@@ -993,6 +1053,9 @@ int main(void)
         ENTRY(values_survive,
               "config: texts that look like other YAML, and numbers of any size, survive printing"),
         ENTRY(random_texts_survive, "config: random texts survive printing"),
+        ENTRY(columns_with_a_format, "config: columns go with each format that has them"),
+        ENTRY(one_column_has_one_role, "config: a column has one role"),
+        ENTRY(another_output_dir, "config: the output directory can be another one"),
         ENTRY(differences,
               "config: keys that differ are listed, and which of them a resumed run must keep"),
         ENTRY(rows_hold_together,
