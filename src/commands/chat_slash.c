@@ -146,7 +146,7 @@ static const struct {
     { "/quit", "", "end (or Ctrl-D)", run_end },
     { "/exit", NULL, NULL, run_end },
 };
-enum { ROWS = sizeof rows / sizeof *rows };
+enum { ROWS = sizeof rows / sizeof *rows, LABEL = 16 };
 
 static enum slash run_help(struct chat *c, char *rest)
 {
@@ -155,11 +155,11 @@ static enum slash run_help(struct chat *c, char *rest)
         char left[32];
         if (!rows[i].help) continue;
         snprintf(left, sizeof left, "%s %s", rows[i].name, rows[i].args);
-        fprintf(stderr, "%-15s %s\n", left, rows[i].help);
+        term_line(stderr, LABEL, "%-*s%s", LABEL, left, rows[i].help);
     }
-    fprintf(stderr,
-            "Ctrl-C          stop an answer, and drop what was typed\n"
-            "A line that ends in \\ continues in the next one. A space before / sends it.\n");
+    term_line(stderr, LABEL, "%-*sstop an answer, and drop what was typed", LABEL, "Ctrl-C");
+    term_line(stderr, 0,
+              "A line that ends in \\ continues in the next one. A space before / sends it.");
     return SLASH_DONE;
 }
 
