@@ -36,8 +36,11 @@ static const struct sample {
         "  dir: ./outputs/tickets\n",
         "# - sample_packing: passes are always packed" },
       { "model.path: \"meta-llama/Llama-3.2-1B\" is a name on the Hugging Face hub",
-        "axolotl.yml:11: liger_rope: left out:", "lora_target_modules: left out: \"lm_head\"",
-        "wandb_entity: left out: there is no network", "fsdp_config: left out: not needed" } },
+        "axolotl.yml:11: liger_rope: left out:",
+        "axolotl.yml:50: optimizer: found \"adamw_bnb_8bit\": AdamW is used, with its moments in "
+        "f32",
+        "lora_target_modules: left out: \"lm_head\"", "wandb_entity: left out: there is no network",
+        "fsdp_config: left out: not needed" } },
     { SAMPLES "llamafactory.yaml",
       "LLaMA-Factory",
       { "- {path: tests/trainers/tickets.jsonl, format: sharegpt}\n", "- datasets/identity.jsonl\n",

@@ -190,7 +190,7 @@ static const struct row rows[] = {
     { "num_epochs", read_copy, "train.num_epochs", "1" },
     { "lr_scheduler", read_schedule, "train.lr_scheduler_type", "cosine" },
     { "warmup_steps", read_warmup, "train.warmup_steps", NULL },
-    { "optimizer", read_known, OPTIMIZERS "; AdamW is used", NULL },
+    { "optimizer", read_optimizer, "", NULL },
     { "seed", read_copy, "train.seed", "42" },
     { "evals_per_epoch", read_known,
       "1; train.eval_steps counts steps, and null is the end of each epoch", NULL },

@@ -121,8 +121,8 @@ static int read_eos_loss(struct translation *t, const struct row *r, const struc
 }
 
 /* A section for each optimiser, of which `optimizer` chooses one. */
-static int read_optimizer(struct translation *t, const struct row *r, const struct theirs *g,
-                          struct err *e)
+static int read_optimizers(struct translation *t, const struct row *r, const struct theirs *g,
+                           struct err *e)
 {
     static const struct row rows[] = {
         { "weight_decay", read_copy, "train.weight_decay", NULL },
@@ -179,8 +179,8 @@ static const struct row rows[] = {
     { "iters", NULL, NULL, NULL },
     { "learning_rate", read_copy, "train.learning_rate", "1.0e-5" },
     { "lr_schedule", read_lr_schedule, "train.lr_scheduler_type", NULL },
-    { "optimizer", read_known, OPTIMIZERS " adam; AdamW is used", NULL },
-    { "optimizer_config", read_optimizer, "", NULL },
+    { "optimizer", read_optimizer, "adam", NULL },
+    { "optimizer_config", read_optimizers, "", NULL },
     { "steps_per_eval", read_copy, "train.eval_steps", "200" },
     { "val_batches", read_known, "-1; all validation records are read", NULL },
     { "save_every", read_copy, "train.save_steps", "100" },

@@ -102,6 +102,20 @@ READER(read_known)
     return 0;
 }
 
+READER(read_optimizer)
+{
+    static const char whole[] =
+        "adamw adamw_torch adamw_torch_fused adamw_hf paged_adamw_32bit torch.optim.AdamW";
+    static const char small[] = "adamw_torch_8bit adamw_torch_4bit adamw_8bit adamw_bnb_8bit "
+                                "paged_adamw_8bit ao_adamw_8bit ao_adamw_4bit";
+    (void)e;
+    if (is_among(g->v, small))
+        tell(t, g, "found %s: AdamW is used, with its moments in f32", shown(g->v));
+    else if (!is_among(g->v, whole) && !is_among(g->v, r->ours))
+        leave(t, g, "found %s: AdamW is used", shown(g->v));
+    return 0;
+}
+
 READER(read_only)
 {
     const char *reason;

@@ -26,12 +26,7 @@ READER(read_betas);      /* [beta1, beta2]; `ours` is not read */
 READER(read_template);   /* the name of a template */
 READER(read_if_true);    /* `ours` is "KEY=VALUE", which is set when the value is true */
 READER(read_if_false);   /* the same when it is false */
-
-/* Optimisers that are AdamW, for read_known(). */
-#define OPTIMIZERS                                                                                 \
-    "adamw adamw_torch adamw_torch_fused adamw_torch_8bit adamw_torch_4bit adamw_hf adamw_8bit "   \
-    "adamw_bnb_8bit paged_adamw_8bit paged_adamw_32bit ao_adamw_8bit ao_adamw_4bit "               \
-    "torch.optim.AdamW"
+READER(read_optimizer);  /* names of AdamW; `ours` has further ones, separated by spaces */
 
 /* Rows of those that build on transformers' TrainingArguments, with its defaults. */
 #define TRAINING_ARGUMENTS                                                                         \
@@ -40,8 +35,7 @@ READER(read_if_false);   /* the same when it is false */
         { "lr_scheduler_type", read_schedule, "train.lr_scheduler_type", "linear" },               \
         { "warmup_ratio", read_copy, "train.warmup_ratio", "0.0" },                                \
         { "warmup_steps", read_warmup, "train.warmup_steps", NULL },                               \
-        { "optim", read_known, OPTIMIZERS "; AdamW is used", NULL },                               \
-        { "seed", read_copy, "train.seed", "42" },                                                 \
+        { "optim", read_optimizer, "", NULL }, { "seed", read_copy, "train.seed", "42" },          \
         { "eval_strategy", read_known, "steps epoch; data.validation says whether there is any",   \
           NULL },                                                                                  \
         { "save_strategy", read_known, "steps epoch; a checkpoint is always written", NULL },      \
