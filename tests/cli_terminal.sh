@@ -21,7 +21,10 @@ tmux() { command tmux -S "$socket" "$@"; }
 env -u TMUX bash -c "command tmux -S '$socket' -f /dev/null new-session -d -x 100 -y 40 \
     'OMP_NUM_THREADS=1 XDG_CACHE_HOME=$scratch $LORAC train $scratch/run.yaml; echo ended \$?; sleep 600'"
 screen() { tmux capture-pane -p; }
-lines_like() { screen | grep -c "$1"; }
+one_line() {
+    [ "$(grep -c '^step [0-9]*/' <<<"$shown")" = 1 ] &&
+        sed '/^ *$/d' <<<"$shown" | tail -n 1 | grep -q '^step [0-9]*/'
+}
 until_screen() { for _ in {1..200}; do screen | grep -q "$1" && return 0; sleep 0.1; done; return 1; }
 
 ok "the progress line appears" until_screen '^step [0-9]*/'
@@ -34,12 +37,10 @@ for width in 100 79 50 30 12 120; do
         sleep 0.1
     done
     ok "$width columns: it goes on" [ "${after:-0}" != "${before:-0}" ]
-    # between the change of size and the next drawing the terminal shows the folded line
-    for _ in {1..30}; do [ "$(lines_like '^step [0-9]*/')" = 1 ] && break; sleep 0.1; done
-    shown=$(screen)
-    report "$width columns: one line of progress" "$([ "$(grep -c '^step [0-9]*/' <<<"$shown")" = 1 ] && echo 0)" "$shown"
-    ok "$width columns: nothing below it" [ -n "$(screen | sed '/^ *$/d' | tail -n 1 | grep '^step [0-9]*/')" ]
-    is "$width columns: no remains of a folded line" "$(screen | grep -v '^step' | grep -c ' left$')" 0
+    # one picture for all: between two drawings the terminal shows the folded line, or none
+    for _ in {1..60}; do shown=$(screen) && one_line && break; sleep 0.1; done
+    report "$width columns: one line of progress, and nothing below it" "$(one_line && echo 0)" "$shown"
+    is "$width columns: no remains of a folded line" "$(grep -v '^step' <<<"$shown" | grep -c ' left$')" 0
 done
 ok "notes stay above it" until_screen '^step [0-9]*: validation'
 tmux send-keys C-c
