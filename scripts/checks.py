@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from command_line import Failure
+
 LORAC = os.environ.get("LORAC", "build/lorac")
 GOLDEN = Path("tests/golden")
 
 
-class LoracError(Exception):
+class LoracError(Failure):
     """lorac ended with another exit code than 0."""
 
 
