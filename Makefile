@@ -218,7 +218,7 @@ tests-run: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
 
 # For .ci/run, which runs all tests once: leave out those that take a third of the time and hardly
 # depend on compiler or sanitizer.
-LONG = f64_network f64_stories f64_attention test_kill test_torture cli_bench cli_demo cli_plan \
+LONG = f64_network f64_stories f64_attention test_kill test_torture cli_bench cli_demo cli_plan cli_scripts \
        cli_readme cli_watch
 tests-quick: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
 	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run \

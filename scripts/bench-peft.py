@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Time the same work in lorac and in PyTorch + transformers + PEFT; scripts/bench-peft calls this.
+"""Time the same work in lorac and in PyTorch + transformers + PEFT, on this machine, in turn.
+
+    scripts/bench-peft [OPTION...] [SECTION...]
 
 Sections:
   step     whole optimiser steps: SmolLM2-135M's shape at 4 x 512, TinyLlama-1.1B's at 1 x 512
@@ -7,48 +9,49 @@ Sections:
   system   the same with a system prompt of 500 tokens in front of every record
   7b       two and four layers of Llama 2 7B's shape, 1 x 512 tokens, and what all 32 would take
 
+Ways to run PyTorch (--variants):
+  installed      as pip installs it
+  tuned          threads bound to cores, an allocator that keeps its memory, fused AdamW, no mask,
+                 batches of like length
+  compiled       tuned, with torch.compile; steps only
+  bf16           tuned, weights and arithmetic in bf16
+  bf16-compiled  both; steps only
+  trl            TRL 1.16's SFTTrainer with its defaults and use_cpu=True; epochs only
+
+lorac runs with every --compute that is named; "x f32" and "x bf16" are the times of a row by those
+of lorac in the same round, of which the median is taken. Lists take commas or spaces.
+
 Both sides get the same weights, the same token ids and labels, rank, targets and batches. Every
-measurement is a process of its own; they take turns, round by round. PyTorch runs as pip installs
-it, and tuned (TUNED below). An epoch is measured on a sample of its steps and scaled up by the
-tokens that each side runs through the model: padded ones for PyTorch, the given ones for lorac.
+measurement is a process of its own; they take turns, round by round. An epoch is measured on a
+sample of its steps and scaled up by the tokens that each side runs through the model: padded ones
+for PyTorch, the given ones for lorac.
 
 The last column says how many cores other programs kept busy at the same time. Above about a tenth
 the figure is disturbed.
+
+LORAC names the binary, LORAC_VENV the virtual environment, which is made where it is missing.
 """
 
-import argparse
+import importlib.util
 import json
 import os
 import platform
-import random
+import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import reference as ref
-import transformers
-from checks import LORAC, write_config
-from transformers.trainer_pt_utils import get_length_grouped_indices
+from checks import LORAC, require_compute, write_config
+from command_line import Failure, Parser, flat, list_of, new_file, there, whole
 
 R, ALPHA = 16, 32
 RATE = 2e-4
-BATCH = 16  # examples in an optimiser step of an epoch
-MICRO = 8  # of them at once in PyTorch: the Trainer's default, and what fits into memory
-VALIDATION = 24
-SYSTEM_TOKENS = 500
-SYSTEM_TEXT = Path("datasets/README.md")
-ALPACA = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes "
-    "the request.\n\n### Instruction:\n{instruction}\n\n### Response:\n",
-    "Below is an instruction that describes a task, paired with an input that provides further "
-    "context. Write a response that appropriately completes the request.\n\n### Instruction:\n"
-    "{instruction}\n\n### Input:\n{input}\n\n### Response:\n",
-)
 
 # What is cleared for PyTorch as pip installs it.
 CLEARED = ("OMP_", "GOMP_", "KMP_", "MKL_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "THP_")
@@ -85,19 +88,74 @@ def tuned_environment(threads: int) -> dict[str, str]:
 
 @dataclass
 class Variant:
-    """A way to run PyTorch: its environment, and what it adds to a job."""
+    """A way to run PyTorch: its environment, what it adds to a job, and which work it can do."""
 
     name: str
     environment: Callable[[int], dict[str, str]]
     job: dict = field(default_factory=dict)
     grouped: bool = False  # batches of like length
+    kinds: tuple[str, ...] = ("step", "epoch")
+    why_not: str = ""  # of the other kind
 
 
-INSTALLED = Variant("PyTorch as installed", plain_environment)
-TUNED = Variant("PyTorch tuned", tuned_environment, {"fused": True, "mask": False}, grouped=True)
-BF16 = Variant("PyTorch tuned, bf16", tuned_environment, TUNED.job | {"dtype": "bfloat16"})
-COMPILED = Variant("PyTorch tuned, compiled", tuned_environment, TUNED.job | {"compile": True})
-VARIANTS = {"installed": INSTALLED, "tuned": TUNED, "bf16": BF16, "compiled": COMPILED}
+TUNED = {"fused": True, "mask": False}
+BF16 = {"dtype": "bfloat16"}
+ONLY_STEPS = {
+    "kinds": ("step",),
+    "why_not": "each batch of an epoch has another length, for which it would compile again",
+}
+VARIANTS = {
+    "installed": Variant("PyTorch as installed", plain_environment),
+    "tuned": Variant("PyTorch tuned", tuned_environment, TUNED, grouped=True),
+    "compiled": Variant(
+        "PyTorch tuned, compiled", tuned_environment, TUNED | {"compile": True}, **ONLY_STEPS
+    ),
+    "bf16": Variant("PyTorch tuned, bf16", tuned_environment, TUNED | BF16, grouped=True),
+    "bf16-compiled": Variant(
+        "PyTorch bf16, compiled", tuned_environment, TUNED | BF16 | {"compile": True}, **ONLY_STEPS
+    ),
+    "trl": Variant(
+        "TRL's SFTTrainer",
+        plain_environment,
+        {"kind": "trl"},
+        kinds=("epoch",),
+        why_not="it trains records, not rows of random tokens",
+    ),
+}
+# What is measured where --variants is not given.
+DEFAULT_VARIANTS = {
+    "step": ["installed", "tuned", "bf16"],
+    "epoch": ["installed", "tuned"],
+    "system": ["tuned"],
+    "7b": ["tuned", "bf16"],
+}
+OURS = {"f32": "lorac", "bf16": "lorac, bf16"}
+RATIOS = {"f32": "times_lorac", "bf16": "times_lorac_bf16"}
+
+
+def compile_obstacle() -> str:
+    """What torch.compile lacks; empty: nothing."""
+    compiler = os.environ.get("CXX") or "g++"
+    if not shutil.which(compiler):
+        return f"torch.compile needs a C++ compiler, and there is no {compiler} (or set CXX)"
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if not header.exists():
+        return f"torch.compile needs {header} (Debian: apt-get install python3-dev)"
+    return ""
+
+
+def variants_for(section: str, chosen: list[str] | None) -> list[Variant]:
+    """The variants that the section measures; says which it leaves out, and why."""
+    kind = "epoch" if section in ("epoch", "system") else "step"
+    out = []
+    for name in chosen or DEFAULT_VARIANTS[section]:
+        variant = VARIANTS[name]
+        obstacle = compile_obstacle() if variant.job.get("compile") else ""
+        if kind not in variant.kinds or obstacle:
+            print(f"- {name}: left out of {section}: {obstacle or variant.why_not}", flush=True)
+        else:
+            out.append(variant)
+    return out
 
 
 @dataclass
@@ -149,16 +207,17 @@ class Side:
     others: float = 0.0
     cpu_seconds: list[float] = field(default_factory=list)
     validation_loss: float | None = None
+    samples: list[float] = field(default_factory=list)  # of what its row tells: a step, an epoch
     failed: str | None = None
 
 
 class Bench:
     """Runs measurements, keeps rows for the table and the JSON."""
 
-    def __init__(self, options: argparse.Namespace, scratch: Path) -> None:
+    def __init__(self, options: object, scratch: Path) -> None:
         self.options, self.scratch = options, scratch
         self.rows: list[dict] = []
-        self.facts: dict = {"cpu": cpu_name(), "cores": len(os.sched_getaffinity(0))}
+        self.facts: dict = machine() | {"versions": {}}
         self.runs = 0
 
     def limits(self) -> None:
@@ -171,21 +230,26 @@ class Bench:
         sgemm = statistics.median(p["sgemm_gflops"] for p in known["products"])
         self.facts |= {"fma_gflops": known["fma_gflops"], "sgemm_gflops": sgemm}
         print(
-            f"{self.facts['cpu']}, {self.facts['cores']} cores; multiply-adds "
-            f"{known['fma_gflops']:.0f}, sgemm {sgemm:.0f} GFLOP/s, products of 512 tokens",
+            f"multiply-adds {known['fma_gflops']:.0f}, sgemm {sgemm:.0f} GFLOP/s, products of 512 "
+            "tokens",
             flush=True,
         )
 
     def torch(self, variant: Variant, job: dict) -> Side:
         job = {"r": R, "lora_alpha": ALPHA, "learning_rate": RATE} | job | variant.job
         job["scratch"] = str(self.scratch / "trainer")
+        env = variant.environment(self.options.threads)
+        env["TORCHINDUCTOR_CACHE_DIR"] = str(self.scratch / "compiled")
         command = [*self.options.prefix, sys.executable, "scripts/bench-peft-torch.py"]
-        done = finish(command, json.dumps(job), variant.environment(self.options.threads))
+        done = finish(command, json.dumps(job), env)
         if done.code:
             killed = " (out of memory?)" if done.code in (-9, 137) else ""
             return Side(failed=f"exit {done.code}{killed}: {done.last[:160]}")
         result = json.loads(done.out.splitlines()[-1])
-        self.facts |= {key: result[key] for key in ("versions", "torch_threads")}
+        self.facts["torch_threads"] = result["torch_threads"]
+        self.facts["versions"] |= result["versions"]
+        if "settings" in result:
+            self.facts[f"{job['kind']}_settings"] = result["settings"]
         side = Side(
             seconds=result["seconds"],
             losses=result.get("losses", []),
@@ -196,7 +260,9 @@ class Bench:
         )
         return self.tell(variant.name, side)
 
-    def lorac(self, model: Path, data: Path, batch: int, steps: int, **more: object) -> Side:
+    def lorac(
+        self, compute: str, model: Path, data: Path, batch: int, steps: int, **more: object
+    ) -> Side:
         """lorac train over the records in file order; its first step warms up, too."""
         self.runs += 1
         run = self.scratch / f"run-{self.runs}"
@@ -209,7 +275,10 @@ class Bench:
             "shuffle": False,
             "save_steps": 1000000,
             "eval_steps": steps + 1,
+            "eval_on_start": False,  # the loss that is compared is the one after the last step
         }
+        if compute != "f32":
+            train["compute"] = compute
         write_config(
             config,
             {
@@ -235,7 +304,7 @@ class Bench:
             validation_loss=next((x["eval_loss"] for x in lines if "eval_loss" in x), None),
         )
         side.cpu_seconds = [s * done.cores for s in side.seconds]
-        return self.tell("lorac", side)
+        return self.tell(OURS[compute], side)
 
     def tell(self, name: str, side: Side) -> Side:
         """Print a measurement on stderr as soon as it is there."""
@@ -261,8 +330,9 @@ COLUMNS = (
     ("tokens_per_s", "tokens/s", "{:.1f}"),
     ("peak_bytes", "GB", "{:.2f}"),
     ("loss", "loss", "{:.4f}"),
-    ("times_lorac", "x lorac", "{:.2f}"),
-    ("cpu_times_lorac", "by CPU", "{:.2f}"),
+    ("times_lorac", "x f32", "{:.2f}"),
+    ("times_lorac_bf16", "x bf16", "{:.2f}"),
+    ("cpu_times_lorac", "x by CPU", "{:.2f}"),
     ("others", "others", "{:.2f}"),
 )
 
@@ -284,11 +354,82 @@ def print_head(what: str) -> None:
     print(f"\n{what}\n{'':<28} {'':<24} {titles}", flush=True)
 
 
-def cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()
+def machine() -> dict:
+    """The CPU, and whether it multiplies bf16."""
+    first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    known = {k.strip(): v.strip() for k, _, v in (x.partition(":") for x in first.splitlines())}
+    name = known.get("model name") or platform.machine()
+    if "cpu family" in known:
+        name += f" (family {known['cpu family']} model {known.get('model')})"
+    flags = known.get("flags", known.get("Features", "")).split()
+    return {
+        "cpu": name,
+        "cores": len(os.sched_getaffinity(0)),
+        "bf16": [flag for flag in ("avx512_bf16", "amx_bf16", "bf16") if flag in flags],
+    }
+
+
+def tell_machine(facts: dict) -> None:
+    bf16 = ", ".join(facts["bf16"]) or "no bf16 instructions (PyTorch emulates them, and is slow)"
+    print(f"{facts['cpu']}, {facts['cores']} cores, {bf16}", flush=True)
+
+
+# ---- the rows of a case --------------------------------------------------------------------------
+
+
+def ratio(runs: list[Side], ours: list[Side]) -> float | None:
+    """The median over the rounds of a side's time by ours."""
+    pairs = [
+        statistics.median(run.samples) / statistics.median(mine.samples)
+        for run, mine in zip(runs, ours, strict=False)
+        if run.samples and mine.samples
+    ]
+    return statistics.median(pairs) if pairs else None
+
+
+def add_rows(bench: Bench, case: str, tokens: int, sides: dict[str, list[Side]]) -> dict:
+    """A row for each side: medians over all rounds. Returns the median seconds of each."""
+    ours = {c: sides[OURS[c]] for c in bench.options.compute}
+    first = next(iter(ours.values()))
+    medians = {}
+    for name, runs in sides.items():
+        failed = next((run.failed for run in runs if run.failed), None)
+        if failed:
+            bench.add(case, name, failed=failed)
+            continue
+        s = medians[name] = statistics.median(x for run in runs for x in run.samples)
+        cpu = cpu_of(runs)
+        bench.add(
+            case,
+            name,
+            seconds=s,
+            tokens_per_s=tokens / s,
+            peak_bytes=max(run.peak_bytes for run in runs),
+            others=statistics.mean(run.others for run in runs),
+            loss=runs[0].validation_loss or (runs[0].losses or [None])[-1],
+            cpu_seconds=cpu,
+            cpu_times_lorac=cpu / cpu_of(first) if cpu and cpu_of(first) else None,
+            all_seconds=[run.seconds for run in runs],
+            losses=runs[0].losses or None,
+            **{RATIOS[c]: ratio(runs, mine) for c, mine in ours.items()},
+        )
+    return medians
+
+
+def cpu_of(runs: list[Side]) -> float | None:
+    """The CPU time of a step; an epoch's is not told."""
+    steps = [x for run in runs if run.samples == run.seconds for x in run.cpu_seconds]
+    return statistics.median(steps) if steps else None
+
+
+def take_turns(bench: Bench, rounds: int, turns: dict[str, Callable[[], Side]]) -> dict:
+    """Every side once in each round; one that failed is not run again."""
+    sides: dict[str, list[Side]] = {name: [] for name in turns}
+    for _ in range(rounds):
+        for name, turn in turns.items():
+            if not any(side.failed for side in sides[name]):
+                sides[name].append(turn())
+    return sides
 
 
 # ---- whole steps ---------------------------------------------------------------------------------
@@ -306,66 +447,34 @@ def synthetic(shape: str, layers: int) -> Path:
     return path
 
 
-def random_rows(path: Path, vocabulary: int, rows: int, length: int) -> None:
-    """Every token but the first of each row is a target; nothing is shared."""
-    rng = random.Random(1)
-    ids = [[rng.randrange(vocabulary) for _ in range(length)] for _ in range(rows)]
-    ref.write_tokens(path, [ref.Example(row, list(row)) for row in ids])
-
-
 def whole_steps(
     bench: Bench, shape: str, layers: int, rows: int, variants: list[Variant], steps: int
 ) -> dict[str, float]:
     """Rounds in which every side takes its turn. Returns the median seconds of each."""
+    from bench_peft_data import random_rows
+
     length, model = 512, synthetic(shape, layers)
     data = bench.scratch / f"{shape}-{rows}.jsonl"
     vocabulary = json.loads((model / "config.json").read_text())["vocab_size"]
     random_rows(data, vocabulary, rows, length)
-    case = f"{shape} {rows} x {length}, {layers} layers"
-    names = ["lorac", *(v.name for v in variants)]
-    sides: dict[str, list[Side]] = {name: [] for name in names}
     job = {"kind": "step", "model": str(model), "data": str(data), "steps": steps}
-    for _ in range(bench.options.rounds):
-        sides["lorac"].append(bench.lorac(model, data, rows, steps))
-        for v in variants:
-            if not (sides[v.name] and sides[v.name][-1].failed):
-                sides[v.name].append(bench.torch(v, job))
-    ours = sides["lorac"]
-    medians = {}
-    for name, runs in sides.items():
-        failed = next((run.failed for run in runs if run.failed), None)
-        if failed:
-            bench.add(case, name, failed=failed)
-            continue
-        s = statistics.median(x for run in runs for x in run.seconds)
-        ratios = [
-            statistics.median(run.seconds) / statistics.median(mine.seconds)
-            for run, mine in zip(runs, ours, strict=True)
-            if mine.seconds
-        ]
-        cpu = statistics.median(x for run in runs for x in run.cpu_seconds)
-        cpu_ours = statistics.median(x for run in ours for x in run.cpu_seconds)
-        medians[name] = s
-        bench.add(
-            case,
-            name,
-            seconds=s,
-            tokens_per_s=rows * length / s,
-            peak_bytes=max(run.peak_bytes for run in runs),
-            others=statistics.mean(run.others for run in runs),
-            loss=runs[0].losses[-1],
-            times_lorac=statistics.median(ratios),
-            cpu_seconds=cpu,
-            cpu_times_lorac=cpu / cpu_ours,
-            all_seconds=[run.seconds for run in runs],
-            losses=runs[0].losses,
-        )
-    return medians
+
+    def timed(side: Side) -> Side:
+        side.samples = side.seconds
+        return side
+
+    turns = {
+        OURS[c]: lambda c=c: timed(bench.lorac(c, model, data, rows, steps))
+        for c in bench.options.compute
+    }
+    turns |= {v.name: lambda v=v: timed(bench.torch(v, job)) for v in variants}
+    sides = take_turns(bench, bench.options.rounds, turns)
+    return add_rows(bench, f"{shape} {rows} x {length}, {layers} layers", rows * length, sides)
 
 
 def section_step(bench: Bench) -> None:
     print_head("whole steps: s per step; loss after the last one")
-    variants = [VARIANTS[name] for name in bench.options.variants.split()]
+    variants = variants_for("step", bench.options.variants)
     for shape, layers, rows in (("135m", 30, 4), ("1.1b", 22, 1)):
         if shape in bench.options.shapes:
             whole_steps(bench, shape, layers, rows, variants, bench.options.steps)
@@ -374,7 +483,7 @@ def section_step(bench: Bench) -> None:
 def section_7b(bench: Bench) -> None:
     print_head("layers of Llama 2 7B's shape: s per step")
     few, more, every = 2, 4, 32
-    variants = [VARIANTS[name] for name in bench.options.variants.split() if name != "installed"]
+    variants = variants_for("7b", bench.options.variants)
     two = whole_steps(bench, "7b", few, 1, variants, 1)
     four = whole_steps(bench, "7b", more, 1, variants, 1)
     for name in four:
@@ -387,135 +496,81 @@ def section_7b(bench: Bench) -> None:
 # ---- epochs --------------------------------------------------------------------------------------
 
 
-class Instructions:
-    """Records in Alpaca's form as token ids, a part of them kept aside for validation."""
-
-    def __init__(self, records: list[dict], gguf: Path, system: bool) -> None:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        before = ""
-        if system:
-            text = tokenizer(SYSTEM_TEXT.read_text())
-            before = tokenizer.decode(text["input_ids"][: SYSTEM_TOKENS - 1]) + "\n\n"
-        examples = []
-        for r in records:
-            prompt = before + ALPACA[bool(r.get("input"))].format(**r)
-            encoded = tokenizer(prompt + r["output"], return_offsets_mapping=True)
-            ids, spans = encoded["input_ids"], encoded["offset_mapping"]
-            labels = [
-                token if end > len(prompt) else ref.IGNORE
-                for token, (_, end) in zip(ids, spans, strict=True)
-            ]
-            end = tokenizer.eos_token_id
-            examples.append(ref.Example([*ids, end], [*labels, end]))
-        random.Random(0).shuffle(examples)
-        self.validation, self.train = examples[:VALIDATION], examples[VALIDATION:]
-        self.lengths = [len(e.ids) for e in self.train]
-        self.tokens = sum(self.lengths)
-
-    def padded(self, micro: list[int]) -> int:
-        return max(self.lengths[i] for i in micro) * len(micro)
-
-    def steps(self, grouped: bool) -> list[list[list[int]]]:
-        """An epoch's optimiser steps as lists of micro-batches; a short last one is left out."""
-        order = list(range(len(self.train)))
-        if grouped:
-            order = get_length_grouped_indices(self.lengths, BATCH)
-        batches = [order[i : i + BATCH] for i in range(0, len(order) - BATCH + 1, BATCH)]
-        return [[b[i : i + MICRO] for i in range(0, BATCH, MICRO)] for b in batches]
-
-    def sample(self, steps: list[list[list[int]]], n: int) -> list[list[list[int]]]:
-        """n steps evenly spread over the sizes, and before them one of medium size to warm up."""
-        by_size = sorted(steps, key=lambda s: sum(map(self.padded, s)))
-        picked = [by_size[(2 * i + 1) * len(by_size) // (2 * n)] for i in range(n)]
-        random.Random(1).shuffle(picked)
-        return [by_size[len(by_size) // 2 + 1], *picked]
-
-
-def epoch(bench: Bench, case: str, data: Instructions, variants: list[Variant], n: int) -> None:
+def epoch(bench: Bench, data: object, variants: list[Variant], n: int) -> None:
+    """data: Instructions of bench_peft_data.py; n: timed steps."""
     work = Path(tempfile.mkdtemp(dir=bench.scratch))
     gguf = Path(os.environ["LORAC_SMOLLM2_GGUF"])
-    ref.write_tokens(work / "all.jsonl", data.train)
-    ref.write_tokens(work / "validation.jsonl", data.validation)
+    batch, micro = data.batch, data.micro
     in_turn = data.sample(data.steps(grouped=False), n)
-    ref.write_tokens(
-        work / "sample.jsonl", [data.train[i] for step in in_turn for m in step for i in m]
-    )
-    ours = bench.lorac(
-        gguf, work / "sample.jsonl", BATCH, n, validation=str(work / "validation.jsonl")
-    )
-    if ours.failed:
-        bench.add(case, "lorac", failed=ours.failed)
-        return
-    lorac_s = sum(ours.seconds) / sum(ours.tokens) * data.tokens
-    bench.add(
-        case,
-        "lorac",
-        seconds=lorac_s,
-        tokens_per_s=data.tokens / lorac_s,
-        peak_bytes=ours.peak_bytes,
-        others=ours.others,
-        loss=ours.validation_loss,
-        times_lorac=1.0,
-        step_seconds=ours.seconds,
-    )
-    for v in variants:
+    data.write(work, in_turn)
+    validation = str(work / "validation.jsonl")
+
+    def ours(compute: str) -> Side:
+        side = bench.lorac(compute, gguf, work / "sample.jsonl", batch, n, validation=validation)
+        if not side.failed:
+            side.samples = [sum(side.seconds) / sum(side.tokens) * data.tokens]
+        return side
+
+    def theirs(v: Variant) -> Side:
         every = data.steps(v.grouped)
         steps = data.sample(every, n) if v.grouped else in_turn
         job = {
             "kind": "epoch",
             "model": str(gguf),
             "data": str(work / "all.jsonl"),
-            "validation": str(work / "validation.jsonl"),
+            "validation": validation,
             "order": [micro for step in steps for micro in step],
-            "accumulate": BATCH // MICRO,
+            "accumulate": batch // micro,
         }
         side = bench.torch(v, job)
-        if side.failed:
-            bench.add(case, v.name, failed=side.failed)
-            continue
-        timed = sum(data.padded(micro) for step in steps[1:] for micro in step)
-        # A short last batch of the epoch is counted at the mean padding of the others.
-        padding = sum(data.padded(m) for s in every for m in s) / sum(
-            data.lengths[i] for s in every for m in s for i in m
-        )
-        s = sum(side.seconds[1:]) / timed * padding * data.tokens
-        bench.add(
-            case,
-            v.name,
-            seconds=s,
-            tokens_per_s=data.tokens / s,
-            peak_bytes=side.peak_bytes,
-            others=side.others,
-            loss=side.validation_loss,
-            times_lorac=s / lorac_s,
-            padding=padding,
-            step_seconds=side.seconds,
-        )
+        if not side.failed:
+            # A short last batch of the epoch is counted at the mean padding of the others.
+            timed = sum(data.padded(micro) for step in steps[1:] for micro in step)
+            rate = sum(side.seconds[1:]) / timed
+            side.samples = [rate * data.padding(every) * data.tokens]
+        return side
+
+    turns = {OURS[c]: lambda c=c: ours(c) for c in bench.options.compute}
+    turns |= {v.name: lambda v=v: theirs(v) for v in variants}
+    sides = take_turns(bench, bench.options.epoch_rounds, turns)
+    add_rows(bench, f"{len(data.train)} records, {data.tokens} tokens", data.tokens, sides)
 
 
-def load_instructions(bench: Bench, system: bool) -> Instructions | None:
-    path = Path(bench.options.data)
+def read_records(path: Path) -> list[dict]:
+    try:
+        records = json.loads(path.read_text())
+    except ValueError as error:
+        raise Failure(f"{path}: found no JSON, wanted an array of records: {error}") from error
+    wanted = ("instruction", "output")
+    if not isinstance(records, list) or not all(
+        isinstance(r, dict) and all(isinstance(r.get(k), str) for k in wanted) for r in records
+    ):
+        raise Failure(f"{path}: wanted a JSON array of objects with {' and '.join(wanted)}")
+    return records
+
+
+def load_instructions(bench: Bench, system: bool) -> object | None:
+    from bench_peft_data import Instructions
+
+    path = bench.options.data
     if not path.exists() or not os.environ.get("LORAC_SMOLLM2_GGUF"):
         print(f"skipped: {path} or SmolLM2 is not here")
         return None
-    records = json.loads(path.read_text())
-    return Instructions(records, Path(os.environ["LORAC_SMOLLM2_GGUF"]), system)
+    return Instructions(read_records(path), Path(os.environ["LORAC_SMOLLM2_GGUF"]), system)
 
 
 def section_epoch(bench: Bench) -> None:
     n = bench.options.sample
     print_head(f"one epoch, from {n} of its steps: s; validation loss after {n + 1} steps")
     if data := load_instructions(bench, system=False):
-        case = f"{len(data.train)} records, {data.tokens} tokens"
-        epoch(bench, case, data, [INSTALLED, TUNED], n)
+        epoch(bench, data, variants_for("epoch", bench.options.variants), n)
 
 
 def section_system(bench: Bench) -> None:
     n = max(1, bench.options.sample // 2)
-    print_head(f"the same with a system prompt of {SYSTEM_TOKENS} tokens, from {n} of its steps")
+    print_head(f"the same with a system prompt in front of every record, from {n} of its steps")
     if data := load_instructions(bench, system=True):
-        case = f"{len(data.train)} records, {data.tokens} tokens"
-        epoch(bench, case, data, [TUNED], n)
+        epoch(bench, data, variants_for("system", bench.options.variants), n)
 
 
 # ---- the whole -----------------------------------------------------------------------------------
@@ -528,66 +583,118 @@ SECTIONS = {
 }
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help="default: all of them")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="everything measured, as JSON")
-    parser.add_argument("--rounds", type=int, default=2, help="turns of each side (step, 7b)")
+def parse_arguments() -> object:
+    parser = Parser(__doc__)
     parser.add_argument(
-        "--steps", type=int, default=2, help="timed steps of a turn, after one more"
+        "sections",
+        nargs="*",
+        type=list_of(*SECTIONS),
+        metavar="SECTION",
+        help="default: all of them",
     )
-    parser.add_argument("--sample", type=int, default=4, help="timed steps of an epoch")
-    parser.add_argument("--shapes", default="135m 1.1b", help="of the section step")
+    parser.add_argument(
+        "--variants",
+        type=list_of(*VARIANTS),
+        metavar="LIST",
+        help="default: "
+        + "; ".join(f"{section}: {','.join(of)}" for section, of in DEFAULT_VARIANTS.items()),
+    )
+    parser.add_argument(
+        "--compute",
+        type=list_of(*OURS),
+        metavar="LIST",
+        default=["f32"],
+        help="of lorac: f32 (the default), bf16 or both",
+    )
+    parser.add_argument(
+        "--shapes",
+        type=list_of("135m", "1.1b"),
+        metavar="LIST",
+        default=["135m", "1.1b"],
+        help="of the section step: 135m, 1.1b; default: both",
+    )
+    number = {"metavar": "N", "type": whole(1)}
+    parser.add_argument("--rounds", **number, default=2, help="turns of each side (step, 7b)")
+    parser.add_argument(
+        "--epoch-rounds", **number, default=1, help="turns of each side (epoch, system)"
+    )
+    parser.add_argument(
+        "--steps", **number, default=2, help="timed steps of a turn, after one more"
+    )
+    parser.add_argument("--sample", **number, default=4, help="timed steps of an epoch")
     parser.add_argument(
         "--threads",
-        type=int,
+        type=whole(0),
         default=0,
+        metavar="N",
         help="of every side; with 1, CPU times compare on a machine that others use, too",
     )
     parser.add_argument("--no-limits", action="store_true", help="do not measure sgemm first")
     parser.add_argument(
-        "--variants",
-        default="installed tuned bf16",
-        help="of PyTorch in step and 7b; also: compiled",
-    )
-    parser.add_argument(
         "--data",
-        default="../shared/data/llama-factory-demo/alpaca_en_demo.json",
+        type=there,
+        metavar="FILE",
+        default=Path("../shared/data/llama-factory-demo/alpaca_en_demo.json"),
         help="JSON array of {instruction, input, output}",
     )
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="everything measured")
     parser.add_argument(
         "--prefix", type=str.split, default=[], help="a command put before each measured one"
     )
-    a = parser.parse_args()
-    a.sections = a.sections or list(SECTIONS)
-    for name in a.sections:
-        if name not in SECTIONS:
-            parser.error(f"{name}: wanted one of {', '.join(SECTIONS)}")
-    return a
+    options = parser.parse_args()
+    options.sections = flat(options.sections) or list(SECTIONS)
+    return options
+
+
+def enter_environment(options: object) -> None:
+    """Go on in the Python of scripts/setup-venv, which installs what is missing."""
+    trl = "trl" in (options.variants or []) and {"epoch", "system"} & set(options.sections)
+    needed = ["torch", "transformers", "peft", *(["trl"] if trl else [])]
+    if all(importlib.util.find_spec(name) for name in needed):
+        return
+    setup = ["scripts/setup-venv", *(["--with", "trl"] if trl else [])]
+    done = subprocess.run(setup, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    python = f"{done.stdout.strip()}/bin/python"
+    os.execv(python, [python, *sys.argv])
+
+
+def find_smollm2() -> None:
+    done = subprocess.run("scripts/get-smollm2", stdout=subprocess.PIPE, text=True, check=False)
+    if not done.returncode:
+        os.environ["LORAC_SMOLLM2_GGUF"] = done.stdout.strip()
 
 
 def main() -> None:
     options = parse_arguments()
+    if not os.access(LORAC, os.X_OK):
+        raise Failure(f"{LORAC}: not there; run make first")
+    require_compute(options.compute)
+    enter_environment(options)
+    if {"epoch", "system"} & set(options.sections):
+        find_smollm2()
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(options, Path(scratch))
+        facts = bench.facts
+        tell_machine(facts)
         if not options.no_limits:
             bench.limits()
         started = time.monotonic()
         for name in options.sections:
             SECTIONS[name](bench)
-        facts = bench.facts
         facts["lorac"] = finish([LORAC, "--version"]).out.splitlines()[0]
         print(
-            f"\n{facts['lorac']}; PyTorch side: {facts.get('versions')}, "
+            f"\n{facts['lorac']}; PyTorch side: {facts['versions']}, "
             f"{facts.get('torch_threads')} threads"
         )
         print(f"tuned: {json.dumps(tuned_settings(options.threads))}")
+        if "trl_settings" in facts:
+            print(f"TRL's own settings: {json.dumps(facts['trl_settings'])}")
         print(f"took {time.monotonic() - started:.0f} s")
     if options.json:
-        whole = {"facts": bench.facts, "tuned": tuned_settings(options.threads), "rows": bench.rows}
-        options.json.write_text(json.dumps(whole, indent=1) + "\n")
+        everything = {"facts": facts, "tuned": tuned_settings(options.threads), "rows": bench.rows}
+        options.json.write_text(json.dumps(everything, indent=1) + "\n")
 
 
 if __name__ == "__main__":

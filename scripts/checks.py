@@ -5,17 +5,20 @@ A line begins with ✓, ✗ or - (skipped); scripts/interop counts them.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from command_line import Failure
+
 LORAC = os.environ.get("LORAC", "build/lorac")
 GOLDEN = Path("tests/golden")
 
 
-class LoracError(Exception):
+class LoracError(Failure):
     """lorac ended with another exit code than 0."""
 
 
@@ -31,6 +34,16 @@ def lorac(*arguments: object, stdin: str = "") -> str:
 
 def has_command(name: str) -> bool:
     return any(line.split()[:1] == [name] for line in lorac("--help").splitlines())
+
+
+def require_compute(kinds: list[str]) -> None:
+    """End the script where train.compute is asked for and lorac does not have it yet."""
+    if set(kinds) == {"f32"}:
+        return
+    if not re.search(r"^\| `compute`", lorac("help", "keys"), re.MULTILINE):
+        raise Failure(
+            f"{LORAC}: found no key train.compute, wanted it for bf16: build a lorac that has it"
+        )
 
 
 def evaluate(model: Path, data: Path, *options: object) -> dict:

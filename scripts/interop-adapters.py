@@ -12,6 +12,10 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
+import command_line
+
+command_line.no_words(__doc__)
+
 import peft
 import reference as ref
 import torch

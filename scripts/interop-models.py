@@ -13,6 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import command_line
+
+command_line.no_words(__doc__)
+
 import gguf
 import numpy as np
 import peft

@@ -8,6 +8,10 @@ another order shows. The loss of single targets is the logits' log softmax, with
 import tempfile
 from pathlib import Path
 
+import command_line
+
+command_line.no_words(__doc__)
+
 import gguf
 import numpy as np
 import reference as ref

@@ -24,6 +24,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import command_line
+
+WRITE = command_line.write_flag(__doc__, "tests/golden/segments.jsonl")
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
@@ -237,7 +241,6 @@ def make(folder: Path) -> list[dict]:
 
 
 def main() -> None:
-    write = "--write" in sys.argv[1:]
     if not MODEL.exists():
         print(f"- texts between special tokens: {MODEL} is not there")
         return
@@ -245,7 +248,7 @@ def main() -> None:
         made = make(Path(folder))
     known = GOLDEN.read_text().splitlines() if GOLDEN.exists() else []
     old = [json.loads(line) for line in known]
-    if write and VERSION == "4":
+    if WRITE and VERSION == "4":
         old = []
     out = []
     wrong = 0
@@ -257,11 +260,11 @@ def main() -> None:
             if list(other) == ids:
                 agree += [n for n in names if n not in agree]
             else:
-                if write:
+                if WRITE:
                     print(f"{names} differs: {row} {list(other)}, wanted {ids}")
                 wrong += any(n in agree for n in names)
         out.append(row | {"ids": ids, "by": agree})
-    if write:
+    if WRITE:
         GOLDEN.write_text("".join(json.dumps(r) + "\n" for r in out))
     mark = "\u2717" if wrong else "\u2713"
     print(f"{mark} {len(out)} texts between special tokens, {wrong} not as they were")

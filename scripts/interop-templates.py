@@ -25,6 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import command_line
+
+WRITE = command_line.write_flag(__doc__, "tests/golden/templates.jsonl")
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from checks import LORAC, Report, lorac
@@ -898,7 +902,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         module = fastchat_module(folder)
         made = goldens(module)
-        if "--write" in sys.argv[1:]:
+        if WRITE:
             if not module:
                 raise SystemExit(f"{FASTCHAT} could not be installed")
             lines = [json.dumps(g, ensure_ascii=True) for g in made]

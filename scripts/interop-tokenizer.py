@@ -13,7 +13,6 @@ PROGRAM is run as PROGRAM TOKENIZER DIRECTORY and exports the tokenizer; transfo
 directory. Lines begin with ✓, ✗ or - (skipped); the exit status is 1 when an id differs.
 """
 
-import argparse
 import functools
 import json
 import os
@@ -24,6 +23,34 @@ import tempfile
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+
+from command_line import Parser, there, whole
+
+
+def parse_arguments() -> object:
+    parser = Parser(__doc__)
+    lorac = Path(os.environ.get("LORAC", "build/lorac"))
+    parser.add_argument("--lorac", type=there, default=lorac)
+    data = os.environ.get("LORAC_TEST_DATA") or "../shared/data"
+    parser.add_argument("--data", type=Path, default=Path(data))
+    smollm2 = os.environ.get("LORAC_SMOLLM2_GGUF") or None
+    parser.add_argument("--smollm2", type=there, default=smollm2)
+    qwen2 = os.environ.get("LORAC_QWEN2") or None
+    parser.add_argument("--qwen2", type=there, default=qwen2, help="its directory")
+    parser.add_argument(
+        "--export", type=there, help="default: tests/test_tokenizer_files beside lorac"
+    )
+    parser.add_argument("--strings", type=whole(1), default=2000, help="of either sort")
+    parser.add_argument("--models", type=whole(0), default=60, help="made-up vocabularies")
+    parser.add_argument("--seed", type=whole(0), default=0)
+    a = parser.parse_args()
+    beside = a.lorac.parent / "tests" / "test_tokenizer_files"
+    if not a.export and beside.exists():
+        a.export = beside
+    return a
+
+
+OPTIONS = parse_arguments()
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -516,33 +543,13 @@ def check_export(
         check.same(f"{label}: export, SentencePiece", source, sentencepiece_ids(model), known)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--lorac", default=os.environ.get("LORAC", "build/lorac"))
-    data = os.environ.get("LORAC_TEST_DATA") or "../shared/data"
-    parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--smollm2", default=os.environ.get("LORAC_SMOLLM2_GGUF"))
-    parser.add_argument("--qwen2", default=os.environ.get("LORAC_QWEN2"), help="its directory")
-    parser.add_argument("--export", help="default: tests/test_tokenizer_files beside lorac")
-    parser.add_argument("--strings", type=int, default=2000, help="of either sort")
-    parser.add_argument("--models", type=int, default=60, help="made-up vocabularies")
-    parser.add_argument("--seed", type=int, default=0)
-    a = parser.parse_args()
-    beside = Path(a.lorac).parent / "tests" / "test_tokenizer_files"
-    if not a.export and beside.exists():
-        a.export = str(beside)
-    return a
-
-
 def main() -> int:
-    a = parse_arguments()
+    a = OPTIONS
     report = Report()
-    check = Check(report, a.lorac, strings(a.data, a.strings, a.seed))
+    check = Check(report, str(a.lorac), strings(a.data, a.strings, a.seed))
     with tempfile.TemporaryDirectory() as folder:
         tmp = Path(folder)
-        check_made_up(report, a.lorac, a.models, a.seed, tmp)
+        check_made_up(report, str(a.lorac), a.models, a.seed, tmp)
         sources: dict[str, Path] = {}
         if (a.data / "llama2-tokenizer").is_dir():
             sources |= check_llama(check, a.data, tmp)
@@ -555,20 +562,20 @@ def main() -> int:
         else:
             print(f"- GPT-2: skipped, no {gpt2}")
         if a.smollm2:
-            check_smollm2(check, Path(a.smollm2))
-            sources["SmolLM2"] = Path(a.smollm2)
+            check_smollm2(check, a.smollm2)
+            sources["SmolLM2"] = a.smollm2
         else:
             print("- SmolLM2: skipped, LORAC_SMOLLM2_GGUF names no file")
         if a.qwen2:
-            check_qwen2(check, Path(a.qwen2))
-            sources["Qwen2, published"] = Path(a.qwen2)
+            check_qwen2(check, a.qwen2)
+            sources["Qwen2, published"] = a.qwen2
         else:
             print("- Qwen2, published: skipped, LORAC_QWEN2 names no directory")
         if not a.export:
             print("- exports: skipped, no program that exports (make tests-build makes one)")
         for label, source in sources.items() if a.export else ():
             for config in (False, True):
-                check_export(check, a.export, label, source, tmp, config)
+                check_export(check, str(a.export), label, source, tmp, config)
     return 1 if report.failed else 0
 
 

@@ -25,6 +25,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import command_line
+
+command_line.no_words(__doc__)
+
 import yaml
 from checks import LORAC, Report, lorac
 

@@ -16,41 +16,50 @@ where the last two are records 1 to 260 and 261 to 300 of the training file of
 https://github.com/openai/grade-school-math.
 """
 
-import argparse
 import json
 import statistics
-import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import NamedTuple
 
 from checks import evaluate, lorac, write_config
+from command_line import Parser, numbers, quoted, there, whole
 
 BATCH, R, LORA_ALPHA = 8, 16, 32
 
 
-def arguments() -> argparse.Namespace:
-    p = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    p.add_argument("model", type=Path)
-    p.add_argument("out", type=Path)
-    p.add_argument("--data", action="append", required=True, metavar="NAME=TRAIN,HELD,STEPS")
-    p.add_argument("--rates", default="3e-4,1e-3,3e-3,1e-2")
-    p.add_argument("--seeds", type=int, default=3)
-    return p.parse_args()
-
-
 class DataSet(NamedTuple):
     name: str
-    train: str
-    held: str
+    train: Path
+    held: Path
     steps: int
 
 
 def data_set(text: str) -> DataSet:
     name, _, rest = text.partition("=")
     files = rest.split(",")
-    if len(files) != 3 or not files[2].isdigit():
-        sys.exit(f"--data {text}: wanted NAME=TRAIN,HELD,STEPS")
-    return DataSet(name, files[0], files[1], int(files[2]))
+    if len(files) != 3 or not name:
+        raise ArgumentTypeError(f"found {quoted(text)}, wanted NAME=TRAIN,HELD,STEPS")
+    return DataSet(name, there(files[0]), there(files[1]), whole(1)(files[2]))
+
+
+def arguments() -> object:
+    p = Parser(__doc__)
+    p.add_argument("model", type=there, metavar="MODEL")
+    p.add_argument("out", type=Path, metavar="OUT")
+    p.add_argument(
+        "--data",
+        action="append",
+        required=True,
+        type=data_set,
+        metavar="NAME=TRAIN,HELD,STEPS",
+        help="a set of data; may be given several times",
+    )
+    p.add_argument(
+        "--rates", type=numbers, default="3e-4,1e-3,3e-3,1e-2", help="default: %(default)s"
+    )
+    p.add_argument("--seeds", type=whole(1), default=3, help="how many; default: %(default)s")
+    return p.parse_args()
 
 
 def result(run: Path, model: Path, data: DataSet, rate: str, seed: int) -> dict:
@@ -60,7 +69,7 @@ def result(run: Path, model: Path, data: DataSet, rate: str, seed: int) -> dict:
         return json.loads(measured.read_text())
     sections = {
         "model": {"path": str(model)},
-        "data": {"train": data.train, "template": "model"},
+        "data": {"train": str(data.train), "template": "model"},
         "adapter": {"r": R, "lora_alpha": LORA_ALPHA},
         "train": {
             "max_steps": data.steps,
@@ -89,12 +98,12 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     print("| data | learning rate | validation loss | answers exactly right |")
     print("| --- | --- | --- | --- |")
-    for data in map(data_set, args.data):
+    for data in args.data:
         base = evaluate(args.model, data.held, "--template", "model")
         of = base["examples"]
         right = round(base["exact_match"] * of)
         print(f"| {data.name} | the base | {base['loss']:.3f} | {right} of {of} |", flush=True)
-        for rate in args.rates.split(","):
+        for rate in args.rates:
             runs = [
                 result(args.out / f"{data.name}-{rate}-{seed}", args.model, data, rate, seed)
                 for seed in range(args.seeds)

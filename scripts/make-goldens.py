@@ -11,9 +11,12 @@ tests/golden/README.md says what is in the files.
 
 import json
 import shutil
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import command_line
+
+OUT = command_line.output(__doc__, "tests/golden")
 
 import peft
 import reference as ref
@@ -352,9 +355,8 @@ def make_case(case: Case, out: Path, index: int) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("tests/golden")
     for index, case in enumerate(CASES):
-        make_case(case, out / case.name, index)
+        make_case(case, OUT / case.name, index)
 
 
 if __name__ == "__main__":

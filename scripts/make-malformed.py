@@ -24,6 +24,7 @@ from pathlib import Path
 import malformed as m
 import malformed_models
 import malformed_texts
+from command_line import Failure, Parser, flat, nearest, quoted, split
 
 LORAC = os.environ.get("LORAC", "build/lorac")
 TIME = 20  # seconds; a sanitizer on a busy machine is slow
@@ -220,9 +221,12 @@ class Checker:
         return made[0]
 
 
+def tables() -> list[m.Kind]:
+    return [make() for make in malformed_models.KINDS + malformed_texts.KINDS]
+
+
 def kinds(made: Path) -> list[m.Kind]:
-    tables = [make() for make in malformed_models.KINDS + malformed_texts.KINDS]
-    return [*tables, malformed_texts.checkpoint(made)]
+    return [*tables(), malformed_texts.checkpoint(made)]
 
 
 def check(wanted: list[str]) -> int:
@@ -256,9 +260,30 @@ def seeds(to: Path) -> int:
     return 0
 
 
+def wanted_kinds(parser: Parser, lists: list[list[str]]) -> list[str]:
+    """Their names take a while to make, so they are looked at after everything else."""
+    wanted = flat(lists)
+    names = [*(kind.name for kind in tables()), "checkpoint"] if wanted else []
+    for name in wanted:
+        if name not in names:
+            some = ", ".join(names)
+            parser.error(f"found {quoted(name)}, wanted some of {some}{nearest(name, names)}")
+    return wanted
+
+
+def main() -> int:
+    parser = Parser(__doc__)
+    of = parser.add_subparsers(dest="task", required=True, metavar="check|seeds")
+    checked = of.add_parser("check", about="run lorac on every case, or on those of some kinds")
+    checked.add_argument("kinds", nargs="*", type=split, metavar="KIND")
+    made = of.add_parser("seeds", about="write the files as seeds for the fuzz targets")
+    made.add_argument("to", type=Path, metavar="DIR")
+    options = parser.parse_args()
+    wanted = wanted_kinds(parser, options.kinds) if options.task == "check" else []
+    if not Path(LORAC).is_file():
+        raise Failure(f"{LORAC}: not there; run make first")
+    return check(wanted) if options.task == "check" else seeds(options.to)
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["check"]:
-        sys.exit(check(sys.argv[2:]))
-    if sys.argv[1:2] == ["seeds"] and len(sys.argv) == 3:
-        sys.exit(seeds(Path(sys.argv[2])))
-    sys.exit(__doc__)
+    sys.exit(main())

@@ -14,6 +14,10 @@ import random
 import unicodedata
 from pathlib import Path
 
+import command_line
+
+command_line.no_words(__doc__)
+
 from tokenizers import (
     AddedToken,
     Regex,

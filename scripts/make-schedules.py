@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Write tests/golden/schedules.json: the learning rates of transformers' get_scheduler.
 
+    scripts/make-schedules.py [OUT]           default: tests/golden/schedules.json
+
 A row holds the SHA-256 of all rates (float64, little endian) of runs of every number of steps in
 TOTALS, one run after the other. The warm-up is transformers' own, by
 TrainingArguments.get_warmup_steps(), except that a ratio of less than one step gives no warm-up:
@@ -10,8 +12,10 @@ there lorac differs on purpose.
 import hashlib
 import json
 import struct
-import sys
-from pathlib import Path
+
+import command_line
+
+OUT = command_line.output(__doc__, "tests/golden/schedules.json")
 
 import torch
 import transformers
@@ -64,10 +68,9 @@ def main():
         "totals": TOTALS,
         "rows": rows,
     }
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden/schedules.json")
     lines = ",\n  ".join(json.dumps(r) for r in rows)
     golden["rows"] = []
-    path.write_text(json.dumps(golden)[:-3] + "[\n  " + lines + "\n]}\n")
+    OUT.write_text(json.dumps(golden)[:-3] + "[\n  " + lines + "\n]}\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ of 512 values: `NAME.blocks` (bytes) and `NAME.values`. Scales and minima are fi
 random.
 """
 
-import sys
+import command_line
+
+OUT = command_line.output(__doc__, "tests/golden/storage.safetensors")
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
@@ -22,7 +24,6 @@ HALVES = {"q8_0": [0], "q4_0": [0], "q4_1": [0, 2], "q6_k": [208]}
 
 
 def main() -> None:
-    out = sys.argv[1] if len(sys.argv) > 1 else "tests/golden/storage.safetensors"
     random = np.random.default_rng(SEED)
     tensors = {}
     for name, halves in HALVES.items():
@@ -34,7 +35,7 @@ def main() -> None:
         blocks = blocks.reshape(ROWS, -1)
         tensors[f"{name}.blocks"] = blocks
         tensors[f"{name}.values"] = dequantize(blocks, kind).astype(np.float32)
-    save_file(tensors, out)
+    save_file(tensors, OUT)
 
 
 if __name__ == "__main__":

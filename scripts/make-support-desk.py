@@ -11,10 +11,11 @@ written for this project. The same seed gives the same bytes.
 
 import json
 import random
-import sys
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+
+import command_line
 
 SEED = 7
 TRAIN_PER_PROBLEM = 18
@@ -479,7 +480,7 @@ def write(path: Path, records: list[dict]) -> None:
 
 
 def main() -> None:
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("datasets")
+    out = command_line.output(__doc__, "datasets")
     rng = random.Random(SEED)
     train = make_train(rng)
     seen = {r["messages"][0]["content"].removeprefix(f"{INSTRUCTION}\n\n") for r in train}

@@ -10,10 +10,13 @@ it where no real model can be downloaded. made.json records seed, versions and l
 
 import json
 import math
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import command_line
+
+OUT = command_line.output(__doc__, "checkpoints/tiny-base")
 
 import reference as ref
 import safetensors.torch
@@ -216,15 +219,14 @@ def save(model: torch.nn.Module, out: Path, log: list[dict]) -> None:
 
 
 def main() -> None:
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("checkpoints/tiny-base")
-    out.mkdir(parents=True, exist_ok=True)
+    OUT.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)  # the result does not depend on the machine's cores
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(SEED)
-    tokenizer = make_tokenizer(out)
+    tokenizer = make_tokenizer(OUT)
     model = transformers.LlamaForCausalLM(CONFIG)
     start_with_copying(model)
-    save(model, out, train(model, tokenizer))
+    save(model, OUT, train(model, tokenizer))
 
 
 if __name__ == "__main__":

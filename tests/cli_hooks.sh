@@ -18,7 +18,7 @@ git init -q "$repo"
 cd "$repo" || exit 1
 mkdir -p scripts/hooks tests/golden
 cp "$hook" scripts/hooks/
-cp "$OLDPWD"/scripts/lint scripts/
+cp "$OLDPWD"/scripts/{lint,command-line.sh} scripts/
 git add . && git commit -q -m 'hooks: hold messages to the rules'
 
 takes() {

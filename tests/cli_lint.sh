@@ -9,8 +9,10 @@ clean_tree() {
     rm -rf "$tree"
     mkdir -p "$tree"/{kernels,src/{base,config,data},scripts,tests,configs}
     cp scripts/{lint,check-code,check-layers,check-circles,check-readmes,check-path,write-docs} "$tree/scripts"
+    cp scripts/{command-line.sh,CommandLine.pm} "$tree/scripts"
     # shellcheck disable=SC2016 # backticks of Markdown
-    printf '| `%s` | x |\n' lint check-{code,layers,circles,readmes,path} write-docs >"$tree/scripts/README.md"
+    printf '| `%s` | x |\n' lint check-{code,layers,circles,readmes,path} write-docs command-line.sh CommandLine.pm \
+        >"$tree/scripts/README.md"
     echo "# none" >"$tree/tests/README.md"
     cp layers.txt "$tree/layers.txt"
     cp .clang-format "$tree"
@@ -162,8 +164,8 @@ breaks readmes "a file without a row" "tests/README.md: new.c: found no row"
 # shellcheck disable=SC2016 # backticks of Markdown
 echo '| `lint`, `gone` | x |' >>"$tree/scripts/README.md"
 lint readmes
-like "readmes: a file in two rows" "$out" "*scripts/README.md: lint: found in lines 1 and 8, wanted once*"
-breaks readmes "a row without a file" "scripts/README.md:8: gone: not a file of scripts/"
+like "readmes: a file in two rows" "$out" "*scripts/README.md: lint: found in lines 1 and 10, wanted once*"
+breaks readmes "a row without a file" "scripts/README.md:10: gone: not a file of scripts/"
 
 # A missing tool is reported, and is a failure only with STRICT.
 mkdir "$scratch/bin"
