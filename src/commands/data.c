@@ -127,4 +127,5 @@ const struct command command_data = {
                 "lorac data prepare run.yaml\n"
                 "lorac data prepare run.yaml --purge\n",
     .run = run,
+    .by_ranks = true,
 };

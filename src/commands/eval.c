@@ -303,4 +303,5 @@ const struct command command_eval = {
                 "lorac eval --adapter checkpoints/runs/demo/train --data held.jsonl --no-base\n"
                 "lorac eval --model model.gguf --data held.jsonl --template chatml --json\n",
     .run = run,
+    .by_ranks = true,
 };

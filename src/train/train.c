@@ -96,7 +96,7 @@ static bool time_is_up(const struct trainer *t)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-static int one_step(struct trainer *t, struct err *e)
+static int one_step(struct trainer *t, uint64_t *seal, struct err *e)
 {
     size_t n;
     struct step_result r;
@@ -108,6 +108,7 @@ static int one_step(struct trainer *t, struct err *e)
     int code = learner_step(&t->work.learner, &r, which, n, s->step + 1, rate, e);
     mem_guard(false);
     if (code) return code;
+    *seal = r.seal;
     double seconds = term_now_s() - start;
     s->loss[s->step++] = r.loss;
     s->eval_pending = eval_due(t);
@@ -126,7 +127,9 @@ static int loop(struct trainer *t, struct err *e)
         code = ranks_agree(code, e);
         if (code || done) return code;
         /* only the first rank writes files: where it fails, no other may begin an evaluation */
-        code = ranks_agree(one_step(t, e), e);
+        uint64_t seal = 0;
+        code = one_step(t, &seal, e);
+        code = ranks_agree_on(code, seal, e);
         if (code) return code;
     }
 }
