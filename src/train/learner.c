@@ -230,6 +230,7 @@ static int run_share(struct learner *l, struct step_result *out, uint64_t step, 
     cost_passes(&l->batch, &l->net.base->dims, &l->adapter);
     ranks_share(&from, &to, &l->batch);
     gradsum_begin(&l->sum, from);
+    out->own_passes = to - from;
     for (size_t p = from; !code && p < to; p++) {
         code = run_pass(l, out, p, step, e);
         if (!code) tell_passed(l->listener, p + 1 - from, to - from);

@@ -27,7 +27,7 @@ struct learner {
 
 struct step_result {
     double loss, grad_norm;
-    size_t passes, tokens, rows, targets;
+    size_t passes, own_passes, tokens, rows, targets; /* own: of this rank */
     double forward_s, backward_s, update_s;
     double waiting_s, exchange_s; /* for the other ranks' passes; in the sum over the ranks */
     /* A digest of the updated adapter and moments, for ranks_agree_on(). */

@@ -117,6 +117,11 @@ const char *ranks_library(void)
     return ranks.joined ? ranks.joined->library : NULL;
 }
 
+const char *ranks_host(size_t rank)
+{
+    return ranks.link ? ranks.host[rank] : machine_host();
+}
+
 size_t ranks_here(size_t *before)
 {
     size_t here = 0;
@@ -316,13 +321,13 @@ int ranks_in_turn(bool in_turn, int (*work)(void *context, struct err *e), void 
 {
     size_t before;
     ranks_here(&before);
-    size_t mine = ranks_me() == 0 ? 0 : before == 0 ? 1 : 2;
-    if (!in_turn) return ranks_agree(work(context, e), e);
-    for (size_t turn = 0; turn < 3; turn++) {
-        int code = ranks_agree(turn == mine ? work(context, e) : 0, e);
-        if (code) return code;
-    }
-    return 0;
+    int code = ranks_agree(0, e); /* it hears of a rank that failed before */
+    if (code) return code;
+    ranks_broadcast(&in_turn, sizeof in_turn);
+    size_t mine = !in_turn || ranks_me() == 0 ? 0 : before == 0 ? 1 : 2;
+    for (size_t turn = 0; !code && turn < (in_turn ? 3 : 1); turn++)
+        code = ranks_agree(turn == mine ? work(context, e) : 0, e);
+    return code;
 }
 
 struct ranks_time ranks_time(void)

@@ -23,6 +23,7 @@ void ranks_be_alone(bool alone);
 size_t ranks_n(void);
 size_t ranks_me(void);           /* 0 .. ranks_n() - 1 */
 const char *ranks_library(void); /* "Open MPI v4.1.4"; NULL: none */
+const char *ranks_host(size_t rank);
 /* The ranks on this machine, and how many of them come before this one. */
 size_t ranks_here(size_t *before);
 
@@ -50,7 +51,7 @@ int ranks_same(const struct ranks_fact *facts, size_t n, struct err *e);
 int ranks_join_notes(struct str *notes, struct err *e);
 
 /* Let `work` be done by the first rank, then by the first rank of each other machine, then by the
- * rest, if `in_turn`; else by all at once. */
+ * rest, if the first rank says `in_turn`; else by all at once. Returns what ranks_agree() says. */
 int ranks_in_turn(bool in_turn, int (*work)(void *context, struct err *e), void *context,
                   struct err *e);
 
@@ -77,6 +78,8 @@ uint64_t ranks_least(uint64_t number);
 
 /* The n bytes of rank 0, on every rank. */
 void ranks_broadcast(void *bytes, size_t n);
+/* all (ranks * n) = the n bytes of each rank. */
+void ranks_gather(void *all, const void *mine, size_t n);
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
