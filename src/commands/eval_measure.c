@@ -4,6 +4,7 @@
 #include "src/base/mem.h"
 #include "src/commands/eval.h"
 #include "src/commands/job.h"
+#include "src/train/ranks.h"
 
 enum { EVAL_BATCH = 32, EVAL_PASS_TOKENS = 2048 };
 
@@ -13,9 +14,17 @@ struct exam_course {
     const struct batch *batch;
     const struct watch *watch;
     size_t layers, blocks; /* blocks begun of this pass */
-    size_t before;         /* examples of the batches before this one */
     uint32_t *missed;
 };
+
+/* The examples of the batches before this one: all batches are taken in order. */
+static size_t count_before(const struct batch *b)
+{
+    size_t least = b->examples->n;
+    for (size_t i = 0; i < b->n; i++)
+        if (b->order[i] < least) least = b->order[i];
+    return least;
+}
 
 static bool asked(void *context)
 {
@@ -23,7 +32,7 @@ static bool asked(void *context)
     const struct batch *b = c->batch;
     struct err ignored;
     double part = (double)c->blocks++ / (double)c->layers;
-    double done = (double)(c->before + b->first[b->pass_number]) +
+    double done = (double)(count_before(b) + b->first[b->pass_number]) +
                   part * (double)batch_pass_examples(b);
     return watch_step(c->watch, done, (double)b->examples->n, &ignored) != 0;
 }
@@ -32,7 +41,6 @@ static void end_pass(void *to, const struct network *n, const struct batch *b)
 {
     struct exam_course *c = to;
     c->blocks = 0;
-    if (b->pass_number + 1 == b->n_passes) c->before += b->n;
     for (size_t i = 0; c->missed && i < batch_pass_examples(b); i++) {
         size_t missed;
         bool right = batch_example_right(&missed, b, i, n->hit);
@@ -63,6 +71,17 @@ static int measure(struct evaluation *v, const char *who, const struct adapter *
                    who, v->loss, v->bad_example);
 }
 
+/* Each rank knows of the examples of its passes, and has 0 for the others. */
+static int join_missed(uint32_t *missed, size_t n, int code, struct err *e)
+{
+    if (ranks_n() == 1) return code;
+    uint32_t *work = code ? NULL : mem_alloc(n, sizeof *work, e);
+    code = ranks_agree(code ? code : work ? 0 : e->code, e);
+    if (!code) ranks_largest(missed, work, n);
+    mem_free(work);
+    return code;
+}
+
 int exam_measure(struct exam_result *out, const struct exam *x, bool compare, bool list,
                  struct err *e)
 {
@@ -83,6 +102,7 @@ int exam_measure(struct exam_result *out, const struct exam *x, bool compare, bo
         if (out->compared) code = measure(&out->base, "the base", NULL, &base, s, &b, mute, e);
         if (!code)
             code = measure(&out->own, a ? "the adapter" : "the model", a, &own, s, &b, mute, e);
+        if (list) code = join_missed(out->missed, x->examples->n, code, e);
         batch_free(&b);
     }
     mem_free(mute);

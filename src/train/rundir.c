@@ -119,6 +119,20 @@ bool rundir_busy(char *who, size_t size, const char *path)
     return busy;
 }
 
+/* Synchronised, since on a network file system another machine sees what was written only when it
+ * is at the server. */
+void rundir_mark(char out[256], const char *path)
+{
+    char name[PATH_BYTES];
+    struct err ignored;
+    *out = 0;
+    int fd = path_join(name, path, ".lock", &ignored) ? -1 : open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    read_lock(out, 256, fd);
+    close(fd);
+}
+
 /* A process that only asks whether the lock is held takes it for a moment, hence a few tries. */
 static int try_lock(int fd)
 {

@@ -31,6 +31,9 @@ void rundir_close(struct rundir *r);
 /* Whether a process is writing here; `who` (size bytes) is then what .lock says of it. */
 bool rundir_busy(char *who, size_t size, const char *path);
 
+/* What .lock in that directory says, for others to compare; "" where there is none. */
+void rundir_mark(char out[256], const char *path);
+
 /* out = the path of `name` in it. */
 int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, struct err *e);
 
