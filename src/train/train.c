@@ -5,6 +5,7 @@
 
 #include "src/base/mem.h"
 #include "src/base/stop.h"
+#include "src/base/watchdog.h"
 #include "src/formats/h5.h"
 #include "src/train/ranks.h"
 #include "src/train/report.h"
@@ -18,6 +19,15 @@ struct trainer {
     struct run *run; /* the files, on the first rank; NULL elsewhere */
     struct report report;
 };
+
+/* Asked before each block of a step or an evaluation, which is then also a sign of progress. */
+static bool asked(void *context)
+{
+    (void)context;
+    watchdog_beat();
+    return stop_requested();
+}
+static const struct stop stop_run = { .asked = asked };
 
 /* ---- what is due after a step ---------------------------------------------------------------- */
 
@@ -42,7 +52,8 @@ static int validate(struct trainer *t, struct err *e)
     struct checkpoint *s = &t->work.state;
     struct learner *l = &t->work.learner;
     double start = term_now_s();
-    int code = evaluate(&v, l->objective, &l->net, &t->work.validation, &stop_by_signal,
+    watchdog_phase("validation", s->step);
+    int code = evaluate(&v, l->objective, &l->net, &t->work.validation, &stop_run,
                         &t->report.on_example, e);
     double evaluated = term_now_s();
     t->report.time.evaluation += evaluated - start;
@@ -55,6 +66,7 @@ static int validate(struct trainer *t, struct err *e)
     code = history_add(&s->history, s->step, v.loss, e);
     if (code) return code;
     report_eval(&t->report, &v, best);
+    watchdog_enter("writing the best adapter");
     code = run_eval(t->run, &v, best, e);
     t->report.time.checkpoints += term_now_s() - evaluated;
     return code;
@@ -74,6 +86,7 @@ static bool save_due(const struct trainer *t)
 static int save(struct trainer *t, struct err *e)
 {
     double start = term_now_s();
+    watchdog_enter("writing a checkpoint");
     int code = run_save(t->run, e);
     t->report.time.checkpoints += term_now_s() - start;
     return code;
@@ -104,11 +117,13 @@ static int one_step(struct trainer *t, struct err *e)
     struct course *k = &t->work.course;
     const uint32_t *which = course_batch(k, s->step, &n);
     double rate = schedule_rate(&k->schedule, s->step), start = term_now_s();
+    watchdog_phase("forward and backward", s->step + 1);
     mem_guard(s->step > t->report.first_step);
     int code = learner_step(&t->work.learner, &r, which, n, s->step + 1, rate, e);
     mem_guard(false);
     if (code) return code;
     double seconds = term_now_s() - start;
+    watchdog_step(seconds);
     s->loss[s->step++] = r.loss;
     s->eval_pending = eval_due(t);
     report_step(&t->report, &r, seconds);
@@ -141,7 +156,7 @@ static int open_all(struct trainer *t, struct err *e)
     if (code) return config_prefix(e, c, "output.dir", 0);
     code = prepare(&t->work, c, PREPARE_TO_TRAIN, e);
     if (!code && fresh) code = schedule_check(&t->work.course.schedule, c, e);
-    t->work.learner.stop = &stop_by_signal;
+    t->work.learner.stop = &stop_run;
     t->work.learner.listener = &t->report.on_pass;
     if (code || ranks_me() != 0) return code;
     t->run = &t->files;
@@ -176,6 +191,16 @@ static int finish(struct trainer *t, int (*end)(struct run *, const char *why, s
     return code;
 }
 
+/* A run without it is as good as long as nothing hangs. */
+static void start_watchdog(struct trainer *t)
+{
+    struct err e;
+    int64_t given = t->config->train.watchdog;
+    double limit_s = given == CONFIG_NONE ? 0 : (double)given;
+    if (!watchdog_start(limit_s, ranks_me(), ranks_n(), &e)) return;
+    progress_note(&t->report.progress, "note: nothing watches over the run: %s", e.msg);
+}
+
 static int run_steps(struct trainer *t, struct err *e)
 {
     struct err ignored;
@@ -185,9 +210,11 @@ static int run_steps(struct trainer *t, struct err *e)
     int code = ranks_agree(run_begin(t->run, t->options->resume != RESUME_NEVER, e), e);
     if (code) return code;
     report_header(&t->report);
+    start_watchdog(t);
     code = loop(t, e);
     progress_end(&t->report.progress);
     if (code == ERR_STOPPED) code = end_stopped(t, e);
+    watchdog_stop();
     if (code && code != ERR_STOPPED) run_end(t->run, "failed", e->msg, &ignored);
     learner_release(&t->work.learner); /* the yardsticks need room of their own */
     if (!code || code == ERR_STOPPED) report_time(&t->report);
