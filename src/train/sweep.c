@@ -202,7 +202,7 @@ static int is_finished(bool *finished, const struct sweep *s, const struct confi
 static double hours_left(const struct sweep *s)
 {
     double most = s->options->max_hours, used = (term_now_s() - s->start_s) / 3600;
-    if (most > 0 && used >= most) stop_for_time();
+    if (most > 0 && used >= most) stop_for_time(STOP_TIME_LIMIT);
     return most > 0 ? most - used : 0;
 }
 

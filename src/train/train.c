@@ -7,6 +7,7 @@
 #include "src/base/stop.h"
 #include "src/base/watchdog.h"
 #include "src/formats/h5.h"
+#include "src/train/deadline.h"
 #include "src/train/ranks.h"
 #include "src/train/report.h"
 #include "src/train/resume.h"
@@ -18,6 +19,8 @@ struct trainer {
     struct run files;
     struct run *run; /* the files, on the first rank; NULL elsewhere */
     struct report report;
+    struct deadline deadline;
+    double slowest_save_s;
 };
 
 /* Asked before each block of a step or an evaluation, which is then also a sign of progress. */
@@ -88,23 +91,23 @@ static int save(struct trainer *t, struct err *e)
     double start = term_now_s();
     watchdog_enter("writing a checkpoint");
     int code = run_save(t->run, e);
-    t->report.time.checkpoints += term_now_s() - start;
+    double seconds = term_now_s() - start;
+    t->report.time.checkpoints += seconds;
+    if (seconds > t->slowest_save_s) t->slowest_save_s = seconds;
     return code;
 }
 
-/* The share of --max-hours that is used, as in other programs of the field; how much longer than
- * the slowest step so far a step may take; and seconds for a checkpoint, the first of which waits
- * for the base's hashes. */
-static const double share_of_hours = 0.99, slower_step = 1.2;
-static const double first_save_s = 10, later_save_s = 5;
+/* How much longer than the slowest so far a step or a checkpoint may take; and at least so many
+ * seconds for a checkpoint, the first of which waits for the base's hashes. */
+static const double slower = 1.2, first_save_s = 10, later_save_s = 5;
 
-/* Whether another step and a checkpoint would no longer fit into --max-hours. */
-static bool time_is_up(const struct trainer *t)
+/* Stop when another step and a checkpoint would no longer fit into the time that is left. */
+static void look_at_time(const struct trainer *t)
 {
-    double limit = t->options->max_hours * 3600 * share_of_hours;
-    double save_s = t->run && t->run->saved_step == RUN_NEVER ? first_save_s : later_save_s;
-    double needed = slower_step * t->report.slowest_step_s + save_s;
-    return limit > 0 && term_now_s() - t->report.time.start + needed > limit;
+    bool first = t->run && t->run->saved_step == RUN_NEVER;
+    double save_s = fmax(first ? first_save_s : later_save_s, slower * t->slowest_save_s);
+    int which = deadline_passed(&t->deadline, slower * t->report.slowest_step_s + save_s);
+    if (which) stop_for_time(which);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -136,7 +139,7 @@ static int loop(struct trainer *t, struct err *e)
         int code = t->work.state.eval_pending ? validate(t, e) : 0;
         if (!code && save_due(t)) code = save(t, e);
         bool done = is_over(t);
-        if (!code && !done && time_is_up(t)) stop_for_time();
+        if (!code && !done) look_at_time(t);
         if (!code && !done && stop_requested()) code = err_code(e, ERR_STOPPED, "stopped");
         code = ranks_agree(code, e);
         if (code || done) return code;
@@ -156,6 +159,7 @@ static int open_all(struct trainer *t, struct err *e)
     if (code) return config_prefix(e, c, "output.dir", 0);
     code = prepare(&t->work, c, PREPARE_TO_TRAIN, e);
     if (!code && fresh) code = schedule_check(&t->work.course.schedule, c, e);
+    t->deadline = deadline_read(t->options->max_hours, t->report.time.start, &t->work.setup.notes);
     t->work.learner.stop = &stop_run;
     t->work.learner.listener = &t->report.on_pass;
     if (code || ranks_me() != 0) return code;
@@ -166,7 +170,7 @@ static int open_all(struct trainer *t, struct err *e)
 /* Save the state of the last completed step, so that nothing is lost. */
 static int end_stopped(struct trainer *t, struct err *e)
 {
-    char why[64];
+    char why[96];
     const struct checkpoint *s = &t->work.state;
     snprintf(why, sizeof why, "stopped by %s", stop_reason());
     int code = t->run && t->run->saved_step != s->step ? save(t, e) : 0;
