@@ -42,6 +42,28 @@ like "an end that has passed is ignored" "$status $err" "0 *SLURM_JOB_END_TIME: 
 train SLURM_JOB_END_TIME=noon --
 like "an end that is no number is ignored" "$status $err" '0 *SLURM_JOB_END_TIME: found "noon", wanted seconds since 1970: it is ignored*'
 
+# ---- tasks that do not know of each other --------------------------------------------------------
+
+while read -r name tasks number; do
+    train "$tasks=4" "$number=0" --
+    is "$name: refused" "$status" 2
+    like "$name: says what it is" "$err" "lorac: $name started 4 tasks ($tasks), which do not know of each other*lorac_mpi*"
+    is "$name: in one line" "$(wc -l <"$scratch/err")" 1
+    ok "$name: leaves nothing" [ ! -e "$dir" ]
+    train "$tasks=4" "$number=3" --
+    is "$name: the other tasks say nothing" "$status$err" 2
+    train "$tasks=1" "$number=0" --
+    is "$name: one task trains" "$status" 0
+done <<'END'
+srun SLURM_STEP_NUM_TASKS SLURM_PROCID
+mpirun OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_RANK
+mpirun PMI_SIZE PMI_RANK
+END
+train SLURM_NTASKS=4 SLURM_PROCID=0 --
+is "a batch script of four tasks, without srun, trains" "$status" 0
+run env SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0 "$LORAC" sweep "$scratch/run.yaml" adapter.r=2,4
+is "a sweep of two tasks without an array: refused" "$status" 2
+
 # ---- the lock, the watchdog ----------------------------------------------------------------------
 
 rm -rf "$dir"

@@ -8,6 +8,7 @@
 #include "src/base/watchdog.h"
 #include "src/formats/h5.h"
 #include "src/train/deadline.h"
+#include "src/train/launch.h"
 #include "src/train/ranks.h"
 #include "src/train/report.h"
 #include "src/train/resume.h"
@@ -247,7 +248,8 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     struct trainer t = { .config = c, .options = o };
     report_begin(&t.report, c, &t.work);
     stop_install();
-    int code = h5_init(e);
+    int code = launch_check(e);
+    if (!code) code = h5_init(e);
     code = ranks_agree(code ? code : open_all(&t, e), e);
     struct resume from = { t.run, &t.work, &t.report.progress };
     if (!code) code = resume_from(&from, o, e);
