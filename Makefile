@@ -10,6 +10,7 @@ CFLAGS  ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 SHELL    = /bin/bash
 .DEFAULT_GOAL = all
+comma   := ,
 MAKEFLAGS += --no-builtin-rules
 
 # ---- probes: each can be overridden, e.g. OPENBLAS_LIBS=-lflexiblas ------------------------------
@@ -42,6 +43,17 @@ EDIT_CFLAGS     ?= $(call probe,--cflags,libedit)
 EDIT_LIBS       ?= $(call probe,--libs,libedit)
 endif
 CMOCKA_LIBS     ?= -lcmocka
+# MPI=1: what the compiler wrapper of Open MPI, MPICH or another MPI adds, or else pkg-config.
+# MPICC=mpicc.mpich chooses one, MPI_NAME names the program.
+ifeq ($(MPI),1)
+MPICC      ?= mpicc
+MPI_NAME   ?= lorac_mpi
+MPI_SHOWN  := $(filter -I% -L% -l% -Wl$(comma)% -pthread,$(shell { $(MPICC) --showme || $(MPICC) -show; } 2>/dev/null))
+MPI_PC     := $(shell for p in ompi-c mpich mpi-c; do $(PKG_CONFIG) --exists $$p 2>/dev/null && echo $$p && break; done)
+MPI_CFLAGS ?= $(if $(MPI_SHOWN),$(filter -I% -pthread,$(MPI_SHOWN)),$(call probe,--cflags,$(MPI_PC)))
+MPI_LIBS   ?= $(if $(MPI_SHOWN),$(filter-out -I%,$(MPI_SHOWN)),$(call probe,--libs,$(MPI_PC)))
+MPI_BIN     = $(BUILD)/$(MPI_NAME)
+endif
 
 DEP_CFLAGS = $(OPENBLAS_CFLAGS) $(HDF5_CFLAGS) $(YAML_CFLAGS) $(JANSSON_CFLAGS) $(PCRE2_CFLAGS) \
              $(UTF8PROC_CFLAGS) $(CRYPTO_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS) $(CSV_CFLAGS) $(if $(CSV_LIBS),-DLORAC_CSV) \
@@ -82,9 +94,10 @@ KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
 # ---- files ---------------------------------------------------------------------------------------
 KERNEL_GLUE = isa blas storage
-SOURCES   = $(sort $(wildcard src/*/*.c))
+MPI_C     = src/train/ranks_mpi.c
+SOURCES   = $(filter-out $(MPI_C),$(sort $(wildcard src/*/*.c)))
 OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(KERNEL_GLUE:%=$(BUILD)/f32/kernels/%.o)
-STEP      = learner gradsum objective ranks schedule
+STEP      = learner gradsum objective ranks ranks_alone ranks_sum schedule
 OBJECTS64 = $(patsubst %.c,$(BUILD)/f64/%.o,$(filter src/base/% src/model/% src/formats/% src/tokenizer/% src/data/%,$(SOURCES))) \
             $(STEP:%=$(BUILD)/f64/src/train/%.o) \
             $(BUILD)/f64/kernels/all_base.o $(KERNEL_GLUE:%=$(BUILD)/f64/kernels/%.o)
@@ -109,7 +122,7 @@ endif
 
 .PHONY: all deps check-deps test demo lint hooks bench interop clean help install ci-full test-aarch64 fuzz coverage torture valgrind FORCE
 
-all: check-deps $(BUILD)/lorac
+all: check-deps $(BUILD)/lorac $(MPI_BIN)
 
 # A missing library is one line that names it and the remedy, not a page of compiler errors.
 check-deps:
@@ -119,6 +132,10 @@ check-deps:
 	  [ -n "$${p#*:}" ] || missing="$$missing $${p%%:*}"; done; \
 	if [ -n "$$missing" ]; then echo "✗ not found:$$missing"; \
 	  echo "  run 'make deps' (Debian, Ubuntu, Fedora), or see README.md for Spack and conda"; exit 1; fi
+ifeq ($(MPI),1)
+	@[ -n "$(strip $(MPI_LIBS))" ] || { echo "✗ MPI=1: found neither $(MPICC) nor ompi-c or mpich for pkg-config"; \
+	  echo "  install libopenmpi-dev or libmpich-dev, load the module of an MPI, or give MPICC=PATH"; exit 1; }
+endif
 	@[ -n "$(CSV_LIBS)" ] || echo "- not found: libcsv; lorac is built without CSV ('make deps' installs it)"
 	@[ -n "$(EDIT_LIBS)$(NO_EDIT)" ] || echo "- not found: libedit; chat is built without line editing ('make deps' installs it)"
 
@@ -186,6 +203,23 @@ $(BUILD)/f32/src/main.o: src/main.c $(STAMP) $(BUILD)/commit
 $(BUILD)/lorac: $(BUILD)/f32/src/main.o $(LIB)
 	$(say) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(ALL_LIBS) -o $@
+
+# One object more than lorac has, in the place of ranks_alone.o in the library.
+ifeq ($(MPI),1)
+MPI_O = $(BUILD)/mpi/$(MPI_NAME).o
+MPI_FLAGS_NOW = $(MPICC) | $(MPI_CFLAGS) | $(MPI_LIBS)
+$(BUILD)/mpi/$(MPI_NAME).flags: FORCE
+	@mkdir -p $(@D); echo '$(MPI_FLAGS_NOW)' | cmp -s - $@ || echo '$(MPI_FLAGS_NOW)' >$@
+
+$(MPI_O): $(MPI_C) $(STAMP) $(BUILD)/mpi/$(MPI_NAME).flags
+	$(say) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(MPI_CFLAGS) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+
+$(MPI_BIN): $(BUILD)/f32/src/main.o $(MPI_O) $(LIB)
+	$(say) LD $@
+	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(ALL_LIBS) $(MPI_LIBS) -o $@
+endif
 
 $(BUILD)/tests/test_%: tests/test_%.c $(LIB)
 	$(say) TEST $<

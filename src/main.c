@@ -16,6 +16,7 @@
 #include "src/base/version.h"
 #include "src/commands/commands.h"
 #include "src/config/config.h"
+#include "src/train/ranks.h"
 #include "src/train/setup.h"
 
 #ifndef LORAC_GIT
@@ -293,6 +294,25 @@ static int check_count(const struct command *c, int n, char **args, struct err *
     return 0;
 }
 
+/* What is not shared among the ranks of lorac_mpi is done by the first one, for which the others
+ * wait. */
+static int run_by_ranks(const struct command *c, int n, char **args, struct err *e)
+{
+    int code = 0;
+    bool alone = !c->by_ranks && ranks_n() > 1;
+    if (alone && ranks_me() == 0) {
+        term_line(stderr, strlen("note: "),
+                  "note: %s is done by one process; the other %zu of this job wait for it", c->name,
+                  ranks_n() - 1);
+        ranks_be_alone(true);
+        code = c->run(n, args, e);
+        ranks_be_alone(false);
+    } else if (!alone) {
+        code = c->run(n, args, e);
+    }
+    return ranks_leave(code, e);
+}
+
 /* argv: the arguments after the command's name. */
 static int run_command(const struct command *c, int argc, char **argv)
 {
@@ -307,7 +327,7 @@ static int run_command(const struct command *c, int argc, char **argv)
         return code;
     }
     machine_threads(&why); /* for every command, whether or not it prints the number */
-    code = c->run(n, argv, &e);
+    code = run_by_ranks(c, n, argv, &e);
     if (code && *e.msg) term_line(stderr, strlen("lorac: "), "lorac: %s", e.msg);
     return code;
 }
@@ -351,7 +371,9 @@ int main(int argc, char **argv)
 {
     choose_blas_core(argc, argv);
     set_up_process();
+    ranks_begin(&argc, &argv);
     int code = flush_results(err_exit_status(run(argc, argv)));
+    ranks_end();
     if (code == ERR_INTERRUPTED && stop_signal_number()) die_of(stop_signal_number());
     return code;
 }

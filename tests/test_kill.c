@@ -154,6 +154,15 @@ bool stop_wants_checkpoint(void)
 {
     return ++save_questions == plan.save_at;
 }
+int stop_cause(void)
+{
+    return 0;
+}
+void stop_adopt(int cause)
+{
+    (void)cause;
+}
+void stop_ask_checkpoint(void) {}
 
 /* ---- runs in children ------------------------------------------------------------------------ */
 

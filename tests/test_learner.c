@@ -348,13 +348,13 @@ static void test_gradsum(void **state)
         struct err e;
         struct arena a = { 0 };
         struct gradsum s;
-        gradsum_carve(&s, &a, VALUES, 40, golden_kernels());
+        gradsum_carve(&s, &a, VALUES, 40, false, golden_kernels());
         OK(arena_map(&a, &e), e);
-        gradsum_carve(&s, &a, VALUES, M, golden_kernels());
+        gradsum_carve(&s, &a, VALUES, M, false, golden_kernels());
         unsigned top = 0;
         while ((size_t)1 << top < M) top++;
         for (int again = 0; again < 2; again++) {
-            gradsum_begin(&s);
+            gradsum_begin(&s, 0);
             for (size_t p = 0; p < M; p++) {
                 for (size_t i = 0; i < VALUES; i++) s.leaf[i] = leaf_value(p, i);
                 gradsum_add(&s, loss_tree(p, 0, M));
@@ -373,6 +373,31 @@ static void test_gradsum(void **state)
     assert_true(differs); /* otherwise the order of additions was not tested */
 }
 
+/* The passes cut in three: the nodes of the parts, of which there are no more than planned, give the
+ * bits of the whole. */
+static void test_losses_of_parts(void **state)
+{
+    (void)state;
+    for (size_t M = 1; M <= 24; M++) {
+        struct losssum whole = { 0 };
+        for (size_t p = 0; p < M; p++) losssum_add(&whole, loss_tree(p, 0, M));
+        for (size_t a = 0; a <= M; a++)
+            for (size_t b = a; b <= M; b++) {
+                const size_t ends[] = { 0, a, b, M };
+                struct losssum sum = { 0 };
+                for (size_t k = 0; k < 3; k++) {
+                    struct losssum part = { .next = ends[k] };
+                    for (size_t p = ends[k]; p < ends[k + 1]; p++)
+                        losssum_add(&part, loss_tree(p, 0, M));
+                    assert_true(part.n <= gradsum_nodes(ends[k + 1] - ends[k], true));
+                    for (size_t i = 0; i < part.n; i++)
+                        losssum_add_node(&sum, part.node[i], part.at[i]);
+                }
+                assert_true(losssum_total(&sum) == losssum_total(&whole));
+            }
+    }
+}
+
 /* log2 buffers and a leaf, as the plan of memory promises. */
 static void test_gradsum_room(void **state)
 {
@@ -381,7 +406,7 @@ static void test_gradsum_room(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct arena a = { 0 };
         struct gradsum s;
-        gradsum_carve(&s, &a, 32, rows[i][0], golden_kernels());
+        gradsum_carve(&s, &a, 32, rows[i][0], false, golden_kernels());
         assert_int_equal(a.used, rows[i][1] * 32 * sizeof(real));
     }
 }
@@ -610,6 +635,7 @@ int main(void)
               "gradient sum: passes are summed along the binary tree over their numbers"),
         ENTRY(test_losses_are_summed_along_the_same_tree,
               "gradient sum: losses are summed along the same tree"),
+        ENTRY(test_losses_of_parts, "loss sum: any division of the passes gives the same bits"),
         ENTRY(test_gradsum_room, "gradient sum: it takes log2 buffers and one"),
         ENTRY(test_not_finite,
               "learner: a loss that is not finite names the step and changes nothing"),

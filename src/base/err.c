@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "src/base/safe.h"
 
@@ -137,6 +138,6 @@ const char *err_quotez(const char *text)
 
 void check_failed(const char *cond, const char *file, int line)
 {
-    fprintf(stderr, "lorac: %s:%d: this should not happen: %s\n", file, line, cond);
+    dprintf(STDERR_FILENO, "lorac: %s:%d: this should not happen: %s\n", file, line, cond);
     abort();
 }

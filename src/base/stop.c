@@ -138,3 +138,18 @@ bool stop_wants_checkpoint(void)
     if (wanted) checkpoint_wanted = 0;
     return wanted;
 }
+
+int stop_cause(void)
+{
+    return stop_signal;
+}
+
+void stop_adopt(int cause)
+{
+    if (!stop_signal) stop_signal = cause;
+}
+
+void stop_ask_checkpoint(void)
+{
+    checkpoint_wanted = 1;
+}

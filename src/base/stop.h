@@ -43,4 +43,10 @@ void stop_for_time(int which);
 /* True once after each SIGUSR2. */
 bool stop_wants_checkpoint(void);
 
+/* For processes that work together: what stopped this one (0: nothing), to be adopted by another
+ * one that nothing has stopped; and a SIGUSR2 that another one got. */
+int stop_cause(void);
+void stop_adopt(int cause);
+void stop_ask_checkpoint(void);
+
 #endif

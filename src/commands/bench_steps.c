@@ -91,7 +91,7 @@ static int stand_open(struct stand *s, const struct bench *b, unsigned targets, 
     c.train.memory_budget = b->memory;
     c.train.adam_beta1 = 0.9, c.train.adam_beta2 = 0.999, c.train.adam_epsilon = 1e-8;
     code = random_examples(&s->examples, b->rows, b->length, s->model.dims.V, e);
-    size_t budget = budget_bytes(&c, s->model.weight_bytes);
+    size_t budget = budget_bytes(&c, s->model.weight_bytes, s->model.weight_bytes);
     if (!code) {
         code = learner_plan(&s->learner, &c, &s->model, NULL, &s->examples, &none, b->k, budget, e);
     }

@@ -17,6 +17,7 @@ struct command {
     const char *about;            /* NULL, or lines for --help */
     const char *examples;         /* lines for --help, without indentation */
     int (*run)(int n, char **args, struct err *e);
+    bool by_ranks; /* all ranks of lorac_mpi share the work; else the first one does it alone */
 };
 
 #define COMMAND(name) extern const struct command command_##name;

@@ -10,6 +10,8 @@
 #include "src/commands/commands.h"
 #include "src/commands/config_argument.h"
 #include "src/data/prepared.h"
+#include "src/train/ranks.h"
+#include "src/train/ranks_check.h"
 #include "src/train/setup.h"
 
 static struct show_options show = { .n = 3 };
@@ -55,13 +57,18 @@ static int purge_prepared(const struct config *c, struct err *e)
 
 static int prepare_data(struct config *c, struct err *e)
 {
-    struct setup s;
+    struct setup s = { 0 };
     char size[HUMAN_BYTES], time[HUMAN_BYTES], memory[HUMAN_BYTES];
     if (purge) return purge_prepared(c, e);
     double start = term_now_s();
     c->data.prepare = PREPARE_ALWAYS;
-    int code = setup_open_headers(&s, c, e);
-    if (code) return code;
+    int code = ranks_check_start(c, e);
+    if (!code) code = setup_open_headers(&s, c, e);
+    if (!code) code = ranks_join_notes(&s.notes, e);
+    if (code) {
+        setup_close(&s);
+        return code;
+    }
     notes_print(&s.notes);
     double seconds = term_now_s() - start;
     const struct dataset *d = &s.data;
@@ -127,4 +134,5 @@ const struct command command_data = {
                 "lorac data prepare run.yaml\n"
                 "lorac data prepare run.yaml --purge\n",
     .run = run,
+    .by_ranks = true,
 };

@@ -14,6 +14,8 @@
 #include "src/data/dataset_open.h"
 #include "src/train/base_match.h"
 #include "src/train/prepare.h"
+#include "src/train/ranks.h"
+#include "src/train/ranks_check.h"
 #include "src/train/run_match.h"
 
 static const char *model, *tokenizer, *data, *format, *template, *train_on;
@@ -98,10 +100,11 @@ static int run_data(struct err *e)
     struct data_source source = { .path = data, .weight = 1 };
     if (!data) return err_usage(e, "--data is missing: which records?");
     int code = read_format(&source.records.format, e);
+    if (!code) code = ranks_check_start(NULL, e);
     if (code) return code;
     job_begin();
     struct session_options from = { .model = model,
-                                    .check = CHECK_READ,
+                                    .check = ranks_me() ? CHECK_GLANCE : CHECK_READ,
                                     .watch = job_watch("hashing the base", NULL),
                                     .ids_only = source.records.format == FORMAT_TOKENS,
                                     .tokenizer = tokenizer,
@@ -125,8 +128,10 @@ static int run_data(struct err *e)
     };
     code = dataset_open(&d, &o, x.tok, &notes, e);
     if (!code) {
-        notes_print(&notes);
-        code = examine(&(struct exam){ &x, &d.train, &d.train_origins, &data }, e);
+        code = ranks_check_inputs(&x.model, &d, session_adapter(&x), e);
+        if (!code) code = ranks_join_notes(&notes, e);
+        if (!code) notes_print(&notes);
+        if (!code) code = examine(&(struct exam){ &x, &d.train, &d.train_origins, &data }, e);
         dataset_close(&d);
     }
     str_free(&notes);
@@ -145,13 +150,17 @@ static int load_adapter(struct adapter *a, const char *dir, const struct config 
     int code = adapter_open(a, &base, dir, e);
     if (code) return code;
     code = adapter_notes_of(&about, NULL, dir, e);
-    if (!code) {
+    if (code) {
+        adapter_free(a);
+        return code;
+    }
+    if (ranks_me() == 0) { /* one rank hashes the base */
         code = base_note_other(notes, &s->model, dir, &about, BASE_READ,
                                job_watch("hashing the base", NULL), e);
         if (!code) code = run_note_other(notes, c, s, &about, dir, e);
         if (!code && data) code = run_note_trained(notes, c, &s->data.train, data, &about, e);
-        adapter_notes_free(&about);
     }
+    adapter_notes_free(&about);
     if (code) adapter_free(a);
     return code;
 }
@@ -248,13 +257,16 @@ static int run_config(const char *path, char *const *overrides, size_t n, struct
     int code = load_config(&c, path, overrides, n, e);
     if (code) return code;
     if (data) code = use_data(&c, e);
+    if (!code) code = ranks_check_start(&c, e);
     if (!code) code = prepare(&t, &c, PREPARE_TO_EVAL, e);
+    if (!code) code = ranks_join_notes(&t.setup.notes, e);
     if (!code) {
         notes_print(&t.setup.notes);
         code = find_and_load(&a, dir, &c, &t.setup, e);
     }
     if (!code) {
-        code = examine_run(&t, &c, &a, dir, e);
+        code = ranks_check_inputs(&t.setup.model, &t.setup.data, &a, e);
+        if (!code) code = examine_run(&t, &c, &a, dir, e);
         adapter_free(&a);
     }
     training_free(&t);
@@ -303,4 +315,5 @@ const struct command command_eval = {
                 "lorac eval --adapter checkpoints/runs/demo/train --data held.jsonl --no-base\n"
                 "lorac eval --model model.gguf --data held.jsonl --template chatml --json\n",
     .run = run,
+    .by_ranks = true,
 };

@@ -4,6 +4,7 @@
 #include "src/base/mem.h"
 #include "src/commands/eval.h"
 #include "src/commands/job.h"
+#include "src/train/ranks.h"
 
 enum { EVAL_BATCH = 32, EVAL_PASS_TOKENS = 2048 };
 
@@ -63,6 +64,17 @@ static int measure(struct evaluation *v, const char *who, const struct adapter *
                    who, v->loss, v->bad_example);
 }
 
+/* Each rank knows of the examples of its passes, and has 0 for the others. */
+static int join_missed(uint32_t *missed, size_t n, int code, struct err *e)
+{
+    if (ranks_n() == 1) return code;
+    uint32_t *work = code ? NULL : mem_alloc(n, sizeof *work, e);
+    code = ranks_agree(code ? code : work ? 0 : e->code, e);
+    if (!code) ranks_largest(missed, work, n);
+    mem_free(work);
+    return code;
+}
+
 int exam_measure(struct exam_result *out, const struct exam *x, bool compare, bool list,
                  struct err *e)
 {
@@ -83,6 +95,7 @@ int exam_measure(struct exam_result *out, const struct exam *x, bool compare, bo
         if (out->compared) code = measure(&out->base, "the base", NULL, &base, s, &b, mute, e);
         if (!code)
             code = measure(&out->own, a ? "the adapter" : "the model", a, &own, s, &b, mute, e);
+        if (list) code = join_missed(out->missed, x->examples->n, code, e);
         batch_free(&b);
     }
     mem_free(mute);

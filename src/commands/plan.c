@@ -130,7 +130,7 @@ static void print_memory(const struct plan *p, size_t available, const char *why
               human_bytes(a, (double)p->training.setup.model.weight_bytes));
     term_line(stdout, PART, "  adapter      %12s  parameters, moments, %s",
               human_bytes(a, (double)l->state_bytes),
-              str_count(l->sum.levels + (l->sum.levels > 1), "gradient buffer"));
+              str_count(l->sum.buffers, "gradient buffer"));
     term_line(
         stdout, PART,
         "  activations  %12s  passes of up to %s; of %s %zu keep everything, %zu recompute the "

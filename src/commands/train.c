@@ -72,4 +72,5 @@ const struct command command_train = {
                 "lorac train run.yaml train.learning_rate=1e-4 output.dir=checkpoints/runs/slow\n"
                 "lorac train run.yaml --resume auto --max-hours 11.5\n",
     .run = run,
+    .by_ranks = true,
 };

@@ -142,7 +142,8 @@ int batch_init(struct batch *b, const struct examples *x, size_t batch_size, siz
     b->leaf = mem_alloc(b->examples_max, sizeof *b->leaf, e);
     uint32_t **rows[] = { &p->pos,        &p->example,  &p->target_row,
                           &b->parent_row, &b->children, &b->path };
-    bool ok = b->order && b->first && b->leaf;
+    b->work = mem_alloc(b->examples_max, sizeof *b->work, e);
+    bool ok = b->order && b->first && b->leaf && b->work;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         ok &= (*rows[i] = mem_alloc(b->rows_max, sizeof **rows[i], e)) != NULL;
     p->ids = mem_alloc(b->rows_max, sizeof *p->ids, e);
@@ -157,10 +158,20 @@ int batch_init(struct batch *b, const struct examples *x, size_t batch_size, siz
 void batch_free(struct batch *b)
 {
     struct pass *p = &b->pass;
-    void *all[] = { b->order, b->first,   b->leaf, b->parent_row, b->children, b->path,  p->ids,
-                    p->pos,   p->example, p->seg,  p->target_row, p->target,   p->weight };
+    void *all[] = { b->order, b->first,   b->leaf, b->parent_row, b->children, b->path,   p->ids,
+                    p->pos,   p->example, p->seg,  p->target_row, p->target,   p->weight, b->work };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
     *b = (struct batch){ 0 };
+}
+
+/* Count the rows of an example from row `shared` on; row j sees j + 1 rows, itself among them. */
+static void add_work(struct pass_work *w, const struct examples *x, uint32_t ex, size_t shared)
+{
+    const uint8_t *flag = flags_of(x, ex);
+    uint64_t rows = rows_of(x, ex);
+    w->rows += rows - shared;
+    w->pairs += (rows * (rows + 1) - (uint64_t)shared * (shared + 1)) / 2;
+    for (size_t j = shared; j < rows; j++) w->targets += flag[j + 1];
 }
 
 /* Sort b->order and cut it. */
@@ -181,12 +192,14 @@ static void cut(struct batch *b, size_t n)
         uint32_t ex = b->order[i];
         size_t own = rows_of(x, ex), shared = walk_shared(&walk, x, ex, b->share);
         if (i == 0 || rows + own - shared > b->pass_tokens) {
+            b->work[b->n_passes] = (struct pass_work){ 0 };
             b->first[b->n_passes++] = i;
             b->rows += rows;
             rows = shared = 0;
             walk.any = false;
         }
         rows += own - shared;
+        add_work(&b->work[b->n_passes - 1], x, ex, shared);
         walk_insert(&walk, x, ex, b->share);
         b->tokens += length_of(x, ex);
         for (size_t j = 0; j < length_of(x, ex); j++) b->targets += flags_of(x, ex)[j];

@@ -31,6 +31,13 @@ struct pass {
     size_t n_targets;
 };
 
+/* The size of a pass that is not built: what its time depends on. */
+struct pass_work {
+    uint64_t rows, targets;
+    uint64_t pairs; /* of a row and a row that it sees */
+    uint64_t cost;  /* for whoever deals passes out, in a unit of their own */
+};
+
 /* The examples of a step in sorted order, and where its passes begin. A batch is drawn by items
  * (examples.h): all paths of a tree are in it, so that their shared rows are computed once per
  * pass. */
@@ -43,9 +50,10 @@ struct batch {
     bool share;
     size_t rows_max, seg_max; /* no pass of this data has more */
 
-    uint32_t *order; /* sorted example numbers */
-    size_t n;        /* of them */
-    size_t *first;   /* (n_passes + 1) index into order */
+    uint32_t *order;        /* sorted example numbers */
+    size_t n;               /* of them */
+    size_t *first;          /* (n_passes + 1) index into order */
+    struct pass_work *work; /* (n_passes) */
     size_t n_passes;
     size_t tokens;  /* of the examples, as given */
     size_t targets; /* of the examples */

@@ -18,4 +18,8 @@ double cost_total(const struct cost *c);
 /* A step over this batch (its passes are built one after the other). adapter NULL: only forward. */
 struct cost cost_of_batch(const struct dims *s, const struct adapter *a, struct batch *b);
 
+/* Set the cost of each pass of the batch, in thousands of these operations: as above, without
+ * building the passes (a target that examples share counts where it is first). */
+void cost_passes(struct batch *b, const struct dims *s, const struct adapter *a);
+
 #endif

@@ -1,6 +1,7 @@
 #include "src/train/budget.h"
 
 #include "src/base/machine.h"
+#include "src/train/ranks.h"
 
 /* For the program itself, the kernel's page tables and other programs that need a little. */
 static const double share_of_free = 0.92;
@@ -31,12 +32,14 @@ size_t budget_total_bytes(const struct setup *s, const struct learner *l)
     return budget_other_bytes(s) + learner_bytes(l);
 }
 
-size_t budget_bytes(const struct config *c, size_t other_bytes)
+size_t budget_bytes(const struct config *c, size_t other_bytes, size_t weight_bytes)
 {
     const char *why;
     int64_t given = c->train.memory_budget;
+    size_t before, here = ranks_here(&before);
     size_t total = given != CONFIG_NONE
                        ? (size_t)given
                        : (size_t)((double)machine_memory_available(&why) * share_of_free);
+    if (given == CONFIG_NONE) total = (total + (here - 1) * weight_bytes) / here;
     return total > other_bytes ? total - other_bytes : 1;
 }

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "src/model/cost.h"
 #include "src/train/gradsum.h"
 #include "src/train/ranks.h"
 
@@ -19,15 +20,17 @@ static void count_pass(struct counts *c, const struct network *n, const struct b
     c->exact += (double)batch_count_exact(b, n->hit);
 }
 
-/* This rank's share of the batch's passes, after `before` examples. *bad: the first example of a
- * pass whose loss is not finite, as evaluation.bad_example. */
+/* This rank's share of the batch's passes, after `before` examples. *bad: the number of the first
+ * pass whose loss is not finite, times 2^32, and of its first example. */
 static int run_share(struct losssum *sum, struct counts *c, uint64_t *bad, size_t before,
                      const struct objective *o, struct network *n, struct batch *b,
                      const struct stop *stop, const struct listener *listener,
                      const struct evaluate_observer *observer, struct err *e)
 {
     size_t from, to;
-    ranks_share(&from, &to, b->n_passes);
+    cost_passes(b, &n->base->dims, NULL);
+    ranks_share(&from, &to, b);
+    sum->next = from;
     for (size_t i = from; i < to && *bad == UINT64_MAX; i++) {
         struct pass *p = batch_pass(b, i);
         double loss;
@@ -36,7 +39,7 @@ static int run_share(struct losssum *sum, struct counts *c, uint64_t *bad, size_
         count_pass(c, n, b, p);
         if (observer) observer->pass(observer->to, n, b);
         losssum_add(sum, loss);
-        if (!isfinite(loss)) *bad = b->order[b->first[i]] + 1;
+        if (!isfinite(loss)) *bad = (uint64_t)i << 32 | b->order[b->first[i]];
         tell_passed(listener, before + b->first[i + 1], b->examples->n);
     }
     return 0;
@@ -77,7 +80,7 @@ int evaluate_observed(struct evaluation *out, const struct objective *o, struct 
     }
     double counts[] = { c.hits, c.exact };
     ranks_sum_counts(counts, 2);
-    out->bad_example = bad != UINT64_MAX ? bad : 0;
+    out->bad_example = bad != UINT64_MAX ? (size_t)(uint32_t)bad + 1 : 0;
     out->loss = losssum_total(&all) / (size > 0 ? size : 1);
     out->token_accuracy = counts[0] / (out->targets ? (double)out->targets : 1);
     out->exact_match = counts[1] / (x->n ? (double)x->n : 1);

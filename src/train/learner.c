@@ -6,6 +6,7 @@
 
 #include "src/base/term.h"
 #include "src/base/waiting.h"
+#include "src/model/cost.h"
 #include "src/train/ranks.h"
 
 enum { PASS_TOKENS_AUTO = 2048 };
@@ -32,7 +33,9 @@ static void carve(struct learner *l, struct arena *a)
     l->adapter.params = arena_take(a, n, sizeof(real));
     l->m = arena_take(a, n, sizeof(real));
     l->v = arena_take(a, n, sizeof(real));
-    gradsum_carve(&l->sum, a, n, l->passes_max, l->net.k);
+    gradsum_carve(&l->sum, a, n, l->passes_max, ranks_n() > 1, l->net.k);
+    l->ranks_values = ranks_work(n, l->passes_max);
+    l->ranks_work = arena_take(a, l->ranks_values, sizeof(real));
 }
 
 static int plan_batches(struct learner *l, const struct config *c, const struct examples *train,
@@ -149,10 +152,15 @@ static int not_finite(const struct learner *l, uint64_t step, const char *what, 
                    (unsigned long long)step, what, n == 1 ? "" : "s", list);
 }
 
-/* Whether all of an array is finite: their squares fit a double. */
+/* Finite when all of an array is: their squares fit a double. */
+static double squares(const struct learner *l, const real *x)
+{
+    return l->net.k->sum_squares(x, l->adapter.n_params);
+}
+
 static bool is_finite(const struct learner *l, const real *x)
 {
-    return isfinite(l->net.k->sum_squares(x, l->adapter.n_params));
+    return isfinite(squares(l, x));
 }
 
 static int check_pass(const struct learner *l, size_t number, uint64_t step, const char *what,
@@ -214,6 +222,47 @@ static void update(struct learner *l, const real *grad, double norm, uint64_t st
     l->net.k->adamw(l->adapter.params, l->m, l->v, grad, l->adapter.n_params, &o);
 }
 
+/* This rank's share of the passes. */
+static int run_share(struct learner *l, struct step_result *out, uint64_t step, struct err *e)
+{
+    size_t from, to;
+    int code = 0;
+    cost_passes(&l->batch, &l->net.base->dims, &l->adapter);
+    ranks_share(&from, &to, &l->batch);
+    gradsum_begin(&l->sum, from);
+    out->own_passes = to - from;
+    for (size_t p = from; !code && p < to; p++) {
+        code = run_pass(l, out, p, step, e);
+        if (!code) tell_passed(l->listener, p + 1 - from, to - from);
+    }
+    return code;
+}
+
+/* The sums of the gradients' shares and of their losses, over all ranks. */
+static real *sum_up(struct learner *l, struct step_result *out)
+{
+    double start = term_now_s();
+    real *grad = ranks_sum_tree(&out->loss, &l->sum, l->ranks_work, l->ranks_values);
+    out->loss /= l->objective->size(&l->batch);
+    out->exchange_s = ranks_n() > 1 ? term_now_s() - start : 0;
+    return grad;
+}
+
+/* Bits of numbers that depend on each value; false when one of those is not finite. */
+static bool seal(uint64_t *out, const struct learner *l)
+{
+    const double all[] = { squares(l, l->adapter.params), squares(l, l->m), squares(l, l->v) };
+    bool finite = true;
+    *out = 0;
+    for (size_t i = 0; i < 3; i++) {
+        uint64_t bits;
+        memcpy(&bits, &all[i], sizeof bits);
+        *out = *out * 0x9e3779b97f4a7c15 + bits;
+        finite &= isfinite(all[i]) != 0;
+    }
+    return finite;
+}
+
 static int make_step(struct learner *l, struct step_result *out, const uint32_t *which, size_t n,
                      uint64_t step, double lr, struct err *e)
 {
@@ -223,25 +272,19 @@ static int make_step(struct learner *l, struct step_result *out, const uint32_t 
         .passes = b->n_passes, .tokens = b->tokens, .rows = b->rows, .targets = b->targets
     };
     l->net.drop.step = (uint32_t)step;
-    gradsum_begin(&l->sum);
-    size_t from, to;
-    int code = 0;
-    ranks_share(&from, &to, b->n_passes);
-    for (size_t p = from; !code && p < to; p++) {
-        code = run_pass(l, out, p, step, e);
-        if (!code) tell_passed(l->listener, p + 1, b->n_passes);
-    }
+    int code = run_share(l, out, step, e);
+    double done = term_now_s();
     code = ranks_agree(code, e);
     if (code) return code;
     double start = term_now_s();
-    real *grad = ranks_sum_tree(&out->loss, &l->sum);
-    out->loss /= l->objective->size(b);
-    out->grad_norm = sqrt(l->net.k->sum_squares(grad, l->adapter.n_params));
+    out->waiting_s = ranks_n() > 1 ? start - done : 0;
+    real *grad = sum_up(l, out);
+    out->grad_norm = sqrt(squares(l, grad));
     if (!isfinite(out->grad_norm)) return not_finite(l, step, "the gradients' sum is", 0, b->n, e);
     update(l, grad, out->grad_norm, step, lr);
-    out->update_s = term_now_s() - start;
-    bool good = is_finite(l, l->adapter.params) && is_finite(l, l->m) && is_finite(l, l->v);
-    return good ? 0 : not_finite(l, step, "the updated adapter or its moments are", 0, b->n, e);
+    bool finite = seal(&out->seal, l);
+    out->update_s = term_now_s() - start - out->exchange_s;
+    return finite ? 0 : not_finite(l, step, "the updated adapter or its moments are", 0, b->n, e);
 }
 
 /* The whole step is one piece of work: where other programs compute, a region of all threads

@@ -13,6 +13,8 @@ struct learner {
     struct adapter adapter; /* its params lie in the arena */
     struct batch batch;     /* over the training examples */
     struct gradsum sum;
+    real *ranks_work; /* (ranks_values) for the sum over the ranks */
+    size_t ranks_values;
     const struct objective *objective; /* sft, as planned */
     real *m, *v;                       /* AdamW's moments */
     size_t passes_max;
@@ -25,8 +27,11 @@ struct learner {
 
 struct step_result {
     double loss, grad_norm;
-    size_t passes, tokens, rows, targets;
+    size_t passes, own_passes, tokens, rows, targets; /* own: of this rank */
     double forward_s, backward_s, update_s;
+    double waiting_s, exchange_s; /* for the other ranks' passes; in the sum over the ranks */
+    /* A digest of the updated adapter and moments, for ranks_agree_on(). */
+    uint64_t seal;
 };
 
 /* Lay out and count: the adapter (shape of `base`; from = NULL: as the configuration says, else as

@@ -5,6 +5,7 @@
 #include "src/base/file.h"
 #include "src/base/mem.h"
 #include "src/train/budget.h"
+#include "src/train/ranks.h"
 #include "src/train/rundir.h"
 #include "src/train/start.h"
 
@@ -38,9 +39,11 @@ static int lay_out(struct training *t, const struct config *c, enum prepare_to t
     bool loaded = c->adapter.init_from != NULL;
     int code = loaded ? start_adapter(&from, c, s, e) : 0;
     if (!code) {
+        size_t room = budget_bytes(c, budget_other_bytes(s), s->model.weight_bytes);
         code = learner_plan(&t->learner, c, &s->model, loaded ? &from : NULL, &d->train,
-                            &d->validation, t->kernels, budget_bytes(c, budget_other_bytes(s)), e);
+                            &d->validation, t->kernels, room, e);
     }
+    code = ranks_agree(code, e); /* all have seen what is free before one takes it */
     if (!code && to == PREPARE_TO_TRAIN)
         code = learner_map(&t->learner, c, loaded ? &from : NULL, e);
     adapter_free(&from);

@@ -14,7 +14,8 @@
 #include "src/train/budget.h"
 #include "src/train/ranks.h"
 
-/* Tell once of other programs that compute here, as soon as there was time to see them: before the
+/* Tell once of other programs that compute here (other ranks on this machine look like some), as
+ * soon as there was time to see them: before the
  * first step or, where reading was quick, after one. */
 static void report_load(struct report *r)
 {
@@ -22,6 +23,8 @@ static void report_load(struct report *r)
     const char *why;
     char remedy[96];
     int cpus = machine_cpus();
+    size_t before;
+    if (ranks_here(&before) > 1) return;
     if (r->load.time_s == 0 || term_now_s() - r->load.time_s < LOAD_WINDOW_S) return;
     if (load_sample(&now)) {
         double others = load_others(&r->load, &now);
@@ -61,12 +64,27 @@ static void print_memory(const struct report *r)
               keeps[KEEP_INPUT]);
 }
 
+/* The ranks of a job, and the machines that they are on. */
+static void print_hosts(void)
+{
+    size_t before, machines = 0;
+    if (ranks_n() == 1) return;
+    for (size_t r = 0; r < ranks_n(); r++) {
+        size_t first = 0;
+        while (strcmp(ranks_host(first), ranks_host(r)) != 0) first++;
+        machines += first == r;
+    }
+    term_line(stderr, LABEL, "ranks     %zu on %s, %zu of them on this one; %s", ranks_n(),
+              str_count(machines, "machine"), ranks_here(&before), ranks_library());
+}
+
 /* What it computes on, and who decided that. */
 static void print_compute(const struct kernels *k)
 {
     const char *why;
     int threads = machine_threads(&why);
     term_line(stderr, LABEL, "lorac " LORAC_VERSION " on %s: %s", machine_host(), machine_cpu());
+    print_hosts();
     term_line(stderr, LABEL,
               "compute   %s (%s), kernels %s (%s), products %s (%s), OpenBLAS for %s",
               str_count((uint64_t)threads, "thread"), why, k->isa,
@@ -199,14 +217,21 @@ void report_header(struct report *r)
 static void add_step(struct report *r, const struct step_result *s, double seconds)
 {
     struct training *w = r->work;
-    struct cost work = cost_of_batch(&w->setup.model.dims, &w->learner.adapter, &w->learner.batch);
-    r->flops += cost_total(&work);
+    if (ranks_me() == 0) {
+        struct cost work = cost_of_batch(&w->setup.model.dims, &w->learner.adapter,
+                                         &w->learner.batch);
+        r->flops += cost_total(&work);
+    }
+    r->passes += s->own_passes;
     r->tokens += s->tokens;
     r->rows += s->rows;
     r->time.forward += s->forward_s;
     r->time.backward += s->backward_s;
     r->time.update += s->update_s;
-    r->time.data += seconds - s->forward_s - s->backward_s - s->update_s;
+    r->time.waiting += s->waiting_s;
+    r->time.exchange += s->exchange_s;
+    r->time.data += seconds - s->forward_s - s->backward_s - s->update_s - s->waiting_s -
+                    s->exchange_s;
     if (seconds > r->slowest_step_s) r->slowest_step_s = seconds;
 }
 
@@ -229,7 +254,8 @@ void report_step(struct report *r, const struct step_result *s, double seconds)
     r->began_s = term_now_s();
     if (ranks_me() != 0) return;
     uint64_t step = r->work->state.step, total = r->work->course.total;
-    double busy = r->time.forward + r->time.backward + r->time.update;
+    double busy = r->time.forward + r->time.backward + r->time.update + r->time.waiting +
+                  r->time.exchange;
     report_load(r);
     snprintf(r->so_far, sizeof r->so_far, "  epoch %.2f  loss %.4f  %.0f tokens/s  %s left",
              (double)step / (double)r->work->course.steps_per_epoch, s->loss,
@@ -262,26 +288,70 @@ static void print_table(const struct report *r, double total)
 {
     const struct timings *s = &r->time;
     double known = s->forward + s->backward + s->update + s->data + s->evaluation + s->checkpoints +
-                   s->before_first;
+                   s->before_first + s->waiting + s->exchange;
     const struct {
         const char *what;
         double seconds;
+        bool of_ranks;
     } rows[] = {
-        { "forward", s->forward },
-        { "backward", s->backward },
-        { "optimiser", s->update },
-        { "data", s->data },
-        { "validation", s->evaluation },
-        { "checkpoints", s->checkpoints },
-        { "before step 1", s->before_first },
-        { "other", total - known },
+        { "forward", s->forward, false },
+        { "backward", s->backward, false },
+        { "waiting", s->waiting, true },
+        { "communication", s->exchange, true },
+        { "optimiser", s->update, false },
+        { "data", s->data, false },
+        { "validation", s->evaluation, false },
+        { "checkpoints", s->checkpoints, false },
+        { "before step 1", s->before_first, false },
+        { "other", total - known, false },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[HUMAN_BYTES];
+        if (rows[i].of_ranks && ranks_n() == 1) continue;
         fprintf(stderr, "  %-14s %12s  %5.1f %%\n", rows[i].what,
                 human_duration(text, rows[i].seconds > 0 ? rows[i].seconds : 0),
                 100 * rows[i].seconds / total);
     }
+}
+
+/* The seconds of the steps, and passes, over the ranks. */
+struct rank_times {
+    struct ranks_spread compute, waiting, exchange, passes;
+};
+
+static struct rank_times gather_times(const struct report *r)
+{
+    const struct timings *t = &r->time;
+    return (struct rank_times){ .compute = ranks_spread(t->forward + t->backward),
+                                .waiting = ranks_spread(t->waiting),
+                                .exchange = ranks_spread(t->exchange),
+                                .passes = ranks_spread((double)r->passes) };
+}
+
+/* How the ranks differ. The imbalance is the share of the steps in which a rank that computes as
+ * long as the mean waits for the one that computes longest; what other ranks wait beyond that, and
+ * all communication, is the cost of having ranks. */
+static void print_ranks(const struct report *r, const struct rank_times *of)
+{
+    const struct timings *t = &r->time;
+    const struct {
+        const char *what;
+        const struct ranks_spread *s;
+    } rows[] = { { "computing, s", &of->compute },
+                 { "waiting, s", &of->waiting },
+                 { "communication, s", &of->exchange },
+                 { "passes", &of->passes } };
+    double steps = t->forward + t->backward + t->waiting + t->exchange + t->update + t->data;
+    double imbalance = of->compute.most - of->compute.mean;
+    term_line(stderr, LABEL, "ranks     %zu: least, mean, most", ranks_n());
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        fprintf(stderr, "  %-17s %10.4g %10.4g %10.4g\n", rows[i].what, rows[i].s->least,
+                rows[i].s->mean, rows[i].s->most);
+    term_line(stderr, LABEL,
+              "          of the steps %.1f %% imbalance, %.1f %% waiting beyond it and "
+              "communication",
+              100 * imbalance / steps,
+              100 * (of->waiting.mean + of->exchange.mean - imbalance) / steps);
 }
 
 /* The yardsticks are measured now, next to the run, since machines differ and are shared. A run
@@ -296,7 +366,9 @@ static void print_speed(const struct report *r, double busy)
         struct err ignored;
         double fma = rate_fma(r->work->kernels), sgemm = 0; /* stays 0 where memory is short */
         rate_sgemm(&sgemm, &r->work->setup.model.dims, machine_threads(&why), &ignored);
+        fma *= (double)ranks_n();
         str_addf(&shares, ": %.0f %% of the %.0f in registers", 100 * rate / fma, fma * 1e-9);
+        sgemm *= (double)ranks_n();
         if (sgemm > 0) {
             str_addf(&shares, ", %.0f %% of OpenBLAS's sgemm (%.0f, for %s)", 100 * rate / sgemm,
                      sgemm * 1e-9, blas_core());
@@ -311,11 +383,15 @@ void report_time(const struct report *r)
 {
     char text[HUMAN_BYTES], planned[HUMAN_BYTES];
     const struct timings *s = &r->time;
-    double total = term_now_s() - s->start, busy = s->forward + s->backward + s->update + s->data;
-    if (r->work->state.step == r->first_step || ranks_me() != 0) return;
+    double total = term_now_s() - s->start,
+           busy = s->forward + s->backward + s->update + s->data + s->waiting + s->exchange;
+    if (r->work->state.step == r->first_step) return;
+    struct rank_times ranks = gather_times(r);
+    if (ranks_me() != 0) return;
     term_line(stderr, LABEL, "time      %s for %s", human_duration(text, total),
               str_count(r->work->state.step - r->first_step, "step"));
     print_table(r, total);
+    if (ranks_n() > 1) print_ranks(r, &ranks);
     term_line(stderr, LABEL, "peak      %s of memory, of %s at most",
               human_bytes(text, (double)machine_memory_peak()),
               human_bytes(planned, (double)budget_total_bytes(&r->work->setup, &r->work->learner)));

@@ -14,6 +14,7 @@
  * to the first step, reading model and data. */
 struct timings {
     double forward, backward, update, data, evaluation, checkpoints, start, before_first;
+    double waiting, exchange; /* of a step, for the passes of other ranks; in the sums over them */
 };
 
 /* The account of this process. Code that evaluates or saves adds its time to `time`. */
@@ -29,7 +30,8 @@ struct report {
     struct load_sample load; /* at the start; time_s 0: told already, or unknown */
     uint64_t first_step;     /* steps done before this process */
     uint64_t tokens, rows;   /* given; computed */
-    double flops;            /* that the steps' results needed */
+    uint64_t passes;         /* of this rank */
+    double flops;            /* that the steps' results needed, on all ranks */
     double slowest_step_s;
     uint64_t evaluations; /* in this process */
 };
@@ -43,7 +45,9 @@ void report_header(struct report *r);
 void report_step(struct report *r, const struct step_result *s, double seconds);
 /* An evaluation was made, and is in the state's history; what it says follows. */
 void report_eval(struct report *r, const struct evaluation *v, bool best);
-void report_time(const struct report *r); /* the accounting table; nothing before a first step */
+/* The accounting table, this rank's, and how the ranks differ; nothing before a first step. All
+ * ranks call it. */
+void report_time(const struct report *r);
 /* What was written into `dir`, and what to type next. */
 void report_end(const struct report *r, const char *dir);
 

@@ -13,7 +13,7 @@
 
 double runlock_every_s = 10;
 
-enum { WHO_BYTES = 256 };
+enum { WHO_BYTES = 256 }; /* as runlock_mark() has it */
 /* In the time of this many counts a process that is alive counts at least once. */
 static const double patience = 2.5;
 
@@ -112,6 +112,15 @@ bool runlock_busy(char *who, size_t size, const char *dir)
     if (busy) read_who(who, size, fd);
     close(fd);
     return busy;
+}
+
+void runlock_mark(char out[256], const char *dir)
+{
+    char name[PATH_BYTES];
+    struct err ignored;
+    *out = 0;
+    if (!path_join(name, dir, ".lock", &ignored)) read_anew(out, name);
+    out[strcspn(out, "\n")] = 0;
 }
 
 /* A process that only asks whether the lock is held takes it for a moment, hence a few tries. */

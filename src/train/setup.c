@@ -10,6 +10,7 @@
 #include "src/base/mem.h"
 #include "src/base/term.h"
 #include "src/data/dataset_open.h"
+#include "src/train/ranks.h"
 
 int setup_kernels(const struct kernels **k, struct err *e)
 {
@@ -286,14 +287,51 @@ static int open_all(struct setup *s, const struct config *c,
     return code;
 }
 
+struct opening {
+    struct setup *setup;
+    const struct config *config;
+    int (*open_model)(struct llama *, const char *, struct err *);
+};
+
+static int open_one(void *context, struct err *e)
+{
+    const struct opening *o = context;
+    return open_all(o->setup, o->config, o->open_model, e);
+}
+
+/* Whether the data are worth preparing: the first rank then makes the file, and hashes what it is
+ * made of, and the others find it. */
+static bool is_prepared(const struct config *c)
+{
+    const struct config_sources *both[] = { &c->data.train, &c->data.validation.files };
+    uint64_t bytes = 0;
+    struct stat st;
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < both[k]->n; i++)
+            if (stat(both[k]->at[i].path, &st) == 0) bytes += (uint64_t)st.st_size;
+    return c->data.prepare == PREPARE_ALWAYS ||
+           (c->data.prepare == PREPARE_AUTO && bytes > PREPARE_ABOVE_BYTES);
+}
+
+static int open_by_ranks(struct setup *s, const struct config *c,
+                         int (*open_model)(struct llama *, const char *, struct err *),
+                         struct err *e)
+{
+    struct opening o = { s, c, open_model };
+    *s = (struct setup){ 0 };
+    int code = ranks_in_turn(is_prepared(c), open_one, &o, e);
+    if (code) setup_close(s);
+    return code;
+}
+
 int setup_open(struct setup *s, const struct config *c, struct err *e)
 {
-    return open_all(s, c, llama_open, e);
+    return open_by_ranks(s, c, llama_open, e);
 }
 
 int setup_open_headers(struct setup *s, const struct config *c, struct err *e)
 {
-    return open_all(s, c, llama_open_headers, e);
+    return open_by_ranks(s, c, llama_open_headers, e);
 }
 
 int setup_sampler(struct sampler *s, const struct setup *setup, const struct config *c,

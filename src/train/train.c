@@ -10,6 +10,7 @@
 #include "src/train/deadline.h"
 #include "src/train/launch.h"
 #include "src/train/ranks.h"
+#include "src/train/ranks_check.h"
 #include "src/train/report.h"
 #include "src/train/resume.h"
 
@@ -113,7 +114,7 @@ static void look_at_time(const struct trainer *t)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-static int one_step(struct trainer *t, struct err *e)
+static int one_step(struct trainer *t, uint64_t *seal, struct err *e)
 {
     size_t n;
     struct step_result r;
@@ -126,6 +127,7 @@ static int one_step(struct trainer *t, struct err *e)
     int code = learner_step(&t->work.learner, &r, which, n, s->step + 1, rate, e);
     mem_guard(false);
     if (code) return code;
+    *seal = r.seal;
     double seconds = term_now_s() - start;
     watchdog_step(seconds);
     s->loss[s->step++] = r.loss;
@@ -145,24 +147,47 @@ static int loop(struct trainer *t, struct err *e)
         code = ranks_agree(code, e);
         if (code || done) return code;
         /* only the first rank writes files: where it fails, no other may begin an evaluation */
-        code = ranks_agree(one_step(t, e), e);
+        uint64_t seal = 0;
+        code = one_step(t, &seal, e);
+        code = ranks_agree_on(code, seal, e);
         if (code) return code;
     }
 }
 
 /* ---- beginning and end ----------------------------------------------------------------------- */
 
+/* What has to be known of all ranks before the run's directory is made. */
+static int check_ranks(struct trainer *t, struct err *e)
+{
+    struct training *w = &t->work;
+    int code = ranks_note_threads(&w->setup.notes, e);
+    if (!code) code = ranks_check_inputs(&w->setup.model, &w->setup.data, &w->learner.adapter, e);
+    return code;
+}
+
+/* Each rank keeps its own; one says so. */
+static void read_deadline(struct trainer *t)
+{
+    struct str others = { 0 }, *notes = ranks_me() == 0 ? &t->work.setup.notes : &others;
+    t->deadline = deadline_read(t->options->max_hours, t->report.time.start, notes);
+    str_free(&others);
+}
+
 static int open_all(struct trainer *t, struct err *e)
 {
     const struct config *c = t->config;
     bool fresh = t->options->resume == RESUME_NEVER;
-    int code = prepare_directory(c, fresh, e);
+    int code = ranks_check_start(c, e);
+    if (code) return code;
+    code = prepare_directory(c, fresh, e);
     if (code) return config_prefix(e, c, "output.dir", 0);
     code = prepare(&t->work, c, PREPARE_TO_TRAIN, e);
     if (!code && fresh) code = schedule_check(&t->work.course.schedule, c, e);
-    t->deadline = deadline_read(t->options->max_hours, t->report.time.start, &t->work.setup.notes);
+    read_deadline(t);
     t->work.learner.stop = &stop_run;
     t->work.learner.listener = &t->report.on_pass;
+    code = ranks_agree(code, e);
+    if (!code) code = check_ranks(t, e);
     if (code || ranks_me() != 0) return code;
     t->run = &t->files;
     return run_open(t->run, c, &t->work, e);
@@ -206,13 +231,26 @@ static void start_watchdog(struct trainer *t)
     progress_note(&t->report.progress, "note: nothing watches over the run: %s", e.msg);
 }
 
+/* Ranks for which the next batch has no pass. */
+static void note_idle(struct trainer *t)
+{
+    size_t n;
+    struct batch *b = &t->work.learner.batch;
+    if (ranks_n() == 1 || is_over(t)) return;
+    const uint32_t *which = course_batch(&t->work.course, t->work.state.step, &n);
+    batch_begin(b, which, n);
+    ranks_note_passes(&t->work.setup.notes, b->n_passes);
+}
+
 static int run_steps(struct trainer *t, struct err *e)
 {
     struct err ignored;
     const struct schedule *schedule = &t->work.course.schedule;
     if (schedule_check(schedule, t->config, e)) return e->code;
     schedule_notes(&t->work.setup.notes, schedule, t->work.course.sampler.n, t->config);
+    note_idle(t);
     int code = ranks_agree(run_begin(t->run, t->options->resume != RESUME_NEVER, e), e);
+    if (!code) code = ranks_join_notes(&t->work.setup.notes, e);
     if (code) return code;
     report_header(&t->report);
     start_watchdog(t);
@@ -251,6 +289,7 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     int code = launch_check(e);
     if (!code) code = h5_init(e);
     code = ranks_agree(code ? code : open_all(&t, e), e);
+    if (!code) code = ranks_check_directory(c, e);
     struct resume from = { t.run, &t.work, &t.report.progress };
     if (!code) code = resume_from(&from, o, e);
     if (!code && is_left(&t)) {

@@ -1,0 +1,7 @@
+#include "src/train/ranks_link.h"
+
+const struct ranks_link *ranks_link_open(int *argc, char ***argv)
+{
+    (void)argc, (void)argv;
+    return NULL;
+}
