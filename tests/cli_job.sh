@@ -59,6 +59,13 @@ srun SLURM_STEP_NUM_TASKS SLURM_PROCID
 mpirun OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_RANK
 mpirun PMI_SIZE PMI_RANK
 END
+if [ -x "$(dirname "$LORAC")/lorac_mpi" ]; then # started by another MPI's mpirun
+    run env PMI_SIZE=4 PMI_RANK=0 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
+        "$(dirname "$LORAC")/lorac_mpi" train "$scratch/run.yaml" output.dir="$scratch/mpi"
+    like "lorac_mpi under another MPI's launcher: refused" "$status $err" "2 *mpirun started 4 tasks (PMI_SIZE), and * sees 1 of them: wanted*--mpi=pmix*"
+else
+    skip "lorac_mpi under another MPI's launcher" "lorac_mpi is not built: make MPI=1"
+fi
 train SLURM_NTASKS=4 SLURM_PROCID=0 --
 is "a batch script of four tasks, without srun, trains" "$status" 0
 run env SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0 "$LORAC" sweep "$scratch/run.yaml" adapter.r=2,4

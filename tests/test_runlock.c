@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -62,13 +63,21 @@ static void assert_lock_begins(const char *dir, const char *want)
         fail_msg(".lock: found %s, wanted %s", text, want);
 }
 
+/* A child ends with the test, also where that fails: else it would keep the test's output open. */
+static pid_t fork_child(void)
+{
+    pid_t pid = fork();
+    if (pid == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) _exit(1);
+    return pid;
+}
+
 /* A process that takes the lock and keeps it until it is killed. */
 static pid_t start_holder(const char *dir)
 {
     char answer = 0;
     int ready[2];
     assert_int_equal(pipe(ready), 0);
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     if (pid == 0) {
         struct runlock l;
         struct err e;
@@ -179,7 +188,7 @@ static void test_alive_elsewhere(void **state)
     const char *dir = begin(LOCAL_ONLY);
     static const char text[] = "process 1 on elsewhere, Slurm job 5\nalive ";
     write_lock(dir, text);
-    pid_t pid = fork();
+    pid_t pid = fork_child();
     if (pid == 0) {
         for (int i = 0;; i++) {
             char line[128];
@@ -221,7 +230,7 @@ static void test_at_once(void **state)
     runlock_every_s = 1; /* who is late by less than a fifth of it is seen */
     assert_int_equal(pipe(gate) | pipe(result), 0);
     for (int i = 0; i < MANY; i++) {
-        if ((pid[i] = fork())) continue;
+        if ((pid[i] = fork_child())) continue;
         struct runlock l;
         struct err e;
         close(gate[1]);

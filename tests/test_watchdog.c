@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@ static struct child start(void (*work)(void), double limit_s)
     struct child c = { fork(), ends[0] };
     if (c.pid == 0) {
         struct err e;
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* when the test fails */
         dup2(ends[1], STDERR_FILENO);
         if (watchdog_start(limit_s, 1, 4, &e)) _exit(99);
         watchdog_phase("waiting for other ranks", 12);
