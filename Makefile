@@ -278,6 +278,12 @@ interop: all
 # Cross-build in $(BUILD)-aarch64 and run the tests in an emulator.
 test-aarch64:
 	@BUILD=$(BUILD)-aarch64 scripts/test-aarch64
+# On a Slurm that the test starts; several nodes where lorac_mpi is built (MPI=1). SLURM_FULL=1: also
+# what takes Slurm minutes.
+.PHONY: test-slurm
+test-slurm: all
+	@LORAC=$(BUILD)/lorac tests/run tests/slurm_jobs.sh
+
 # FUZZ_SECONDS for each parser; FUZZ_TARGETS='gguf spm' chooses.
 fuzz:
 	@scripts/fuzz $(FUZZ_TARGETS)
@@ -341,6 +347,7 @@ help:
 	@echo 'make bench      kernels and whole steps of this machine, as shares of its limits'
 	@echo 'make interop    compare with PyTorch, transformers, PEFT in a virtual environment'
 	@echo 'make test-aarch64   cross-build for aarch64 and run the tests of kernels/ under qemu'
+	@echo 'make test-slurm   the job scripts of scripts/slurm on a Slurm that the test starts (root)'
 	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'
 	@echo 'make coverage   lines and branches of the parsers that tests reach (needs gcc)'
 	@echo 'make torture    every call that can fail fails once; a kill at every one (long)'
