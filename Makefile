@@ -120,7 +120,7 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint hooks bench interop clean help install ci-full test-aarch64 fuzz coverage torture valgrind FORCE
+.PHONY: all deps check-deps test demo lint hooks bench interop clean help install ci-full test-aarch64 test-mpi fuzz coverage torture valgrind FORCE
 
 all: check-deps $(BUILD)/lorac $(MPI_BIN)
 
@@ -278,6 +278,11 @@ interop: all
 # Cross-build in $(BUILD)-aarch64 and run the tests in an emulator.
 test-aarch64:
 	@BUILD=$(BUILD)-aarch64 scripts/test-aarch64
+
+# With each MPI that is there; MPI_KILLS=30: as often a rank is killed.
+test-mpi: all
+	@BUILD=$(BUILD) CC="$(CC)" CFLAGS="$(CFLAGS)" SAN=$(SAN) scripts/test-mpi
+
 # On a Slurm that the test starts; several nodes where lorac_mpi is built (MPI=1). SLURM_FULL=1: also
 # what takes Slurm minutes.
 .PHONY: test-slurm
@@ -346,6 +351,8 @@ help:
 	@echo 'make deps       install the libraries (apt or dnf)'
 	@echo 'make bench      kernels and whole steps of this machine, as shares of its limits'
 	@echo 'make interop    compare with PyTorch, transformers, PEFT in a virtual environment'
+	@echo 'make MPI=1      also $(BUILD)/lorac_mpi, whose ranks train together; MPICC= chooses an MPI'
+	@echo 'make test-mpi   lorac_mpi with each MPI that is installed: the bits, errors, killed ranks'
 	@echo 'make test-aarch64   cross-build for aarch64 and run the tests of kernels/ under qemu'
 	@echo 'make test-slurm   the job scripts of scripts/slurm on a Slurm that the test starts (root)'
 	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'

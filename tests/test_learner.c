@@ -373,8 +373,8 @@ static void test_gradsum(void **state)
     assert_true(differs); /* otherwise the order of additions was not tested */
 }
 
-/* The passes cut in three: the nodes of the parts, of which there are no more than planned, give the
- * bits of the whole. */
+/* The passes cut in three: the nodes of the parts, of which there are no more than planned, give
+ * the bits of the whole. */
 static void test_losses_of_parts(void **state)
 {
     (void)state;

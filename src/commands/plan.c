@@ -129,8 +129,7 @@ static void print_memory(const struct plan *p, size_t available, const char *why
     term_line(stdout, PART, "  weights      %12s  mapped; the kernel may drop and read them again",
               human_bytes(a, (double)p->training.setup.model.weight_bytes));
     term_line(stdout, PART, "  adapter      %12s  parameters, moments, %s",
-              human_bytes(a, (double)l->state_bytes),
-              str_count(l->sum.buffers, "gradient buffer"));
+              human_bytes(a, (double)l->state_bytes), str_count(l->sum.buffers, "gradient buffer"));
     term_line(
         stdout, PART,
         "  activations  %12s  passes of up to %s; of %s %zu keep everything, %zu recompute the "

@@ -15,7 +15,8 @@ struct ranks_link {
     /* The bytes of rank `from`, on every rank. */
     void (*broadcast)(void *data, size_t bytes, size_t from);
     /* Send out_bytes[r] bytes to each rank r and get in_bytes[r] from it; those for or from the
-     * ranks lie one after the other. Less than 1 GiB in all. */
+     * ranks lie one after the other. Less than 1 GiB in all. `in` is not at the address of
+     * `out`. */
     void (*exchange)(void *in, const size_t *in_bytes, const void *out, const size_t *out_bytes);
     /* Each rank has its piece in `all`, where the pieces lie one after the other; now all pieces
      * are there. Less than 1 GiB in all. */
@@ -26,7 +27,7 @@ struct ranks_link {
 /* Join the other ranks. NULL: there are none. */
 const struct ranks_link *ranks_link_open(int *argc, char ***argv);
 
-/* ---- between ranks.c and ranks_sum.c ---------------------------------------------------------- */
+/* ---- between ranks.c and ranks_sum.c --------------------------------------------------------- */
 
 /* NULL: this process is alone. */
 const struct ranks_link *ranks_link_now(void);

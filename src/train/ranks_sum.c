@@ -155,20 +155,27 @@ size_t ranks_work(size_t n, size_t passes)
     return most < WORK_VALUES ? most : WORK_VALUES;
 }
 
+static size_t count_nodes(const struct rounds *x)
+{
+    size_t all = 0;
+    for (size_t r = 0; r < x->link->n; r++) all += x->all[r].n;
+    return all;
+}
+
 /* The largest slice for which there is room on every rank. */
 static size_t choose_slice(const struct rounds *x, size_t n, size_t n_work)
 {
-    size_t all = 0, most = 0, ranks = x->link->n;
-    for (size_t r = 0; r < ranks; r++) {
-        all += x->all[r].n;
+    size_t most = 0, ranks = x->link->n;
+    for (size_t r = 0; r < ranks; r++)
         if (x->all[r].n > most) most = x->all[r].n;
-    }
-    size_t slice = n_work / (most * ranks + all), enough = (n + ranks - 1) / ranks;
+    size_t slice = n_work / (most * ranks + count_nodes(x)), enough = (n + ranks - 1) / ranks;
     CHECK(slice);
     return slice < enough ? slice : enough;
 }
 
-/* The first buffer gets the sum: a round reads its part of the buffers before it writes there. */
+/* The first buffer gets the sum: a round reads its part of the buffers before it writes there. What
+ * comes in is never at the address of what goes out, also where nothing goes out: Open MPI would
+ * take that for MPI_IN_PLACE. */
 real *ranks_sum_tree(double *loss, struct gradsum *s, real *work, size_t n_work)
 {
     const struct ranks_link *l = ranks_link_now();
@@ -181,8 +188,8 @@ real *ranks_sum_tree(double *loss, struct gradsum *s, real *work, size_t n_work)
     *loss = total_loss(x.all, l->n);
     double start = term_now_s();
     x.slice = choose_slice(&x, s->n, n_work);
-    x.out = work;
-    x.in = work + s->loss.n * x.slice * l->n;
+    x.in = work;
+    x.out = work + count_nodes(&x) * x.slice;
     x.out_bytes = ranks_sizes();
     x.in_bytes = x.out_bytes + l->n;
     for (size_t at = 0; at < s->n; at += x.slice * l->n) make_round(&x, s->buffer[0], s, at);
