@@ -173,6 +173,16 @@ else
     submit --nodes=2 "${small[@]}" scripts/slurm/train-nodes.sbatch "$scratch/run.yaml" output.dir="$dir" \
         train.save_steps=20
     completed "after a rank was killed" "$job" "$dir" "$scratch/undisturbed"
+
+    submit --nodes=2 "${small[@]}" scripts/slurm/train-nodes.sbatch "$scratch/run.yaml" output.dir="$scratch/lost" \
+        train.watchdog=3s train.max_steps=300000
+    ok "a rank hangs: both train" await 30 has_steps "$scratch/lost" 20
+    ok "a rank hangs: found" find_pids lorac_mpi "SLURM_JOB_ID=$job" SLURM_PROCID=1
+    kill -STOP "${pids[@]}"
+    ok "a rank hangs: the job ends" await 40 has_ended "$job"
+    is "a rank hangs: with the watchdog's exit code" "$(scontrol -o show job "$job" | grep -o ' ExitCode=[0-9]*')" " ExitCode=86"
+    like "a rank hangs: the other says where it waited" "$(log "$job")" \
+        "*watchdog: no progress for 3.* s at step * (waiting for other ranks), on rank 0 of 2, process * of $(hostname): it ends with exit code 86*"
 fi
 
 # ---- what takes Slurm minutes --------------------------------------------------------------------

@@ -140,7 +140,9 @@ static void look(void *to)
         return;
     }
     self.idle_s += passed > 2 * every + 1 ? every : passed;
-    if (self.idle_s >= self.limit_s && stderr_takes()) end_process();
+    if (self.idle_s < self.limit_s) return;
+    if (stderr_takes()) end_process();
+    self.idle_s = 0; /* the reader may come back at any moment, and then there is progress */
 }
 
 int watchdog_start(double limit_s, size_t rank, size_t ranks, struct err *e)
