@@ -283,6 +283,12 @@ test-aarch64:
 test-mpi: all
 	@BUILD=$(BUILD) CC="$(CC)" CFLAGS="$(CFLAGS)" SAN=$(SAN) scripts/test-mpi
 
+# On a Slurm that the test starts; several nodes where lorac_mpi is built (MPI=1). SLURM_FULL=1: also
+# what takes Slurm minutes.
+.PHONY: test-slurm
+test-slurm: all
+	@LORAC=$(BUILD)/lorac tests/run tests/slurm_jobs.sh
+
 # FUZZ_SECONDS for each parser; FUZZ_TARGETS='gguf spm' chooses.
 fuzz:
 	@scripts/fuzz $(FUZZ_TARGETS)
@@ -348,6 +354,7 @@ help:
 	@echo 'make MPI=1      also $(BUILD)/lorac_mpi, whose ranks train together; MPICC= chooses an MPI'
 	@echo 'make test-mpi   lorac_mpi with each MPI that is installed: the bits, errors, killed ranks'
 	@echo 'make test-aarch64   cross-build for aarch64 and run the tests of kernels/ under qemu'
+	@echo 'make test-slurm   the job scripts of scripts/slurm on a Slurm that the test starts (root)'
 	@echo 'make fuzz       every parser with libFuzzer, FUZZ_SECONDS each (needs clang)'
 	@echo 'make coverage   lines and branches of the parsers that tests reach (needs gcc)'
 	@echo 'make torture    every call that can fail fails once; a kill at every one (long)'

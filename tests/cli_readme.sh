@@ -3,7 +3,7 @@
 # would, in a directory where the model is checkpoints/tiny-base as a .gguf. It has no chat template
 # and learns in more epochs, so these two keys differ; with FIRST_HOUR=1 the model is the page's own,
 # and nothing differs. Then the adapter is asked. Blocks that install or build are compared with the
-# scripts that do it; the Slurm job runs with a stand-in for Slurm.
+# scripts that do it; a job script runs with a stand-in for Slurm.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/tap.sh
@@ -59,7 +59,7 @@ right=${out#*'"exact_match": '}
 ok "most of its records are answered to the letter" awk -v right="${right%%,*}" 'BEGIN { exit !(right > 0.5) }'
 
 # Every fence has a kind that this test knows.
-unknown=$(grep '^```' README.md | grep -vx '```\(sh\|sh-install\|sh-make\|slurm\|text\|python\)\{0,1\}' || true)
+unknown=$(grep '^```' README.md | grep -vx '```\(sh\|sh-install\|sh-make\|text\|python\)\{0,1\}' || true)
 is "README.md: only blocks that are tested" "$unknown" ""
 # Commands in running text name things that exist.
 while read -r command; do
@@ -79,8 +79,9 @@ while read -r package; do
 done < <(sed '/^if .*for_what/,$d' scripts/install-deps | grep -o 'need [a-z0-9-]* [a-z0-9-]*' |
     awk '{ print $2; print $3 }')
 
-# The job: it runs to its end; and when lorac stops early it is queued again.
-blocks slurm >/dev/null
+# The job script for one node, without Slurm: it runs to its end; and when lorac stops early it is
+# queued again. On a real Slurm: slurm_jobs.sh.
+job=$PWD/scripts/slurm/train.sbatch
 cat >"$scratch/bin/srun" <<'END'
 #!/bin/bash
 while [ "${1#-}" != "$1" ]; do shift; done
@@ -91,11 +92,11 @@ cat >"$scratch/bin/scontrol" <<'END'
 echo "$@" >>"$SLURM_LOG"
 END
 chmod +x "$scratch/bin/srun" "$scratch/bin/scontrol"
-job() { SLURM_LOG=$scratch/slurm.log SLURM_JOB_ID=7 SLURM_CPUS_PER_TASK=1 run env -C "$home" bash "$scratch/slurm-1"; }
+job() { SLURM_LOG=$scratch/slurm.log SLURM_JOB_ID=7 SLURM_CPUS_PER_TASK=1 run env -C "$home" bash "$job" run.yaml; }
 job
 is "the Slurm job: a finished run" "$status" 0
 ok "the Slurm job: is not queued again" [ ! -e "$scratch/slurm.log" ]
-ok "the Slurm job: its syntax is valid" bash -n "$scratch/slurm-1"
+ok "the Slurm job: its syntax is valid" bash -n "$job"
 printf '#!/bin/bash\nexit 85\n' >"$scratch/bin/srun"
 job
 is "the Slurm job: a run that was stopped" "$status" 85

@@ -703,6 +703,7 @@ static const char *const *samples_of(const struct key *k)
         [VALUE_AUTO_INT] = { "auto", "7" },
         [VALUE_NULL_INT] = { "null", "7" },
         [VALUE_AUTO_BYTES] = { "auto", "3MiB" },
+        [VALUE_AUTO_SECONDS] = { "auto", "3s" },
         [VALUE_REAL] = { "0.125", "0.25" },
         [VALUE_MODULES] = { "all-linear", "[o_proj]" },
         [VALUE_SOURCES] = { "x", "[x, y]" },

@@ -141,8 +141,9 @@ static bool asked(void *context)
     return stop_requested();
 }
 const struct stop stop_by_signal = { .asked = asked };
-void stop_for_time(void)
+void stop_for_time(int which)
 {
+    (void)which;
     out_of_time = true;
 }
 const char *stop_reason(void)

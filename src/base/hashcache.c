@@ -7,6 +7,7 @@
 
 #include "src/base/file.h"
 #include "src/base/mem.h"
+#include "src/base/watchdog.h"
 
 enum { CACHE_LINES = 512, CACHE_BYTES = 1 << 20 };
 
@@ -109,6 +110,7 @@ static int hash_one(char hex[SHA256_HEX], const char *path, const struct watch *
 static bool abandoned(void *context)
 {
     const struct hash_job *job = context;
+    watchdog_beat(); /* a run may be waiting for the hashes */
     return job->abandoned;
 }
 

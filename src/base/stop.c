@@ -13,7 +13,6 @@ static struct timespec asked_at;
 static bool on_terminal;
 static const char *told; /* what a person at the terminal reads after Ctrl-C */
 
-enum { TIME_LIMIT = -1 };
 /* timeout(1), mpirun and other launchers send a signal to a process and then to its group: a second
  * one this soon after the first is the same request. A person takes longer for a second Ctrl-C. */
 enum { SAME_INT_MS = 250, SAME_TERM_MS = 1000 };
@@ -101,9 +100,9 @@ bool stop_requested(void)
     return stop_signal != 0;
 }
 
-void stop_for_time(void)
+void stop_for_time(int which)
 {
-    stop_signal = TIME_LIMIT;
+    stop_signal = which;
 }
 
 const char *stop_reason(void)
@@ -119,8 +118,10 @@ const char *stop_reason(void)
         return "SIGUSR1";
     case SIGXCPU:
         return "the limit of CPU time (SIGXCPU)";
-    case TIME_LIMIT:
+    case STOP_TIME_LIMIT:
         return "the time limit";
+    case STOP_JOB_END:
+        return "the end of the job's time (SLURM_JOB_END_TIME)";
     default:
         return "nothing";
     }
@@ -128,7 +129,7 @@ const char *stop_reason(void)
 
 int stop_signal_number(void)
 {
-    return stop_signal > 0 ? stop_signal : 0;
+    return stop_signal < STOP_TIME_LIMIT ? stop_signal : 0;
 }
 
 bool stop_wants_checkpoint(void)

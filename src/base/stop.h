@@ -36,8 +36,9 @@ bool stop_requested(void);
 const char *stop_reason(void);
 /* Its number; 0: none did. */
 int stop_signal_number(void);
-/* Request a stop without a signal (--max-hours). */
-void stop_for_time(void);
+/* Request a stop without a signal: because of --max-hours, or of the end of the batch job. */
+enum { STOP_TIME_LIMIT = 254, STOP_JOB_END = 255 };
+void stop_for_time(int which);
 
 /* True once after each SIGUSR2. */
 bool stop_wants_checkpoint(void);

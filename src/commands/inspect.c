@@ -313,7 +313,7 @@ static void add_counts(struct facts *f, const char *key, const json_t *counts)
 static void add_status(struct facts *f, const char *status, const char *dir)
 {
     char who[128];
-    bool killed = status && strcmp(status, "running") == 0 && !rundir_busy(who, sizeof who, dir);
+    bool killed = status && strcmp(status, "running") == 0 && !runlock_busy(who, sizeof who, dir);
     if (!killed) {
         facts_text(f, "status", status);
         return;
@@ -339,7 +339,7 @@ int inspect_run(struct facts *f, const char *dir, struct err *e)
     static uint64_t steps[MOST];
     char path[PATH_BYTES];
     size_t n;
-    struct rundir d = { .lock = -1 };
+    struct rundir d = { .lock.fd = -1 };
     int len = snprintf(d.path, sizeof d.path, "%s", dir);
     CHECK(len > 0 && len < PATH_BYTES);
     int code = path_join(path, dir, "run.json", e);

@@ -64,7 +64,9 @@ const struct command command_train = {
         "lists them. Exit code 85: stopped by a signal or by --max-hours with a checkpoint\n"
         "written; the same command with --resume auto goes on and ends with the same bits.\n"
         "SIGINT, SIGTERM, SIGUSR1, SIGXCPU stop it (a second Ctrl-C at once, without a\n"
-        "checkpoint); SIGUSR2 writes a checkpoint and goes on. A terminal that is closed does\n"
+        "checkpoint); SIGUSR2 writes a checkpoint and goes on. Where Slurm says when the job ends\n"
+        "(SLURM_JOB_END_TIME), the run stops before. Exit code 86: train.watchdog ended a run\n"
+        "that hung. A terminal that is closed does\n"
         "not stop it: to do that, kill -TERM the process, which output.dir/.lock names.",
     .examples = "lorac train configs/demo.yaml\n"
                 "lorac train run.yaml train.learning_rate=1e-4 output.dir=checkpoints/runs/slow\n"

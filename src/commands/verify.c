@@ -297,7 +297,7 @@ static int verify_once(struct facts *f, const json_t *run, const struct rundir *
     if (!code) code = verify_checkpoints(&a, e);
     if (!code) code = verify_seals(&a, e);
     char who[256];
-    if (!code && a.interrupted && !rundir_busy(who, sizeof who, dir->path)) {
+    if (!code && a.interrupted && !runlock_busy(who, sizeof who, dir->path)) {
         facts_check(f, VERDICT_NOTE, "interrupted", "lorac train CONFIG.yaml --resume auto goes on",
                     "the run ended while it was publishing step %lld or later; each file is as its "
                     "record says",
@@ -320,7 +320,7 @@ int verify_run(struct facts *f, const json_t *run, const struct rundir *dir, str
 {
     enum { TRIES = 10 };
     char who[256];
-    bool busy = rundir_busy(who, sizeof who, dir->path), newer = false;
+    bool busy = runlock_busy(who, sizeof who, dir->path), newer = false;
     json_t *record = json_incref((json_t *)(uintptr_t)run);
     int code = 0;
     for (int i = 0; !code && i < TRIES; i++) {

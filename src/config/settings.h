@@ -79,6 +79,7 @@ struct config_interval {
 #define CONFIG_FIELD_AUTO_INT     int64_t
 #define CONFIG_FIELD_NULL_INT     int64_t
 #define CONFIG_FIELD_AUTO_BYTES   int64_t
+#define CONFIG_FIELD_AUTO_SECONDS int64_t
 #define CONFIG_FIELD_REAL         double
 #define CONFIG_FIELD_AUTO_REAL    double /* CONFIG_NONE: auto */
 #define CONFIG_FIELD_NUMBER       double /* usually whole, and then printed without a point */

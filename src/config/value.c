@@ -66,6 +66,9 @@ void value_add_wanted(struct str *out, const struct key *k)
     case VALUE_AUTO_BYTES:
         str_addz(out, "auto or a size such as 16GiB");
         break;
+    case VALUE_AUTO_SECONDS:
+        str_addz(out, "auto or a time such as 30min");
+        break;
     case VALUE_AUTO_REAL:
         str_addf(out, "auto or a number%s%s", in, range);
         break;
@@ -206,6 +209,12 @@ static int read_bytes(int64_t *out, const struct value_reading *r, const struct 
     return remedy ? unwanted(r, v, NULL, remedy) : 0;
 }
 
+static int read_seconds(int64_t *out, const struct value_reading *r, const struct yaml_node *v)
+{
+    const char *remedy = starts_number(v) ? scalar_seconds(out, v->text) : "";
+    return remedy ? unwanted(r, v, NULL, remedy) : 0;
+}
+
 static int read_interval(struct config_interval *out, const struct value_reading *r,
                          const struct yaml_node *v)
 {
@@ -213,8 +222,7 @@ static int read_interval(struct config_interval *out, const struct value_reading
     if (is_null(v)) return 0;
     bool is_time = starts_number(v) && strpbrk(v->text, "smhSMH");
     if (!is_time) return read_int(&out->steps, r, v);
-    const char *remedy = scalar_seconds(&out->seconds, v->text);
-    return remedy ? unwanted(r, v, NULL, remedy) : 0;
+    return read_seconds(&out->seconds, r, v);
 }
 
 /* The number of the word v among `words`, written to *out. */
@@ -427,8 +435,10 @@ static int read_field(struct config *c, struct value_reading r, const struct yam
     case VALUE_NULL_INT:
     case VALUE_AUTO_INT:
     case VALUE_AUTO_BYTES:
+    case VALUE_AUTO_SECONDS:
         *(int64_t *)field = CONFIG_NONE;
         if (k->type == VALUE_NULL_INT ? is_null(v) : is_word(v, "auto")) return 0;
+        if (k->type == VALUE_AUTO_SECONDS) return read_seconds(field, &r, v);
         return (k->type == VALUE_AUTO_BYTES ? read_bytes : read_int)(field, &r, v);
     case VALUE_CHOICE:
         code = read_word(&word, &r, v, k->words);
@@ -623,6 +633,8 @@ static void print_number(struct str *out, const struct key *k, int64_t v)
         str_addz(out, k->type == VALUE_NULL_INT ? "null" : "auto");
     else if (k->type == VALUE_AUTO_BYTES)
         scalar_add_bytes(out, v);
+    else if (k->type == VALUE_AUTO_SECONDS)
+        scalar_add_seconds(out, v);
     else
         str_addf(out, "%" PRId64, v);
 }
@@ -669,6 +681,7 @@ void value_print(struct str *out, const struct key *k, const struct config *c)
     case VALUE_AUTO_INT:
     case VALUE_NULL_INT:
     case VALUE_AUTO_BYTES:
+    case VALUE_AUTO_SECONDS:
         print_number(out, k, *(const int64_t *)field);
         break;
     case VALUE_CHOICE:

@@ -35,6 +35,7 @@ static const char *word_of(const struct key *k, size_t i)
     case VALUE_AUTO_INT:
     case VALUE_AUTO_REAL:
     case VALUE_AUTO_BYTES:
+    case VALUE_AUTO_SECONDS:
         return i ? NULL : automatic[0];
     case VALUE_NULL_INT:
     case VALUE_INTERVAL:

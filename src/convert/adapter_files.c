@@ -54,7 +54,7 @@ static int not_yet(const char *dir, struct err *e)
     char newest[PATH_BYTES] = "";
     uint64_t step;
     size_t n;
-    struct rundir d = { .lock = -1 };
+    struct rundir d = { .lock.fd = -1 };
     snprintf(d.path, sizeof d.path, "%s", dir);
     int code = rundir_list(&step, 1, &n, &d, e);
     if (!code && n) code = rundir_checkpoint(newest, &d, step, e);

@@ -142,7 +142,7 @@ static int look_for_mark(const struct config *c, const char *wanted, struct err 
     char found[MARK_BYTES];
     double start = term_now_s();
     for (;;) {
-        rundir_mark(found, c->output.dir);
+        runlock_mark(found, c->output.dir);
         if (strcmp(found, wanted) == 0) return 0;
         if (term_now_s() - start > MOST_S) break;
         nanosleep(&(struct timespec){ .tv_nsec = 100 * 1000 * 1000 }, NULL);
@@ -157,7 +157,7 @@ int ranks_check_directory(const struct config *c, struct err *e)
 {
     char mark[MARK_BYTES] = "";
     if (ranks_n() == 1) return 0;
-    if (ranks_me() == 0) rundir_mark(mark, c->output.dir);
+    if (ranks_me() == 0) runlock_mark(mark, c->output.dir);
     ranks_broadcast(mark, sizeof mark);
     return ranks_agree(ranks_me() ? look_for_mark(c, mark, e) : 0, e);
 }

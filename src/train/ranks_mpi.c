@@ -15,6 +15,7 @@
 #include "src/base/err.h"
 #include "src/base/mem.h"
 #include "src/base/term.h"
+#include "src/base/watchdog.h"
 #include "src/train/ranks_link.h"
 
 enum { CHUNK = 1 << 29 }; /* MPI counts in int */
@@ -28,15 +29,20 @@ enum { NAP_NS = 50 * 1000, LONG_NAP_NS = 1000 * 1000 };
 static void await(MPI_Request *request)
 {
     double start = 0;
+    const char *before = NULL;
     for (int done = 0;;) {
         MPI_Test(request, &done, MPI_STATUS_IGNORE);
-        if (done) return;
+        if (done) {
+            if (before) watchdog_enter(before);
+            return;
+        }
         double now = term_now_s();
         if (start == 0) start = now;
         if (now - start < SPIN_S) {
             sched_yield();
             continue;
         }
+        if (!before) before = watchdog_enter("waiting for other ranks");
         long nap = now - start < LONG_WAIT_S ? NAP_NS : LONG_NAP_NS;
         nanosleep(&(struct timespec){ .tv_nsec = nap }, NULL);
     }

@@ -75,9 +75,8 @@ static int check_config(const struct resume *x, const struct checkpoint_start *h
         str_addf(&further, "; with adapter.init_from: %s it trains that adapter further", path);
     err_usage(e,
               "%s: the run was begun with another %s; a resumed run must agree with it (only "
-              "memory_budget, save_*, eval_* and early_stopping_patience may change); give it back "
-              "its value, or begin a "
-              "new run in another output.dir%s",
+              "memory_budget, save_*, eval_*, early_stopping_patience and watchdog may change); "
+              "give it back its value, or begin a new run in another output.dir%s",
               path, list.p ? list.p : "configuration", further.p ? further.p : "");
     str_free(&further);
     str_free(&list);

@@ -43,7 +43,7 @@ int run_open(struct run *r, const struct config *c, struct training *w, struct e
     *r = (struct run){
         .config = c,
         .work = w,
-        .dir = { .lock = -1 },
+        .dir = { .lock.fd = -1 },
         .saved_step = RUN_NEVER,
         .saved_s = term_now_s(),
         .eval_loss = NAN,

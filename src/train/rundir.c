@@ -6,10 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "src/base/machine.h"
 #include "src/base/str.h"
 
 /* The step of a checkpoint's name, or -1. */
@@ -87,92 +86,6 @@ static int remove_leftovers(const struct rundir *r, struct err *e)
     return 0;
 }
 
-/* ---- who may be here ------------------------------------------------------------------------- */
-
-/* What .lock says. */
-static void read_lock(char *who, size_t size, int fd)
-{
-    ssize_t n = pread(fd, who, size - 1, 0);
-    who[n > 0 ? n : 0] = 0;
-    who[strcspn(who, "\n")] = 0;
-    if (!*who) snprintf(who, size, "unknown process");
-}
-
-static int refuse_locked(const char *path, const char *who, struct err *e)
-{
-    return err_set(e,
-                   "%s: another run is writing here (%s); wait for it, or choose another "
-                   "output.dir",
-                   path, who);
-}
-
-bool rundir_busy(char *who, size_t size, const char *path)
-{
-    char name[PATH_BYTES];
-    struct err ignored;
-    if (path_join(name, path, ".lock", &ignored)) return false;
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    bool busy = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    if (busy) read_lock(who, size, fd);
-    close(fd);
-    return busy;
-}
-
-/* Synchronised, since on a network file system another machine sees what was written only when it
- * is at the server. */
-void rundir_mark(char out[256], const char *path)
-{
-    char name[PATH_BYTES];
-    struct err ignored;
-    *out = 0;
-    int fd = path_join(name, path, ".lock", &ignored) ? -1 : open(name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    fsync(fd);
-    read_lock(out, 256, fd);
-    close(fd);
-}
-
-/* A process that only asks whether the lock is held takes it for a moment, hence a few tries. */
-static int try_lock(int fd)
-{
-    for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; tries++) {
-        if (errno != EWOULDBLOCK || tries == 5) return -1;
-        usleep(20000);
-    }
-    return 0;
-}
-
-/* Whether the file still has that name: a run that is refused removes the file that it made. */
-static bool is_at(int fd, const char *name)
-{
-    struct stat held, there;
-    return fstat(fd, &held) == 0 && stat(name, &there) == 0 && held.st_ino == there.st_ino &&
-           held.st_dev == there.st_dev;
-}
-
-static int take_lock(struct rundir *r, struct err *e)
-{
-    char name[PATH_BYTES], who[256];
-    int code = rundir_path(name, r, ".lock", e);
-    if (code) return code;
-    do {
-        if (r->lock >= 0) close(r->lock);
-        r->made_lock = access(name, F_OK) != 0;
-        r->lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (r->lock < 0) return err_errno(e, "%s: cannot write", name);
-        if (try_lock(r->lock) == 0) continue;
-        r->made_lock = false;
-        if (errno != EWOULDBLOCK) return err_errno(e, "%s: cannot lock", name);
-        read_lock(who, sizeof who, r->lock);
-        return refuse_locked(r->path, who, e);
-    } while (!is_at(r->lock, name));
-    int len = snprintf(who, sizeof who, "process %ld on %s\n", (long)getpid(), machine_host());
-    if (ftruncate(r->lock, 0) != 0 || pwrite(r->lock, who, (size_t)len, 0) != len)
-        return err_errno(e, "%s: cannot write", name);
-    return 0;
-}
-
 /* ---- making and leaving it ------------------------------------------------------------------- */
 
 /* The uppermost directory on the way to `path` that is missing, or "". */
@@ -192,9 +105,6 @@ static void find_missing(char out[PATH_BYTES], const char *path)
 static void remove_made(struct rundir *r)
 {
     char path[PATH_BYTES];
-    struct err ignored;
-    if (r->made_lock && !rundir_path(path, r, ".lock", &ignored)) unlink(path);
-    r->made_lock = false;
     if (!*r->made) return;
     snprintf(path, sizeof path, "%s", r->path);
     size_t least = strlen(r->made), n = strlen(path);
@@ -208,12 +118,12 @@ static void remove_made(struct rundir *r)
 
 int rundir_open(struct rundir *r, const char *path, bool is_private, struct err *e)
 {
-    *r = (struct rundir){ .is_private = is_private, .lock = -1 };
+    *r = (struct rundir){ .is_private = is_private, .lock.fd = -1 };
     int n = snprintf(r->path, sizeof r->path, "%s", path);
     if (n <= 0 || n >= PATH_BYTES) return err_set(e, "%s is not a path", err_quotez(path));
     find_missing(r->made, path);
     int code = dir_make(path, is_private ? 0700 : 0777, e);
-    if (!code) code = take_lock(r, e);
+    if (!code) code = runlock_take(&r->lock, path, e);
     if (!code) code = remove_leftovers(r, e);
     if (code) rundir_close(r);
     return code;
@@ -221,9 +131,8 @@ int rundir_open(struct rundir *r, const char *path, bool is_private, struct err 
 
 void rundir_close(struct rundir *r)
 {
+    runlock_release(&r->lock, !r->begun);
     if (!r->begun) remove_made(r);
-    if (r->lock >= 0) close(r->lock); /* the kernel releases the lock */
-    r->lock = -1;
 }
 
 /* ---- what is there --------------------------------------------------------------------------- */
@@ -251,7 +160,7 @@ static int is_there(bool *there, const char *dir, const char *name, struct err *
 /* A run's first files are .lock and config.yaml; either alone, or an adapter, may be anybody's. */
 int rundir_used(bool *used, const char *path, struct err *e)
 {
-    struct rundir dir = { .lock = -1 };
+    struct rundir dir = { .lock.fd = -1 };
     bool locked = false, config = false;
     uint64_t step;
     size_t n = 0;
@@ -350,7 +259,7 @@ int rundir_look(const char *path, const char *config, struct err *e)
     if (kind == PATH_NOTHING) return check_above(path, e);
     if (kind != PATH_DIRECTORY) return err_usage(e, "%s: is a file, wanted a directory", path);
     if (access(path, W_OK | X_OK) != 0) return err_errno(e, "%s: cannot write", path);
-    if (rundir_busy(who, sizeof who, path)) return refuse_locked(path, who, e);
+    if (runlock_busy(who, sizeof who, path)) return runlock_refuse(path, who, e);
     code = rundir_used(&used, path, e);
     return code || used ? code : refuse_strange(path, config, e);
 }

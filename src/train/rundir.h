@@ -6,13 +6,13 @@
 #include <stdint.h>
 
 #include "src/base/file.h"
+#include "src/train/runlock.h"
 
 struct rundir {
     char path[PATH_BYTES];
     bool is_private;
-    int lock;
+    struct runlock lock;
     bool begun;            /* a run has begun here: what rundir_open() made stays */
-    bool made_lock;        /* by rundir_open() */
     char made[PATH_BYTES]; /* the uppermost directory that rundir_open() made; "": none */
 };
 
@@ -23,16 +23,10 @@ struct rundir {
 int rundir_look(const char *path, const char *config, struct err *e);
 
 /* Make the directory if it is missing and lock it until rundir_close(): a second run in it is
- * refused, naming host and process of the first. The unfinished work of a killed run is removed.
+ * refused, naming host, process and job of the first. The unfinished work of a killed run is removed.
  * Unless `begun` is set in between, rundir_close() removes what this made. */
 int rundir_open(struct rundir *r, const char *path, bool is_private, struct err *e);
 void rundir_close(struct rundir *r);
-
-/* Whether a process is writing here; `who` (size bytes) is then what .lock says of it. */
-bool rundir_busy(char *who, size_t size, const char *path);
-
-/* What .lock in that directory says, for others to compare; "" where there is none. */
-void rundir_mark(char out[256], const char *path);
 
 /* out = the path of `name` in it. */
 int rundir_path(char out[PATH_BYTES], const struct rundir *r, const char *name, struct err *e);

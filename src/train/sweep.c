@@ -10,6 +10,7 @@
 #include "src/base/term.h"
 #include "src/data/prepared.h"
 #include "src/train/inputs.h"
+#include "src/train/launch.h"
 #include "src/train/sweep_record.h"
 #include "src/train/train.h"
 
@@ -202,7 +203,7 @@ static int is_finished(bool *finished, const struct sweep *s, const struct confi
 static double hours_left(const struct sweep *s)
 {
     double most = s->options->max_hours, used = (term_now_s() - s->start_s) / 3600;
-    if (most > 0 && used >= most) stop_for_time();
+    if (most > 0 && used >= most) stop_for_time(STOP_TIME_LIMIT);
     return most > 0 ? most - used : 0;
 }
 
@@ -272,8 +273,9 @@ int sweep_run(size_t *n, const struct sweep_grid *g, const struct sweep_options 
 {
     struct sweep s = { .grid = g, .options = o, .start_s = term_now_s() };
     stop_install();
-    print_header(&s);
-    int code = prepare_all(&s, e);
+    int code = launch_check(e);
+    if (!code) print_header(&s);
+    if (!code) code = prepare_all(&s, e);
     for (size_t i = 0; !code && i < g->n; i++) {
         if (!sweep_share_has(&o->share, i)) continue;
         code = stop_requested() ? ERR_STOPPED : one_run(&s, i, e);

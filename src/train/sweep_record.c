@@ -52,7 +52,7 @@ static int read_state(struct run_record *r, const json_t *o, struct err *e)
         return err_set(e, "%s/run.json: status: found %s, wanted that of a run", r->dir,
                        status ? err_quotez(status) : "nothing");
     r->state = (enum record_state)s;
-    if (r->state == RECORD_RUNNING && !rundir_busy(who, sizeof who, r->dir))
+    if (r->state == RECORD_RUNNING && !runlock_busy(who, sizeof who, r->dir))
         r->state = RECORD_KILLED;
     if (reason && !(r->why = mem_strdup(reason, e))) return e->code;
     return 0;

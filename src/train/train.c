@@ -5,7 +5,10 @@
 
 #include "src/base/mem.h"
 #include "src/base/stop.h"
+#include "src/base/watchdog.h"
 #include "src/formats/h5.h"
+#include "src/train/deadline.h"
+#include "src/train/launch.h"
 #include "src/train/ranks.h"
 #include "src/train/ranks_check.h"
 #include "src/train/report.h"
@@ -18,7 +21,18 @@ struct trainer {
     struct run files;
     struct run *run; /* the files, on the first rank; NULL elsewhere */
     struct report report;
+    struct deadline deadline;
+    double slowest_save_s;
 };
+
+/* Asked before each block of a step or an evaluation, which is then also a sign of progress. */
+static bool asked(void *context)
+{
+    (void)context;
+    watchdog_beat();
+    return stop_requested();
+}
+static const struct stop stop_run = { .asked = asked };
 
 /* ---- what is due after a step ---------------------------------------------------------------- */
 
@@ -43,7 +57,8 @@ static int validate(struct trainer *t, struct err *e)
     struct checkpoint *s = &t->work.state;
     struct learner *l = &t->work.learner;
     double start = term_now_s();
-    int code = evaluate(&v, l->objective, &l->net, &t->work.validation, &stop_by_signal,
+    watchdog_phase("validation", s->step);
+    int code = evaluate(&v, l->objective, &l->net, &t->work.validation, &stop_run,
                         &t->report.on_example, e);
     double evaluated = term_now_s();
     t->report.time.evaluation += evaluated - start;
@@ -56,6 +71,7 @@ static int validate(struct trainer *t, struct err *e)
     code = history_add(&s->history, s->step, v.loss, e);
     if (code) return code;
     report_eval(&t->report, &v, best);
+    watchdog_enter("writing the best adapter");
     code = run_eval(t->run, &v, best, e);
     t->report.time.checkpoints += term_now_s() - evaluated;
     return code;
@@ -75,24 +91,25 @@ static bool save_due(const struct trainer *t)
 static int save(struct trainer *t, struct err *e)
 {
     double start = term_now_s();
+    watchdog_enter("writing a checkpoint");
     int code = run_save(t->run, e);
-    t->report.time.checkpoints += term_now_s() - start;
+    double seconds = term_now_s() - start;
+    t->report.time.checkpoints += seconds;
+    if (seconds > t->slowest_save_s) t->slowest_save_s = seconds;
     return code;
 }
 
-/* The share of --max-hours that is used, as in other programs of the field; how much longer than
- * the slowest step so far a step may take; and seconds for a checkpoint, the first of which waits
- * for the base's hashes. */
-static const double share_of_hours = 0.99, slower_step = 1.2;
-static const double first_save_s = 10, later_save_s = 5;
+/* How much longer than the slowest so far a step or a checkpoint may take; and at least so many
+ * seconds for a checkpoint, the first of which waits for the base's hashes. */
+static const double slower = 1.2, first_save_s = 10, later_save_s = 5;
 
-/* Whether another step and a checkpoint would no longer fit into --max-hours. */
-static bool time_is_up(const struct trainer *t)
+/* Stop when another step and a checkpoint would no longer fit into the time that is left. */
+static void look_at_time(const struct trainer *t)
 {
-    double limit = t->options->max_hours * 3600 * share_of_hours;
-    double save_s = t->run && t->run->saved_step == RUN_NEVER ? first_save_s : later_save_s;
-    double needed = slower_step * t->report.slowest_step_s + save_s;
-    return limit > 0 && term_now_s() - t->report.time.start + needed > limit;
+    bool first = t->run && t->run->saved_step == RUN_NEVER;
+    double save_s = fmax(first ? first_save_s : later_save_s, slower * t->slowest_save_s);
+    int which = deadline_passed(&t->deadline, slower * t->report.slowest_step_s + save_s);
+    if (which) stop_for_time(which);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -105,12 +122,14 @@ static int one_step(struct trainer *t, uint64_t *seal, struct err *e)
     struct course *k = &t->work.course;
     const uint32_t *which = course_batch(k, s->step, &n);
     double rate = schedule_rate(&k->schedule, s->step), start = term_now_s();
+    watchdog_phase("forward and backward", s->step + 1);
     mem_guard(s->step > t->report.first_step);
     int code = learner_step(&t->work.learner, &r, which, n, s->step + 1, rate, e);
     mem_guard(false);
     if (code) return code;
     *seal = r.seal;
     double seconds = term_now_s() - start;
+    watchdog_step(seconds);
     s->loss[s->step++] = r.loss;
     s->eval_pending = eval_due(t);
     report_step(&t->report, &r, seconds);
@@ -123,7 +142,7 @@ static int loop(struct trainer *t, struct err *e)
         int code = t->work.state.eval_pending ? validate(t, e) : 0;
         if (!code && save_due(t)) code = save(t, e);
         bool done = is_over(t);
-        if (!code && !done && time_is_up(t)) stop_for_time();
+        if (!code && !done) look_at_time(t);
         if (!code && !done && stop_requested()) code = err_code(e, ERR_STOPPED, "stopped");
         code = ranks_agree(code, e);
         if (code || done) return code;
@@ -146,6 +165,14 @@ static int check_ranks(struct trainer *t, struct err *e)
     return code;
 }
 
+/* Each rank keeps its own; one says so. */
+static void read_deadline(struct trainer *t)
+{
+    struct str others = { 0 }, *notes = ranks_me() == 0 ? &t->work.setup.notes : &others;
+    t->deadline = deadline_read(t->options->max_hours, t->report.time.start, notes);
+    str_free(&others);
+}
+
 static int open_all(struct trainer *t, struct err *e)
 {
     const struct config *c = t->config;
@@ -156,7 +183,8 @@ static int open_all(struct trainer *t, struct err *e)
     if (code) return config_prefix(e, c, "output.dir", 0);
     code = prepare(&t->work, c, PREPARE_TO_TRAIN, e);
     if (!code && fresh) code = schedule_check(&t->work.course.schedule, c, e);
-    t->work.learner.stop = &stop_by_signal;
+    read_deadline(t);
+    t->work.learner.stop = &stop_run;
     t->work.learner.listener = &t->report.on_pass;
     code = ranks_agree(code, e);
     if (!code) code = check_ranks(t, e);
@@ -168,7 +196,7 @@ static int open_all(struct trainer *t, struct err *e)
 /* Save the state of the last completed step, so that nothing is lost. */
 static int end_stopped(struct trainer *t, struct err *e)
 {
-    char why[64];
+    char why[96];
     const struct checkpoint *s = &t->work.state;
     snprintf(why, sizeof why, "stopped by %s", stop_reason());
     int code = t->run && t->run->saved_step != s->step ? save(t, e) : 0;
@@ -193,6 +221,16 @@ static int finish(struct trainer *t, int (*end)(struct run *, const char *why, s
     return code;
 }
 
+/* A run without it is as good as long as nothing hangs. */
+static void start_watchdog(struct trainer *t)
+{
+    struct err e;
+    int64_t given = t->config->train.watchdog;
+    double limit_s = given == CONFIG_NONE ? 0 : (double)given;
+    if (!watchdog_start(limit_s, ranks_me(), ranks_n(), &e)) return;
+    progress_note(&t->report.progress, "note: nothing watches over the run: %s", e.msg);
+}
+
 /* Ranks for which the next batch has no pass. */
 static void note_idle(struct trainer *t)
 {
@@ -215,9 +253,11 @@ static int run_steps(struct trainer *t, struct err *e)
     if (!code) code = ranks_join_notes(&t->work.setup.notes, e);
     if (code) return code;
     report_header(&t->report);
+    start_watchdog(t);
     code = loop(t, e);
     progress_end(&t->report.progress);
     if (code == ERR_STOPPED) code = end_stopped(t, e);
+    watchdog_stop();
     if (code && code != ERR_STOPPED) run_end(t->run, "failed", e->msg, &ignored);
     learner_release(&t->work.learner); /* the yardsticks need room of their own */
     if (!code || code == ERR_STOPPED) report_time(&t->report);
@@ -246,7 +286,8 @@ int train_run(const struct config *c, const struct train_options *o, struct err 
     struct trainer t = { .config = c, .options = o };
     report_begin(&t.report, c, &t.work);
     stop_install();
-    int code = h5_init(e);
+    int code = launch_check(e);
+    if (!code) code = h5_init(e);
     code = ranks_agree(code ? code : open_all(&t, e), e);
     if (!code) code = ranks_check_directory(c, e);
     struct resume from = { t.run, &t.work, &t.report.progress };
