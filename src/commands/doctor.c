@@ -61,7 +61,7 @@ static void look_isa(struct patient *p)
 {
     const char *forced = getenv("LORAC_ISA"), *best = best_isa(), *why;
     if (!p->k) {
-        kernels_choose(forced, getenv("LORAC_GEMM"), &why);
+        kernels_choose(forced, getenv("LORAC_GEMM"), COMPUTE_F32, &why);
         facts_check(p->f, VERDICT_PROBLEM, "kernels", "unset LORAC_ISA LORAC_GEMM", "%s", why);
         return;
     }
@@ -294,7 +294,7 @@ static int run(int n, char **args, struct err *e)
     struct patient p = { .f = &f };
     const char *why;
     facts_init(&f);
-    p.k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), &why);
+    p.k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), COMPUTE_F32, &why);
     p.threads = machine_threads(&p.threads_why);
     for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) looks[i](&p);
     int code = facts_print(&f, as_json, e);

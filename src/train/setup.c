@@ -14,7 +14,7 @@
 int setup_kernels(const struct kernels **k, struct err *e)
 {
     const char *why;
-    *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), &why);
+    *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), COMPUTE_F32, &why);
     return *k ? 0 : err_usage(e, "%s", why);
 }
 
