@@ -86,11 +86,6 @@ static void list_sets(char *out, size_t n)
         at += (size_t)snprintf(out + at, n - at, "%s%s", i ? ", " : "", k->isa);
 }
 
-const char *compute_name(enum compute c)
-{
-    return c == COMPUTE_BF16 ? "bf16" : "f32";
-}
-
 const char *kernels_bf16_instruction(bool *runs)
 {
     *runs = false;

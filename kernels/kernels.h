@@ -21,6 +21,7 @@
 #include <stdbool.h>
 
 #include "kernels/types.h"
+#include "src/base/wordlists.h"
 
 /* One product inside a sum of products: C (M, N) = a (M, K) * B (K, N).
  * B is a frozen weight in its storage type (w) or an array of real (b, ldb). `b_rows` says how it
@@ -77,13 +78,10 @@ struct adamw {
 
 enum { ATTENTION_D_MAX = 384 };
 
-/* The arithmetic of products with frozen weights, which are those of terms and row_products with a
- * weight (w). F32: operands are floats. BF16: both operands are rounded to bf16 (to nearest, ties
- * to even) and their products are summed in f32. All else is computed in f32 in both. */
-enum compute { COMPUTE_F32, COMPUTE_BF16 };
-
-/* "f32", "bf16" */
-const char *compute_name(enum compute c);
+/* enum compute is the arithmetic of products with frozen weights, which are those of terms and
+ * row_products with a weight (w). F32: operands are floats. BF16: both operands are rounded to bf16
+ * (to nearest, ties to even) and their products are summed in f32. All else is computed in f32 in
+ * both. */
 
 /* Which kernel computes products with frozen weights, and why. */
 struct product_choice {

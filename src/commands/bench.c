@@ -160,7 +160,7 @@ static int run(int n_args, char **args, struct err *e)
     int code = read_parts(wanted, e);
     if (!code) code = read_tokens(tokens, &n, e);
     if (!code) code = read_memory(&b.memory, e);
-    if (!code) code = setup_kernels(&b.k, e);
+    if (!code) code = setup_kernels(&b.k, COMPUTE_F32, e);
     if (code) return code;
     begin(&b);
     code = bench_limits(&b, e);

@@ -202,7 +202,7 @@ int session_open(struct session *s, const struct session_options *o, struct str 
                  struct err *e)
 {
     *s = (struct session){ 0 };
-    int code = setup_kernels(&s->k, e);
+    int code = setup_kernels(&s->k, COMPUTE_F32, e);
     if (!code) code = llama_open(&s->model, o->model, e);
     if (!code) code = open_adapters(s, o, notes, e);
     if (!code && !o->ids_only) code = open_text(s, o, notes, e);
