@@ -80,6 +80,25 @@ static void look_isa(struct patient *p)
 #endif
 }
 
+/* What train.compute: bf16 would run on. */
+static void look_bf16(struct patient *p)
+{
+    const char *why;
+    struct str text = { 0 };
+    const struct kernels *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"),
+                                             COMPUTE_BF16, &why);
+    if (!p->k) return; /* said already */
+    if (!k) {
+        facts_check(p->f, VERDICT_OK, "bf16", NULL, "train.compute: bf16 is not available: %s",
+                    why);
+        return;
+    }
+    setup_add_compute(&text, k);
+    facts_check(p->f, VERDICT_OK, "bf16", NULL, "train.compute: %s; %s than f32",
+                text.failed ? "bf16" : text.p, k->product.faster ? "faster" : "slower");
+    str_free(&text);
+}
+
 static void look_blas(struct patient *p)
 {
     static const char *const how[] = { "no threads", "a pool of its own, switched off by lorac",
@@ -283,8 +302,8 @@ static void look_cache(struct patient *p)
 }
 
 static void (*const looks[])(struct patient *) = {
-    look_cpu,    look_isa,        look_blas,   look_threads, look_waiting, look_load,  look_speed,
-    look_memory, look_huge_pages, look_limits, look_slurm,   look_disk,    look_cache,
+    look_cpu,   look_isa,    look_bf16,       look_blas,   look_threads, look_waiting, look_load,
+    look_speed, look_memory, look_huge_pages, look_limits, look_slurm,   look_disk,    look_cache,
 };
 
 static int run(int n, char **args, struct err *e)
