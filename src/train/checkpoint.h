@@ -10,7 +10,8 @@
  *   split_rule                          SPLIT_RULE of data/dataset.h: how a fraction was kept
  *                                       aside; absent: 1
  *   base_sha256, data_sha256            of the files
- *   isa, gemm, compute, product_isa     what computed it, as in struct kernels; without compute: f32
+ *   isa, gemm, compute, product_isa     what computed it, as in struct kernels; absent: compute is
+ *                                       f32
  *   history/loss                        of every step so far
  *   history/eval_step, eval_loss        of every evaluation so far; absent: none is known
  *   best/eval_loss, best/step           NaN and 0: none yet; a number and 0: that of the start,

@@ -22,12 +22,7 @@ void setup_add_compute(struct str *out, const struct kernels *k)
 {
     const struct product_choice *p = &k->product;
     str_addf(out, "%s by %s", compute_name(k->compute), p->isa);
-    if (*p->why) str_addf(out, " (%s", p->why);
-    if (*p->why && p->bf16_rate > 0) {
-        str_addf(out, ": %.0f GFLOP/s in registers, f32 %.0f", p->bf16_rate * 1e-9,
-                 p->f32_rate * 1e-9);
-    }
-    if (*p->why) str_addc(out, ')');
+    if (*p->why) str_addf(out, " (%s)", p->why);
 }
 
 void setup_note_slow(struct str *notes, const struct kernels *k, const char *instead)
