@@ -269,6 +269,9 @@ bench: all
 	@$(BUILD)/lorac bench
 	@$(BUILD)/lorac bench --shape 1.1b --parts steps --examples 1
 	@$(BUILD)/lorac bench --shape 7b --layers 4 --parts steps --examples 1
+	@$(BUILD)/lorac bench --compute bf16 --parts products,steps --tokens 128,512,2048
+	@$(BUILD)/lorac bench --compute bf16 --shape 1.1b --parts steps --examples 1
+	@$(BUILD)/lorac bench --compute bf16 --shape 7b --layers 4 --parts steps --examples 1
 	@if [ -x "$${LORAC_VENV:-.venv}/bin/python" ]; then LORAC=$(BUILD)/lorac scripts/bench-peft; else \
 	    echo '- beside PyTorch: skipped; scripts/setup-venv installs it for scripts/bench-peft'; fi
 

@@ -29,6 +29,8 @@ const struct kernels JOIN(kernels_, ISA) = {
     .isa = STRING(ISA),
     .gemm = "own",
     .vector_bytes = VECTOR_BYTES,
+    .compute = COMPUTE_F32,
+    .product = { .isa = STRING(ISA), .why = "" },
     .widen = widen,
     .matmul = matmul,
     .matmul_work_bytes = matmul_work_bytes,

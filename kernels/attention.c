@@ -183,18 +183,22 @@ static inline real *channel_strips(const struct attention *a, real *strips, size
 static void pack_keys(const struct attention *a, real *keys, real *channels, const real *x)
 {
     size_t ld = a->G * a->D;
-#pragma omp parallel for collapse(2) schedule(dynamic)
-    for (size_t s = 0; s < a->n_seg; s++)
-        for (size_t g = 0; g < a->G; g++) {
-            const real *from = x + (a->seg[s].start * a->G + g) * a->D;
-            size_t n = a->seg[s].len;
-            real *to = keys ? key_strips(a, keys, s, g) : NULL;
-            for (size_t i = 0; keys && i < n; i += TILE_ROWS)
-                pack_strip_rows(to + i * a->D, from + i * ld, ld, min_size(TILE_ROWS, n - i), a->D);
-            to = channels ? channel_strips(a, channels, s, g) : NULL;
-            for (size_t d = 0; channels && d < a->D; d += TILE_ROWS)
-                pack_strip_cols(to + d * n, from + d, ld, min_size(TILE_ROWS, a->D - d), n);
-        }
+#pragma omp parallel
+    for (size_t s = 0; s < a->n_seg; s++) {
+        const real *from = x + a->seg[s].start * ld;
+        size_t n = a->seg[s].len, rows = keys ? n : 0, columns = channels ? a->D : 0;
+        /* strip by strip: there are fewer key heads than threads */
+#pragma omp for collapse(2) schedule(static) nowait
+        for (size_t g = 0; g < a->G; g++)
+            for (size_t i = 0; i < rows; i += TILE_ROWS)
+                pack_strip_rows(key_strips(a, keys, s, g) + i * a->D, from + g * a->D + i * ld, ld,
+                                min_size(TILE_ROWS, n - i), a->D);
+#pragma omp for collapse(2) schedule(static) nowait
+        for (size_t g = 0; g < a->G; g++)
+            for (size_t d = 0; d < columns; d += TILE_ROWS)
+                pack_strip_cols(channel_strips(a, channels, s, g) + d * n, from + g * a->D + d, ld,
+                                min_size(TILE_ROWS, a->D - d), n);
+    }
 }
 
 /* ---- a tile of queries ----------------------------------------------------------------------- */

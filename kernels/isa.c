@@ -86,7 +86,14 @@ static void list_sets(char *out, size_t n)
         at += (size_t)snprintf(out + at, n - at, "%s%s", i ? ", " : "", k->isa);
 }
 
-const struct kernels *kernels_choose(const char *isa, const char *gemm, const char **why)
+const char *kernels_bf16_instruction(bool *runs)
+{
+    *runs = false;
+    return NULL;
+}
+
+const struct kernels *kernels_choose(const char *isa, const char *gemm, enum compute compute,
+                                     const char **why)
 {
     static _Thread_local char message[160];
     static struct kernels with_blas;
@@ -103,6 +110,10 @@ const struct kernels *kernels_choose(const char *isa, const char *gemm, const ch
         list_sets(sets, sizeof sets);
         snprintf(message, sizeof message, "LORAC_ISA=%.32s: %s this build has %s", isa ? isa : "",
                  known ? "this CPU does not have it;" : "no instruction set of that name;", sets);
+        return NULL;
+    }
+    if (compute == COMPUTE_BF16) {
+        snprintf(message, sizeof message, "compute bf16: this build of lorac has only f32");
         return NULL;
     }
     if (!gemm || strcmp(gemm, "own") == 0) return best;

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 
 #include "kernels/types.h"
+#include "src/base/wordlists.h"
 
 /* One product inside a sum of products: C (M, N) = a (M, K) * B (K, N).
  * B is a frozen weight in its storage type (w) or an array of real (b, ldb). `b_rows` says how it
@@ -77,10 +78,28 @@ struct adamw {
 
 enum { ATTENTION_D_MAX = 384 };
 
+/* enum compute is the arithmetic of products with frozen weights, which are those of terms and
+ * row_products with a weight (w). F32: operands are floats. BF16: both operands are rounded to bf16
+ * (to nearest, ties to even) and their products are summed in f32. All else is computed in f32 in
+ * both. */
+
+/* Which kernel computes products with frozen weights, and why. */
+struct product_choice {
+    const char *isa; /* that of struct kernels, or avx512bf16 */
+    const char *why; /* for people: "measured", ...; "" in f32, where nothing is chosen */
+    /* Multiply-adds in registers on all threads, in FLOP/s: by f32 instructions, which are those of
+     * bf16 without its own instruction too, and by the bf16 instruction. 0: not measured, because
+     * there was nothing to choose. */
+    double f32_rate, bf16_rate;
+    bool faster; /* than the products of COMPUTE_F32 on this CPU */
+};
+
 struct kernels {
     const char *isa;  /* base, avx2, avx512 (x86-64), neon (aarch64) */
     const char *gemm; /* own, blas */
     size_t vector_bytes;
+    enum compute compute;
+    struct product_choice product;
 
     /* out = n values of row `row` of w from column `start` on, widened. start is a multiple of
      * SPAN for block types. */
@@ -177,12 +196,21 @@ struct kernels {
 };
 
 /* The best set that this CPU runs, or the one named (LORAC_ISA); gemm: NULL, "own" or "blas"
- * (LORAC_GEMM). NULL when the name is unknown or the CPU lacks it: *why then says so. Only one set
- * with blas exists: the next call that asks for one changes it. */
-const struct kernels *kernels_choose(const char *isa, const char *gemm, const char **why);
+ * (LORAC_GEMM). NULL when the name is unknown, the CPU lacks it, or it cannot compute so: *why then
+ * says so. Only one set with blas exists: the next call that asks for one changes it.
+ *
+ * isa may also be the name of a bf16 instruction (kernels_bf16_instruction()): the set that it goes
+ * with, whose products in COMPUTE_BF16 use it. Without a name a measurement of a few milliseconds,
+ * once in a process, decides whether they do; the bits are the same. */
+const struct kernels *kernels_choose(const char *isa, const char *gemm, enum compute compute,
+                                     const char **why);
 
-/* The sets compiled in, best last; NULL past the end. `runs`: whether this CPU can run it. */
+/* The sets compiled in, best last; NULL past the end. `runs`: whether this CPU can run it. All have
+ * COMPUTE_F32. */
 const struct kernels *kernels_nth(size_t i, bool *runs);
+
+/* "avx512bf16": the bf16 instruction that is compiled in; NULL without one. `runs` as above. */
+const char *kernels_bf16_instruction(bool *runs);
 
 /* The set that every CPU runs: for work that is exact in all of them, such as widening. */
 const struct kernels *kernels_baseline(void);

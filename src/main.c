@@ -181,7 +181,7 @@ static int print_version(void)
     struct str s = { 0 };
     struct err e;
     const struct kernels *chosen;
-    int code = setup_kernels(&chosen, &e);
+    int code = setup_kernels(&chosen, COMPUTE_F32, &e);
     if (code) {
         fprintf(stderr, "lorac: %s\n", e.msg);
         return code;

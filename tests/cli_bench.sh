@@ -25,6 +25,17 @@ assert b["fma_gflops"] > 0 and b["shape"] == "135m" and len(b["attention"]) == 1
 shares = [p[t] for p in b["products"] for t in ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1")]
 print(len(b["products"]), all(s > 0 for s in shares))' <<<"$out")" "8 True"
 
+run "$LORAC" bench --compute bf16 --parts products,steps --tokens 32 "${small[@]}" --json
+is "bf16: exit code" "$status" 0
+is "bf16: beside f32, in products of every type and in steps" "$(python3 -c '
+import json, sys
+b = json.load(sys.stdin)
+gains = [p["gain"][t] for p in b["products"] for t in ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1")]
+print(b["compute"], len(b["products"]), all(g > 0 for g in gains), b["step"]["gain"] > 0,
+      all(p["share_of_twice_sgemm"] > 0 for p in b["products"]))' <<<"$out")" "bf16 8 True True True"
+like "bf16: the table" "$err" "*sgemm    f32   bf16  limit*"
+like "bf16: the step" "$err" "*with train.compute: bf16, * times as fast as in f32*"
+
 # A budget a little smaller than all that it keeps, then one below the minimum.
 run "$LORAC" bench --parts steps "${small[@]/64/192}" --json
 planned=$(python3 -c 'import json, sys; print(int(json.load(sys.stdin)["step"]["planned_bytes"]))' <<<"$out")

@@ -57,7 +57,7 @@ for model in few-135m few-1b few-7b; do tests/make-model "$model" "$scratch/$mod
 records 512 32000 >"$scratch/512.jsonl"
 records 128 32000 >"$scratch/128.jsonl"
 plan_and_run "135M" few-135m 512
-plan_and_run "135M in bf16" few-135m 512 train.activations=bf16
+plan_and_run "135M in bf16" few-135m 512 train.activations=bf16 train.compute=bf16
 plan_and_run "1.1B" few-1b 128
 plan_and_run "7B" few-7b 128
 least=$("$LORAC" plan "$scratch/run.yaml" train.memory_budget=100MiB 2>&1 |

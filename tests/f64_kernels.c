@@ -282,7 +282,7 @@ static void test_products_blas(void **state)
 {
     (void)state;
     const char *why;
-    const struct kernels *k = kernels_choose(NULL, "blas", &why);
+    const struct kernels *k = kernels_choose(NULL, "blas", COMPUTE_F32, &why);
     if (!k) fail_msg("%s", why);
     check_adjoints_of(k);
 }

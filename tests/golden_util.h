@@ -36,7 +36,8 @@ struct golden {
 static inline const struct kernels *golden_kernels(void)
 {
     const char *why;
-    const struct kernels *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), &why);
+    const struct kernels *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), COMPUTE_F32,
+                                             &why);
     if (!k) fail_msg("%s", why);
     return k;
 }

@@ -188,7 +188,7 @@ static void extract_known(double (*value)(int i), double allowed)
         }
     }
     model_make(&tuned, (const double *const *)difference);
-    if (setup_kernels(&k, &e)) fail_msg("%s", e.msg);
+    if (setup_kernels(&k, COMPUTE_F32, &e)) fail_msg("%s", e.msg);
     size_t matrices = 0;
     const struct stop stop = { is_third, &matrices };
     const struct watch watch = { &stop, count_matrices, &matrices };

@@ -574,17 +574,17 @@ static void test_choose(void **state)
     const char *why;
     bool runs, last_runs = false;
     const struct kernels *k, *best = NULL;
-    assert_null(kernels_choose("sse9", NULL, &why));
+    assert_null(kernels_choose("sse9", NULL, COMPUTE_F32, &why));
     assert_non_null(strstr(why, "sse9"));
-    assert_null(kernels_choose("", NULL, &why));
-    assert_null(kernels_choose(NULL, "mkl", &why));
+    assert_null(kernels_choose("", NULL, COMPUTE_F32, &why));
+    assert_null(kernels_choose(NULL, "mkl", COMPUTE_F32, &why));
     assert_non_null(strstr(why, "mkl"));
-    assert_null(kernels_choose(NULL, "", &why));
+    assert_null(kernels_choose(NULL, "", COMPUTE_F32, &why));
     for (size_t i = 0; (k = kernels_nth(i, &runs)); i++) {
-        const struct kernels *named = kernels_choose(k->isa, "own", &why);
+        const struct kernels *named = kernels_choose(k->isa, "own", COMPUTE_F32, &why);
         assert_ptr_equal(named, runs ? k : NULL);
         if (!runs) assert_non_null(strstr(why, k->isa));
-        const struct kernels *blas = kernels_choose(k->isa, "blas", &why);
+        const struct kernels *blas = kernels_choose(k->isa, "blas", COMPUTE_F32, &why);
         assert_int_equal(blas != NULL, runs);
         if (runs) {
             assert_string_equal(blas->isa, k->isa);
@@ -597,7 +597,7 @@ static void test_choose(void **state)
     }
     (void)last_runs;
     assert_non_null(best);
-    assert_ptr_equal(kernels_choose(NULL, NULL, &why), best);
+    assert_ptr_equal(kernels_choose(NULL, NULL, COMPUTE_F32, &why), best);
     assert_string_equal(kernels_nth(0, &runs)->isa, "base");
     assert_true(runs);
     assert_null(kernels_nth(99, &runs));

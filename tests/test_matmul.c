@@ -439,7 +439,7 @@ static void test_non_finite(void **state)
 static const struct kernels *with_blas(void)
 {
     const char *why;
-    const struct kernels *k = kernels_choose(NULL, "blas", &why);
+    const struct kernels *k = kernels_choose(NULL, "blas", COMPUTE_F32, &why);
     if (!k) fail_msg("%s", why);
     assert_string_equal(k->gemm, "blas");
     return k;

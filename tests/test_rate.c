@@ -16,7 +16,7 @@ static const struct dims small = { .layers = 3, .C = 48, .F = 96, .H = 6, .G = 2
 static const struct kernels *kernels(void)
 {
     const char *why;
-    return kernels_choose(NULL, NULL, &why);
+    return kernels_choose(NULL, NULL, COMPUTE_F32, &why);
 }
 
 static void all_products_of_a_layer_are_counted(void **state)

@@ -81,8 +81,12 @@ int arena_map(struct arena *a, struct err *e)
                          (double)size / (1 << 20));
     }
     madvise(p, size, MADV_HUGEPAGE); /* may fail: then everything works, a little slower */
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < size; i += 4096) p[i] = 0;
+    /* A page lies in the memory of the thread that touches it first. In turns, so that each array
+     * is in the memory of all sockets: which thread will read which part changes from one product
+     * to the next. */
+#pragma omp parallel for schedule(static, 1)
+    for (size_t i = 0; i < size; i += page)
+        for (size_t j = 0; j < page; j += 4096) p[i + j] = 0;
     *a = (struct arena){ .base = p, .size = size };
     return 0;
 }

@@ -7,6 +7,7 @@
 const char *const train_on_words[] = { TRAIN_ON_WORDS(WORD, ) NULL };
 const char *const overlong_words[] = { OVERLONG_WORDS(WORD, ) NULL };
 const char *const prepare_words[] = { PREPARE_WORDS(WORD, ) NULL };
+const char *const compute_words[] = { COMPUTE_WORDS(WORD, ) NULL };
 
 #define MODULE(id, name) #name,
 const char *const module_words[] = { MODULE_WORDS(MODULE, ) NULL };
@@ -32,6 +33,11 @@ int word_index(const char *const *words, const char *text)
 const char *train_on_name(enum train_on t)
 {
     return train_on_words[t];
+}
+
+const char *compute_name(enum compute c)
+{
+    return compute_words[c];
 }
 
 bool data_format_named(enum data_format *out, const char *name)

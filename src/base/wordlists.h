@@ -33,6 +33,11 @@
     W(PREPARE_ALWAYS, "true") THEN                                                                 \
     W(PREPARE_NEVER, "false")
 
+/* train.compute: in which numbers the frozen products multiply; kernels/kernels.h. */
+#define COMPUTE_WORDS(W, THEN)                                                                     \
+    W(COMPUTE_F32, "f32") THEN                                                                     \
+    W(COMPUTE_BF16, "bf16")
+
 /* data.format: the formats of records, in the order in which auto tries them.
  *
  *   F(id, name, number, keys)
@@ -80,6 +85,7 @@
 enum train_on { TRAIN_ON_WORDS(WORD_ENUM, ) };
 enum overlong { OVERLONG_WORDS(WORD_ENUM, ) };
 enum prepare { PREPARE_WORDS(WORD_ENUM, ) };
+enum compute { COMPUTE_WORDS(WORD_ENUM, ) };
 enum data_format { FORMAT_AUTO, DATA_FORMATS(FORMAT_ENUM) FORMATS = 1 DATA_FORMATS(FORMAT_COUNT) };
 enum module { MODULE_WORDS(WORD_ENUM, ) MODULES };
 #undef WORD_ENUM
@@ -88,6 +94,7 @@ enum module { MODULE_WORDS(WORD_ENUM, ) MODULES };
 
 /* The words of a list, numbered as its enumeration; NULL after the last. */
 extern const char *const train_on_words[], *const overlong_words[], *const prepare_words[];
+extern const char *const compute_words[];
 extern const char *const data_format_words[], *const record_column_words[], *const module_words[];
 
 /* A list as one string literal: TRAIN_ON_WORDS(WORD_TEXT, ", "), MODULE_WORDS(NAME_TEXT, ", "). */
@@ -98,6 +105,7 @@ extern const char *const data_format_words[], *const record_column_words[], *con
 int word_index(const char *const *words, const char *text);
 
 const char *train_on_name(enum train_on t);
+const char *compute_name(enum compute c);
 
 /* "alpaca", "messages", ...; false when the name is unknown. */
 bool data_format_named(enum data_format *out, const char *name);

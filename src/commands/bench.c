@@ -7,12 +7,13 @@
 #include "src/base/machine.h"
 #include "src/commands/bench.h"
 #include "src/commands/commands.h"
+#include "src/commands/model_options.h"
 #include "src/config/scalar.h"
 #include "src/model/rate.h"
 #include "src/train/setup.h"
 
 static const char *shape_name = "135m", *directory, *memory, *parts = "all",
-                  *token_list = "512,2048";
+                  *token_list = "512,2048", *compute;
 static int64_t rows = 4, length = 512, steps = 5, rounds = 5, layers;
 static bool as_json;
 
@@ -22,6 +23,9 @@ static const struct option options[] = {
     { "parts", 0, "P,...", "products, attention, steps, adapters, generation, or all",
       .text = &parts },
     { "tokens", 0, "M,...", "rows of the products, length of attention", .text = &token_list },
+    { "compute", 0, "C",
+      "f32 or bf16, as train.compute; bf16 is measured beside f32; left out: f32",
+      .allowed = COMPUTE_ALLOWED, .text = &compute },
     { "rounds", 0, "N", "samples of each kernel; 1: a short one, even if disturbed",
       .allowed = "[1, 99]", .integer = &rounds },
     { "examples", 0, "N", "examples in a step", .allowed = "[1, 4096]", .integer = &rows },
@@ -101,6 +105,15 @@ static int read_memory(int64_t *out, struct err *e)
 
 /* ---- the run --------------------------------------------------------------------------------- */
 
+static void print_compute(const struct bench *b)
+{
+    struct str product = { 0 };
+    if (!bench_compares(b)) return;
+    setup_add_compute(&product, b->k);
+    fprintf(b->out, "frozen products in %s\n", product.failed ? "bf16" : product.p);
+    str_free(&product);
+}
+
 static void begin(struct bench *b)
 {
     const char *why;
@@ -109,9 +122,12 @@ static void begin(struct bench *b)
     fprintf(b->out, "%s, %d threads (%s), kernels %s (%s), OpenBLAS %s\nshape %s (%s)\n",
             machine_cpu(), b->threads, why, b->k->isa, b->k->gemm, blas_core(), b->dims->name,
             b->dims->what);
+    print_compute(b);
     json_write_object(&b->json, NULL, JSON_ONE_LINE);
     json_write_text(&b->json, "cpu", machine_cpu());
     json_write_text(&b->json, "isa", b->k->isa);
+    json_write_text(&b->json, "compute", compute_name(b->k->compute));
+    json_write_text(&b->json, "product_isa", b->k->product.isa);
     json_write_text(&b->json, "gemm", b->k->gemm);
     json_write_text(&b->json, "blas_core", blas_core());
     json_write_count(&b->json, "threads", (uint64_t)b->threads);
@@ -123,17 +139,7 @@ static int run_part(struct bench *b, const struct part *p, const size_t *tokens,
                     struct err *e)
 {
     if (p->once) return p->once(b, e);
-    if (p->with_tokens == bench_products) {
-        fprintf(b->out,
-                "\nproducts with W (rows x columns): sgemm in GFLOP/s; lorac's as a share of it "
-                "for weights in\n%29ssgemm",
-                "");
-        for (int t = 0; t < STORAGES; t++) {
-            const struct storage *row = storage_of((enum storage_type)t);
-            if (row->written) fprintf(b->out, "%7s", row->name);
-        }
-        fputc('\n', b->out);
-    }
+    if (p->with_tokens == bench_products) bench_products_head(b);
     json_write_array(&b->json, p->name, JSON_ONE_LINE);
     int code = 0;
     for (size_t i = 0; !code && i < n; i++) code = p->with_tokens(b, tokens[i], e);
@@ -160,7 +166,8 @@ static int run(int n_args, char **args, struct err *e)
     int code = read_parts(wanted, e);
     if (!code) code = read_tokens(tokens, &n, e);
     if (!code) code = read_memory(&b.memory, e);
-    if (!code) code = setup_kernels(&b.k, e);
+    if (!code) code = setup_kernels(&b.k, compute_option(compute), e);
+    if (!code) code = setup_kernels(&b.f32, COMPUTE_F32, e);
     if (code) return code;
     begin(&b);
     code = bench_limits(&b, e);

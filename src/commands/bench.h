@@ -12,7 +12,8 @@
 #include "src/convert/synthetic.h"
 
 struct bench {
-    const struct kernels *k;
+    const struct kernels *k;   /* whose frozen products multiply as --compute says */
+    const struct kernels *f32; /* the same in f32, to compare with; k without --compute bf16 */
     const struct synthetic_shape *dims;
     size_t layers;        /* of the shape, that whole steps run through */
     size_t rows, length;  /* examples of a step, tokens of each */
@@ -49,7 +50,18 @@ int bench_limits(struct bench *b, struct err *e);
 int bench_yardstick(struct bench *b, size_t tokens, double *rate, struct err *e);
 void bench_yardstick_free(void);
 
-/* Frozen products of every storage type, and attention, as shares of sgemm. */
+/* Whether --compute bf16 is measured, beside f32 in the same rounds. */
+static inline bool bench_compares(const struct bench *b)
+{
+    return b->k->compute != COMPUTE_F32;
+}
+
+/* The most that registers allow in b->k's frozen products, in FLOP/s; 0: it was not measured. */
+double bench_product_limit(const struct bench *b);
+
+/* Frozen products of every storage type, and attention, as shares of sgemm. With bf16: of twice its
+ * rate and of what registers allow, and how many times as fast as f32. */
+void bench_products_head(const struct bench *b);
 int bench_products(struct bench *b, size_t tokens, struct err *e);
 int bench_attention(struct bench *b, size_t tokens, struct err *e);
 

@@ -54,27 +54,101 @@ static void run_ours(void *context)
     p->k->matmul(p->y, out, &t, 1, p->M, out, false, p->work);
 }
 
-/* share[type]: the median over rounds of our rate over sgemm's in the same round. */
-static double measure_product(struct bench *b, struct bench_product *p, double share[TYPES])
+/* Medians over rounds, each round with its own sample of sgemm: our rates as shares of sgemm's, and
+ * how many times as fast bf16 is as f32. */
+struct product_rates {
+    double plain; /* sgemm, in FLOP/s */
+    double f32[TYPES], bf16[TYPES], gain[TYPES];
+};
+
+static double time_ours(struct bench *b, struct bench_product *p, const struct kernels *k,
+                        size_t repeats)
 {
-    double plain[ROUNDS_MAX], ours[TYPES][ROUNDS_MAX];
+    p->k = k;
+    return bench_time(b, run_ours, p, repeats);
+}
+
+static void measure_product(struct product_rates *out, struct bench *b, struct bench_product *p)
+{
+    double plain[ROUNDS_MAX];
+    static double f32[TYPES][ROUNDS_MAX], bf16[TYPES][ROUNDS_MAX], gain[TYPES][ROUNDS_MAX];
     size_t repeats = bench_repeats(b, product_flops(p));
+    *out = (struct product_rates){ 0 };
     for (size_t r = 0; r < b->rounds; r++) {
         double s = bench_time(b, run_plain, p, repeats);
         plain[r] = product_flops(p) * (double)repeats / s;
-        for (p->type = 0; p->type < TYPES; p->type++)
-            ours[p->type][r] = s / bench_time(b, run_ours, p, repeats);
+        for (p->type = 0; p->type < TYPES; p->type++) {
+            double own = time_ours(b, p, b->f32, repeats);
+            f32[p->type][r] = s / own;
+            if (!bench_compares(b)) continue;
+            double rounded = time_ours(b, p, b->k, repeats);
+            bf16[p->type][r] = s / rounded;
+            gain[p->type][r] = own / rounded;
+        }
     }
-    for (size_t i = 0; i < TYPES; i++) share[i] = bench_median(ours[i], b->rounds);
-    return bench_median(plain, b->rounds);
+    out->plain = bench_median(plain, b->rounds);
+    for (size_t i = 0; i < TYPES; i++) {
+        out->f32[i] = bench_median(f32[i], b->rounds);
+        if (!bench_compares(b)) continue;
+        out->bf16[i] = bench_median(bf16[i], b->rounds);
+        out->gain[i] = bench_median(gain[i], b->rounds);
+    }
 }
 
-static void report_product(struct bench *b, const struct bench_product *p, double rate,
-                           const double share[TYPES])
+void bench_products_head(const struct bench *b)
+{
+    fprintf(
+        b->out,
+        bench_compares(b)
+            ? "\nproducts with W (rows x columns): sgemm in GFLOP/s; with W in bf16: lorac's in "
+              "f32 as a share of\nit, in bf16 as a share of twice it and of what registers "
+              "allow; then how many times as fast\nas f32 bf16 is, for weights in\n"
+              "%29ssgemm    f32   bf16  limit"
+            : "\nproducts with W (rows x columns): sgemm in GFLOP/s; lorac's as a share of it "
+              "for weights in\n%29ssgemm",
+        "");
+    for (size_t i = 0; i < TYPES; i++) fprintf(b->out, "%7s", storage_name(types[i]));
+    fputc('\n', b->out);
+}
+
+/* The place of bf16 among the types. */
+static size_t bf16_type(void)
+{
+    size_t i = 0;
+    while (types[i] != STORAGE_BF16) i++;
+    return i;
+}
+
+static void print_gains(const struct bench *b, const struct product_rates *v)
+{
+    size_t at = bf16_type();
+    double limit = bench_product_limit(b);
+    fprintf(b->out, "%6.0f%%%6.0f%%", 100 * v->f32[at], 100 * v->bf16[at] / 2);
+    fprintf(b->out, limit > 0 ? "%6.0f%%" : "      -", 100 * v->bf16[at] * v->plain / limit);
+    for (size_t i = 0; i < TYPES; i++) fprintf(b->out, "%7.2f", v->gain[i]);
+}
+
+static void write_gains(struct bench *b, const struct product_rates *v)
+{
+    size_t at = bf16_type();
+    double limit = bench_product_limit(b);
+    bench_json_number(b, "share_of_twice_sgemm", v->bf16[at] / 2);
+    if (limit > 0) bench_json_number(b, "share_of_registers", v->bf16[at] * v->plain / limit);
+    json_write_object(&b->json, "gain", JSON_ONE_LINE);
+    for (size_t i = 0; i < TYPES; i++) bench_json_number(b, storage_name(types[i]), v->gain[i]);
+    json_write_end(&b->json);
+}
+
+static void report_product(struct bench *b, const struct bench_product *p,
+                           const struct product_rates *v)
 {
     fprintf(b->out, "%6zu x %-6zu %6zu %-3s%8.1f", p->N, p->K, p->M, p->forward ? "y" : "dx",
-            rate * 1e-9);
-    for (size_t i = 0; i < TYPES; i++) fprintf(b->out, "%6.0f%%", 100 * share[i]);
+            v->plain * 1e-9);
+    if (bench_compares(b)) {
+        print_gains(b, v);
+    } else {
+        for (size_t i = 0; i < TYPES; i++) fprintf(b->out, "%6.0f%%", 100 * v->f32[i]);
+    }
     fputc('\n', b->out);
     fflush(b->out);
     json_write_object(&b->json, NULL, JSON_ONE_LINE);
@@ -82,17 +156,26 @@ static void report_product(struct bench *b, const struct bench_product *p, doubl
     json_write_count(&b->json, "cols", p->K);
     json_write_count(&b->json, "tokens", p->M);
     json_write_text(&b->json, "way", p->forward ? "y" : "dx");
-    bench_json_number(b, "sgemm_gflops", rate * 1e-9);
-    for (size_t i = 0; i < TYPES; i++) bench_json_number(b, storage_name(types[i]), share[i]);
+    bench_json_number(b, "sgemm_gflops", v->plain * 1e-9);
+    for (size_t i = 0; i < TYPES; i++) bench_json_number(b, storage_name(types[i]), v->f32[i]);
+    if (bench_compares(b)) write_gains(b, v);
     json_write_end(&b->json);
 }
 
-static int product_init(struct bench_product *p, size_t widest, size_t weights, struct err *e)
+/* For the products of both. */
+static size_t bench_work_bytes(const struct bench *b)
+{
+    size_t own = b->k->matmul_work_bytes(), f32 = b->f32->matmul_work_bytes();
+    return own > f32 ? own : f32;
+}
+
+static int product_init(struct bench_product *p, const struct bench *b, size_t widest,
+                        size_t weights, struct err *e)
 {
     p->x = mem_alloc(p->M * widest, sizeof(real), e);
     p->y = mem_alloc(p->M * widest, sizeof(real), e);
     p->w = mem_alloc(weights, sizeof(real), e);
-    p->work = mem_alloc(p->k->matmul_work_bytes(), 1, e);
+    p->work = mem_alloc(bench_work_bytes(b), 1, e);
     bool ok = p->x && p->y && p->w && p->work;
     for (size_t i = 0; i < TYPES; i++)
         ok &= (p->stored[i] = mem_alloc(storage_bytes(types[i], weights), 1, e)) != NULL;
@@ -129,18 +212,18 @@ int bench_products(struct bench *b, size_t tokens, struct err *e)
 {
     const struct dims *s = &b->dims->dims;
     size_t Q = s->H * s->D, widest = s->F > Q ? s->F : Q;
-    struct bench_product p = { .k = b->k, .threads = b->threads, .M = tokens };
+    struct bench_product p = { .threads = b->threads, .M = tokens };
     if (b->rounds > ROUNDS_MAX) b->rounds = ROUNDS_MAX;
-    int code = product_init(&p, widest, widest * s->C, e);
+    int code = product_init(&p, b, widest, widest * s->C, e);
     for (int m = 0; !code && m < MODULES; m++) {
         if (seen_before(s, m)) continue;
         p.N = module_rows(s, (enum module)m);
         p.K = module_cols(s, (enum module)m);
         for (int way = 0; way < 2; way++) {
-            double share[TYPES];
+            struct product_rates rates;
             p.forward = way == 0;
-            double rate = measure_product(b, &p, share);
-            report_product(b, &p, rate, share);
+            measure_product(&rates, b, &p);
+            report_product(b, &p, &rates);
         }
     }
     product_free(&p);

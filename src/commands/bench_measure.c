@@ -1,5 +1,6 @@
 /* How a sample is taken, and the limits of the machine, of which all other results are shares. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -139,6 +140,13 @@ int bench_limits(struct bench *b, struct err *e)
     bench_json_number(b, "fma_gflops", b->fma * 1e-9);
     bench_json_number(b, "read_gb_per_s", b->bandwidth * 1e-9);
     return 0;
+}
+
+/* Without an instruction for bf16, two multiply-adds of f32 make one of bf16. */
+double bench_product_limit(const struct bench *b)
+{
+    bool own = strcmp(b->k->product.isa, b->k->isa) != 0;
+    return own ? b->k->product.bf16_rate : b->fma;
 }
 
 /* ---- plain sgemm ----------------------------------------------------------------------------- */

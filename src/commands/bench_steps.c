@@ -108,6 +108,15 @@ static void run_step(void *context)
                              &s->e);
 }
 
+/* One step by these kernels, whatever the stand was planned with. */
+static double time_step(struct stand *s, const struct kernels *k)
+{
+    s->learner.net.k = k;
+    double start = term_now_s();
+    run_step(s);
+    return term_now_s() - start;
+}
+
 static double step_flops(struct stand *s)
 {
     struct cost c = cost_of_batch(&s->model.dims, &s->learner.adapter, &s->learner.batch);
@@ -116,9 +125,15 @@ static double step_flops(struct stand *s)
 
 /* ---- whole steps ----------------------------------------------------------------------------- */
 
-static void report_step(struct bench *b, struct stand *s, double seconds, double share,
-                        double memory)
+/* What the steps of the two took, medians; of bf16 over f32 only where bf16 is measured. */
+struct step_times {
+    double seconds, share; /* share: of the wall, which is sgemm's in f32 */
+    double gain;           /* how many times as fast as the same step in f32 */
+};
+
+static void report_step(struct bench *b, struct stand *s, const struct step_times *t, double memory)
 {
+    double seconds = t->seconds, share = t->share;
     const struct network *n = &s->learner.net;
     double tokens = (double)(b->rows * b->length), flops = step_flops(s);
     fprintf(b->out,
@@ -131,6 +146,12 @@ static void report_step(struct bench *b, struct stand *s, double seconds, double
             s->last.backward_s, tokens / seconds, flops / seconds * 1e-9, 100 * share,
             n->keeps[KEEP_ALL], n->keeps[KEEP_NO_MLP], n->keeps[KEEP_INPUT], memory * 1e-9,
             (double)learner_bytes(&s->learner) * 1e-9, (double)n->base->weight_bytes * 1e-9);
+    if (bench_compares(b)) {
+        fprintf(b->out,
+                "  with train.compute: bf16, %.2f times as fast as in f32 (the wall is that "
+                "of f32)\n",
+                t->gain);
+    }
     double repeated = network_repeated_flops(n) * tokens;
     if (repeated > 0) {
         fprintf(b->out, "  %.0f%% of the wall with what is computed twice counted twice\n",
@@ -150,6 +171,7 @@ static void report_step(struct bench *b, struct stand *s, double seconds, double
     bench_json_number(b, "seconds", seconds);
     bench_json_number(b, "tokens_per_s", tokens / seconds);
     bench_json_number(b, "gflops", flops / seconds * 1e-9);
+    if (bench_compares(b)) bench_json_number(b, "gain", t->gain);
     bench_json_number(b, "share_of_wall", share);
     bench_json_number(b, "share_of_wall_with_recomputation", share * (1 + repeated / flops));
     bench_json_number(b, "peak_memory_bytes", memory);
@@ -161,7 +183,8 @@ int bench_steps(struct bench *b, struct err *e)
 {
     struct stand *s = mem_alloc(1, sizeof *s, e);
     if (!s) return e->code;
-    double seconds[STEPS_MAX], share[STEPS_MAX], plain;
+    double seconds[STEPS_MAX], share[STEPS_MAX], gain[STEPS_MAX], plain;
+    CHECK(b->f32->matmul_work_bytes() <= b->k->matmul_work_bytes());
     int code = stand_open(s, b, (1u << MODULES) - 1, e);
     bench_yardstick_free(); /* of an earlier part: the peak must be that of a step */
     if (!code) run_step(s); /* touches weights and workspace */
@@ -169,14 +192,15 @@ int bench_steps(struct bench *b, struct err *e)
     for (size_t i = 0; !code && !s->failed && i < b->steps; i++) {
         code = bench_yardstick(b, b->rows * b->length, &plain, e);
         if (code) break;
-        double start = term_now_s();
-        run_step(s);
-        seconds[i] = term_now_s() - start;
+        seconds[i] = time_step(s, b->k);
         share[i] = step_flops(s) / seconds[i] / plain;
+        gain[i] = bench_compares(b) ? time_step(s, b->f32) / seconds[i] : 1;
     }
     if (s->failed) *e = s->e, code = s->e.code;
     if (!code) {
-        report_step(b, s, bench_median(seconds, b->steps), bench_median(share, b->steps), memory);
+        struct step_times t = { bench_median(seconds, b->steps), bench_median(share, b->steps),
+                                bench_median(gain, b->steps) };
+        report_step(b, s, &t, memory);
     }
     stand_close(s);
     mem_free(s);

@@ -9,7 +9,7 @@
 #include "src/commands/commands.h"
 #include "src/commands/model_options.h"
 
-static const char *model, *tokenizer, *template, *system_text;
+static const char *model, *tokenizer, *compute, *template, *system_text;
 static struct option_list adapters;
 static int64_t max_new_tokens = 1024, top_k, seed;
 static double temperature = 0.7, top_p = 0.95;
@@ -21,6 +21,7 @@ static const struct option options[] = {
       .text = &template },
     { "system", 's', "TEXT", "a system text", .text = &system_text },
     { "tokenizer", 0, "FILE", "the model's tokenizer, if it is elsewhere", .text = &tokenizer },
+    { "compute", 0, "C", COMPUTE_HELP, .allowed = COMPUTE_ALLOWED, .text = &compute },
     { "max-new-tokens", 'n', "N", "at most N tokens in an answer", .allowed = "[1, 1048576]",
       .integer = &max_new_tokens },
     { "temperature", 0, "T", "0: always the likeliest token; left out: 0.7", .allowed = "[0, 100]",
@@ -146,7 +147,10 @@ static int run(int argc, char **args, struct err *e)
 {
     (void)argc, (void)args;
     struct talk t = { 0 };
-    struct session_options o = { .model = model, .tokenizer = tokenizer, .template = template };
+    struct session_options o = { .model = model,
+                                 .tokenizer = tokenizer,
+                                 .template = template,
+                                 .compute = compute_option(compute) };
     int code = model_open(&t.session, &o, &adapters, e);
     if (code) return code;
     model = o.model; /* where it was left out: the adapter's base */

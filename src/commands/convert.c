@@ -192,7 +192,7 @@ static int convert_model(const char *path, struct err *e)
     if (dir_exists(path) && path_within(out, path)) {
         return err_usage(e, "-o %s: lies inside the model it is made from", out);
     }
-    int code = setup_kernels(&k, e);
+    int code = setup_kernels(&k, COMPUTE_F32, e);
     if (!code) code = llama_open(&m, path, e);
     if (code) return code;
     struct str remarks = { 0 };
@@ -279,7 +279,7 @@ static int extract_difference(const char *path, struct err *e)
     struct extract_report report;
     const struct kernels *k;
     if (quantize || model || tokenizer) return err_usage(e, "--extract goes with -o and --r only");
-    int code = setup_kernels(&k, e);
+    int code = setup_kernels(&k, COMPUTE_F32, e);
     if (!code) code = llama_open(&tuned, path, e);
     if (code) return code;
     code = llama_open(&base, extract, e);

@@ -61,7 +61,7 @@ static void look_isa(struct patient *p)
 {
     const char *forced = getenv("LORAC_ISA"), *best = best_isa(), *why;
     if (!p->k) {
-        kernels_choose(forced, getenv("LORAC_GEMM"), &why);
+        kernels_choose(forced, getenv("LORAC_GEMM"), COMPUTE_F32, &why);
         facts_check(p->f, VERDICT_PROBLEM, "kernels", "unset LORAC_ISA LORAC_GEMM", "%s", why);
         return;
     }
@@ -78,6 +78,25 @@ static void look_isa(struct patient *p)
                     "this processor, or the virtual machine, has none");
     }
 #endif
+}
+
+/* What train.compute: bf16 would run on. */
+static void look_bf16(struct patient *p)
+{
+    const char *why;
+    struct str text = { 0 };
+    const struct kernels *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"),
+                                             COMPUTE_BF16, &why);
+    if (!p->k) return; /* said already */
+    if (!k) {
+        facts_check(p->f, VERDICT_OK, "bf16", NULL, "train.compute: bf16 is not available: %s",
+                    why);
+        return;
+    }
+    setup_add_compute(&text, k);
+    facts_check(p->f, VERDICT_OK, "bf16", NULL, "train.compute: %s; %s than f32",
+                text.failed ? "bf16" : text.p, k->product.faster ? "faster" : "slower");
+    str_free(&text);
 }
 
 static void look_blas(struct patient *p)
@@ -283,8 +302,8 @@ static void look_cache(struct patient *p)
 }
 
 static void (*const looks[])(struct patient *) = {
-    look_cpu,    look_isa,        look_blas,   look_threads, look_waiting, look_load,  look_speed,
-    look_memory, look_huge_pages, look_limits, look_slurm,   look_disk,    look_cache,
+    look_cpu,   look_isa,    look_bf16,       look_blas,   look_threads, look_waiting, look_load,
+    look_speed, look_memory, look_huge_pages, look_limits, look_slurm,   look_disk,    look_cache,
 };
 
 static int run(int n, char **args, struct err *e)
@@ -294,7 +313,7 @@ static int run(int n, char **args, struct err *e)
     struct patient p = { .f = &f };
     const char *why;
     facts_init(&f);
-    p.k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), &why);
+    p.k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), COMPUTE_F32, &why);
     p.threads = machine_threads(&p.threads_why);
     for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) looks[i](&p);
     int code = facts_print(&f, as_json, e);

@@ -18,7 +18,7 @@
 #include "src/train/ranks_check.h"
 #include "src/train/run_match.h"
 
-static const char *model, *tokenizer, *data, *format, *template, *train_on;
+static const char *model, *tokenizer, *data, *format, *template, *train_on, *compute;
 static struct option_list adapters;
 static bool as_json, no_base;
 static int64_t shown;
@@ -32,6 +32,7 @@ static const struct option options[] = {
     { "template", 't', "T", "the prompt template; left out: the adapter's, else the model's own",
       .text = &template },
     { "tokenizer", 0, "FILE", "the model's tokenizer, if it is elsewhere", .text = &tokenizer },
+    { "compute", 0, "C", COMPUTE_HELP, .allowed = COMPUTE_ALLOWED, .text = &compute },
     { "train-on", 0, "WHAT", "which tokens count: " TRAIN_ON_WORDS(WORD_TEXT, ", "),
       .allowed = TRAIN_ON_WORDS(WORD_TEXT, " "), .text = &train_on },
     { "no-base", 0, NULL, "the adapter alone: half the time", .flag = &no_base },
@@ -50,6 +51,7 @@ static int print_json(const struct exam *x, const struct exam_result *r, struct 
     struct str s = { 0 };
     struct json_writer w = { .out = &s };
     json_write_object(&w, NULL, JSON_ONE_LINE);
+    json_write_text(&w, "compute", compute_name(x->session->k->compute));
     exam_write_json(&w, r);
     int code = shown ? exam_show(x, r, (size_t)shown, &w, e) : 0;
     json_write_end(&w);
@@ -108,6 +110,7 @@ static int run_data(struct err *e)
                                     .watch = job_watch("hashing the base", NULL),
                                     .ids_only = source.records.format == FORMAT_TOKENS,
                                     .tokenizer = tokenizer,
+                                    .compute = compute_option(compute),
                                     .template = template };
     code = model_open(&x, &from, &adapters, e);
     code = job_pause(code, nothing_left, e);
@@ -248,6 +251,17 @@ static int load_config(struct config *c, const char *path, char *const *override
     return code ? code : config_set_output_dir(c, path, e);
 }
 
+/* A run's evaluation computes as its training does. */
+static void note_product(struct training *t)
+{
+    struct str product = { 0 };
+    if (t->kernels->compute == COMPUTE_F32) return;
+    setup_add_compute(&product, t->kernels);
+    str_add_line(&t->setup.notes, "train.compute: products with the weights are in %s\n",
+                 product.failed ? compute_name(t->kernels->compute) : product.p);
+    str_free(&product);
+}
+
 static int run_config(const char *path, char *const *overrides, size_t n, struct err *e)
 {
     struct config c;
@@ -261,6 +275,7 @@ static int run_config(const char *path, char *const *overrides, size_t n, struct
     if (!code) code = prepare(&t, &c, PREPARE_TO_EVAL, e);
     if (!code) code = ranks_join_notes(&t.setup.notes, e);
     if (!code) {
+        note_product(&t);
         notes_print(&t.setup.notes);
         code = find_and_load(&a, dir, &c, &t.setup, e);
     }
@@ -284,6 +299,7 @@ static int run(int n, char **args, struct err *e)
         { "tokenizer", "model.tokenizer=FILE after it", &tokenizer },
         { "template", "data.template=T after it", &template },
         { "train-on", "data.train_on=WHAT after it", &train_on },
+        { "compute", "train.compute=C after it", &compute },
         { "adapter", "--model M --adapter A --data FILE without it", &adapters.at[0] },
     };
     if (n == 0) return run_data(e);

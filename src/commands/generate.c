@@ -8,7 +8,7 @@
 #include "src/commands/model_options.h"
 #include "src/session/chat.h"
 
-static const char *model, *tokenizer, *prompt, *template, *system_text;
+static const char *model, *tokenizer, *compute, *prompt, *template, *system_text;
 static struct option_list adapters;
 static int64_t max_new_tokens = 256, top_k, seed;
 static double temperature, top_p = 1;
@@ -23,6 +23,7 @@ static const struct option options[] = {
       .text = &template },
     { "system", 's', "TEXT", "a system text", .text = &system_text },
     { "tokenizer", 0, "FILE", "the model's tokenizer, if it is elsewhere", .text = &tokenizer },
+    { "compute", 0, "C", COMPUTE_HELP, .allowed = COMPUTE_ALLOWED, .text = &compute },
     { "max-new-tokens", 'n', "N", "stop after N tokens", .allowed = "[1, 1048576]",
       .integer = &max_new_tokens },
     { "temperature", 0, "T", "0: always the likeliest token", .allowed = "[0, 100]",
@@ -125,7 +126,10 @@ static int run(int n, char **args, struct err *e)
 {
     struct session s;
     struct chat c;
-    struct session_options o = { .model = model, .tokenizer = tokenizer, .template = template };
+    struct session_options o = { .model = model,
+                                 .tokenizer = tokenizer,
+                                 .template = template,
+                                 .compute = compute_option(compute) };
     int code = take_prompt(n, args, e);
     if (!code) code = model_open(&s, &o, &adapters, e);
     if (code) return code;

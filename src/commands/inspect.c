@@ -146,6 +146,7 @@ static int add_notes(struct facts *f, const char *dir, const char *base, struct 
     if (code) return code;
     facts_text(f, "template", notes.template);
     facts_text(f, "train_on", notes.train_on);
+    facts_text(f, "compute", notes.compute);
     facts_text(f, "base_sha256", notes.base_sha256);
     facts_text(f, "base_fingerprint", notes.base_fingerprint);
     facts_text(f, "data_sha256", notes.data_sha256);
@@ -351,8 +352,8 @@ int inspect_run(struct facts *f, const char *dir, struct err *e)
     long long step = json_integer_value(json_object_get(run, "step"));
     long long total = json_integer_value(json_object_get(run, "total_steps"));
     facts_add(f, "step", json_integer(step), "%lld of %lld", step, total);
-    static const char *const texts[] = { "program", "host",        "cpu",
-                                         "isa",     "base_sha256", "data_sha256" };
+    static const char *const texts[] = { "program", "host",        "cpu",         "isa",
+                                         "compute", "product_isa", "base_sha256", "data_sha256" };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         facts_text(f, texts[i], text_of(run, texts[i]));
     add_counts(f, "training", json_object_get(run, "training"));
@@ -385,6 +386,8 @@ static int add_checkpoint(struct facts *f, const char *path, struct err *e)
               (unsigned long long)h.step, (unsigned long long)h.total_steps);
     facts_text(f, "version", h.version.p);
     facts_text(f, "isa", h.isa.p);
+    facts_text(f, "compute", h.compute.p);
+    facts_text(f, "product_isa", h.product_isa.p);
     facts_text(f, "base_sha256", h.base_sha256.p);
     facts_text(f, "data_sha256", h.data_sha256.p);
     code = config_parse(&c, h.config.p ? h.config.p : "", h.config.n, path, NULL, 0, e);

@@ -49,9 +49,9 @@ static int add_run(struct facts *f, const json_t *o, const char *path, struct er
 
 static int add_notes(struct facts *f, const json_t *o, const char *path, struct err *e)
 {
-    static const char *const keys[] = { "template",     "train_on",         "base_model",
-                                        "base_sha256",  "base_fingerprint", "data_sha256",
-                                        "lorac_version" };
+    static const char *const keys[] = { "template",    "train_on",     "compute",
+                                        "base_model",  "base_sha256",  "base_fingerprint",
+                                        "data_sha256", "lorac_version" };
     (void)e;
     facts_text(f, "kind", "lorac's notes about an adapter or a merged model (lorac.json)");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)

@@ -12,6 +12,11 @@
 #include "src/commands/job.h"
 #include "src/convert/adapter_files.h"
 
+enum compute compute_option(const char *text)
+{
+    return text ? (enum compute)word_index(compute_words, text) : COMPUTE_F32;
+}
+
 static int split_weight(char path[PATH_BYTES], double *weight, const char *text, struct err *e)
 {
     const char *equals = strrchr(text, '=');

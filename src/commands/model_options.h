@@ -11,6 +11,14 @@
 #define ADAPTER_HELP                                                                               \
     "an adapter on it, a run's directory, or either with =WEIGHT; several are added up"
 
+/* --compute. A configuration says it by train.compute. */
+#define COMPUTE_HELP                                                                               \
+    "in which numbers products with the weights multiply, f32 or bf16, as train.compute; left "    \
+    "out: f32"
+#define COMPUTE_ALLOWED COMPUTE_WORDS(WORD_TEXT, " ")
+/* The value of the option, one of the allowed words; NULL: left out. */
+enum compute compute_option(const char *text);
+
 /* The values of --adapter, "PATH" or "PATH=WEIGHT"; a value that is itself an existing path has no
  * weight. A run's directory stands for the adapter in it (adapter_locate()). */
 struct adapter_list {

@@ -82,21 +82,31 @@ static void count_disk(struct plan *p, const struct config *c)
 
 static int measure_rate(struct plan *p, struct err *e)
 {
-    double rate = 0;
-    int code = rate_product(&rate, p->training.learner.net.k, &p->training.setup.model.dims,
-                            p->training.learner.batch.rows_max, e);
+    double rate = 0, rate_f32 = 0;
+    const struct kernels *k = p->training.kernels, *f32;
+    const struct dims *s = &p->training.setup.model.dims;
+    size_t rows = p->training.learner.batch.rows_max;
+    int code = setup_kernels(&f32, COMPUTE_F32, e);
+    if (!code) code = rate_product(&rate, k, s, rows, e);
+    rate_f32 = rate;
+    if (!code && k->compute != COMPUTE_F32) code = rate_product(&rate_f32, f32, s, rows, e);
     p->gflops = rate * 1e-9;
+    p->gflops_f32 = rate_f32 * 1e-9;
     return code;
 }
 
-/* The share of the products' rate that a whole step keeps; the rest is lost to attention, norms,
- * packing of short passes and waiting. Measured by `lorac bench` on shapes from 135M to 7B:
+/* The share of the products' rate in f32 that a whole step keeps; the rest is lost to attention,
+ * norms, packing of short passes and waiting. Measured by `lorac bench` on shapes from 135M to 7B:
  * kernels/SPEED.md. */
 static const double step_share = 0.75;
 
+/* train.compute says how fast the frozen products are. All else, and with it what is lost, takes
+ * what it takes in f32. */
 static double seconds_of(const struct plan *p, const struct cost *w)
 {
-    return cost_total(w) / (p->gflops * 1e9 * step_share);
+    double frozen = w->linear + w->head, all = cost_total(w);
+    double lost = all / p->gflops_f32 * (1 / step_share - 1);
+    return (frozen / p->gflops + (all - frozen) / p->gflops_f32 + lost) * 1e-9;
 }
 
 double plan_epoch_seconds(const struct plan *p)
@@ -179,10 +189,28 @@ static void print_time(const struct plan *p)
               human_duration(a, plan_run_seconds(p)), human_duration(b, s),
               human_duration(c, s / (double)p->training.course.steps_per_epoch), p->tokens / s,
               evaluations.p ? evaluations.p : "");
-    term_line(stdout, LABEL,
-              "           at %.0f GFLOP/s, which is what products run at here now, times %.2f",
-              p->gflops, step_share);
+    if (p->training.kernels->compute == COMPUTE_F32) {
+        term_line(stdout, LABEL,
+                  "           at %.0f GFLOP/s, which is what products run at here now, times %.2f",
+                  p->gflops, step_share);
+    } else {
+        term_line(stdout, LABEL,
+                  "           at %.0f GFLOP/s in frozen products and %.0f in f32, which is what "
+                  "they run at here now; %.2f of the latter without train.compute: %s",
+                  p->gflops, p->gflops_f32, step_share, compute_name(p->training.kernels->compute));
+    }
     str_free(&evaluations);
+}
+
+/* The default, f32, goes without saying. */
+static void print_compute(const struct kernels *k)
+{
+    struct str product = { 0 };
+    if (k->compute == COMPUTE_F32) return;
+    setup_add_compute(&product, k);
+    term_line(stdout, LABEL, "compute    frozen products in %s; all else in f32",
+              product.failed ? compute_name(k->compute) : product.p);
+    str_free(&product);
 }
 
 /* A prepared data set is there by now: reading the data has made it. */
@@ -211,6 +239,7 @@ static void print_people(const struct plan *p, const char *dir, size_t available
 {
     print_memory(p, available, why);
     print_work(p);
+    print_compute(p->training.kernels);
     print_time(p);
     print_disk(p, dir);
 }
@@ -238,7 +267,10 @@ static int print_json(const struct plan *p, size_t available, struct err *e)
     json_write_count(&w, "steps_per_epoch", p->training.course.steps_per_epoch);
     json_write_real(&w, "learning_rate", p->training.course.rate.peak);
     json_write_digits(&w, "flops_per_epoch", cost_total(&p->work), 6);
+    json_write_text(&w, "compute", compute_name(p->training.kernels->compute));
+    json_write_text(&w, "product_isa", p->training.kernels->product.isa);
     json_write_decimals(&w, "gflops", p->gflops, 1);
+    json_write_decimals(&w, "gflops_f32", p->gflops_f32, 1);
     json_write_decimals(&w, "seconds_per_epoch", seconds, 3);
     json_write_count(&w, "evaluations", p->evaluations);
     json_write_decimals(&w, "seconds_per_evaluation", seconds_of(p, &p->evaluation), 3);

@@ -12,7 +12,8 @@ struct plan {
     struct cost work;                     /* of an epoch */
     struct cost evaluation;               /* of one */
     uint64_t evaluations;                 /* of the run */
-    double gflops;                        /* this machine's rate on a layer's product */
+    double gflops;                        /* this machine's rate on a layer's frozen product */
+    double gflops_f32;                    /* the same in f32 */
     struct disk disk;                     /* what the run writes */
     uint64_t disk_free;                   /* where it does; UINT64_MAX: not known */
 };

@@ -113,7 +113,7 @@ int verify_model(struct facts *f, const struct llama *m, struct err *e)
     size_t widest = 0, bad = 0;
     for (struct tensor_walk at = tensor_walk(s); tensor_next(&at);)
         if (at.cols > widest) widest = at.cols;
-    int code = setup_kernels(&k, e);
+    int code = setup_kernels(&k, COMPUTE_F32, e);
     real *row = code ? NULL : mem_alloc((size_t)omp_get_max_threads() * widest, sizeof *row, e);
     if (!row) return e->code;
     const struct watch *w = job_watch("reading the weights", NULL);

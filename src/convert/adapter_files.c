@@ -134,6 +134,7 @@ static int checkpoint_notes(struct adapter_notes *n, double *dropout, const char
     if (!code) {
         n->template = copy(c.data.template, &code, e);
         n->train_on = copy(train_on_name(c.data.train_on), &code, e);
+        n->compute = copy(compute_name(c.train.compute), &code, e);
         n->base_path = copy(c.model.path, &code, e);
         n->base_sha256 = copy(h.base_sha256.p, &code, e);
         n->data_sha256 = copy(h.data_sha256.p, &code, e);

@@ -37,22 +37,39 @@ static void add_bias(real *y, const struct layer_weights *w, enum module m, size
  * Rows that go on are moved to the front of an array and back to their places without a second
  * array, which their ascending order allows. */
 
+/* The order of rows matters, that of columns does not: each thread moves some columns of all
+ * rows. */
+enum { MOVED_COLUMNS = 256 };
+
 /* y (rows->n, width) = the rows of x; y may be x */
 static void rows_gather(real *y, const real *x, const struct rows *rows, size_t width)
 {
-    for (size_t i = 0; i < rows->n; i++)
-        memmove(y + i * width, x + rows->at[i] * width, width * sizeof(real));
+#pragma omp parallel for schedule(static)
+    for (size_t from = 0; from < width; from += MOVED_COLUMNS) {
+        size_t n = width - from < MOVED_COLUMNS ? width - from : MOVED_COLUMNS;
+        for (size_t i = 0; i < rows->n; i++)
+            memmove(y + i * width + from, x + rows->at[i] * width + from, n * sizeof(real));
+    }
+}
+
+/* The columns [from, from + n) of rows [first, end) = 0 */
+static void zero_rows(real *x, size_t first, size_t end, size_t width, size_t from, size_t n)
+{
+    for (size_t i = first; i < end; i++) memset(x + i * width + from, 0, n * sizeof(real));
 }
 
 /* The first rows->n of T rows of x to their places, zeros to all others. */
 static void rows_spread(real *x, const struct rows *rows, size_t T, size_t width)
 {
-    size_t end = T;
-    for (size_t i = rows->n; i-- > 0; end = rows->at[i]) {
-        memset(x + (rows->at[i] + 1) * width, 0, (end - rows->at[i] - 1) * width * sizeof(real));
-        memmove(x + rows->at[i] * width, x + i * width, width * sizeof(real));
+#pragma omp parallel for schedule(static)
+    for (size_t from = 0; from < width; from += MOVED_COLUMNS) {
+        size_t n = width - from < MOVED_COLUMNS ? width - from : MOVED_COLUMNS, end = T;
+        for (size_t i = rows->n; i-- > 0; end = rows->at[i]) {
+            zero_rows(x, rows->at[i] + 1, end, width, from, n);
+            memmove(x + rows->at[i] * width + from, x + i * width + from, n * sizeof(real));
+        }
+        zero_rows(x, 0, end, width, from, n);
     }
-    memset(x, 0, end * width * sizeof(real));
 }
 
 /* The queries of those rows; others are zero, and their outputs are not read. Overwrites n->x. */
@@ -78,6 +95,7 @@ static void queries_backward(struct network *n, const struct lora *l, const stru
     rows_gather(n->dq, n->dq, rows, Q);
     struct term t = { .a = n->dq, .lda = Q, .w = &l->w[Q_PROJ], .K = Q };
     n->k->matmul(n->wide, s->C, &t, 1, rows->n, s->C, false, n->product_work);
+#pragma omp parallel for schedule(static)
     for (size_t i = 0; i < rows->n; i++)
         for (size_t c = 0; c < s->C; c++) dx[rows->at[i] * s->C + c] += n->wide[i * s->C + c];
 }

@@ -105,10 +105,18 @@ static size_t out_row(const struct network *n, const uint32_t *rows, size_t i)
     return n->target_rows.at ? i : rows[i];
 }
 
+/* x (m, C) = 0 */
+static void zero(real *x, size_t m, size_t C)
+{
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < m; i++) memset(x + i * C, 0, C * sizeof(real));
+}
+
 /* x (m, C) = final norm of those rows from entry `first` on, which are also left in lm_head_h */
 static void gather_normed(struct network *n, const uint32_t *rows, size_t first, size_t m)
 {
     const struct dims *s = &n->base->dims;
+#pragma omp parallel for schedule(static)
     for (size_t i = 0; i < m; i++) {
         memcpy(n->lm_head_h + i * s->C, n->out + out_row(n, rows, first + i) * s->C,
                s->C * sizeof(real));
@@ -131,9 +139,10 @@ static void lm_head_backward(struct network *n, const uint32_t *rows, size_t fir
     const struct dims *s = &n->base->dims;
     struct term t = { .a = n->logits, .lda = s->V, .w = &n->base->head, .K = s->V };
     n->k->matmul(n->lm_head_x, s->C, &t, 1, m, s->C, false, n->product_work);
-    memset(n->lm_head_dx, 0, m * s->C * sizeof(real));
+    zero(n->lm_head_dx, m, s->C);
     n->k->rmsnorm_backward(n->lm_head_dx, n->lm_head_x, n->lm_head_h, n->base->norm,
                            n->lm_head_rstd, m, s->C);
+#pragma omp parallel for schedule(static)
     for (size_t i = 0; i < m; i++) {
         memcpy(n->dh + out_row(n, rows, first + i) * s->C, n->lm_head_dx + i * s->C,
                s->C * sizeof(real));
@@ -151,10 +160,20 @@ static bool hits_unmuted(const real *z, size_t target, const uint8_t *mute, size
     return true;
 }
 
+/* hit (m) of the targets from `first` on, whose logits are there */
+static void count_unmuted(struct network *n, const struct pass *p, size_t first, size_t m)
+{
+    size_t V = n->base->dims.V;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < m; i++)
+        n->hit[first + i] = hits_unmuted(n->logits + i * V, (size_t)p->target[first + i], n->mute,
+                                         V);
+}
+
 double network_lm_head(struct network *n, const struct pass *p, real scale, bool backward)
 {
     const struct dims *s = &n->base->dims;
-    if (backward) memset(n->dh, 0, n->target_rows.n * s->C * sizeof(real));
+    if (backward) zero(n->dh, n->target_rows.n, s->C);
     waiting_begin();
     for (size_t first = 0; first < p->n_targets; first += n->lm_head_rows) {
         size_t m = p->n_targets - first;
@@ -164,10 +183,7 @@ double network_lm_head(struct network *n, const struct pass *p, real scale, bool
         for (size_t i = 0; i < m; i++) n->lm_head_weight[i] = scale * (real)p->weight[first + i];
         n->k->cross_entropy(n->loss + first, n->hit + first, n->logits, p->target + first,
                             n->lm_head_weight, m, s->V, backward);
-        for (size_t i = 0; n->mute && !backward && i < m; i++) {
-            n->hit[first + i] = hits_unmuted(n->logits + i * s->V, (size_t)p->target[first + i],
-                                             n->mute, s->V);
-        }
+        if (n->mute && !backward) count_unmuted(n, p, first, m);
         if (backward) lm_head_backward(n, p->target_row, first, m);
     }
     waiting_end();

@@ -53,6 +53,17 @@ static void add_product(struct products *p, size_t N, size_t K, bool forward)
     p->list[p->n++].forward = forward;
 }
 
+/* Only products with stored weights multiply in bf16. */
+static int narrow_weights(struct products *p, size_t n, struct err *e)
+{
+    p->stored = mem_alloc(n, sizeof(uint16_t), e);
+    if (!p->stored) return e->code;
+    p->k->to_bf16(p->stored, p->w, n);
+    mem_free(p->w);
+    p->w = NULL;
+    return 0;
+}
+
 static int make_operands(struct products *p, struct err *e)
 {
     size_t widest = 0, weights = 0;
@@ -65,7 +76,8 @@ static int make_operands(struct products *p, struct err *e)
     p->y = mem_alloc(p->rows * widest, sizeof *p->y, e);
     p->w = random_values(weights, 1, e);
     p->work = mem_alloc(p->k ? p->k->matmul_work_bytes() : 0, 1, e);
-    return p->x && p->y && p->w && p->work ? 0 : e->code;
+    if (!p->x || !p->y || !p->w || !p->work) return e->code;
+    return p->k && p->k->compute == COMPUTE_BF16 ? narrow_weights(p, weights, e) : 0;
 }
 
 int products_of_layer(struct products *p, const struct kernels *k, int threads,
@@ -95,8 +107,12 @@ void products_run(void *products)
         bool forward = p->list[i].forward;
         size_t in = forward ? p->list[i].K : p->list[i].N;
         size_t out = forward ? p->list[i].N : p->list[i].K;
+        struct matrix stored = {
+            .data = p->stored, .type = STORAGE_BF16, .rows = p->list[i].N, .cols = p->list[i].K
+        };
         struct term t = { .a = p->x, .lda = in, .b = p->w, .ldb = p->list[i].K, .K = in };
         t.b_rows = forward;
+        if (p->stored) t.w = &stored;
         if (p->k) {
             p->k->matmul(p->y, out, &t, 1, p->rows, out, false, p->work);
         } else {
@@ -110,6 +126,7 @@ void products_free(struct products *p)
     mem_free(p->x);
     mem_free(p->y);
     mem_free(p->w);
+    mem_free(p->stored);
     mem_free(p->work);
     *p = (struct products){ 0 };
 }

@@ -16,7 +16,7 @@ double rate_fma(const struct kernels *k);
 /* The rate of one product like the MLP's of this shape: y = x W^T with random numbers in f32, cut
  * down to what takes a few MB (the rate of larger ones is the same). rate_sgemm(): by OpenBLAS's
  * sgemm with `threads` threads of its own. rate_product(): by that of k, which a run uses, on at
- * most `rows` rows. */
+ * most `rows` rows; where k multiplies in bf16, with W in bf16. */
 int rate_sgemm(double *out, const struct dims *s, int threads, struct err *e);
 int rate_product(double *out, const struct kernels *k, const struct dims *s, size_t rows,
                  struct err *e);
@@ -36,6 +36,7 @@ struct products {
         bool forward;
     } list[2 * MODULES];
     real *x, *y, *w;
+    uint16_t *stored; /* where k multiplies in bf16: W in bf16, in the place of w */
     void *work;
 };
 

@@ -11,6 +11,19 @@
 
 /* ---- adapters -------------------------------------------------------------------------------- */
 
+/* Computing in f32 what was trained in bf16 is the default, and not what the run measured. */
+static int note_compute(struct str *notes, const struct session_options *o, const char *path,
+                        const struct adapter_notes *about, struct err *e)
+{
+    bool bf16 = about->compute && word_index(compute_words, about->compute) == COMPUTE_BF16;
+    if (!bf16 || o->compute == COMPUTE_BF16 || o->check == CHECK_MERGE) return 0;
+    str_add_line(notes,
+                 "%s: was trained with train.compute: bf16, and computes here in f32, which rounds "
+                 "less; --compute bf16 computes as its training did\n",
+                 path);
+    return str_error(notes, e);
+}
+
 /* An adapter that is in the model already would count twice, and so would one that is named
  * twice. */
 static int check_merged(struct session *s, const struct adapter *a, const char *path,
@@ -62,6 +75,7 @@ static int open_adapter(struct session *s, struct adapter *a, const struct sessi
         if (!code) {
             code = base_note_other(notes, &s->model, from->path, &about,
                                    o->check == CHECK_GLANCE ? BASE_GLANCE : BASE_READ, o->watch, e);
+            if (!code) code = note_compute(notes, o, from->path, &about, e);
             adapter_notes_free(&about);
         }
     }
@@ -198,11 +212,24 @@ static int open_text(struct session *s, const struct session_options *o, struct 
     return code ? code : note_templates(s, o, notes, e);
 }
 
+/* The default, f32, goes without saying. */
+static void note_product(struct str *notes, const struct kernels *k)
+{
+    struct str product = { 0 };
+    if (k->compute == COMPUTE_F32) return;
+    setup_add_compute(&product, k);
+    str_add_line(notes, "products with the weights are in %s\n",
+                 product.failed ? compute_name(k->compute) : product.p);
+    str_free(&product);
+    setup_note_slow(notes, k, "--compute f32");
+}
+
 int session_open(struct session *s, const struct session_options *o, struct str *notes,
                  struct err *e)
 {
     *s = (struct session){ 0 };
-    int code = setup_kernels(&s->k, e);
+    int code = setup_kernels(&s->k, o->compute, e);
+    if (!code) note_product(notes, s->k);
     if (!code) code = llama_open(&s->model, o->model, e);
     if (!code) code = open_adapters(s, o, notes, e);
     if (!code && !o->ids_only) code = open_text(s, o, notes, e);

@@ -32,6 +32,7 @@ struct session_options {
     const struct watch *watch; /* of the base's hash; NULL: none */
     bool ids_only;             /* for token ids: no tokenizer and no template are opened */
     const char *tokenizer;     /* NULL: the model's own */
+    enum compute compute;      /* of the frozen products */
     /* NULL: the template in the first adapter's notes, else in the notes of the model itself (lorac
      * merge writes some), else the model's own chat template, else none. */
     const char *template;

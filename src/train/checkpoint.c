@@ -26,10 +26,13 @@ static int put_texts(struct h5_writer *w, const struct checkpoint *c, struct err
         { "data_sha256", c->data_sha256 },
         { "isa", c->isa },
         { "gemm", c->gemm },
+        { "compute", c->compute },
+        { "product_isa", c->product_isa },
     };
     int code = 0;
     for (size_t i = 0; !code && i < sizeof texts / sizeof *texts; i++)
-        code = h5_put_text(w, texts[i].name, texts[i].text, strlen(texts[i].text), e);
+        if (texts[i].text)
+            code = h5_put_text(w, texts[i].name, texts[i].text, strlen(texts[i].text), e);
     return code;
 }
 
@@ -150,6 +153,20 @@ static int get_optional(int64_t *v, const struct h5_reader *r, const char *name,
     return code;
 }
 
+/* The texts that version 0.1 did not write. */
+static int get_compute(struct checkpoint_start *h, const struct h5_reader *r, struct err *e)
+{
+    bool has;
+    int code = h5_has(&has, r, "compute", e);
+    if (!code && !has) {
+        str_addz(&h->compute, compute_name(COMPUTE_F32));
+        return str_error(&h->compute, e);
+    }
+    if (!code) code = h5_get_text(&h->compute, r, "compute", e);
+    if (!code) code = h5_has(&has, r, "product_isa", e);
+    return !code && has ? h5_get_text(&h->product_isa, r, "product_isa", e) : code;
+}
+
 int checkpoint_read_start(struct checkpoint_start *h, const char *path, struct err *e)
 {
     struct h5_reader r;
@@ -170,6 +187,7 @@ int checkpoint_read_start(struct checkpoint_start *h, const char *path, struct e
     if (!code) code = h5_get_text(&h->isa, &r, "isa", e);
     if (!code) code = h5_get_text(&h->gemm, &r, "gemm", e);
     if (!code) code = h5_get_text(&h->version, &r, "version", e);
+    if (!code) code = get_compute(h, &r, e);
     h5_close(&r);
     if (code) checkpoint_start_free(h);
     return code;
@@ -183,6 +201,8 @@ void checkpoint_start_free(struct checkpoint_start *h)
     str_free(&h->isa);
     str_free(&h->gemm);
     str_free(&h->version);
+    str_free(&h->compute);
+    str_free(&h->product_isa);
 }
 
 static int get_arrays(struct checkpoint *c, const struct h5_reader *r, struct err *e)

@@ -10,7 +10,8 @@
  *   split_rule                          SPLIT_RULE of data/dataset.h: how a fraction was kept
  *                                       aside; absent: 1
  *   base_sha256, data_sha256            of the files
- *   isa, gemm                           what computed it
+ *   isa, gemm, compute, product_isa     what computed it, as in struct kernels; absent: compute is
+ *                                       f32
  *   history/loss                        of every step so far
  *   history/eval_step, eval_loss        of every evaluation so far; absent: none is known
  *   best/eval_loss, best/step           NaN and 0: none yet; a number and 0: that of the start,
@@ -35,6 +36,7 @@ struct checkpoint {
     double *loss; /* (total_steps), the first `step` valid */
     struct history history;
     const char *config, *base_sha256, *data_sha256, *isa, *gemm;
+    const char *compute, *product_isa; /* NULL: not written, as by version 0.1 */
 };
 
 int checkpoint_save(const struct checkpoint *c, const char *path, mode_t mode, struct err *e);
@@ -47,6 +49,7 @@ struct checkpoint_start {
     uint64_t step, total_steps, split_rule;
     int64_t warmup; /* -1: it does not say */
     struct str config, base_sha256, data_sha256, isa, gemm, version;
+    struct str compute, product_isa; /* "f32" and empty where the file does not say */
 };
 int checkpoint_read_start(struct checkpoint_start *h, const char *path, struct err *e);
 void checkpoint_start_free(struct checkpoint_start *h);

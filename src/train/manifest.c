@@ -166,6 +166,7 @@ static int begin_session(struct manifest *m, const char *from, struct err *e)
     json_set_count(&x, "ranks", ranks_n());
     json_set_text(&x, "isa", k->isa);
     json_set_text(&x, "gemm", k->gemm);
+    json_set_text(&x, "product_isa", k->product.isa);
     json_set_count(&x, "from_step", m->about.work->state.step);
     json_set_text(&x, "from_file", from ? path_base(from) : NULL);
     json_set_text(&x, "from_sha256", m->last_sha256);
@@ -300,6 +301,15 @@ static void put_program(struct json_members *x)
     json_set(x, "libraries", list);
 }
 
+/* A rate of 0 was not measured. */
+static void put_product(struct json_members *x, const struct product_choice *p)
+{
+    json_set_text(x, "product_isa", p->isa);
+    json_set_text(x, "product_why", *p->why ? p->why : NULL);
+    if (p->f32_rate > 0) json_set_number(x, "product_f32_flops", p->f32_rate);
+    if (p->bf16_rate > 0) json_set_number(x, "product_bf16_flops", p->bf16_rate);
+}
+
 static void put_machine(struct json_members *x, const struct manifest *m)
 {
     const char *why;
@@ -308,6 +318,8 @@ static void put_machine(struct json_members *x, const struct manifest *m)
     json_set_text(x, "cpu", machine_cpu());
     json_set_text(x, "isa", k->isa);
     json_set_text(x, "gemm", k->gemm);
+    json_set_text(x, "compute", compute_name(k->compute));
+    put_product(x, &k->product);
     json_set_text(x, "blas", blas_config());
     json_set_count(x, "threads", (uint64_t)machine_threads(&why));
     json_set_count(x, "ranks", ranks_n());

@@ -3,6 +3,10 @@
  *
  *   format, format_version     "lorac-run", 1
  *   program, compiler, libraries, host, cpu, isa, gemm, blas, threads, ranks
+ *   compute                    the word of train.compute
+ *   product_isa, product_why   in bf16: the set that computes the frozen products, whose bits are
+ *                              those of all sets, and why it was chosen; else isa, and null
+ *   product_f32_flops, product_bf16_flops    what was measured for that choice, if something was
  *   status                     running, finished, stopped (resume it), failed
  *   reason                     why it stopped or failed; of a finished run, that it ended early or
  *                              that no evaluation was better than what it started from; else null
@@ -17,8 +21,8 @@
  *   memory_planned_bytes, memory_peak_bytes    what it may take at most; what this process took so
  *                              far
  *   sessions                   [{started_utc, ended_utc, host, threads, ranks, isa, gemm,
- *                              from_step, from_file, from_sha256, to_step, status}]: one for each
- *                              process
+ *                              product_isa, from_step, from_file, from_sha256, to_step,
+ *                              status}]: one for each process
  *   checkpoints                [{step, file, sha256, parent_sha256, written_utc}] of every
  *                              checkpoint on the way to this state, pruned ones too; parent: the
  *                              one before

@@ -83,6 +83,8 @@ static int begin_state(struct training *t, const struct config *c, struct err *e
         .loss = mem_alloc(t->course.total, sizeof *t->state.loss, e),
         .isa = t->kernels->isa,
         .gemm = t->kernels->gemm,
+        .compute = compute_name(t->kernels->compute),
+        .product_isa = t->kernels->product.isa,
     };
     return t->state.loss ? 0 : e->code;
 }
@@ -95,7 +97,8 @@ int prepare(struct training *t, const struct config *c, enum prepare_to to, stru
     int code = plans ? setup_open_headers(&t->setup, c, e) : setup_open(&t->setup, c, e);
     if (!code && plans && prepare_directory(c, true, &why))
         str_add_line(&t->setup.notes, "train will refuse output.dir: %s\n", why.msg);
-    if (!code) code = setup_kernels(&t->kernels, e);
+    if (!code) code = setup_kernels(&t->kernels, c->train.compute, e);
+    if (!code) setup_note_slow(&t->setup.notes, t->kernels, "train.compute: f32");
     if (code || to == PREPARE_TO_EVAL) return code;
     code = check_patience(t, c, e);
     if (!code) code = lay_out(t, c, to, e);

@@ -41,6 +41,7 @@ int adapter_notes_write(const struct adapter_notes *n, const char *dir, struct e
     json_write_object(&w, NULL, JSON_LINES);
     json_write_text(&w, "template", n->template);
     json_write_text(&w, "train_on", n->train_on);
+    json_write_text(&w, "compute", n->compute);
     json_write_text(&w, "base_model", n->base_path ? path_base(n->base_path) : NULL);
     json_write_text(&w, "base_sha256", n->base_sha256);
     json_write_text(&w, "base_fingerprint", n->base_fingerprint);
@@ -138,6 +139,7 @@ int adapter_notes_read(struct adapter_notes *n, const char *dir, struct err *e)
     }
     if (!code) code = copy_string(&n->template, o, "template", path, e);
     if (!code) code = copy_string(&n->train_on, o, "train_on", path, e);
+    if (!code) code = copy_string(&n->compute, o, "compute", path, e);
     if (!code) code = copy_string(&n->base_path, o, "base_model", path, e);
     if (!code) code = copy_string(&n->base_sha256, o, "base_sha256", path, e);
     if (!code) code = copy_string(&n->base_fingerprint, o, "base_fingerprint", path, e);
@@ -187,6 +189,7 @@ void adapter_notes_free(struct adapter_notes *n)
 {
     mem_free(n->template);
     mem_free(n->train_on);
+    mem_free(n->compute);
     mem_free(n->base_sha256);
     mem_free(n->base_fingerprint);
     digest_list_free(&n->merged);

@@ -28,7 +28,8 @@ void digest_list_free(struct digest_list *l);
 struct adapter_notes {
     char *template; /* its name in the table, never "model"; or its definition */
     char *train_on;
-    char *base_sha256;      /* of the base's files, see base_digest() */
+    char *compute;     /* the word of train.compute; NULL also where it was f32 and no key yet */
+    char *base_sha256; /* of the base's files, see base_digest() */
     char *base_fingerprint; /* of the same, see base/fingerprint.h */
     char *base_path;
     char *data_sha256;

@@ -82,6 +82,7 @@ static void print_hosts(void)
 static void print_compute(const struct kernels *k)
 {
     const char *why;
+    struct str product = { 0 };
     int threads = machine_threads(&why);
     term_line(stderr, LABEL, "lorac " LORAC_VERSION " on %s: %s", machine_host(), machine_cpu());
     print_hosts();
@@ -90,6 +91,11 @@ static void print_compute(const struct kernels *k)
               str_count((uint64_t)threads, "thread"), why, k->isa,
               getenv("LORAC_ISA") ? "LORAC_ISA" : "the best here", k->gemm,
               getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_core());
+    if (k->compute == COMPUTE_F32) return;
+    setup_add_compute(&product, k);
+    term_line(stderr, LABEL, "          frozen products in %s; all else in f32",
+              product.failed ? compute_name(k->compute) : product.p);
+    str_free(&product);
 }
 
 /* ---- how far it is --------------------------------------------------------------------------- */
@@ -367,8 +373,9 @@ static void print_speed(const struct report *r, double busy)
         double fma = rate_fma(r->work->kernels), sgemm = 0; /* stays 0 where memory is short */
         rate_sgemm(&sgemm, &r->work->setup.model.dims, machine_threads(&why), &ignored);
         fma *= (double)ranks_n();
-        str_addf(&shares, ": %.0f %% of the %.0f in registers", 100 * rate / fma, fma * 1e-9);
         sgemm *= (double)ranks_n();
+        str_addf(&shares, ": %.0f %% of the %.0f in registers%s", 100 * rate / fma, fma * 1e-9,
+                 r->work->kernels->compute == COMPUTE_F32 ? "" : " (in f32)");
         if (sgemm > 0) {
             str_addf(&shares, ", %.0f %% of OpenBLAS's sgemm (%.0f, for %s)", 100 * rate / sgemm,
                      sgemm * 1e-9, blas_core());

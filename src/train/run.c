@@ -155,6 +155,7 @@ static int publish(struct run *r, const char *name, struct err *e)
     struct adapter_notes notes = {
         .template = (char *)(uintptr_t)(t ? template_definition(t) : NULL),
         .train_on = (char *)(uintptr_t)train_on_name(c->data.train_on),
+        .compute = (char *)(uintptr_t)compute_name(c->train.compute),
         .base_sha256 = r->inputs.base_sha256,
         .base_fingerprint = r->inputs.base_fingerprint,
         .base_path = c->model.path,

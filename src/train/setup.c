@@ -12,11 +12,27 @@
 #include "src/data/dataset_open.h"
 #include "src/train/ranks.h"
 
-int setup_kernels(const struct kernels **k, struct err *e)
+int setup_kernels(const struct kernels **k, enum compute compute, struct err *e)
 {
     const char *why;
-    *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), &why);
+    *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"), compute, &why);
     return *k ? 0 : err_usage(e, "%s", why);
+}
+
+void setup_add_compute(struct str *out, const struct kernels *k)
+{
+    const struct product_choice *p = &k->product;
+    str_addf(out, "%s by %s", compute_name(k->compute), p->isa);
+    if (*p->why) str_addf(out, " (%s)", p->why);
+}
+
+void setup_note_slow(struct str *notes, const struct kernels *k, const char *instead)
+{
+    if (k->compute == COMPUTE_F32 || k->product.faster) return;
+    str_add_line(notes,
+                 "products in bf16 are slower than in f32 on this CPU, which multiplies bf16 by "
+                 "instructions for f32; %s is faster here and rounds less, with another result\n",
+                 instead);
 }
 
 /* Words that other programs use for a template, or for having none. */

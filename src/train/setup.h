@@ -33,8 +33,13 @@ struct records_options setup_records(const struct config *c, const struct config
 int setup_sampler(struct sampler *s, const struct setup *setup, const struct config *c,
                   struct err *e);
 
-/* The kernels chosen by LORAC_ISA and LORAC_GEMM; a usage error when they are not available. */
-int setup_kernels(const struct kernels **k, struct err *e);
+/* The kernels chosen by LORAC_ISA and LORAC_GEMM, whose frozen products multiply as `compute` says;
+ * a usage error when they are not available. */
+int setup_kernels(const struct kernels **k, enum compute compute, struct err *e);
+/* Append "bf16 by avx512bf16 (measured: ...)" for kernels whose frozen products are in bf16. */
+void setup_add_compute(struct str *out, const struct kernels *k);
+/* Append a line where they are slower than those in f32 here; `instead`: how to ask for f32. */
+void setup_note_slow(struct str *notes, const struct kernels *k, const char *instead);
 
 /* The template called `name` ("model": the tokenizer's own; {...}: a definition, see
  * template_define()), to be released with template_free(). tok may be NULL only for plain. */
