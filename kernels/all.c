@@ -9,6 +9,7 @@
 #include "kernels/lanes.c"
 #include "kernels/widen.c"
 #include "kernels/exp.c"
+#include "kernels/packed.c"
 #include "kernels/matmul.c"
 #include "kernels/matvec.c"
 #include "kernels/norm.c"
