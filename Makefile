@@ -90,13 +90,17 @@ ISA_FLAGS_base   =
 ISA_FLAGS_avx2   = -mavx2 -mfma -mf16c
 ISA_FLAGS_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
 ISA_FLAGS_neon   = -DKERNELS_NEON
+# Instructions for pairs of bf16: kernels/pairs.c is compiled once for each, beside its set.
+PAIRS = $(if $(filter avx512,$(ISAS)),avx512bf16)
+ISA_FLAGS_avx512bf16 = $(ISA_FLAGS_avx512) -mavx512bf16 -DF32_SET=avx512
 KERNEL_OPT = -O3 -g -fno-math-errno -fno-trapping-math
 
 # ---- files ---------------------------------------------------------------------------------------
 KERNEL_GLUE = isa blas storage
 MPI_C     = src/train/ranks_mpi.c
 SOURCES   = $(filter-out $(MPI_C),$(sort $(wildcard src/*/*.c)))
-OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(KERNEL_GLUE:%=$(BUILD)/f32/kernels/%.o)
+OBJECTS   = $(SOURCES:%.c=$(BUILD)/f32/%.o) $(ISAS:%=$(BUILD)/f32/kernels/all_%.o) $(PAIRS:%=$(BUILD)/f32/kernels/pairs_%.o) \
+            $(KERNEL_GLUE:%=$(BUILD)/f32/kernels/%.o)
 STEP      = learner gradsum objective ranks ranks_alone ranks_sum schedule
 OBJECTS64 = $(patsubst %.c,$(BUILD)/f64/%.o,$(filter src/base/% src/model/% src/formats/% src/tokenizer/% src/data/%,$(SOURCES))) \
             $(STEP:%=$(BUILD)/f64/src/train/%.o) \
@@ -161,10 +165,15 @@ $(ISAS:%=$(BUILD)/f32/kernels/all_%.o): $(BUILD)/f32/kernels/all_%.o: kernels/al
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_OPT) $(ISA_FLAGS_$*) -DISA=$* -MMD -MP -c $< -o $@
 
+$(PAIRS:%=$(BUILD)/f32/kernels/pairs_%.o): $(BUILD)/f32/kernels/pairs_%.o: kernels/pairs.c $(STAMP)
+	$(say) CC "$< ($*)"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(KERNEL_OPT) $(ISA_FLAGS_$*) -DISA=$* -MMD -MP -c $< -o $@
+
 $(BUILD)/f32/kernels/%.o: kernels/%.c $(STAMP)
 	$(say) CC $<
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ISAS:%=-DHAVE_ISA_%) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ISAS:%=-DHAVE_ISA_%) $(PAIRS:%=-DHAVE_PAIRS_%) -MMD -MP -c $< -o $@
 
 # The same sources in double precision, for gradient checks by finite differences.
 $(BUILD)/f64/kernels/all_base.o: kernels/all.c $(STAMP)
@@ -225,6 +234,9 @@ $(BUILD)/tests/test_%: tests/test_%.c $(LIB)
 	$(say) TEST $<
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP $< $(LIB) $(ALL_LDFLAGS) $(CMOCKA_LIBS) $(ALL_LIBS) -o $@
+
+# It models an instruction for vectors of 64 bytes, which stay within it.
+$(BUILD)/tests/test_bf16: ALL_CFLAGS += -Wno-psabi
 
 $(BUILD)/tests/f64_%: tests/f64_%.c $(LIB64)
 	$(say) TEST "$< (f64)"

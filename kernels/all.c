@@ -1,5 +1,6 @@
 /* Every kernel, compiled once per instruction set (-DISA=name and its flags) into one table. The
  * kernels are static functions in files of their own; this file only puts them together. */
+#include "kernels/bf16.h"
 #include "kernels/common.h"
 
 #include <omp.h>
@@ -9,8 +10,14 @@
 #include "kernels/lanes.c"
 #include "kernels/widen.c"
 #include "kernels/exp.c"
+#include "kernels/packed.c"
 #include "kernels/matmul.c"
 #include "kernels/matvec.c"
+#ifdef WITH_BF16
+#define F32_MATMUL     matmul
+#define F32_WORK_BYTES matmul_work_bytes
+#include "kernels/matmul_bf16.c"
+#endif
 #include "kernels/norm.c"
 #include "kernels/rope.c"
 #include "kernels/swiglu.c"
@@ -18,11 +25,6 @@
 #include "kernels/cross_entropy.c"
 #include "kernels/elementwise.c"
 #include "kernels/peak.c"
-
-#define STRING_(x)  #x
-#define STRING(x)   STRING_(x)
-#define JOIN_(a, b) a##b
-#define JOIN(a, b)  JOIN_(a, b)
 
 extern const struct kernels JOIN(kernels_, ISA);
 const struct kernels JOIN(kernels_, ISA) = {
@@ -58,3 +60,12 @@ const struct kernels JOIN(kernels_, ISA) = {
     .fma_flops = fma_flops,
     .read_sum = read_sum,
 };
+
+#ifdef WITH_BF16
+extern const struct bf16_kernels JOIN(bf16_, ISA);
+const struct bf16_kernels JOIN(bf16_, ISA) = {
+    .matmul = matmul_bf16,
+    .matmul_work_bytes = matmul_bf16_work_bytes,
+    .matvec = matvec_bf16,
+};
+#endif

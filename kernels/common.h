@@ -9,7 +9,7 @@
 
 /* The register tile: TILE_ROWS rows of TILE_VECTORS vectors accumulate, one row of vectors of B and
  * a broadcast of A beside them. */
-#if defined __AVX512F__
+#if defined __AVX512F__ || defined KERNELS_MODEL /* tests/test_bf16.c models its instruction */
 #define VECTOR_BYTES 64
 enum { TILE_ROWS = 8, TILE_VECTORS = 3 }; /* 24 of 32 registers */
 #elif defined __AVX2__
@@ -68,6 +68,11 @@ static inline real max_of(real start, const real *x, size_t n)
     for (; i < n; i++) start = x[i] > start ? x[i] : start;
     return start;
 }
+
+#define STRING_(x)  #x
+#define STRING(x)   STRING_(x)
+#define JOIN_(a, b) a##b
+#define JOIN(a, b)  JOIN_(a, b)
 
 static inline size_t min_size(size_t a, size_t b)
 {

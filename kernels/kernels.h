@@ -80,8 +80,9 @@ enum { ATTENTION_D_MAX = 384 };
 
 /* enum compute is the arithmetic of products with frozen weights, which are those of terms and
  * row_products with a weight (w). F32: operands are floats. BF16: both operands are rounded to bf16
- * (to nearest, ties to even) and their products are summed in f32. All else is computed in f32 in
- * both. */
+ * (to nearest, ties to even) and their products are summed in f32; in matmul the order of the sums,
+ * and so the bits of these terms, are the same on all sets (matmul_bf16.c). All else is computed in
+ * f32 in both. */
 
 /* Which kernel computes products with frozen weights, and why. */
 struct product_choice {
@@ -108,13 +109,15 @@ struct kernels {
     /* c (M, N; ldc) = or += the sum over terms of a * B, in the order of the terms. Each element is
      * summed in an order that depends on the terms' K alone, so a row's bits depend neither on the
      * other rows nor on threads. (blas: fixed tiles; a row's bits may depend on M.) Where a weight
-     * of a block type has b_rows, the K of the terms before it add up to a multiple of SPAN. */
+     * of a block type has b_rows, the K of the terms before it add up to a multiple of SPAN, and so
+     * do those of the weights among them. In COMPUTE_BF16 terms with a weight come first. */
     void (*matmul)(real *c, size_t ldc, const struct term *terms, size_t n_terms, size_t M,
                    size_t N, bool accumulate, void *work);
     size_t (*matmul_work_bytes)(void);
 
     /* n products of M rows in one call; none may depend on another. Each weight is read once,
-     * straight from storage, without packing. An element's bits depend on K alone. */
+     * straight from storage, without packing. An element's bits depend on K alone. In COMPUTE_BF16
+     * the K of a weight is at most 65,536. */
     void (*matvec)(const struct row_product *p, size_t n, size_t M);
 
     /* y = x * rstd * w, rstd = 1/sqrt(mean(x^2) + eps), over the last axis of x (T, C).

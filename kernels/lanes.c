@@ -8,7 +8,7 @@
 
 typedef uint16_t half_any __attribute__((aligned(1), may_alias));
 
-#ifdef REAL_DOUBLE
+#if defined REAL_DOUBLE || defined KERNELS_MODEL
 #define LANES_BY_ISA 0
 #else
 #define LANES_BY_ISA 1
@@ -41,6 +41,8 @@ typedef uint16_t half_any __attribute__((aligned(1), may_alias));
 #endif
 #define UPPER(lane, d) ((lane) & (d) ? VL + (lane) - (d) : (lane))
 #define LOWER(lane, d) ((lane) & (d) ? VL + (lane) : (lane) + (d))
+/* Every second lane of x and y, from d = 0 or 1 on. */
+#define EVERY_SECOND(lane, d) (2 * (lane) + (d))
 
 #if LANES_BY_ISA && VECTOR_BYTES == 16 && (defined __SSE2__ || defined __ARM_NEON)
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
@@ -163,4 +165,17 @@ ALWAYS_INLINE vec lanes_of_scale(const uint8_t *p)
     uint16_t half;
     memcpy(&half, p, sizeof half);
     return (real)f16_values[half] - (vec){ 0 };
+}
+
+/* Rounded to bf16, to nearest, ties to even. A NaN becomes one of all ones, which costs least. */
+ALWAYS_INLINE vec rounded_to_bf16(vec v)
+{
+#ifdef REAL_DOUBLE
+    for (int l = 0; l < VL; l++) v[l] = (real)float_of_bf16(storage_bf16((float)v[l]));
+    return v;
+#else
+    typedef uint32_t bits __attribute__((vector_size(VECTOR_BYTES)));
+    bits u = (bits)v, nan = (bits)(v != v), r = u + 0x7fff + (u >> 16 & 1);
+    return (vec)((r | nan) & 0xffff0000);
+#endif
 }

@@ -7,7 +7,10 @@
  * over page borders. Every element of y is one chain over K in spans of SPAN values, whatever runs
  * beside it, and then a sum over the lanes in a fixed order; so its bits depend on K alone.
  *
- * Block types: sum over a block of (d q) x = d * (sum of q x), and for Q4_1 + m * (sum of x). */
+ * Block types: sum over a block of (d q) x = d * (sum of q x), and for Q4_1 + m * (sum of x).
+ *
+ * In bf16 (COMPUTE_BF16) x is rounded before and the weights in registers, to what matmul_bf16.c
+ * packs: those of blocks one by one, as d q (+ m). Functions have a constant `bf16` for that. */
 
 enum {
     ROWS = 4,    /* of B at once */
@@ -46,13 +49,31 @@ ALWAYS_INLINE size_t values_bytes(enum storage_type type, size_t n)
 
 /* s[r][m] += VL values of row r, part j at w[r], times those of row m of x; n_r, n_m constant. */
 ALWAYS_INLINE void part(vec s[ROWS][X_ROWS], const uint8_t *const *w, const real *const *x, int j,
-                        enum storage_type type, const int n_r, const int n_m)
+                        enum storage_type type, const int n_r, const int n_m, const bool bf16)
 {
 #pragma GCC unroll 4
     for (int r = 0; r < n_r; r++) {
         vec wide = lanes(type, w[r] + (size_t)j * values_bytes(type, VL));
+        if (bf16) wide = rounded_to_bf16(wide);
 #pragma GCC unroll 4
         for (int m = 0; m < n_m; m++) s[r][m] += wide * load(x[m] + j * VL);
+    }
+}
+
+/* The same for a span of quantised blocks in bf16: each value is rounded. */
+ALWAYS_INLINE void block_span_bf16(vec s[ROWS][X_ROWS], const uint8_t *const *w, size_t span,
+                                   const real *const *x, enum storage_type type, const int n_r,
+                                   const int n_m)
+{
+#pragma GCC unroll 4
+    for (int r = 0; r < n_r; r++) {
+        vec d = span_d(type, w[r]), min = span_m(type, w[r], span);
+#pragma GCC unroll 16
+        for (int j = 0; j < PARTS; j++) {
+            vec wide = rounded_to_bf16(span_value(type, span_q(type, w[r], span, j), d, min));
+#pragma GCC unroll 4
+            for (int m = 0; m < n_m; m++) s[r][m] += wide * load(x[m] + j * VL);
+        }
     }
 }
 
@@ -107,7 +128,7 @@ static const uint8_t *row_of(const struct row_product *p, size_t n, size_t bytes
 
 /* The last n < VL of K values, padded with zeros: rows of B, then of x. */
 static void tail(vec s[ROWS][X_ROWS], const struct row_product *p, const uint8_t *const *row,
-                 const real *x, size_t n, int n_r, int n_m)
+                 const real *x, size_t n, int n_r, int n_m, bool bf16)
 {
     size_t k = p->K - n, at = p->w ? storage_bytes(p->w->type, k) : k * sizeof(real);
     /* widen() writes whole blocks; types with blocks have no tail, but no compiler knows that */
@@ -123,7 +144,7 @@ static void tail(vec s[ROWS][X_ROWS], const struct row_product *p, const uint8_t
         for (int m = 0; m < n_m; m++) {
             memset(padded, 0, sizeof padded);
             memcpy(padded, x + (size_t)m * p->ldx + k, n * sizeof(real));
-            s[r][m] += load(wide) * load(padded);
+            s[r][m] += (bf16 ? rounded_to_bf16(load(wide)) : load(wide)) * load(padded);
         }
     }
 }
@@ -155,7 +176,7 @@ ALWAYS_INLINE void sum_lanes(real sum[4], const vec s[4])
  * next. */
 ALWAYS_INLINE void group_of(real out[ROWS][X_ROWS], const struct row_product *p,
                             const uint8_t *const row[ROWS], const int first, const real *x,
-                            enum storage_type type, const int n_r, const int n_m)
+                            enum storage_type type, const int n_r, const int n_m, const bool bf16)
 {
     /* of a block type the row goes on after a block, else after a span */
     const size_t depth = is_blocked(type) ? storage_block_values(type) / SPAN : 1;
@@ -174,19 +195,24 @@ ALWAYS_INLINE void group_of(real out[ROWS][X_ROWS], const struct row_product *p,
         for (int r = 0; r < n_r; r++)
             for (size_t line = 0; line < bytes; line += 64) __builtin_prefetch(w[r] + AHEAD + line);
         for (size_t span = 0; is_blocked(type) && span < depth; span++) {
-            block_span(s, w, span, xm, type, n_r, n_m);
+            if (bf16) {
+                block_span_bf16(s, w, span, xm, type, n_r, n_m);
+            } else {
+                block_span(s, w, span, xm, type, n_r, n_m);
+            }
             for (int m = 0; m < n_m; m++) xm[m] += SPAN;
         }
-        for (int j = 0; !is_blocked(type) && j < PARTS; j++) part(s, w, xm, j, type, n_r, n_m);
+        for (int j = 0; !is_blocked(type) && j < PARTS; j++)
+            part(s, w, xm, j, type, n_r, n_m, bf16);
         for (int r = 0; r < n_r; r++) w[r] += bytes;
         for (int m = 0; m < n_m && !is_blocked(type); m++) xm[m] += SPAN;
     }
     for (; !is_blocked(type) && rest >= VL; rest -= VL) {
-        part(s, w, xm, 0, type, n_r, n_m);
+        part(s, w, xm, 0, type, n_r, n_m, bf16);
         for (int r = 0; r < n_r; r++) w[r] += values_bytes(type, VL);
         for (int m = 0; m < n_m; m++) xm[m] += VL;
     }
-    if (rest) tail(s, p, row + first, x, rest, n_r, n_m);
+    if (rest) tail(s, p, row + first, x, rest, n_r, n_m, bf16);
     vec all[2 * X_ROWS];
     real sum[2 * X_ROWS];
     for (int i = 0; i < 2 * X_ROWS; i++) all[i] = i < n_r * n_m ? s[i / n_m][i % n_m] : (vec){ 0 };
@@ -197,45 +223,49 @@ ALWAYS_INLINE void group_of(real out[ROWS][X_ROWS], const struct row_product *p,
 /* All accumulators stay in registers: four rows with one of x, else two with up to four. */
 ALWAYS_INLINE void group_of_type(real out[ROWS][X_ROWS], const struct row_product *p,
                                  const uint8_t *const row[ROWS], const real *x,
-                                 enum storage_type type, size_t n_m)
+                                 enum storage_type type, size_t n_m, const bool bf16)
 {
     if (n_m == 1) {
-        group_of(out, p, row, 0, x, type, ROWS, 1);
+        group_of(out, p, row, 0, x, type, ROWS, 1, bf16);
         return;
     }
     for (int first = 0; first < ROWS; first += 2) {
         switch (n_m) {
         case 2:
-            group_of(out, p, row, first, x, type, 2, 2);
+            group_of(out, p, row, first, x, type, 2, 2, bf16);
             break;
         case 3:
-            group_of(out, p, row, first, x, type, 2, 3);
+            group_of(out, p, row, first, x, type, 2, 3, bf16);
             break;
         default:
-            group_of(out, p, row, first, x, type, 2, 4);
+            group_of(out, p, row, first, x, type, 2, 4, bf16);
             break;
         }
     }
 }
 
 static void group_dots(real out[ROWS][X_ROWS], const struct row_product *p,
-                       const uint8_t *const row[ROWS], const real *x, size_t n_m)
+                       const uint8_t *const row[ROWS], const real *x, size_t n_m, bool bf16)
 {
     switch (p->w ? p->w->type : REALS) {
 #define STORAGE(id, ...)                                                                           \
     case STORAGE_##id:                                                                             \
-        group_of_type(out, p, row, x, STORAGE_##id, n_m);                                          \
+        if (bf16 && STORAGE_##id != STORAGE_BF16) {                                                \
+            group_of_type(out, p, row, x, STORAGE_##id, n_m, true);                                \
+        } else {                                                                                   \
+            group_of_type(out, p, row, x, STORAGE_##id, n_m, false);                               \
+        }                                                                                          \
         break;
 #include "kernels/storage.def"
     default:
-        group_of_type(out, p, row, x, REALS, n_m);
+        group_of_type(out, p, row, x, REALS, n_m, false);
         break;
     }
 }
 
 /* Rows `from` to `end` of B, in ROWS streams of consecutive rows, which is how memory is read
  * fastest. */
-static void rows(const struct row_product *p, size_t from, size_t end, size_t M)
+static void rows(const struct row_product *p, size_t from, size_t end, size_t M, bool bf16)
 {
     size_t n = (end - from + ROWS - 1) / ROWS; /* rows of a stream; the last may have fewer */
     size_t bytes = row_bytes(p);
@@ -246,7 +276,7 @@ static void rows(const struct row_product *p, size_t from, size_t end, size_t M)
             row[r] = row_of(p, min_size(from + r * n + i, end - 1), bytes);
         for (size_t m = 0; m < M; m += X_ROWS) {
             size_t n_m = min_size(M - m, X_ROWS);
-            group_dots(out, p, row, p->x + m * p->ldx, n_m);
+            group_dots(out, p, row, p->x + m * p->ldx, n_m, bf16);
             for (size_t j = 0; j < n_m; j++)
                 for (size_t r = 0; r < ROWS && from + r * n + i < end; r++) {
                     real *y = p->y + (m + j) * p->ldy + from + r * n + i;
@@ -265,7 +295,7 @@ static size_t row_from(const struct row_product *p, size_t at)
     return min_size((at + bytes - 1) / bytes, p->N);
 }
 
-static void matvec(const struct row_product *p, size_t n, size_t M)
+static void matvec_in(const struct row_product *p, size_t n, size_t M, bool bf16)
 {
     size_t total = 0;
     for (size_t i = 0; i < n; i++) total += p[i].N * row_bytes(p + i);
@@ -276,8 +306,58 @@ static void matvec(const struct row_product *p, size_t n, size_t M)
         for (size_t i = 0, base = 0; i < n && base < to; i++) {
             size_t first = row_from(p + i, from > base ? from - base : 0);
             size_t end = row_from(p + i, to - base);
-            if (first < end) rows(p + i, first, end, M);
+            if (first < end) rows(p + i, first, end, M, bf16);
             base += p[i].N * row_bytes(p + i);
         }
     }
 }
+
+static void matvec(const struct row_product *p, size_t n, size_t M)
+{
+    matvec_in(p, n, M, false);
+}
+
+#ifdef WITH_BF16
+enum { ROUNDED = 1 << 16, TOGETHER = 8 };
+
+/* out (M, K) = x (M, K; ldx), rounded */
+static void round_rows(real *out, const real *x, size_t ldx, size_t M, size_t K)
+{
+    for (size_t m = 0; m < M; m++, x += ldx, out += K) {
+        size_t k = 0;
+        for (; k + VL <= K; k += VL) store(out + k, rounded_to_bf16(load(x + k)));
+        for (; k < K; k++) out[k] = float_of_bf16(storage_bf16(x[k]));
+    }
+}
+
+/* Some products of M rows from row m on, at most TOGETHER, whose weights multiply the same x, which
+ * is rounded once; returns how many. */
+static size_t multiply_together(const struct row_product *p, size_t n, size_t m, size_t M)
+{
+    real rounded[ROUNDED] __attribute__((aligned(64)));
+    struct row_product q[TOGETHER];
+    const struct row_product *first = NULL; /* with a weight */
+    size_t count = 0;
+    for (; count < min_size(n, TOGETHER); count++, p++) {
+        struct row_product *to = q + count;
+        *to = *p;
+        to->y += m * p->ldy, to->x += m * p->ldx;
+        if (!p->w) continue;
+        if (first && (p->x != first->x || p->ldx != first->ldx || p->K != first->K)) break;
+        if (!first) round_rows(rounded, to->x, p->ldx, M, p->K);
+        first = p;
+        to->x = rounded, to->ldx = p->K;
+    }
+    matvec_in(q, count, M, true);
+    return count;
+}
+
+static void matvec_bf16(const struct row_product *p, size_t n, size_t M)
+{
+    size_t widest = 1;
+    for (size_t i = 0; i < n; i++) widest = p[i].w && p[i].K > widest ? p[i].K : widest;
+    if (widest > ROUNDED) matvec_too_wide(widest, ROUNDED);
+    for (size_t m = 0, rows = ROUNDED / widest; m < M; m += rows)
+        for (size_t i = 0; i < n;) i += multiply_together(p + i, n - i, m, min_size(M - m, rows));
+}
+#endif

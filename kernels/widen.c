@@ -74,6 +74,13 @@ static inline vec as_floats(vec v)
     return v;
 }
 
+/* What the values q of a span stand for, d and m being its scale and minimum. */
+ALWAYS_INLINE vec span_value(enum storage_type type, vec q, vec d, vec m)
+{
+    q -= (real)span_shift(type);
+    return as_floats(span_has_min(type) ? d * q + m : d * q);
+}
+
 /* n values of spans from `at` on. */
 ALWAYS_INLINE void widen_spans(real *out, struct storage_at at, size_t n, enum storage_type type)
 {
@@ -81,10 +88,8 @@ ALWAYS_INLINE void widen_spans(real *out, struct storage_at at, size_t n, enum s
     for (size_t i = 0; i < n; i += SPAN) {
         vec d = span_d(type, at.block), m = span_m(type, at.block, at.span);
 #pragma GCC unroll 16
-        for (int j = 0; j < PARTS; j++) {
-            vec q = span_q(type, at.block, at.span, j) - (real)span_shift(type);
-            store(out + i + j * VL, as_floats(span_has_min(type) ? d * q + m : d * q));
-        }
+        for (int j = 0; j < PARTS; j++)
+            store(out + i + j * VL, span_value(type, span_q(type, at.block, at.span, j), d, m));
         if (++at.span == spans) at = (struct storage_at){ at.block + bytes, 0 };
     }
 }

@@ -10,15 +10,18 @@ unset LORAC_ISA LORAC_GEMM
 # that of the machine, so use ARCH=aarch64 for an aarch64 program under an emulator.
 declare -A needs=([base]="" [neon]="" [avx2]="avx2 fma f16c"
     [avx512]="avx512f avx512bw avx512dq avx512vl avx2 fma f16c")
+needs[avx512bf16]="${needs[avx512]} avx512_bf16"
 arch=${ARCH:-$(uname -m)}
 case $arch in
 x86_64)
     sets="base avx2 avx512"
+    pairs=avx512bf16 # an instruction for bf16, which LORAC_ISA may name, too
     flags=" $(sed -n '/^flags/{s/.*://p;q}' /proc/cpuinfo) "
     ;;
-aarch64) sets="base neon" flags=" " ;;
-*) sets=base flags=" " ;;
+aarch64) sets="base neon" pairs="" flags=" " ;;
+*) sets=base pairs="" flags=" " ;;
 esac
+names="$sets${pairs:+ $pairs}"
 
 cpu_has() { # cpu_has SET
     local flag
@@ -45,16 +48,25 @@ for set in $sets; do
     else
         refused "LORAC_ISA=$set, which this CPU lacks"
         is "LORAC_ISA=$set: message" "$err" \
-            "lorac: LORAC_ISA=$set: this CPU does not have it; this build has ${sets// /, }"
+            "lorac: LORAC_ISA=$set: this CPU does not have it; this build has ${names// /, }"
         skip "LORAC_ISA=$set: runs" "this CPU does not have it"
     fi
 done
+if [ -n "$pairs" ] && cpu_has "$pairs"; then
+    run env LORAC_ISA="$pairs" "$LORAC" --version
+    like "LORAC_ISA=$pairs: its set runs" "$out" "*  kernels avx512, products own*"
+elif [ -n "$pairs" ]; then
+    run env LORAC_ISA="$pairs" "$LORAC" --version
+    refused "LORAC_ISA=$pairs, which this CPU lacks"
+    is "LORAC_ISA=$pairs: message" "$err" \
+        "lorac: LORAC_ISA=$pairs: this CPU does not have it; this build has ${names// /, }"
+fi
 run "$LORAC" --version
 like "without LORAC_ISA: the best of this CPU" "$out" "*  kernels $best, products own*"
 run env LORAC_ISA=sse9 "$LORAC" --version
 refused "LORAC_ISA=sse9"
 is "LORAC_ISA=sse9: message" "$err" \
-    "lorac: LORAC_ISA=sse9: no instruction set of that name; this build has ${sets// /, }"
+    "lorac: LORAC_ISA=sse9: no instruction set of that name; this build has ${names// /, }"
 run env LORAC_ISA= "$LORAC" --version
 refused "LORAC_ISA= (empty)"
 run env LORAC_GEMM=mkl "$LORAC" --version
@@ -83,18 +95,18 @@ else
 fi
 
 # ---- what was compiled ---------------------------------------------------------------------------
-# The tile of kernels/matmul.c has rows x vectors accumulators, so one round of it has as many
+# The tile of kernels/packed.c has rows x vectors accumulators, so one round of it has as many
 # multiply-adds of whole vectors. A build that contracts nothing has none.
 objects=$(dirname "$LORAC")/f32/kernels
-multiply_adds() { # multiply_adds SET PATTERN: those in the functions of the tile
-    ${OBJDUMP:-objdump} -d --no-show-raw-insn "$objects/all_$1.o" |
+multiply_adds() { # multiply_adds OBJECT PATTERN: those in the functions of the tile
+    ${OBJDUMP:-objdump} -d --no-show-raw-insn "$objects/$1.o" |
         awk -v pattern="$2" '/^[0-9a-f]+ </ { inside = $2 ~ /<(tile|panel|matmul)/ }
             inside && $0 ~ pattern { n++ } END { print n + 0 }'
 }
-fused() { # fused SET PATTERN AT_LEAST
+fused() { # fused OBJECT PATTERN AT_LEAST
     local n
-    if [ ! -e "$objects/all_$1.o" ]; then
-        skip "$1: multiply-adds in the product" "$objects has no all_$1.o"
+    if [ ! -e "$objects/$1.o" ]; then
+        skip "$1: multiply-adds in the product" "$objects has no $1.o"
         return
     fi
     n=$(multiply_adds "$1" "$2")
@@ -105,11 +117,12 @@ if ! command -v "${OBJDUMP:-objdump}" >/dev/null; then
 else
     case $arch in
     x86_64)
-        fused avx2 'vfmadd[0-9]+ps.*%ymm' 12
-        fused avx512 'vfmadd[0-9]+ps.*%zmm' 24
-        is "base: none, as its CPUs have none" "$(multiply_adds base vfmadd)" 0
+        fused all_avx2 'vfmadd[0-9]+ps.*%ymm' 12
+        fused all_avx512 'vfmadd[0-9]+ps.*%zmm' 24
+        fused pairs_avx512bf16 'vdpbf16ps.*%zmm' 24
+        is "base: none, as its CPUs have none" "$(multiply_adds all_base vfmadd)" 0
         ;;
-    aarch64) fused neon 'fmla.*[.]4s' 24 ;;
+    aarch64) fused all_neon 'fmla.*[.]4s' 24 ;;
     esac
 fi
 
