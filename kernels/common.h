@@ -32,6 +32,13 @@ enum { TILE_ROWS = 4, TILE_VECTORS = 3 }; /* 12 of 16 */
 
 enum { TILE_COLS = VL * TILE_VECTORS };
 
+/* Before a loop whose length is a constant: no loop is left. clang does not know GCC's pragma. */
+#ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
 /* The same at any address of an array of real. */
 typedef real vec_any __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));

@@ -52,21 +52,19 @@ static inline __attribute__((always_inline)) void tile_nv(real *c, size_t ldc, s
         }
     for (size_t k = 0; k < K; k++) {
         vec row[TILE_VECTORS];
-#pragma GCC unroll 8
-        for (int j = 0; j < nv; j++) row[j] = *(const vec *)(b + j * VL);
-#pragma GCC unroll 16
-        for (int i = 0; i < TILE_ROWS; i++) {
+        UNROLL for (int j = 0; j < nv; j++) row[j] = *(const vec *)(b + j * VL);
+        UNROLL for (int i = 0; i < TILE_ROWS; i++)
+        {
             vec one = in_every_lane(a.rows ? a.rows[i] + k : a.at + (size_t)i * a.row);
-#pragma GCC unroll 8
-            for (int j = 0; j < nv; j++) s[i][j] = multiply_add(s[i][j], one, row[j]);
+            UNROLL for (int j = 0; j < nv; j++) s[i][j] = multiply_add(s[i][j], one, row[j]);
         }
         if (!a.rows) a.at += a.step;
         b += b_step;
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < TILE_ROWS; i++) {
-#pragma GCC unroll 8
-        for (int j = 0; j < nv; j++) {
+    UNROLL for (int i = 0; i < TILE_ROWS; i++)
+    {
+        UNROLL for (int j = 0; j < nv; j++)
+        {
             real *p = c + (size_t)i * ldc + j * VL;
             if (add) s[i][j] += load(p);
             store(p, s[i][j]);
