@@ -24,6 +24,17 @@ is "more ranks than passes: not refused" "$status" 0
 like "more ranks than passes: said" "$err" "*a batch has 1 pass for 2 ranks, so that 1 of them have nothing to do*"
 rm -rf "$dir"
 
+bound="OMP_NUM_THREADS=2 SLURM_CPUS_PER_TASK=4 exec taskset -c 0 $LORAC_MPI train $yaml train.max_steps=1"
+two "$bound" "$bound"
+is "more threads than processors: not refused" "$status" 0
+like "more threads than processors: said" "$err" "*warning: 2 threads on 1 processor, which is all that this rank may use: *--bind-to none*"
+is "more threads than processors: once" "$(grep -c 'which is all that this rank' <<<"$err")" 1
+like "contradicting variables: said" "$err" "*note: OMP_NUM_THREADS is \"2\" and SLURM_CPUS_PER_TASK \"4\": the first one is used; *"
+rm -rf "$dir"
+ranks 4 train "$yaml" train.max_steps=1
+[ "$(env -u OMP_NUM_THREADS nproc)" -ge 4 ] || like "more ranks than processors: said" "$err" "*warning: the 4 ranks on * have 4 threads on * processor*, and wait for each other*"
+rm -rf "$dir"
+
 # ---- what is refused -----------------------------------------------------------------------------
 
 refused() { # refused NAME CODE PATTERN
