@@ -31,6 +31,10 @@ like "more threads than processors: said" "$err" "*warning: 2 threads on 1 proce
 is "more threads than processors: once" "$(grep -c 'which is all that this rank' <<<"$err")" 1
 like "contradicting variables: said" "$err" "*note: OMP_NUM_THREADS is \"2\" and SLURM_CPUS_PER_TASK \"4\": the first one is used; *"
 rm -rf "$dir"
+bound="SLURM_CPUS_ON_NODE=8 exec taskset -c 0 $LORAC_MPI train $yaml train.max_steps=1"
+run timeout -k 5 100 "$MPIRUN" -np 1 bash -c "$bound"
+like "a part of the processors: said" "$err" "*warning: 1 rank on * may use 1 processor of 8: mpirun binds a rank to one core unless *"
+rm -rf "$dir"
 ranks 4 train "$yaml" train.max_steps=1
 [ "$(env -u OMP_NUM_THREADS nproc)" -ge 4 ] || like "more ranks than processors: said" "$err" "*warning: the 4 ranks on * have 4 threads on * processor*, and wait for each other*"
 rm -rf "$dir"
