@@ -90,11 +90,16 @@ rm -rf "$dir"
 ranks 2 train "$scratch/none.yaml"
 is "no configuration: one line" "$status $(one_error)" "2 1"
 
-# A limit on file size is a full disk: the first rank, which alone writes, cannot save.
-two "ulimit -f 60; $train" "$train"
-is "full disk: exit code" "$status" 1
-like "full disk: message" "$err" "*lorac: *$dir/*File too large*"
-is "full disk: one line" "$(one_error)" 1
-rm -rf "$dir"
+# A limit on file size is a full disk: the first rank, which alone writes, cannot save. MPICH's own
+# shared memory would not fit into it.
+if [[ $("$LORAC_MPI" --version) == *"MPI Open MPI"* ]]; then
+    two "ulimit -f 60; $train" "$train"
+    is "full disk: exit code" "$status" 1
+    like "full disk: message" "$err" "*lorac: *$dir/*File too large*"
+    is "full disk: one line" "$(one_error)" 1
+    rm -rf "$dir"
+else
+    skip "full disk" "its limit on file size needs Open MPI"
+fi
 
 done_testing
