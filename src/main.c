@@ -197,6 +197,7 @@ static int print_version(void)
              __VERSION__);
     add_kernels(&s, chosen);
     version_add_libraries(&s, "  ");
+    if (ranks_library()) str_addf(&s, "  MPI %s\n", ranks_library());
     return print_text(&s, stdout);
 }
 

@@ -31,6 +31,18 @@ is "2 ranks of 2 threads: exit code" "$status" 0
 aside threads
 is "2 ranks of 2 threads: the bits of one" "$(state threads)" "$wanted"
 
+# Half of the bits: what is kept of a pass, and, where this build has it, the products' operands.
+half='train.activations=bf16 train.max_steps=2'
+if "$LORAC_MPI" help keys | grep -q '^| .compute. '; then half+=' train.compute=bf16'; fi
+# shellcheck disable=SC2086 # words
+run "$LORAC_MPI" train "$yaml" $half
+aside half
+# shellcheck disable=SC2086
+ranks 3 train "$yaml" $half
+is "bf16 on 3 ranks: exit code" "$status" 0
+aside half-of-3
+is "bf16 on 3 ranks: the bits of one" "$(state half-of-3)" "$(state half)"
+
 # ---- a run that goes on elsewhere ----------------------------------------------------------------
 
 [[ $MPI_PART == all ]] && counts='1 3' || counts=3

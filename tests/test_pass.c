@@ -175,10 +175,22 @@ static void check_exact(const struct batch *b, const struct pass *p, const uint3
     assert_int_equal(batch_count_exact(b, hit), exact);
 }
 
+/* What is counted before a pass is built is what it then has; a target that only a later example
+ * makes of a shared row is not seen. */
+static void check_work(const struct pass_work *w, const struct pass *p, bool share)
+{
+    uint64_t pairs = 0;
+    for (size_t row = 0; row < p->T; row++) pairs += p->pos[row] + 1;
+    assert_int_equal(w->rows, p->T);
+    assert_int_equal(w->pairs, pairs);
+    assert_true(share ? w->targets <= p->n_targets : w->targets == p->n_targets);
+}
+
 static void check_pass(struct batch *b, size_t number)
 {
     static uint32_t weight[ROWS_MAX], lowest[ROWS_MAX];
     const struct pass *p = batch_pass(b, number);
+    check_work(&b->work[number], p, b->share);
     const uint32_t *which = b->order + b->first[number];
     size_t n = b->first[number + 1] - b->first[number];
     assert_true(n > 0);

@@ -14,9 +14,17 @@ struct exam_course {
     const struct batch *batch;
     const struct watch *watch;
     size_t layers, blocks; /* blocks begun of this pass */
-    size_t before;         /* examples of the batches before this one */
     uint32_t *missed;
 };
+
+/* The examples of the batches before this one: all batches are taken in order. */
+static size_t count_before(const struct batch *b)
+{
+    size_t least = b->examples->n;
+    for (size_t i = 0; i < b->n; i++)
+        if (b->order[i] < least) least = b->order[i];
+    return least;
+}
 
 static bool asked(void *context)
 {
@@ -24,7 +32,7 @@ static bool asked(void *context)
     const struct batch *b = c->batch;
     struct err ignored;
     double part = (double)c->blocks++ / (double)c->layers;
-    double done = (double)(c->before + b->first[b->pass_number]) +
+    double done = (double)(count_before(b) + b->first[b->pass_number]) +
                   part * (double)batch_pass_examples(b);
     return watch_step(c->watch, done, (double)b->examples->n, &ignored) != 0;
 }
@@ -33,7 +41,6 @@ static void end_pass(void *to, const struct network *n, const struct batch *b)
 {
     struct exam_course *c = to;
     c->blocks = 0;
-    if (b->pass_number + 1 == b->n_passes) c->before += b->n;
     for (size_t i = 0; c->missed && i < batch_pass_examples(b); i++) {
         size_t missed;
         bool right = batch_example_right(&missed, b, i, n->hit);
