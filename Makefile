@@ -337,7 +337,7 @@ torture: $(TORTURE)
 # Look for memory errors and leaks with valgrind, in tests that are neither long nor about processes.
 # valgrind does not know AVX-512.
 VALGRIND_TESTS ?= base config options term records template dataset pass safetensors gguf peft h5 \
-                  tokenizer_files tokenizer_spm learner generate numbers manifest
+                  tokenizer_files tokenizer_spm learner ranks generate numbers manifest
 VALGRIND_BINS = $(VALGRIND_TESTS:%=$(BUILD)/tests/test_%)
 valgrind: $(VALGRIND_BINS)
 	@command -v valgrind >/dev/null || { echo '✗ valgrind is not installed'; exit 1; }

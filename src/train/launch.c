@@ -22,8 +22,8 @@ static int64_t number_of(const char *variable)
     return text && !scalar_int(&n, text) ? n : 0;
 }
 
-/* lorac_mpi, too, is one of many that do not know of each other where its MPI is not the launcher's:
- * srun without --mpi=pmix, or the mpirun of another MPI. */
+/* lorac_mpi, too, is one of many that do not know of each other where its MPI is not that of the
+ * launcher: srun without --mpi=pmix, or the mpirun of another MPI. */
 static int refuse(const struct launcher *l, int64_t tasks, struct err *e)
 {
     const char *library = ranks_library();

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #ifdef __GLIBC__
 #include <gnu/libc-version.h>
 #endif
@@ -184,6 +185,14 @@ static void sum_here(int *threads, int *cpus, const struct placement *all)
     *cpus = CPU_COUNT(&both);
 }
 
+/* Of this machine, or of the job's part of it. */
+static int processors_here(void)
+{
+    const char *slurm = getenv("SLURM_CPUS_ON_NODE");
+    long n = slurm ? strtol(slurm, NULL, 10) : 0;
+    return n > 0 ? (int)n : (int)sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 static void note_here(struct str *notes, const struct placement *all)
 {
     size_t before, here = ranks_here(&before);
@@ -204,6 +213,13 @@ static void note_here(struct str *notes, const struct placement *all)
                  str_count((uint64_t)cpus, "processor"));
         if (each) str_addf(notes, ", or export OMP_NUM_THREADS=%d", each);
         str_addc(notes, '\n');
+    } else if (cpus > 0 && 2 * cpus <= processors_here() && before == 0) {
+        str_addf(notes,
+                 "warning: %s on %s may use %s of %d: mpirun binds a rank to one core "
+                 "unless told otherwise (--bind-to none, or --map-by ppr:1:node:PE=%d), and srun "
+                 "to --cpus-per-task\n",
+                 str_count(here, "rank"), machine_host(), str_count((uint64_t)cpus, "processor"),
+                 processors_here(), processors_here());
     }
 }
 
@@ -217,17 +233,24 @@ static void note_variables(struct str *notes)
              err_quotez(omp), err_quotez(slurm));
 }
 
+/* By mpirun or srun, which bind a single rank, too. */
+static bool is_launched(void)
+{
+    return ranks_n() > 1 ||
+           (ranks_library() && (getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMI_SIZE")));
+}
+
 int ranks_note_threads(struct str *notes, struct err *e)
 {
     const char *why;
     struct placement mine = { .threads = machine_threads(&why) };
     note_variables(notes);
-    if (ranks_n() == 1 || !machine_mask(&mine.mask)) CPU_ZERO(&mine.mask);
+    if (!machine_mask(&mine.mask)) CPU_ZERO(&mine.mask);
     struct placement *all = mem_alloc(ranks_n(), sizeof *all, e);
     int code = ranks_agree(all ? 0 : e->code, e);
     if (!code) {
         ranks_gather(all, &mine, sizeof mine);
-        if (ranks_n() > 1) note_here(notes, all);
+        if (is_launched()) note_here(notes, all);
         code = str_error(notes, e);
     }
     mem_free(all);

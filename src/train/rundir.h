@@ -23,8 +23,8 @@ struct rundir {
 int rundir_look(const char *path, const char *config, struct err *e);
 
 /* Make the directory if it is missing and lock it until rundir_close(): a second run in it is
- * refused, naming host, process and job of the first. The unfinished work of a killed run is removed.
- * Unless `begun` is set in between, rundir_close() removes what this made. */
+ * refused, naming host, process and job of the first. The unfinished work of a killed run is
+ * removed. Unless `begun` is set in between, rundir_close() removes what this made. */
 int rundir_open(struct rundir *r, const char *path, bool is_private, struct err *e);
 void rundir_close(struct rundir *r);
 

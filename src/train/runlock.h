@@ -35,7 +35,7 @@ void runlock_release(struct runlock *l, bool discard);
 /* Whether a process holds it as far as the kernel knows; `who` (size bytes) is then what the file
  * says of it. Changes nothing. */
 bool runlock_busy(char *who, size_t size, const char *dir);
-/* What its file says of the process that holds it, for others to compare; "" where there is none. */
+/* What its file says of the process that holds it, for others to compare; "" without one. */
 void runlock_mark(char out[256], const char *dir);
 /* The error for a lock that `who` holds. */
 int runlock_refuse(const char *dir, const char *who, struct err *e);
