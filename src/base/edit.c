@@ -504,7 +504,7 @@ static void add_bytes(struct str *out, const wchar_t *line, size_t n)
         if (c >= NOT_UTF8 && c < NOT_UTF8 + 256)
             str_addc(out, (char)(c - NOT_UTF8));
         else
-            str_add(out, bytes, utf8_encode(bytes, c));
+            str_add(out, bytes, utf8_write(bytes, c));
     }
 }
 
