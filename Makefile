@@ -187,6 +187,22 @@ $(BUILD)/lorac: $(BUILD)/f32/src/main.o $(LIB)
 	$(say) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(ALL_LIBS) -o $@
 
+# `make static`: the same objects without shared libraries, for machines that have none of them. What
+# the archives need beside the flags above is added where the compiler finds it.
+STATIC_ALSO  = sz aec tinfo bsd md gfortran quadmath
+STATIC_LIBS ?= $(ALL_LIBS) $(foreach l,$(STATIC_ALSO),$(if $(filter /%,$(shell $(CC) -print-file-name=lib$l.a)),-l$l))
+# A function that is asked for by name is linked only if it is named here; MKL's are not in OpenBLAS.
+STATIC_ROWS  = $(filter-out $(if $(findstring openblas,$(OPENBLAS_LIBS)),,openblas_%) $(if $(findstring mkl,$(OPENBLAS_LIBS)),,MKL_%) \
+  $(if $(findstring blis,$(OPENBLAS_LIBS)),,bli_%) $(if $(findstring clang,$(CC)),,kmp_%),$(shell sed -n 's/^SYMBOL(\(.*\))/\1/p' src/base/symbols.def))
+$(BUILD)/static/symbols.o: src/base/symbols.c src/base/symbols.def $(STAMP)
+	$(say) CC "$< (static)"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -DLORAC_STATIC $(ALL_CFLAGS) -c $< -o $@
+
+$(BUILD)/static/lorac: $(BUILD)/f32/src/main.o $(BUILD)/static/symbols.o $(LIB)
+	$(say) LD $@
+	$(Q)$(CC) -static $(ALL_LDFLAGS) $(STATIC_ROWS:%=-Wl,-u,%) $^ $(STATIC_LIBS) -o $@ 2> >(sed "/in function .H5PL__open/{N;/'dlopen'/d}" >&2)
+
 $(BUILD)/tests/test_%: tests/test_%.c $(LIB)
 	$(say) TEST $<
 	@mkdir -p $(@D)
@@ -223,6 +239,9 @@ LONG = f64_network f64_stories f64_attention test_kill test_torture cli_bench cl
 tests-quick: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
 	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run \
 	  $(filter-out $(LONG:%=$(BUILD)/tests/%),$(TEST_BINS)) $(filter-out $(LONG:%=tests/%.sh),$(TEST_SH))
+
+.PHONY: static
+static: check-deps $(BUILD)/static/lorac
 
 demo:
 	@scripts/install-deps --for demo
@@ -314,5 +333,6 @@ help:
 	@echo 'make lint       style, layers, banned functions, generated documents'
 	@echo 'make hooks      check the messages of commits as they are made'
 	@echo 'make install    put lorac into PREFIX/bin: PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make static     $(BUILD)/static/lorac, which needs no shared library'
 	@echo 'make clean      remove $(BUILD)'
 	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...  NO_EDIT=1'

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "src/base/stop.h"
 #include "src/base/term.h"
 #include "src/base/version.h"
+#include "src/base/waiting.h"
 #include "src/commands/commands.h"
 #include "src/config/config.h"
 #include "src/train/setup.h"
@@ -42,13 +44,16 @@ static void forbid_cores(void)
     setrlimit(RLIMIT_CORE, &limit);
 }
 
-/* A file opened later must not take the place of a stdout that the caller closed. That place gets a
- * file that cannot be written, so that results which nobody can read are an error. */
+/* A file opened later must not take the place of a stdin, stdout or stderr that the caller closed.
+ * That place gets a pipe without a writer: reading it finds the end, and writing fails, so that
+ * results which nobody can read are an error. */
 static void fill_standard_descriptors(void)
 {
     for (int fd = 0; fd <= 2; fd++) {
         if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
-        if (open("/dev/null", fd == 1 ? O_RDONLY : O_RDWR) != fd) _exit(ERR_FAIL);
+        int ends[2]; /* not /dev/null, which is missing in a bare chroot */
+        if (pipe(ends) != 0 || ends[0] != fd) _exit(ERR_FAIL);
+        close(ends[1]);
     }
 }
 
@@ -338,8 +343,12 @@ static void choose_blas_core(int argc, char **argv)
     if (!used || getenv("OPENBLAS_CORETYPE") || !(core = blas_better_core())) return;
     char path[4096]; /* run through the link itself, the process would be called "exe" */
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (n <= 0) return;
-    path[n] = 0;
+    const char *started_as = (const char *)getauxval(AT_EXECFN); /* where there is no /proc */
+    if (n <= 0 && !started_as) return;
+    if (n > 0)
+        path[n] = 0;
+    else
+        snprintf(path, sizeof path, "%s", started_as);
     setenv("OPENBLAS_CORETYPE", core, 1);
     struct machine_binding bound; /* else the program would start on one core and see no other */
     machine_unbind(&bound);
@@ -349,6 +358,7 @@ static void choose_blas_core(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    waiting_restore_environment();
     choose_blas_core(argc, argv);
     set_up_process();
     int code = flush_results(err_exit_status(run(argc, argv)));
