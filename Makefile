@@ -4,6 +4,7 @@
 # sanitizers, V=1 shows the commands, BUILD=dir puts everything elsewhere.
 
 VERSION  = 0.1.0
+RELEASED = November 29, 2026
 BUILD   ?= build
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -107,7 +108,7 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint hooks bench interop clean help install ci-full test-aarch64 fuzz coverage torture valgrind FORCE
+.PHONY: all deps check-deps test demo lint hooks bench interop clean help install uninstall ci-full test-aarch64 fuzz coverage torture valgrind FORCE
 
 all: check-deps $(BUILD)/lorac
 
@@ -177,11 +178,11 @@ $(LIB64): $(OBJECTS64)
 
 # main.c alone knows the git hash: a commit rebuilds it, and nothing else.
 $(BUILD)/commit: FORCE
-	@mkdir -p $(@D); echo '$(GIT_HASH)' | cmp -s - $@ || echo '$(GIT_HASH)' >$@
+	@mkdir -p $(@D); echo '$(GIT_HASH) $(RELEASED)' | cmp -s - $@ || echo '$(GIT_HASH) $(RELEASED)' >$@
 $(BUILD)/f32/src/main.o: src/main.c $(STAMP) $(BUILD)/commit
 	$(say) CC $<
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -DLORAC_GIT='"$(GIT_HASH)"' -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -DLORAC_GIT='"$(GIT_HASH)"' -DLORAC_DATE='"$(RELEASED)"' -MMD -MP -c $< -o $@
 
 $(BUILD)/lorac: $(BUILD)/f32/src/main.o $(LIB)
 	$(say) LD $@
@@ -310,10 +311,23 @@ valgrind: $(VALGRIND_BINS)
 ci-full:
 	@.ci/run full
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(BUILD)/lorac $(DESTDIR)$(PREFIX)/bin/lorac
-	@case ":$$PATH:" in *:$(PREFIX)/bin:*) ;; *) [ -n "$(DESTDIR)" ] || echo 'add $(PREFIX)/bin to PATH' ;; esac
+# Man pages and completion come from the program's own tables. LORAC_HERE is a program that runs on
+# this machine, if $(BUILD)/lorac is for another.
+LORAC_HERE ?= $(BUILD)/lorac
+COMMANDS    = $(shell sed -n 's/^COMMAND(\(.*\))/\1/p' src/commands/commands.def)
+MAN         = $(BUILD)/share/man
+$(BUILD)/share/lorac: $(BUILD)/lorac
+	$(say) MAN $(MAN)
+	@mkdir -p $(MAN)
+	$(Q)$(LORAC_HERE) help man >$(MAN)/lorac.1 && $(LORAC_HERE) help man config >$(MAN)/lorac-config.5
+	$(Q)for c in $(COMMANDS); do $(LORAC_HERE) help man $$c >$(MAN)/lorac-$$c.1 || exit; done
+	$(Q)$(LORAC_HERE) help completion >$@
+
+INSTALLED = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' BUILD='$(BUILD)' VERSION='$(VERSION)' scripts/install-files
+install: all $(BUILD)/share/lorac
+	@$(INSTALLED) install
+uninstall:
+	@$(INSTALLED) uninstall
 
 clean:
 	rm -rf $(BUILD)
@@ -332,7 +346,8 @@ help:
 	@echo 'make valgrind   the tests of parsers and of training under valgrind'
 	@echo 'make lint       style, layers, banned functions, generated documents'
 	@echo 'make hooks      check the messages of commits as they are made'
-	@echo 'make install    put lorac into PREFIX/bin: PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make install    program, man pages, completion, recipes: PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make uninstall  remove exactly that'
 	@echo 'make static     $(BUILD)/static/lorac, which needs no shared library'
 	@echo 'make clean      remove $(BUILD)'
 	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...  NO_EDIT=1'

@@ -17,11 +17,15 @@
 #include "src/base/version.h"
 #include "src/base/waiting.h"
 #include "src/commands/commands.h"
+#include "src/commands/manual.h"
 #include "src/config/config.h"
 #include "src/train/setup.h"
 
 #ifndef LORAC_GIT
 #define LORAC_GIT ""
+#endif
+#ifndef LORAC_DATE
+#define LORAC_DATE ""
 #endif
 
 static const struct command *const commands[] = {
@@ -268,7 +272,26 @@ static int unknown_command(const char *name)
     return ERR_USAGE;
 }
 
-/* lorac help [COMMAND|keys] */
+/* For `make install`: lorac help man [COMMAND|config], lorac help completion */
+static int print_manual(int argc, char **argv)
+{
+    const struct manual m = { commands, COMMANDS, LORAC_VERSION, LORAC_DATE };
+    struct str s = { 0 };
+    if (!strcmp(argv[2], "completion")) {
+        manual_completion(&s, &m);
+    } else if (argc < 4) {
+        manual_program(&s, &m);
+    } else if (!strcmp(argv[3], "config")) {
+        manual_keys(&s, &m);
+    } else {
+        const struct command *c = command_named(argv[3]);
+        if (!c) return unknown_command(argv[3]);
+        manual_command(&s, &m, c);
+    }
+    return print_text(&s, stdout);
+}
+
+/* lorac help [COMMAND|keys|man|completion] */
 static int run_help(int argc, char **argv)
 {
     if (argc < 3) return print_help(stdout);
@@ -277,6 +300,7 @@ static int run_help(int argc, char **argv)
         config_reference(&s);
         return print_text(&s, stdout);
     }
+    if (!strcmp(argv[2], "man") || !strcmp(argv[2], "completion")) return print_manual(argc, argv);
     const struct command *c = command_named(argv[2]);
     return c ? print_command_help(c) : unknown_command(argv[2]);
 }
