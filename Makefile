@@ -60,7 +60,8 @@ SANFLAGS = -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 export ASAN_OPTIONS ?= allocator_may_return_null=1
 WARN += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
 endif
-GIT_HASH := $(shell git -C . rev-parse --short HEAD 2>/dev/null)
+# In a tar ball of `make dist`, .commit holds the commit; a repository around it is not ours.
+GIT_HASH := $(if $(wildcard .git),$(shell git rev-parse --short HEAD 2>/dev/null),$(shell grep -xE '[0-9a-f]+' .commit 2>/dev/null))
 ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DH5_USE_110_API -DLORAC_VERSION='"$(VERSION)"' $(DEP_CFLAGS) $(CPPFLAGS)
 ALL_CFLAGS   = $(STD) $(WARN) $(CFLAGS) $(SANFLAGS)
 ALL_LDFLAGS  = -fopenmp -pthread $(SANFLAGS) $(LDFLAGS)
@@ -108,7 +109,7 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint hooks bench interop clean help install uninstall ci-full test-aarch64 fuzz coverage torture valgrind FORCE
+.PHONY: all deps check-deps test demo lint hooks bench interop clean help install uninstall dist deb ci-full test-aarch64 fuzz coverage torture valgrind FORCE
 
 all: check-deps $(BUILD)/lorac
 
@@ -329,6 +330,11 @@ install: all $(BUILD)/share/lorac
 uninstall:
 	@$(INSTALLED) uninstall
 
+dist:
+	@BUILD='$(BUILD)' VERSION='$(VERSION)' scripts/make-dist
+deb: dist
+	@BUILD='$(BUILD)' VERSION='$(VERSION)' scripts/build-deb
+
 clean:
 	rm -rf $(BUILD)
 
@@ -348,6 +354,7 @@ help:
 	@echo 'make hooks      check the messages of commits as they are made'
 	@echo 'make install    program, man pages, completion, recipes: PREFIX=$(PREFIX) DESTDIR='
 	@echo 'make uninstall  remove exactly that'
+	@echo 'make dist       $(BUILD)/lorac-$(VERSION).tar.gz; make deb: a Debian package of it'
 	@echo 'make static     $(BUILD)/static/lorac, which needs no shared library'
 	@echo 'make clean      remove $(BUILD)'
 	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...  NO_EDIT=1'
