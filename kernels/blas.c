@@ -112,6 +112,9 @@ static void choose_mkl_layer(int (*choose)(int))
 static void set_threads(int n)
 {
     struct setters s = find_setters();
+    /* Debian's libblas.so.3 of BLIS hides its functions. With threads of its own it computes wrong
+     * sums inside a parallel region; it reads this at its first call. */
+    if (!s.openblas && !s.mkl && !s.blis) setenv("BLIS_NUM_THREADS", "1", 1);
     if (s.mkl_layer) choose_mkl_layer(s.mkl_layer);
     if (s.openblas && blas_threading() == 1) s.openblas(n);
     if (s.mkl) s.mkl(n);
