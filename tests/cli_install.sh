@@ -149,6 +149,20 @@ is "bash: a file as a value" "$(typed 'lorac train x.yaml data.train=my\t')" \
     "<lorac><train><x.yaml><data.train=my run.yaml>"
 cd - >/dev/null || exit 1
 
+# ---- recipes that are not run here ---------------------------------------------------------------
+for part in post environment runscript test; do
+    sed -n "/^%$part$/,/^%/{/^%/d;p}" scripts/packaging/apptainer/lorac.def >"$scratch/part"
+    ok "Apptainer: %$part is valid shell" sh -n "$scratch/part"
+    ok "Apptainer: %$part is there" [ -s "$scratch/part" ]
+done
+version=$(sed -n 's/^VERSION *= *//p' Makefile)
+for file in scripts/packaging/{spack/package.py,easybuild/lorac-*.eb}; do
+    ok "${file##*/}: Python reads it" python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' "$file"
+    ok "${file##*/}: has the Makefile's version" grep -q "version.*$version" "$file"
+done
+ok "debian/changelog has the Makefile's version" grep -q "^lorac ($version-" scripts/packaging/debian/changelog
+ok "lorac.def has the Makefile's version" grep -q "lorac-$version.tar.gz" scripts/packaging/apptainer/lorac.def
+
 # ---- the modulefile ------------------------------------------------------------------------------
 modulecmd=${MODULECMD:-/usr/lib/x86_64-linux-gnu/modulecmd.tcl}
 if command -v tclsh >/dev/null && [ -r "$modulecmd" ]; then
