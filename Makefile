@@ -4,6 +4,7 @@
 # sanitizers, V=1 shows the commands, BUILD=dir puts everything elsewhere.
 
 VERSION  = 0.1.0
+RELEASED = November 29, 2026
 BUILD   ?= build
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -71,7 +72,8 @@ SANFLAGS = -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 export ASAN_OPTIONS ?= allocator_may_return_null=1
 WARN += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
 endif
-GIT_HASH := $(shell git -C . rev-parse --short HEAD 2>/dev/null)
+# In a tar ball of `make dist`, .commit holds the commit; a repository around it is not ours.
+GIT_HASH := $(if $(wildcard .git),$(shell git rev-parse --short HEAD 2>/dev/null),$(shell grep -xE '[0-9a-f]+' .commit 2>/dev/null))
 ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DH5_USE_110_API -DLORAC_VERSION='"$(VERSION)"' $(DEP_CFLAGS) $(CPPFLAGS)
 ALL_CFLAGS   = $(STD) $(WARN) $(CFLAGS) $(SANFLAGS)
 ALL_LDFLAGS  = -fopenmp -pthread $(SANFLAGS) $(LDFLAGS)
@@ -124,7 +126,8 @@ Q = @
 say = @printf '  %-5s %s\n'
 endif
 
-.PHONY: all deps check-deps test demo lint hooks bench interop clean help install ci-full test-aarch64 test-mpi fuzz coverage torture valgrind FORCE
+.PHONY: all deps check-deps test demo lint hooks bench interop clean help install uninstall dist deb ci-full \
+        test-aarch64 test-mpi fuzz coverage torture valgrind FORCE
 
 all: check-deps $(BUILD)/lorac $(MPI_BIN)
 
@@ -203,11 +206,11 @@ $(LIB64): $(OBJECTS64)
 
 # main.c alone knows the git hash: a commit rebuilds it, and nothing else.
 $(BUILD)/commit: FORCE
-	@mkdir -p $(@D); echo '$(GIT_HASH)' | cmp -s - $@ || echo '$(GIT_HASH)' >$@
+	@mkdir -p $(@D); echo '$(GIT_HASH) $(RELEASED)' | cmp -s - $@ || echo '$(GIT_HASH) $(RELEASED)' >$@
 $(BUILD)/f32/src/main.o: src/main.c $(STAMP) $(BUILD)/commit
 	$(say) CC $<
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -DLORAC_GIT='"$(GIT_HASH)"' -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -DLORAC_GIT='"$(GIT_HASH)"' -DLORAC_DATE='"$(RELEASED)"' -MMD -MP -c $< -o $@
 
 $(BUILD)/lorac: $(BUILD)/f32/src/main.o $(LIB)
 	$(say) LD $@
@@ -229,6 +232,22 @@ $(MPI_BIN): $(BUILD)/f32/src/main.o $(MPI_O) $(LIB)
 	$(say) LD $@
 	$(Q)$(CC) $(ALL_LDFLAGS) $^ $(ALL_LIBS) $(MPI_LIBS) -o $@
 endif
+
+# `make static`: the same objects without shared libraries, for machines that have none of them. What
+# the archives need beside the flags above is added where the compiler finds it.
+STATIC_ALSO  = sz aec tinfo bsd md gfortran quadmath
+STATIC_LIBS ?= $(ALL_LIBS) $(foreach l,$(STATIC_ALSO),$(if $(filter /%,$(shell $(CC) -print-file-name=lib$l.a)),-l$l))
+# A function that is asked for by name is linked only if it is named here; MKL's are not in OpenBLAS.
+STATIC_ROWS  = $(filter-out $(if $(findstring openblas,$(OPENBLAS_LIBS)),,openblas_%) $(if $(findstring mkl,$(OPENBLAS_LIBS)),,MKL_%) \
+  $(if $(findstring blis,$(OPENBLAS_LIBS)),,bli_%) $(if $(findstring clang,$(CC)),,kmp_%),$(shell sed -n 's/^SYMBOL(\(.*\))/\1/p' src/base/symbols.def))
+$(BUILD)/static/symbols.o: src/base/symbols.c src/base/symbols.def $(STAMP)
+	$(say) CC "$< (static)"
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CPPFLAGS) -DLORAC_STATIC $(ALL_CFLAGS) -c $< -o $@
+
+$(BUILD)/static/lorac: $(BUILD)/f32/src/main.o $(BUILD)/static/symbols.o $(LIB)
+	$(say) LD $@
+	$(Q)$(CC) -static $(ALL_LDFLAGS) $(STATIC_ROWS:%=-Wl,-u,%) $^ $(STATIC_LIBS) -o $@ 2> >(sed "/in function .H5PL__open/{N;/'dlopen'/d}" >&2)
 
 $(BUILD)/tests/test_%: tests/test_%.c $(LIB)
 	$(say) TEST $<
@@ -269,6 +288,9 @@ LONG = f64_network f64_stories f64_attention test_kill test_torture cli_bench cl
 tests-quick: $(BUILD)/lorac $(TEST_BINS) $(FUZZ_BINS)
 	@LORAC=$(BUILD)/lorac FUZZ=$(BUILD)/fuzz tests/run \
 	  $(filter-out $(LONG:%=$(BUILD)/tests/%),$(TEST_BINS)) $(filter-out $(LONG:%=tests/%.sh),$(TEST_SH))
+
+.PHONY: static
+static: check-deps $(BUILD)/static/lorac
 
 demo:
 	@scripts/install-deps --for demo
@@ -351,10 +373,28 @@ valgrind: $(VALGRIND_BINS)
 ci-full:
 	@.ci/run full
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(BUILD)/lorac $(DESTDIR)$(PREFIX)/bin/lorac
-	@case ":$$PATH:" in *:$(PREFIX)/bin:*) ;; *) [ -n "$(DESTDIR)" ] || echo 'add $(PREFIX)/bin to PATH' ;; esac
+# Man pages and completion come from the program's own tables. LORAC_HERE is a program that runs on
+# this machine, if $(BUILD)/lorac is for another.
+LORAC_HERE ?= $(BUILD)/lorac
+COMMANDS    = $(shell sed -n 's/^COMMAND(\(.*\))/\1/p' src/commands/commands.def)
+MAN         = $(BUILD)/share/man
+$(BUILD)/share/lorac: $(BUILD)/lorac
+	$(say) MAN $(MAN)
+	@mkdir -p $(MAN)
+	$(Q)$(LORAC_HERE) help man >$(MAN)/lorac.1 && $(LORAC_HERE) help man config >$(MAN)/lorac-config.5
+	$(Q)for c in $(COMMANDS); do $(LORAC_HERE) help man $$c >$(MAN)/lorac-$$c.1 || exit; done
+	$(Q)$(LORAC_HERE) help completion >$@
+
+INSTALLED = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' BUILD='$(BUILD)' VERSION='$(VERSION)' scripts/install-files
+install: all $(BUILD)/share/lorac
+	@$(INSTALLED) install
+uninstall:
+	@$(INSTALLED) uninstall
+
+dist:
+	@BUILD='$(BUILD)' VERSION='$(VERSION)' scripts/make-dist
+deb: dist
+	@BUILD='$(BUILD)' VERSION='$(VERSION)' scripts/build-deb
 
 clean:
 	rm -rf $(BUILD)
@@ -376,6 +416,9 @@ help:
 	@echo 'make valgrind   the tests of parsers and of training under valgrind'
 	@echo 'make lint       style, layers, banned functions, generated documents'
 	@echo 'make hooks      check the messages of commits as they are made'
-	@echo 'make install    put lorac into PREFIX/bin: PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make install    program, man pages, completion, recipes: PREFIX=$(PREFIX) DESTDIR='
+	@echo 'make uninstall  remove exactly that'
+	@echo 'make dist       $(BUILD)/lorac-$(VERSION).tar.gz; make deb: a Debian package of it'
+	@echo 'make static     $(BUILD)/static/lorac, which needs no shared library'
 	@echo 'make clean      remove $(BUILD)'
 	@echo 'Options: SAN=address,undefined  V=1  BUILD=dir  CC=clang  CFLAGS=...  NO_EDIT=1'

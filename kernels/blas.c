@@ -3,37 +3,58 @@
  * the number of threads, so neither do the bits (a BLAS's own threading changes them).
  *
  * A pool of the library's own next to OpenMP's costs most of the speed, as the idle threads of each
- * spin on the cores of the other; so a pthread build is told to use one thread, and an OpenMP build
- * is left alone: telling it would set the number of OpenMP's threads for the whole program. */
+ * spin on the cores of the other; so a library with threads of its own is told to use one, and an
+ * OpenMP build of OpenBLAS is left alone: telling it would set the number of OpenMP's threads for
+ * the whole program. Only cblas_sgemm() must exist: every other function is asked for by name, so
+ * that any BLAS can be linked, or take OpenBLAS's place when the program starts. */
 #include "kernels/blas.h"
 
 #include <cblas.h>
-#include <dlfcn.h>
 #include <limits.h>
 #include <omp.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "src/base/symbols.h"
+#include "src/base/version.h"
 
 enum { BLAS_COLS = 256, BLAS_ROWS = 512, BLAS_INNER = 2048 };
 
 static const struct kernels *widening;
 
-static void *symbol(const char *name)
+/* How to tell a library its number of threads: those that are not NULL exist. */
+struct setters {
+    int (*openblas_parallel)(void);
+    void (*openblas)(int);
+    void (*mkl)(int);
+    int (*mkl_layer)(int);
+    void (*blis)(int64_t); /* its dim_t */
+};
+
+static struct setters find_setters(void)
 {
-    return dlsym(RTLD_DEFAULT, name);
+    return (struct setters){
+        .openblas_parallel = (int (*)(void))symbol_named("openblas_get_parallel"),
+        .openblas = (void (*)(int))symbol_named("openblas_set_num_threads"),
+        .mkl = (void (*)(int))symbol_named("MKL_Set_Num_Threads"),
+        .mkl_layer = (int (*)(int))symbol_named("MKL_Set_Threading_Layer"),
+        .blis = (void (*)(int64_t))symbol_named("bli_thread_set_num_threads"),
+    };
 }
 
 int blas_threading(void)
 {
-    int (*get)(void) = (int (*)(void))symbol("openblas_get_parallel");
-    return get ? get() : -1;
+    struct setters s = find_setters();
+    if (s.openblas_parallel) return s.openblas_parallel();
+    return s.mkl || s.blis ? 1 : -1;
 }
 
 const char *blas_core(void)
 {
-    char *(*get)(void) = (char *(*)(void))symbol("openblas_get_corename");
+    char *(*get)(void) = (char *(*)(void))symbol_named("openblas_get_corename");
     return get ? get() : "unknown";
 }
 
@@ -44,12 +65,24 @@ static bool core_is_one_of(const char *const *names)
     return false;
 }
 
+const char *blas_name(void)
+{
+    static char name[64];
+    struct setters s = find_setters();
+    if (s.openblas_parallel)
+        snprintf(name, sizeof name, "OpenBLAS for %s", blas_core());
+    else
+        snprintf(name, sizeof name, "%s", s.mkl ? "MKL" : s.blis ? "BLIS" : "BLAS");
+    return name;
+}
+
 const char *blas_better_core(void)
 {
     static const char *const with_avx512[] = { "SkylakeX", "Cooperlake", "SapphireRapids", NULL };
     static const char *const with_avx2[] = { "Haswell", "Zen", NULL };
     const struct kernels *k;
     bool avx512 = false, avx2 = false, runs;
+    if (!symbol_named("openblas_get_corename")) return NULL;
     for (size_t i = 0; (k = kernels_nth(i, &runs)); i++) {
         avx512 |= runs && strcmp(k->isa, "avx512") == 0;
         avx2 |= runs && strcmp(k->isa, "avx2") == 0;
@@ -61,14 +94,31 @@ const char *blas_better_core(void)
 
 const char *blas_config(void)
 {
-    char *(*get)(void) = (char *(*)(void))symbol("openblas_get_config");
-    return get ? get() : "unknown";
+    return version_blas();
+}
+
+/* MKL chooses its threads at its first call; its default is Intel's OpenMP runtime, a second one
+ * beside ours. (Its GNU layer uses libgomp's threads; a program of clang's has no libgomp, so that
+ * MKL is sequential there.) */
+static void choose_mkl_layer(int (*choose)(int))
+{
+    enum { SEQUENTIAL = 1, GNU = 3 }; /* mkl_service.h */
+    static bool done;
+    if (done || getenv("MKL_THREADING_LAYER")) return;
+    done = true;
+    choose(symbol_named("kmp_set_blocktime") ? SEQUENTIAL : GNU);
 }
 
 static void set_threads(int n)
 {
-    void (*set)(int) = (void (*)(int))symbol("openblas_set_num_threads");
-    if (set && blas_threading() == 1) set(n);
+    struct setters s = find_setters();
+    /* Debian's libblas.so.3 of BLIS hides its functions. With threads of its own it computes wrong
+     * sums inside a parallel region; it reads this at its first call. */
+    if (!s.openblas && !s.mkl && !s.blis) setenv("BLIS_NUM_THREADS", "1", 1);
+    if (s.mkl_layer) choose_mkl_layer(s.mkl_layer);
+    if (s.openblas && blas_threading() == 1) s.openblas(n);
+    if (s.mkl) s.mkl(n);
+    if (s.blis) s.blis(n);
 }
 
 static int narrow(size_t n)

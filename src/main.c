@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,13 +15,18 @@
 #include "src/base/stop.h"
 #include "src/base/term.h"
 #include "src/base/version.h"
+#include "src/base/waiting.h"
 #include "src/commands/commands.h"
+#include "src/commands/manual.h"
 #include "src/config/config.h"
 #include "src/train/ranks.h"
 #include "src/train/setup.h"
 
 #ifndef LORAC_GIT
 #define LORAC_GIT ""
+#endif
+#ifndef LORAC_DATE
+#define LORAC_DATE ""
 #endif
 
 static const struct command *const commands[] = {
@@ -43,13 +49,16 @@ static void forbid_cores(void)
     setrlimit(RLIMIT_CORE, &limit);
 }
 
-/* A file opened later must not take the place of a stdout that the caller closed. That place gets a
- * file that cannot be written, so that results which nobody can read are an error. */
+/* A file opened later must not take the place of a stdin, stdout or stderr that the caller closed.
+ * That place gets a pipe without a writer: reading it finds the end, and writing fails, so that
+ * results which nobody can read are an error. */
 static void fill_standard_descriptors(void)
 {
     for (int fd = 0; fd <= 2; fd++) {
         if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
-        if (open("/dev/null", fd == 1 ? O_RDONLY : O_RDWR) != fd) _exit(ERR_FAIL);
+        int ends[2]; /* not /dev/null, which is missing in a bare chroot */
+        if (pipe(ends) != 0 || ends[0] != fd) _exit(ERR_FAIL);
+        close(ends[1]);
     }
 }
 
@@ -265,7 +274,26 @@ static int unknown_command(const char *name)
     return ERR_USAGE;
 }
 
-/* lorac help [COMMAND|keys] */
+/* For `make install`: lorac help man [COMMAND|config], lorac help completion */
+static int print_manual(int argc, char **argv)
+{
+    const struct manual m = { commands, COMMANDS, LORAC_VERSION, LORAC_DATE };
+    struct str s = { 0 };
+    if (!strcmp(argv[2], "completion")) {
+        manual_completion(&s, &m);
+    } else if (argc < 4) {
+        manual_program(&s, &m);
+    } else if (!strcmp(argv[3], "config")) {
+        manual_keys(&s, &m);
+    } else {
+        const struct command *c = command_named(argv[3]);
+        if (!c) return unknown_command(argv[3]);
+        manual_command(&s, &m, c);
+    }
+    return print_text(&s, stdout);
+}
+
+/* lorac help [COMMAND|keys|man|completion] */
 static int run_help(int argc, char **argv)
 {
     if (argc < 3) return print_help(stdout);
@@ -274,6 +302,7 @@ static int run_help(int argc, char **argv)
         config_reference(&s);
         return print_text(&s, stdout);
     }
+    if (!strcmp(argv[2], "man") || !strcmp(argv[2], "completion")) return print_manual(argc, argv);
     const struct command *c = command_named(argv[2]);
     return c ? print_command_help(c) : unknown_command(argv[2]);
 }
@@ -359,8 +388,12 @@ static void choose_blas_core(int argc, char **argv)
     if (!used || getenv("OPENBLAS_CORETYPE") || !(core = blas_better_core())) return;
     char path[4096]; /* run through the link itself, the process would be called "exe" */
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (n <= 0) return;
-    path[n] = 0;
+    const char *started_as = (const char *)getauxval(AT_EXECFN); /* where there is no /proc */
+    if (n <= 0 && !started_as) return;
+    if (n > 0)
+        path[n] = 0;
+    else
+        snprintf(path, sizeof path, "%s", started_as);
     setenv("OPENBLAS_CORETYPE", core, 1);
     struct machine_binding bound; /* else the program would start on one core and see no other */
     machine_unbind(&bound);
@@ -370,6 +403,7 @@ static void choose_blas_core(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    waiting_restore_environment();
     choose_blas_core(argc, argv);
     set_up_process();
     ranks_begin(&argc, &argv);

@@ -420,7 +420,7 @@ static void test_utf8_all(void **state)
     for (uint32_t c = 0; c < 0x110000; c++) {
         char bytes[4];
         uint32_t back = 0;
-        size_t n = utf8_encode(bytes, c);
+        size_t n = utf8_write(bytes, c);
         bool valid = c < 0xd800 || c > 0xdfff;
         assert_int_equal(utf8_decode(&back, bytes, n), valid ? n : 0);
         if (valid) assert_int_equal(back, c);

@@ -847,7 +847,7 @@ static void random_texts_survive(void **state)
         for (uint32_t len = 1 + below(30); len; len--) {
             uint32_t c = 1 + below(ranges[below(6)]);
             if (c >= 0xd800 && c < 0xe000) c = 'x';
-            n += utf8_encode(text + n, c);
+            n += utf8_write(text + n, c);
         }
         text[n] = 0;
         struct str s = { 0 };

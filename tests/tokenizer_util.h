@@ -106,7 +106,7 @@ static inline void random_text(struct str *out, uint64_t number)
         const uint32_t *r = ranges[pick % 9];
         uint32_t c = r[0] + (pick >> 8) % (r[1] - r[0] + 1);
         char utf8[4];
-        str_add(out, utf8, utf8_encode(utf8, c));
+        str_add(out, utf8, utf8_write(utf8, c));
     }
 }
 

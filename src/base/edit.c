@@ -9,6 +9,7 @@
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -43,7 +44,7 @@ struct edit {
     struct keyboard *keys;
     EditLine *el;
     HistoryW *history;
-    FILE *out, *complaints; /* the terminal; nowhere */
+    FILE *out, *complaints; /* the terminal; memory that nobody reads */
     locale_t utf8;          /* 0: none here */
     wchar_t prompt[PROMPT_CHARS];
     char window[4]; /* bytes of a character that is not complete */
@@ -418,7 +419,7 @@ static bool set_up(struct edit *ed)
 {
     HistEventW event;
     ed->out = fdopen(dup(STDERR_FILENO), "w");
-    ed->complaints = fopen("/dev/null", "w");
+    ed->complaints = fdopen(memfd_create("complaints", MFD_CLOEXEC), "w");
     if (!ed->out || !ed->complaints) return false;
     ed->history = history_winit();
     ed->el = el_init("lorac", stdin, ed->out, ed->complaints);
@@ -504,7 +505,7 @@ static void add_bytes(struct str *out, const wchar_t *line, size_t n)
         if (c >= NOT_UTF8 && c < NOT_UTF8 + 256)
             str_addc(out, (char)(c - NOT_UTF8));
         else
-            str_add(out, bytes, utf8_encode(bytes, c));
+            str_add(out, bytes, utf8_write(bytes, c));
     }
 }
 

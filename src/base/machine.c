@@ -6,8 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
 /* The text after "key" and its colon in a /proc-style file; false when absent. */
 static bool proc_field(char *out, size_t size, const char *path, const char *key)
@@ -30,12 +35,30 @@ static bool proc_field(char *out, size_t size, const char *path, const char *key
     return found;
 }
 
+/* Without /proc, the processor itself is asked; the kernel has its name from there too. */
+static bool cpu_brand(char out[49])
+{
+#ifdef __x86_64__
+    unsigned words[12];
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned *w = words + 4 * i;
+        if (!__get_cpuid(0x80000002 + i, &w[0], &w[1], &w[2], &w[3])) return false;
+    }
+    memcpy(out, words, 48);
+    out[48] = 0;
+    for (size_t n = strlen(out); n && out[n - 1] == ' '; n--) out[n - 1] = 0;
+    return out[0] != 0;
+#else
+    (void)out;
+    return false;
+#endif
+}
+
 const char *machine_cpu(void)
 {
     static char name[128];
-    if (!name[0] && !proc_field(name, sizeof name, "/proc/cpuinfo", "model name")) {
-        snprintf(name, sizeof name, "unknown");
-    }
+    if (name[0] || proc_field(name, sizeof name, "/proc/cpuinfo", "model name")) return name;
+    if (!cpu_brand(name)) snprintf(name, sizeof name, "unknown");
     return name;
 }
 
@@ -141,25 +164,44 @@ static size_t slurm_left(void)
     return used < most ? most - used : 0;
 }
 
+/* Where there is no /proc, the system call counts no memory that caches would give back. */
+static size_t memory_free(const char **why)
+{
+    struct sysinfo s;
+    size_t left = proc_kib("/proc/meminfo", "MemAvailable");
+    *why = "free memory";
+    if (left || sysinfo(&s) != 0) return left ? left : (size_t)-1;
+    *why = "free memory, without what caches hold";
+    return (s.freeram + s.bufferram) * s.mem_unit;
+}
+
 size_t machine_memory_available(const char **why)
 {
-    size_t left = proc_kib("/proc/meminfo", "MemAvailable"), group = cgroup_left(),
-           job = slurm_left();
-    *why = "free memory";
-    if (left == 0) left = (size_t)-1; /* unknown */
+    size_t left = memory_free(why), group = cgroup_left(), job = slurm_left();
     if (group < left) left = group, *why = "the control group's limit";
     if (job < left) left = job, *why = "the Slurm allocation";
     return left;
 }
 
+/* The most memory that the process had; the kernel also tells it where there is no /proc. */
+static size_t most_so_far(void)
+{
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) == 0 ? (size_t)u.ru_maxrss * 1024 : 0;
+}
+
 size_t machine_memory_resident(void)
 {
-    return proc_kib("/proc/self/status", "VmRSS");
+    size_t now = proc_kib("/proc/self/status", "VmRSS");
+    return now ? now : most_so_far();
 }
+
 size_t machine_memory_peak(void)
 {
-    return proc_kib("/proc/self/status", "VmHWM");
+    size_t peak = proc_kib("/proc/self/status", "VmHWM");
+    return peak ? peak : most_so_far();
 }
+
 void machine_memory_forget_peak(void)
 {
 #ifdef __GLIBC__
@@ -318,12 +360,30 @@ int machine_numa_nodes(void)
 
 size_t machine_memory_total(void)
 {
-    return proc_kib("/proc/meminfo", "MemTotal");
+    struct sysinfo s;
+    size_t total = proc_kib("/proc/meminfo", "MemTotal");
+    return total || sysinfo(&s) != 0 ? total : s.totalram * s.mem_unit;
 }
 
 size_t machine_swap_used(void)
 {
-    return proc_kib("/proc/meminfo", "SwapTotal") - proc_kib("/proc/meminfo", "SwapFree");
+    struct sysinfo s;
+    return sysinfo(&s) == 0 ? (s.totalswap - s.freeswap) * s.mem_unit : 0;
+}
+
+const char *machine_unknown(void)
+{
+    static const char *const texts[2][2] = {
+        { NULL, "no /sys here: the limits of control groups, the memory nodes and which processors "
+                "share a core are unknown" },
+        { "no /proc here: the limits of control groups, the memory that caches would give back and "
+          "the load of other programs are unknown",
+          "neither /proc nor /sys here: the limits of control groups, the memory that caches would "
+          "give back, the memory nodes, which processors share a core and the load of other "
+          "programs are unknown" },
+    };
+    return texts[access("/proc/self/status", R_OK) != 0]
+                [access("/sys/devices/system/cpu", R_OK) != 0];
 }
 
 size_t machine_disk_free(const char *dir)

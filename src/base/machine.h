@@ -16,7 +16,8 @@ const char *machine_host(void);
 size_t machine_memory_available(const char **why);
 
 /* Resident memory of this process: now, and the most so far or since the last forgetting, which
- * gives back to the system what is free; only kernels that know clear_refs can forget. */
+ * gives back to the system what is free; only kernels that know clear_refs can forget. Where there
+ * is no /proc, both are the most since the process began. */
 size_t machine_memory_resident(void);
 size_t machine_memory_peak(void);
 void machine_memory_forget_peak(void);
@@ -53,6 +54,11 @@ int machine_numa_nodes(void);
 /* Bytes of memory in all, and of swap space in use. */
 size_t machine_memory_total(void);
 size_t machine_swap_used(void);
+
+/* One line about what cannot be known where /proc or /sys is missing (a chroot, a container); NULL
+ * where both are there. The functions here then return what the kernel tells otherwise: less memory
+ * than is available, no limit, every processor as a core of its own, one memory node. */
+const char *machine_unknown(void);
 
 /* The free bytes of a directory's file system; 0 if it cannot be asked. */
 size_t machine_disk_free(const char *dir);

@@ -21,7 +21,7 @@ size_t utf8_decode(uint32_t *c, const char *s, size_t n)
     return len;
 }
 
-size_t utf8_encode(char out[4], uint32_t c)
+size_t utf8_write(char out[4], uint32_t c)
 {
     if (c < 0x80) {
         out[0] = (char)c;

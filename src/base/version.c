@@ -1,16 +1,17 @@
 #include "src/base/version.h"
 
-#include <dlfcn.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "src/base/edit.h"
+#include "src/base/symbols.h"
 
-/* The libraries are asked by name through dlsym(): some lack the function (another BLAS than
- * OpenBLAS), and this folder does not include their headers. The pointer is copied with memcpy(),
- * since C has no conversion from an object pointer to a function pointer. */
+/* The libraries are asked by name: some lack the function (another BLAS than OpenBLAS), and this
+ * folder does not include their headers. The pointer is copied with memcpy(), since C has no
+ * conversion from an object pointer to a function pointer. */
 #define ASK(function, symbol)                                                                      \
-    void *function##_at = dlsym(RTLD_DEFAULT, symbol);                                             \
+    void *function##_at = symbol_named(symbol);                                                    \
     memcpy(&(function), &function##_at, sizeof function##_at)
 
 /* Add one line; none for a library that is not in the program. */
@@ -26,14 +27,34 @@ static const char *after(const char *text, const char *name)
     return text && !strncmp(text, name, n) ? text + n : text;
 }
 
-static void add_blas(struct str *out, const char *indent)
+/* MKL writes into a buffer, and in Fortran's way: with spaces at the end instead of a 0. */
+static const char *mkl_text(void (*get)(char *, int))
 {
-    char *(*config)(void);
-    ASK(config, "openblas_get_config");
-    if (config)
-        add_text(out, indent, "OpenBLAS", after(config(), "OpenBLAS "));
-    else if (dlsym(RTLD_DEFAULT, "cblas_sgemm"))
-        add_text(out, indent, "BLAS", "(not OpenBLAS)");
+    static char text[200];
+    get(text, sizeof text - 1);
+    size_t n = strnlen(text, sizeof text - 1);
+    while (n && text[n - 1] == ' ') n--;
+    text[n] = 0;
+    return text;
+}
+
+const char *version_blas(void)
+{
+    static char text[300];
+    char *(*openblas)(void), *(*blis)(void);
+    void (*mkl)(char *, int);
+    ASK(openblas, "openblas_get_config");
+    ASK(mkl, "MKL_Get_Version_String");
+    ASK(blis, "bli_info_get_version_str");
+    if (openblas)
+        snprintf(text, sizeof text, "OpenBLAS %s", after(openblas(), "OpenBLAS "));
+    else if (mkl)
+        snprintf(text, sizeof text, "MKL: %s", mkl_text(mkl));
+    else if (blis)
+        snprintf(text, sizeof text, "BLIS %s", blis());
+    else
+        snprintf(text, sizeof text, "BLAS (neither OpenBLAS nor BLIS nor MKL)");
+    return text;
 }
 
 static void add_hdf5(struct str *out, const char *indent)
@@ -62,7 +83,7 @@ void version_add_libraries(struct str *out, const char *indent)
     ASK(jansson, "jansson_version_str");
     ASK(openssl, "OpenSSL_version");
     ASK(utf8proc, "utf8proc_version");
-    add_blas(out, indent);
+    str_addf(out, "%s%s\n", indent, version_blas());
     add_hdf5(out, indent);
     add_text(out, indent, "libyaml", yaml ? yaml() : NULL);
     add_text(out, indent, "jansson", jansson ? jansson() : NULL);

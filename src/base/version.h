@@ -9,4 +9,7 @@
  * libedit cannot be asked. */
 void version_add_libraries(struct str *out, const char *indent);
 
+/* The BLAS in use and its version: "OpenBLAS 0.3.21 ..."; static storage. */
+const char *version_blas(void);
+
 #endif

@@ -1,6 +1,5 @@
 #include "src/base/waiting.h"
 
-#include <dlfcn.h>
 #include <omp.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -10,12 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- two runtimes ---------------------------------------------------------------------------- */
+#include "src/base/symbols.h"
 
-static void *symbol(const char *name)
-{
-    return dlsym(RTLD_DEFAULT, name);
-}
+/* ---- two runtimes ---------------------------------------------------------------------------- */
 
 /* libomp has a function for it. Its unit is the millisecond: one is enough for nearly all waits of
  * a run that is alone. */
@@ -24,7 +20,7 @@ static void libomp_sleep(bool sleep)
     union {
         void *symbol;
         void (*set)(int ms);
-    } blocktime = { symbol("kmp_set_blocktime") };
+    } blocktime = { symbol_named("kmp_set_blocktime") };
     blocktime.set(sleep ? 0 : 1);
 }
 
@@ -118,13 +114,21 @@ BEFORE_ALL static void tell_libgomp(int argc, char **argv, char **env)
 __attribute__((section(".preinit_array"),
                used)) static void (*const before_all)(int, char **, char **) = tell_libgomp;
 
-/* This runs after the constructors of all libraries. */
-__attribute__((constructor)) static void give_back(void)
+void waiting_restore_environment(void)
 {
     for (size_t i = 0; i < TOLD; i++)
         if (lent[i] && *lent[i] == told[i]) *lent[i] = lender[i];
 }
+#else
+void waiting_restore_environment(void) {}
 #endif
+
+/* The constructors of a program run after those of the shared libraries that it needs. In a static
+ * program they are in the order of the link, and libgomp's is the last. */
+__attribute__((constructor)) static void after_libraries(void)
+{
+    if (!symbols_are_static()) waiting_restore_environment();
+}
 
 /* A runtime is recognised by a function that it has; libomp, the first row, has those of libgomp
  * too. */
@@ -143,7 +147,7 @@ static const struct runtime *find_runtime(const char **variable)
     *variable = NULL;
     for (size_t i = 0; i < sizeof runtimes / sizeof *runtimes; i++) {
         const struct runtime *r = &runtimes[i];
-        if (!symbol(r->has)) continue;
+        if (!symbol_named(r->has)) continue;
         for (const char *const *name = r->decided_by; *name; name++) {
             if (!getenv(*name)) continue;
             *variable = *name;

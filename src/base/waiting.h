@@ -26,6 +26,11 @@ void waiting_end(void);
  * runtime), it gives up: only speed depends on it. */
 void waiting_adapt(void);
 
+/* Settings for libgomp stand in the environment until its constructor has read them. In a static
+ * program, whose constructors run in no order that helps, main() takes them out with this; it must
+ * come before anything reads the environment. Elsewhere there is nothing left to do. */
+void waiting_restore_environment(void);
+
 /* "threads spin; beside other programs they sleep": for doctor. */
 void waiting_describe(char *out, size_t size);
 

@@ -119,9 +119,8 @@ static void begin(struct bench *b)
     const char *why;
     b->threads = machine_threads(&why);
     rate_start_sgemm(b->threads);
-    fprintf(b->out, "%s, %d threads (%s), kernels %s (%s), OpenBLAS %s\nshape %s (%s)\n",
-            machine_cpu(), b->threads, why, b->k->isa, b->k->gemm, blas_core(), b->dims->name,
-            b->dims->what);
+    fprintf(b->out, "%s, %d threads (%s), kernels %s (%s), %s\nshape %s (%s)\n", machine_cpu(),
+            b->threads, why, b->k->isa, b->k->gemm, blas_name(), b->dims->name, b->dims->what);
     print_compute(b);
     json_write_object(&b->json, NULL, JSON_ONE_LINE);
     json_write_text(&b->json, "cpu", machine_cpu());

@@ -31,6 +31,15 @@ struct patient {
     const char *threads_why;
 };
 
+/* Where /proc or /sys is missing, some of the lines below are what the kernel tells otherwise. */
+static void look_system(struct patient *p)
+{
+    if (!machine_unknown()) return;
+    facts_check(p->f, VERDICT_NOTE, "system",
+                "mount them, or give the limits yourself: OMP_NUM_THREADS, train.memory_budget",
+                "%s", machine_unknown());
+}
+
 /* ---- the processor --------------------------------------------------------------------------- */
 
 static void look_cpu(struct patient *p)
@@ -101,13 +110,14 @@ static void look_bf16(struct patient *p)
 
 static void look_blas(struct patient *p)
 {
-    static const char *const how[] = { "no threads", "a pool of its own, switched off by lorac",
-                                       "OpenMP" };
+    static const char *const how[] = { "no threads", "its own, switched off by lorac", "OpenMP" };
     const char *core = blas_core(), *better = blas_better_core(), *remedy = NULL;
     int threading = blas_threading();
+    bool openblas = strcmp(core, "unknown") != 0;
     char text[160];
-    if (strcmp(core, "unknown") == 0) {
-        remedy = "link OpenBLAS: LORAC_GEMM=blas needs it, lorac's own products do not";
+    if (threading < 0) {
+        remedy = "link OpenBLAS, BLIS or MKL if LORAC_GEMM=blas is wanted: this one may be slow "
+                 "(lorac's own products do not use it)";
     } else if (better) {
         snprintf(
             text, sizeof text,
@@ -116,9 +126,9 @@ static void look_blas(struct patient *p)
             better);
         remedy = text;
     }
-    facts_check(p->f, remedy ? VERDICT_NOTE : VERDICT_OK, "blas", remedy,
-                "%s; kernels for %s%s; threads: %s", blas_config(), core,
-                getenv("OPENBLAS_CORETYPE") ? " (OPENBLAS_CORETYPE)" : "",
+    facts_check(p->f, remedy ? VERDICT_NOTE : VERDICT_OK, "blas", remedy, "%s%s%s%s; threads: %s",
+                blas_config(), openblas ? "; kernels for " : "", openblas ? core : "",
+                openblas && getenv("OPENBLAS_CORETYPE") ? " (OPENBLAS_CORETYPE)" : "",
                 threading >= 0 && threading <= 2 ? how[threading] : "unknown");
 }
 
@@ -302,8 +312,9 @@ static void look_cache(struct patient *p)
 }
 
 static void (*const looks[])(struct patient *) = {
-    look_cpu,   look_isa,    look_bf16,       look_blas,   look_threads, look_waiting, look_load,
-    look_speed, look_memory, look_huge_pages, look_limits, look_slurm,   look_disk,    look_cache,
+    look_system,     look_cpu,     look_isa,   look_bf16,  look_blas,
+    look_threads,    look_waiting, look_load,  look_speed, look_memory,
+    look_huge_pages, look_limits,  look_slurm, look_disk,  look_cache,
 };
 
 static int run(int n, char **args, struct err *e)

@@ -311,16 +311,24 @@ static size_t paragraph(const char *text)
     return n;
 }
 
+bool about_next(struct about *part, const char **at)
+{
+    const char *text = *at;
+    if (!*text) return false;
+    size_t n = paragraph(text);
+    *part = (struct about){ .text = text, .n = n, .hang = definition(text), .kept = is_kept(text) };
+    *at += n + (text[n] == '\n');
+    return true;
+}
+
 void options_add_about(struct str *out, const char *about)
 {
-    for (size_t n; *about; about += n + (about[n] == '\n')) {
-        n = paragraph(about);
-        size_t hang = definition(about);
-        if (hang || is_kept(about)) str_add(out, about, hang ? hang : n);
-        if (is_kept(about))
+    for (struct about p; about_next(&p, &about);) {
+        if (p.hang || p.kept) str_add(out, p.text, p.hang ? p.hang : p.n);
+        if (p.kept)
             str_addc(out, '\n');
         else
-            add_words(out, about + hang, n - hang, (int)hang, (int)hang);
+            add_words(out, p.text + p.hang, p.n - p.hang, (int)p.hang, (int)p.hang);
     }
 }
 

@@ -53,4 +53,16 @@ void options_add_line(struct str *out, const char *line, int indent);
  * space, stay as they are. */
 void options_add_about(struct str *out, const char *about);
 
+/* One part of such a text: `n` bytes without their last line end. hang > 0: a definition, whose
+ * word is followed by its explanation at `hang`. kept: a line that stays as it is, or an empty one.
+ * Otherwise a paragraph, which may have line breaks within. */
+struct about {
+    const char *text;
+    size_t n, hang;
+    bool kept;
+};
+
+/* Take the next part from *at, which moves on; false at the end. */
+bool about_next(struct about *part, const char **at);
+
 #endif

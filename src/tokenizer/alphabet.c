@@ -40,7 +40,7 @@ void alphabet_spell(struct str *out, const char *bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         char c[4];
-        str_add(out, c, utf8_encode(c, alphabet_of_byte((uint8_t)bytes[i])));
+        str_add(out, c, utf8_write(c, alphabet_of_byte((uint8_t)bytes[i])));
     }
 }
 

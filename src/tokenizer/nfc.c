@@ -83,7 +83,7 @@ static void write_cluster(struct nfc *f)
 {
     char bytes[4];
     for (size_t i = 0; i < f->n; i++) {
-        str_add(&f->text, bytes, utf8_encode(bytes, (uint32_t)f->cluster[i]));
+        str_add(&f->text, bytes, utf8_write(bytes, (uint32_t)f->cluster[i]));
     }
     f->n = 0;
 }

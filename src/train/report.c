@@ -86,11 +86,11 @@ static void print_compute(const struct kernels *k)
     int threads = machine_threads(&why);
     term_line(stderr, LABEL, "lorac " LORAC_VERSION " on %s: %s", machine_host(), machine_cpu());
     print_hosts();
-    term_line(stderr, LABEL,
-              "compute   %s (%s), kernels %s (%s), products %s (%s), OpenBLAS for %s",
+    term_line(stderr, LABEL, "compute   %s (%s), kernels %s (%s), products %s (%s), %s",
               str_count((uint64_t)threads, "thread"), why, k->isa,
               getenv("LORAC_ISA") ? "LORAC_ISA" : "the best here", k->gemm,
-              getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_core());
+              getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_name());
+    if (machine_unknown()) term_line(stderr, LABEL, "system    %s", machine_unknown());
     if (k->compute == COMPUTE_F32) return;
     setup_add_compute(&product, k);
     term_line(stderr, LABEL, "          frozen products in %s; all else in f32",
@@ -377,8 +377,8 @@ static void print_speed(const struct report *r, double busy)
         str_addf(&shares, ": %.0f %% of the %.0f in registers%s", 100 * rate / fma, fma * 1e-9,
                  r->work->kernels->compute == COMPUTE_F32 ? "" : " (in f32)");
         if (sgemm > 0) {
-            str_addf(&shares, ", %.0f %% of OpenBLAS's sgemm (%.0f, for %s)", 100 * rate / sgemm,
-                     sgemm * 1e-9, blas_core());
+            str_addf(&shares, ", %.0f %% of sgemm (%.0f, %s)", 100 * rate / sgemm, sgemm * 1e-9,
+                     blas_name());
         }
     }
     term_line(stderr, LABEL, "speed     %.0f tokens/s, %.1f GFLOP/s%s", (double)r->tokens / busy,
