@@ -6,6 +6,7 @@
 
 #include "src/base/err.h"
 #include "src/base/utf8.h"
+#include "src/base/watchdog.h"
 #include "src/config/keys.h"
 #include "src/config/value.h"
 
@@ -112,14 +113,15 @@ static void add_terms(struct str *out, const char *heading, const char *const *p
 
 static void add_exit_status(struct str *out)
 {
-    char number[4][16];
-    const int codes[] = { 0, ERR_FAIL, ERR_USAGE, ERR_STOPPED };
-    for (size_t i = 0; i < 4; i++) snprintf(number[i], sizeof number[i], "%d", codes[i]);
+    char number[5][16];
+    const int codes[] = { 0, ERR_FAIL, ERR_USAGE, ERR_STOPPED, WATCHDOG_EXIT };
+    for (size_t i = 0; i < 5; i++) snprintf(number[i], sizeof number[i], "%d", codes[i]);
     add_terms(out, "EXIT STATUS",
               (const char *const[]){
                   number[0], "done", number[1], "failed: a bad file, a full disk, a faulty model",
                   number[2], "wrong usage or configuration", number[3],
-                  "stopped early with a checkpoint; --resume auto goes on", NULL });
+                  "stopped early with a checkpoint; --resume auto goes on", number[4],
+                  "ended by train.watchdog, as the run hung; --resume auto goes on", NULL });
 }
 
 /* ---- pages ----------------------------------------------------------------------------------- */
