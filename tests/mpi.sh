@@ -119,7 +119,7 @@ launch 2 $long train.save_steps=1h
 await_steps 3
 kill -USR2 "$(rank_pid 1)"
 for _ in {1..200}; do compgen -G "$dir/step-*.h5" >/dev/null && break; sleep 0.05; done
-ok "USR2 to one rank: a checkpoint" compgen -G "$dir/step-*.h5" >"$scratch/list"
+ok "USR2 to one rank: a checkpoint" [ -n "$(compgen -G "$dir/step-*.h5")" ]
 finish
 is "USR2 to one rank: the run goes on" "$status" 0
 rm -rf "$dir"
