@@ -229,12 +229,8 @@ static void multiply_chunk(const struct product *p, const struct cell *cell, rea
         struct inner next = { k + step, min_size(K - block.k - block.K, step) };
         pack_strips(strips, p->terms, p->n_terms, cell->row, cell->m, block);
         for (size_t j = 0; j < cell->n; j += wide) {
-            size_t then = j + wide;
             struct cell group = { cell->row, cell->m, cell->col + j, min_size(cell->n - j, wide) };
-            struct source upcoming =
-                then < cell->n
-                    ? source_of(p->terms, cell->col + then, min_size(cell->n - then, wide), block)
-                    : source_of(p->terms, cell->col, min_size(cell->n, wide), next);
+            struct source upcoming = source_after(p, cell, j + wide, wide, block, next);
             pack_columns(panels, p->terms, p->n_terms, group.col, group.n, block);
             multiply_block(p, &group, block, strips, panels, upcoming);
         }

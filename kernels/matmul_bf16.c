@@ -156,14 +156,6 @@ static __attribute__((noinline)) void tile_slow(real *c, size_t ldc, const real 
 
 /* ---- rounding -------------------------------------------------------------------------------- */
 
-static inline uint16_t rounded_bits(float f)
-{
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    if (f != f) return (uint16_t)(u >> 16 | 0x40);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
 /* A row is of reals, which are rounded here, or of bf16 as a weight has it (`stored`; a constant
  * wherever this is called). VL values from the k-th on. */
 ALWAYS_INLINE vec values(const void *row, size_t k, const bool stored)
@@ -245,7 +237,7 @@ static void pack_strip_bf16(real *out, const real *a, size_t lda, size_t m, size
  * or floats. */
 static inline void put_value(real *packed, size_t width, size_t k, size_t i, float v)
 {
-    uint16_t bits = rounded_bits(v);
+    uint16_t bits = storage_bf16(v);
 #ifdef KERNELS_PAIRS
     memcpy((uint8_t *)(packed + k / 2 * width + i) + k % 2 * 2, &bits, sizeof bits);
 #else
@@ -480,12 +472,8 @@ static void multiply_chunk_bf16(const struct product *p, const struct cell *cell
         struct inner next = { k + step, min_size(K - block.k - block.K, step) };
         pack_strips_bf16(packed.strips, packed.of_strips, p, cell, block);
         for (size_t j = 0; j < cell->n; j += wide) {
-            size_t then = j + wide;
             struct cell group = { cell->row, cell->m, cell->col + j, min_size(cell->n - j, wide) };
-            struct source upcoming =
-                then < cell->n
-                    ? source_of(p->terms, cell->col + then, min_size(cell->n - then, wide), block)
-                    : source_of(p->terms, cell->col, min_size(cell->n, wide), next);
+            struct source upcoming = source_after(p, cell, j + wide, wide, block, next);
             pack_columns_bf16(packed.panels, packed.of_panels, p, &group, block);
             multiply_block_bf16(p, &group, block, &packed, upcoming);
         }

@@ -214,7 +214,6 @@ static inline void source_fetch(struct source *s, size_t lines)
 
 /* ---- the grid -------------------------------------------------------------------------------- */
 
-/* Rows [row, row + m) and columns [col, col + n) of a product. */
 struct product {
     real *c;
     size_t ldc;
@@ -223,9 +222,20 @@ struct product {
     bool accumulate;
 };
 
+/* Rows [row, row + m) and columns [col, col + n) of a product. */
 struct cell {
     size_t row, m, col, n;
 };
+
+/* What is packed after the `wide` columns of the cell that end before `then`: the next ones of this
+ * block, else the first ones of the next block. */
+static inline struct source source_after(const struct product *p, const struct cell *cell,
+                                         size_t then, size_t wide, struct inner block,
+                                         struct inner next)
+{
+    if (then >= cell->n) return source_of(p->terms, cell->col, min_size(cell->n, wide), next);
+    return source_of(p->terms, cell->col + then, min_size(cell->n - then, wide), block);
+}
 
 /* Cells of m rows and n columns. */
 struct grid {

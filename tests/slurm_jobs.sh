@@ -28,42 +28,7 @@ run cluster_up "$scratch/slurm"
 is "a Slurm of two nodes comes up" "$status" 0
 if [ "$status" != 0 ]; then
     cluster_logs
-    # ---- what takes Slurm minutes --------------------------------------------------------------------
-
-export LORAC=${mpi%_mpi}
-if [ "${SLURM_FULL:-}" != 1 ]; then
-    skip "preemption, a time limit, a node that fails" "SLURM_FULL=1 runs them"
-else
-    dir=$scratch/preempted
-    submit "${small[@]}" scripts/slurm/train.sbatch "$scratch/run.yaml" output.dir="$dir"
-    low=$job
-    ok "preemption: trains" await 30 has_steps "$dir" 30
-    submit --partition=high --nodes=2 --exclusive --time=1 --output=/dev/null --wrap 'sleep 3'
-    ok "preemption: is queued again and starts again" await 60 has_restarted "$low" 1
-    completed "preemption" "$low" "$dir" "$scratch/undisturbed"
-
-    dir=$scratch/limited
-    submit "${small[@]}" --time=2 --signal=USR1@60 scripts/slurm/train.sbatch "$scratch/run.yaml" \
-        output.dir="$dir" train.max_steps=3000000
-    ok "a time limit: starts again" await 150 has_restarted "$job" 1
-    like "a time limit: was stopped in time" "$(log "$job")" "*stopped by SIGUSR1 after step *"
-    scancel "$job"
-    ok "a time limit: is cancelled" await 30 has_ended "$job"
-
-    dir=$scratch/failed
-    submit --nodelist=n2 "${small[@]}" scripts/slurm/train.sbatch "$scratch/run.yaml" output.dir="$dir" \
-        train.save_steps=20
-    ok "a node fails: trains" await 30 has_steps "$dir" 50
-    kill -KILL "$(<"$cluster/slurmd-n2.pid")"
-    find_pids slurmstepd && kill -KILL "${pids[@]}" # first: it would report how the job ended
-    find_pids '*' "SLURM_JOB_ID=$job" && kill -KILL "${pids[@]}" 2>/dev/null
-    ok "a node fails: the job is queued again" await 120 job_is "$job" PENDING
-    slurmd -f "$SLURM_CONF" -N n2
-    ok "a node fails: the job starts again" await 60 has_restarted "$job" 1
-    completed "after a node failed" "$job" "$dir" "$scratch/undisturbed"
-fi
-
-done_testing
+    done_testing
     exit
 fi
 small=(--cpus-per-task=1 --mem=400M --time=10 --chdir="$scratch" --output="$scratch/%j.log")

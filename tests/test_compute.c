@@ -1,7 +1,7 @@
 /* Whole runs by train.compute: bf16, and what they say of it. In both modes neither threads nor the
  * memory budget change a bit, and a resumed run is exact; the losses of the two are near each other
  * and not the same. The products themselves are tested in test_bf16.c. */
-#include "tests/train_util.h"
+#include "tests/old_checkpoint.h"
 
 #include <math.h>
 #include <omp.h>
@@ -161,44 +161,15 @@ static void test_another_compute_is_refused(void **state)
     remove_tree(dir);
 }
 
-/* Write the checkpoint of step 2 in `dir` as a lorac without train.compute did. */
-static void make_old(const char *dir)
+/* As a lorac without train.compute wrote it. */
+static void drop_word(struct checkpoint *c, struct checkpoint_start *h, void *to)
 {
     static const char line[] = "  compute: f32\n";
-    char path[PATH_BYTES], model[PATH_BYTES], start[PATH_BYTES];
-    struct err e;
-    struct llama m;
-    struct adapter a;
-    struct checkpoint_start h;
-    struct str notes = { 0 };
-    struct adapter_base base = { &m.dims, &m, &notes };
-    double loss[4];
-    snprintf(path, sizeof path, "%s/step-000002.h5", dir);
-    snprintf(model, sizeof model, "%s/gqa-tied/model", golden_root());
-    snprintf(start, sizeof start, "%s/gqa-tied/adapter", golden_root());
-    if (llama_open_headers(&m, model, &e) || adapter_load(&a, &base, start, &e) ||
-        checkpoint_read_start(&h, path, &e))
-        fail_msg("%s", e.msg);
-    assert_string_equal(h.compute.p, "f32");
-    char *at = strstr(h.config.p, line);
+    (void)c, (void)to;
+    assert_string_equal(h->compute.p, "f32");
+    char *at = strstr(h->config.p, line);
     assert_non_null(at);
     memmove(at, at + strlen(line), strlen(at + strlen(line)) + 1);
-    real *mean = calloc(a.n_params, sizeof *mean), *square = calloc(a.n_params, sizeof *square);
-    struct checkpoint c = {
-        .total_steps = 4, .adapter = &a, .params = a.params, .m = mean, .v = square, .loss = loss
-    };
-    if (checkpoint_load(&c, path, &e)) fail_msg("%s", e.msg);
-    c.warmup = (uint64_t)h.warmup;
-    c.config = h.config.p, c.base_sha256 = h.base_sha256.p, c.data_sha256 = h.data_sha256.p;
-    c.isa = h.isa.p, c.gemm = h.gemm.p;
-    if (checkpoint_save(&c, path, 0600, &e)) fail_msg("%s", e.msg);
-    free(mean);
-    free(square);
-    history_free(&c.history);
-    str_free(&notes);
-    checkpoint_start_free(&h);
-    adapter_free(&a);
-    llama_close(&m);
 }
 
 static void test_a_checkpoint_without_the_word(void **state)
@@ -214,7 +185,7 @@ static void test_a_checkpoint_without_the_word(void **state)
     snprintf(last, sizeof last, "%s/step-000004.h5", old);
     snprintf(first, sizeof first, "%s/step-000002.h5", old);
     assert_int_equal(unlink(last), 0);
-    make_old(old);
+    rewrite_checkpoint("gqa-tied", old, drop_word, NULL);
     assert_int_equal(checkpoint_read_start(&h, first, &e), 0);
     assert_string_equal(h.compute.p, "f32");
     assert_int_equal(h.product_isa.n, 0);

@@ -6,7 +6,7 @@
  * one in float64. We are another float32 program with other orders of summation, so we are allowed
  * TIMES as much; what AdamW makes of an error of substance (a wrong scale, a missing target, a step
  * too many) is 1000 times as much and more. */
-#include "tests/train_util.h"
+#include "tests/old_checkpoint.h"
 
 #include <math.h>
 #include <omp.h>
@@ -297,41 +297,12 @@ static void test_split_seed(void **state)
     str_free(&s);
 }
 
-/* Give the checkpoint of step 2 in `dir` another warm-up, or none and no list of evaluations, as
- * version 0.1 wrote it. */
-static void rewrite_warmup(const char *dir, uint64_t warmup)
+/* Another warm-up, or none and no list of evaluations, as version 0.1 wrote it. */
+static void set_warmup(struct checkpoint *c, struct checkpoint_start *h, void *to)
 {
-    char path[PATH_BYTES], model[PATH_BYTES], start[PATH_BYTES];
-    struct err e;
-    struct llama m;
-    struct adapter a;
-    struct checkpoint_start h;
-    struct str notes = { 0 };
-    struct adapter_base base = { &m.dims, &m, &notes };
-    double loss[4];
-    snprintf(path, sizeof path, "%s/step-000002.h5", dir);
-    snprintf(model, sizeof model, "%s/mha-untied/model", golden_root());
-    snprintf(start, sizeof start, "%s/mha-untied/adapter", golden_root());
-    if (llama_open_headers(&m, model, &e) || adapter_load(&a, &base, start, &e) ||
-        checkpoint_read_start(&h, path, &e))
-        fail_msg("%s", e.msg);
-    real *mean = calloc(a.n_params, sizeof *mean), *square = calloc(a.n_params, sizeof *square);
-    struct checkpoint c = {
-        .total_steps = 4, .adapter = &a, .params = a.params, .m = mean, .v = square, .loss = loss
-    };
-    if (checkpoint_load(&c, path, &e)) fail_msg("%s", e.msg);
-    c.warmup = warmup;
-    if (warmup == CHECKPOINT_NO_WARMUP) c.history.n = 0;
-    c.config = h.config.p, c.base_sha256 = h.base_sha256.p, c.data_sha256 = h.data_sha256.p;
-    c.isa = h.isa.p, c.gemm = h.gemm.p;
-    if (checkpoint_save(&c, path, 0600, &e)) fail_msg("%s", e.msg);
-    free(mean);
-    free(square);
-    history_free(&c.history);
-    str_free(&notes);
-    checkpoint_start_free(&h);
-    adapter_free(&a);
-    llama_close(&m);
+    (void)h;
+    c->warmup = *(const uint64_t *)to;
+    if (c->warmup == CHECKPOINT_NO_WARMUP) c->history.n = 0;
 }
 
 /* The rates of steps 3 and 4 of 4 in a run that resumes from a checkpoint with that warm-up. */
@@ -346,7 +317,7 @@ static void go_on_with(uint64_t warmup, size_t wanted)
     if (run_golden("mha-untied", dir, keys, RESUME_NEVER, &e)) fail_msg("%s", e.msg);
     snprintf(path, sizeof path, "%s/step-000004.h5", dir);
     assert_int_equal(unlink(path), 0);
-    rewrite_warmup(dir, warmup);
+    rewrite_checkpoint("mha-untied", dir, set_warmup, &warmup);
     if (run_golden("mha-untied", dir, keys, RESUME_AUTO, &e)) fail_msg("%s", e.msg);
     bool told = strstr(said.p, "the run was begun by an earlier lorac with a warm-up of") != NULL;
     assert_int_equal(told, wanted != 0);
@@ -606,7 +577,7 @@ static void test_patience_of_an_old_run(void **state)
     struct err e;
     if (run_golden("mha-untied", dir, keys, RESUME_NEVER, &e)) fail_msg("%s", e.msg);
     assert_said("ended early after step 2 of 4");
-    rewrite_warmup(dir, CHECKPOINT_NO_WARMUP);
+    rewrite_checkpoint("mha-untied", dir, set_warmup, &(uint64_t){ CHECKPOINT_NO_WARMUP });
     if (run_golden("mha-untied", dir, keys, RESUME_AUTO, &e)) fail_msg("%s", e.msg);
     assert_said(
         "note: the run was begun by an earlier lorac, which kept no list of its evaluations");

@@ -107,11 +107,8 @@ static int read_memory(int64_t *out, struct err *e)
 
 static void print_compute(const struct bench *b)
 {
-    struct str product = { 0 };
-    if (!bench_compares(b)) return;
-    setup_add_compute(&product, b->k);
-    fprintf(b->out, "frozen products in %s\n", product.failed ? "bf16" : product.p);
-    str_free(&product);
+    char text[COMPUTE_BYTES];
+    if (bench_compares(b)) fprintf(b->out, "frozen products in %s\n", setup_compute(text, b->k));
 }
 
 static void begin(struct bench *b)

@@ -93,7 +93,7 @@ static void look_isa(struct patient *p)
 static void look_bf16(struct patient *p)
 {
     const char *why;
-    struct str text = { 0 };
+    char text[COMPUTE_BYTES];
     const struct kernels *k = kernels_choose(getenv("LORAC_ISA"), getenv("LORAC_GEMM"),
                                              COMPUTE_BF16, &why);
     if (!p->k) return; /* said already */
@@ -102,10 +102,8 @@ static void look_bf16(struct patient *p)
                     why);
         return;
     }
-    setup_add_compute(&text, k);
     facts_check(p->f, VERDICT_OK, "bf16", NULL, "train.compute: %s; %s than f32",
-                text.failed ? "bf16" : text.p, k->product.faster ? "faster" : "slower");
-    str_free(&text);
+                setup_compute(text, k), k->product.faster ? "faster" : "no faster");
 }
 
 static void look_blas(struct patient *p)

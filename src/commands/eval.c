@@ -254,12 +254,10 @@ static int load_config(struct config *c, const char *path, char *const *override
 /* A run's evaluation computes as its training does. */
 static void note_product(struct training *t)
 {
-    struct str product = { 0 };
+    char text[COMPUTE_BYTES];
     if (t->kernels->compute == COMPUTE_F32) return;
-    setup_add_compute(&product, t->kernels);
     str_add_line(&t->setup.notes, "train.compute: products with the weights are in %s\n",
-                 product.failed ? compute_name(t->kernels->compute) : product.p);
-    str_free(&product);
+                 setup_compute(text, t->kernels));
 }
 
 static int run_config(const char *path, char *const *overrides, size_t n, struct err *e)

@@ -202,17 +202,6 @@ static void print_time(const struct plan *p)
     str_free(&evaluations);
 }
 
-/* The default, f32, goes without saying. */
-static void print_compute(const struct kernels *k)
-{
-    struct str product = { 0 };
-    if (k->compute == COMPUTE_F32) return;
-    setup_add_compute(&product, k);
-    term_line(stdout, LABEL, "compute    frozen products in %s; all else in f32",
-              product.failed ? compute_name(k->compute) : product.p);
-    str_free(&product);
-}
-
 /* A prepared data set is there by now: reading the data has made it. */
 static uint64_t prepared_bytes(const struct plan *p)
 {
@@ -239,7 +228,7 @@ static void print_people(const struct plan *p, const char *dir, size_t available
 {
     print_memory(p, available, why);
     print_work(p);
-    print_compute(p->training.kernels);
+    setup_print_compute(stdout, "compute    ", p->training.kernels);
     print_time(p);
     print_disk(p, dir);
 }

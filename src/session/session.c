@@ -215,12 +215,9 @@ static int open_text(struct session *s, const struct session_options *o, struct 
 /* The default, f32, goes without saying. */
 static void note_product(struct str *notes, const struct kernels *k)
 {
-    struct str product = { 0 };
+    char text[COMPUTE_BYTES];
     if (k->compute == COMPUTE_F32) return;
-    setup_add_compute(&product, k);
-    str_add_line(notes, "products with the weights are in %s\n",
-                 product.failed ? compute_name(k->compute) : product.p);
-    str_free(&product);
+    str_add_line(notes, "products with the weights are in %s\n", setup_compute(text, k));
     setup_note_slow(notes, k, "--compute f32");
 }
 

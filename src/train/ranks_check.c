@@ -262,8 +262,7 @@ void ranks_note_passes(struct str *notes, size_t passes)
     if (passes >= ranks_n()) return;
     str_addf(notes,
              "a batch has %zu pass%s for %zu ranks, so that %zu of them have nothing to do: start "
-             "fewer "
-             "ranks; a larger train.batch_size or a smaller train.pass_tokens makes more passes, "
-             "and changes the result\n",
+             "fewer ranks; a larger train.batch_size or a smaller train.pass_tokens makes more "
+             "passes, and changes the result\n",
              passes, passes == 1 ? "" : "es", ranks_n(), ranks_n() - passes);
 }

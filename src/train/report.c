@@ -82,7 +82,6 @@ static void print_hosts(void)
 static void print_compute(const struct kernels *k)
 {
     const char *why;
-    struct str product = { 0 };
     int threads = machine_threads(&why);
     term_line(stderr, LABEL, "lorac " LORAC_VERSION " on %s: %s", machine_host(), machine_cpu());
     print_hosts();
@@ -91,11 +90,7 @@ static void print_compute(const struct kernels *k)
               getenv("LORAC_ISA") ? "LORAC_ISA" : "the best here", k->gemm,
               getenv("LORAC_GEMM") ? "LORAC_GEMM" : "default", blas_name());
     if (machine_unknown()) term_line(stderr, LABEL, "system    %s", machine_unknown());
-    if (k->compute == COMPUTE_F32) return;
-    setup_add_compute(&product, k);
-    term_line(stderr, LABEL, "          frozen products in %s; all else in f32",
-              product.failed ? compute_name(k->compute) : product.p);
-    str_free(&product);
+    setup_print_compute(stderr, "          ", k);
 }
 
 /* ---- how far it is --------------------------------------------------------------------------- */

@@ -19,19 +19,28 @@ int setup_kernels(const struct kernels **k, enum compute compute, struct err *e)
     return *k ? 0 : err_usage(e, "%s", why);
 }
 
-void setup_add_compute(struct str *out, const struct kernels *k)
+const char *setup_compute(char out[COMPUTE_BYTES], const struct kernels *k)
 {
     const struct product_choice *p = &k->product;
-    str_addf(out, "%s by %s", compute_name(k->compute), p->isa);
-    if (*p->why) str_addf(out, " (%s)", p->why);
+    snprintf(out, COMPUTE_BYTES, "%s by %s%s%s%s", compute_name(k->compute), p->isa,
+             *p->why ? " (" : "", p->why, *p->why ? ")" : "");
+    return out;
+}
+
+void setup_print_compute(FILE *f, const char *label, const struct kernels *k)
+{
+    char text[COMPUTE_BYTES];
+    if (k->compute == COMPUTE_F32) return;
+    term_line(f, strlen(label), "%sfrozen products in %s; all else in f32", label,
+              setup_compute(text, k));
 }
 
 void setup_note_slow(struct str *notes, const struct kernels *k, const char *instead)
 {
     if (k->compute == COMPUTE_F32 || k->product.faster) return;
     str_add_line(notes,
-                 "products in bf16 are slower than in f32 on this CPU, which multiplies bf16 by "
-                 "instructions for f32; %s is faster here and rounds less, with another result\n",
+                 "products in bf16 are no faster than in f32 on this CPU; %s rounds less, with "
+                 "another result\n",
                  instead);
 }
 

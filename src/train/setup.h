@@ -36,9 +36,14 @@ int setup_sampler(struct sampler *s, const struct setup *setup, const struct con
 /* The kernels chosen by LORAC_ISA and LORAC_GEMM, whose frozen products multiply as `compute` says;
  * a usage error when they are not available. */
 int setup_kernels(const struct kernels **k, enum compute compute, struct err *e);
-/* Append "bf16 by avx512bf16 (measured: ...)" for kernels whose frozen products are in bf16. */
-void setup_add_compute(struct str *out, const struct kernels *k);
-/* Append a line where they are slower than those in f32 here; `instead`: how to ask for f32. */
+/* out, which gets "bf16 by avx512bf16 (measured: ...)", for kernels whose frozen products are in
+ * bf16. */
+enum { COMPUTE_BYTES = 160 };
+const char *setup_compute(char out[COMPUTE_BYTES], const struct kernels *k);
+/* Print a line of it after the label; of f32, the default, none. */
+void setup_print_compute(FILE *f, const char *label, const struct kernels *k);
+/* Append a line where these products are no faster than in f32 here; `instead`: how to ask for
+ * f32. */
 void setup_note_slow(struct str *notes, const struct kernels *k, const char *instead);
 
 /* The template called `name` ("model": the tokenizer's own; {...}: a definition, see
